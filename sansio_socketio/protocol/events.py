@@ -1,0 +1,245 @@
+"""What the machine tells the application.
+
+Rules of this file:
+
+- An event is plain data; which floor it comes from is told by its base class.
+- `NamespaceEvent`s carry the namespace that they are about. A program may rely on their order within a namespace.
+- `Question`s want an `answer` before the machine goes on; an answer that comes too late is ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Data = str | bytes
+DisconnectReason = Literal[
+    "io server disconnect",
+    "io client disconnect",
+    "ping timeout",
+    "transport close",
+    "transport error",
+    "parse error",
+    "forced close",
+]
+Asked = Literal["auth", "query", "extra_headers"]
+
+
+class Event:
+    """The base of everything that a machine delivers."""
+
+    __slots__ = ()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The Engine.IO session (delivered by both machines)
+
+
+class EngineEvent(Event):
+    """Something about the Engine.IO session."""
+
+    __slots__ = ()
+
+
+@dataclass(slots=True)
+class EngineOpened(EngineEvent):
+    """The handshake is done; `sid` is the session's id, `transport` the name of the transport it opened on."""
+
+    sid: str
+    transport: str
+
+
+@dataclass(slots=True)
+class EngineMessage(EngineEvent):
+    """A message arrived. Only `EngineProtocol` delivers these."""
+
+    data: Data
+
+
+@dataclass(slots=True)
+class EnginePing(EngineEvent):
+    """The server pinged; the pong is on its way."""
+
+
+@dataclass(slots=True)
+class EngineUpgrading(EngineEvent):
+    """The probe of `transport` succeeded; the switch is under way."""
+
+    transport: str
+
+
+@dataclass(slots=True)
+class EngineUpgraded(EngineEvent):
+    """The session goes on over `transport`."""
+
+    transport: str
+
+
+@dataclass(slots=True)
+class EngineUpgradeFailed(EngineEvent):
+    """The probe of a better transport failed; the session stays where it was."""
+
+    error: Exception
+
+
+@dataclass(slots=True)
+class EngineDrained(EngineEvent):
+    """The write buffer is empty, and all that was in it has left."""
+
+
+@dataclass(slots=True)
+class EngineClosed(EngineEvent):
+    """The session is over. `details` says more where there is more to say (a status, a close code, an error)."""
+
+    reason: DisconnectReason
+    details: Exception | None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The connection (the events of JavaScript's Manager)
+
+
+class ManagerEvent(Event):
+    """Something about the connection that the namespaces share."""
+
+    __slots__ = ()
+
+
+@dataclass(slots=True)
+class Opened(ManagerEvent):
+    """`open`: the connection is up; the namespaces join next."""
+
+
+@dataclass(slots=True)
+class OpenFailed(ManagerEvent):
+    """`error`: the connection could not be opened."""
+
+    error: Exception
+
+
+@dataclass(slots=True)
+class Closed(ManagerEvent):
+    """`close`: the connection is gone."""
+
+    reason: DisconnectReason
+    details: Exception | None
+
+
+@dataclass(slots=True)
+class Pinged(ManagerEvent):
+    """`ping`: the server pinged."""
+
+
+@dataclass(slots=True)
+class ReconnectAttempt(ManagerEvent):
+    """`reconnect_attempt`: about to try again, for the `attempt`th time (counted from 1)."""
+
+    attempt: int
+
+
+@dataclass(slots=True)
+class Reconnected(ManagerEvent):
+    """`reconnect`: the connection is up again after `attempt` attempts."""
+
+    attempt: int
+
+
+@dataclass(slots=True)
+class ReconnectError(ManagerEvent):
+    """`reconnect_error`: the attempt failed."""
+
+    error: Exception
+
+
+@dataclass(slots=True)
+class ReconnectFailed(ManagerEvent):
+    """`reconnect_failed`: all `reconnection_attempts` were in vain; nothing more is tried."""
+
+
+@dataclass(slots=True)
+class Room(ManagerEvent):
+    """What waits to be sent has fallen below the low-water mark, after `has_room` was False."""
+
+
+@dataclass(slots=True)
+class Question(ManagerEvent):
+    """The application is asked for a value that may differ each time; reply with `answer(question, value, now)`.
+
+    `about` tells what is wanted: the `auth` of a namespace (a mapping, or None), or the `query` or `extra_headers` of
+    the session that is about to open (mappings of str to str). An Exception as the answer fails the attempt.
+    """
+
+    question: int
+    about: Asked
+    namespace: str | None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One namespace (the events of JavaScript's Socket)
+
+
+@dataclass(slots=True)
+class NamespaceEvent(Event):
+    """Something about one namespace."""
+
+    namespace: str
+
+
+@dataclass(slots=True)
+class Connected(NamespaceEvent):
+    """`connect`: joined, as `sid`. `recovered`: the server restored the session and replays what was missed."""
+
+    sid: str
+    recovered: bool
+
+
+@dataclass(slots=True)
+class ConnectFailed(NamespaceEvent):
+    """`connect_error`. `active`: whether the connection goes on trying by itself."""
+
+    error: Exception
+    active: bool
+
+
+@dataclass(slots=True)
+class Disconnected(NamespaceEvent):
+    """`disconnect`. `active`: whether the connection goes on trying by itself."""
+
+    reason: DisconnectReason
+    details: Exception | None
+    active: bool
+
+
+@dataclass(slots=True)
+class EventReceived(NamespaceEvent):
+    """The server emitted `args[0]` with the rest of `args`. It wants an acknowledgement if `ack_id` is not None.
+
+    `size` is about the number of bytes that it took on the wire.
+    """
+
+    args: list[Any]
+    ack_id: int | None
+    size: int
+
+
+@dataclass(slots=True)
+class EventSent(NamespaceEvent):
+    """An event of ours has gone to the connection (delivered only where `report_sent` asks for it)."""
+
+    args: list[Any]
+
+
+@dataclass(slots=True)
+class Acknowledged(NamespaceEvent):
+    """The server acknowledged the emit that returned `handle`, with these values."""
+
+    handle: int
+    args: list[Any]
+
+
+@dataclass(slots=True)
+class AckFailed(NamespaceEvent):
+    """The emit that returned `handle` will not be acknowledged: `AckTimeout` or `DisconnectedError` says why."""
+
+    handle: int
+    error: Exception

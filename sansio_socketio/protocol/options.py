@@ -1,0 +1,242 @@
+"""The options of the machine, with their defaults and what each takes.
+
+Rules of this file:
+
+- Names are JavaScript's in snake_case; times are in seconds, sizes in bytes.
+- A dataclass for each floor; every field is checked when the object is made. An unknown name, a wrong type or a value
+  out of range is an OptionError that names the option and what it takes.
+- `ASK` stands where the application wants to be asked each time (see `events.Question`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from math import inf, isfinite
+from typing import Any, Final, Literal, Self
+
+from .errors import OptionError
+
+
+class Ask(Enum):
+    """The type of `ASK`."""
+
+    ASK = "ask"
+
+    def __repr__(self) -> str:
+        return "ASK"
+
+
+ASK: Final = Ask.ASK
+
+TRANSPORTS: Final = ("polling", "websocket")
+
+Check = tuple[Callable[[Any], bool], str]
+
+
+def _number(low: float, high: float = inf) -> Check:
+    def accepts(value: Any) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+    ends = f"from {low:g} to {high:g}" if isfinite(high) else f"of at least {low:g}"
+    return accepts, f"a number {ends}"
+
+
+def _integer(low: int) -> Check:
+    def accepts(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+    return accepts, f"a whole number of at least {low}"
+
+
+def _or_none(check: Check) -> Check:
+    accepts, takes = check
+    return (lambda value: value is None or accepts(value)), f"{takes}, or None"
+
+
+def _or_ask(check: Check) -> Check:
+    accepts, takes = check
+    return (lambda value: value is ASK or accepts(value)), f"{takes}, or ASK"
+
+
+def _instance(kind: type, takes: str) -> Check:
+    return (lambda value: isinstance(value, kind)), takes
+
+
+def _is_str_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, str) for k, v in value.items())
+
+
+def _are_transports(value: Any) -> bool:
+    names = list(value) if isinstance(value, (list, tuple)) else []
+    return bool(names) and all(name in TRANSPORTS for name in names) and len(set(names)) == len(names)
+
+
+def _are_protocols(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(name, str) and name for name in value)
+
+
+def _are_transport_options(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        name in TRANSPORTS and isinstance(options, Mapping) for name, options in value.items()
+    )
+
+
+def _is_deflate(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, int) and value >= 0)
+
+
+_BOOL: Final = _instance(bool, "True or False")
+_STRINGS: Final = (_is_str_mapping, "a mapping of str to str")
+
+_CHECKS: Final[Mapping[str, Check]] = {
+    "path": _instance(str, "a str such as '/socket.io'"),
+    "add_trailing_slash": _BOOL,
+    "transports": (_are_transports, "a sequence of 'polling' and 'websocket' in the order to try them"),
+    "upgrade": _BOOL,
+    "remember_upgrade": _BOOL,
+    "try_all_transports": _BOOL,
+    "query": _or_ask(_STRINGS),
+    "extra_headers": _or_ask(_STRINGS),
+    "force_base64": _BOOL,
+    "timestamp_requests": _or_none(_BOOL),
+    "timestamp_param": (lambda value: isinstance(value, str) and value != "", "a str that is not empty"),
+    "with_credentials": _BOOL,
+    "protocols": (_are_protocols, "a sequence of WebSocket subprotocols"),
+    "transport_options": (_are_transport_options, "a mapping of a transport's name to a mapping of its options"),
+    "per_message_deflate": (_is_deflate, "True, False, or the least number of bytes that is worth compressing"),
+    "max_message_size": _integer(1),
+    "close_timeout": _number(0),
+    "reconnection": _BOOL,
+    "reconnection_attempts": (
+        lambda value: value == inf or _integer(0)[0](value),
+        "a whole number of at least 0, or math.inf",
+    ),
+    "reconnection_delay": _number(0),
+    "reconnection_delay_max": _number(0),
+    "randomization_factor": _number(0, 1),
+    "timeout": _or_none(_number(0)),
+    "max_buffered_events": _integer(1),
+    "max_buffered_bytes": _integer(1),
+    "max_attachments": _integer(0),
+    "auth": _or_ask(_or_none(_instance(Mapping, "a mapping"))),
+    "ack_timeout": _or_none(_number(0)),
+    "retries": _integer(0),
+}
+
+
+def check_option(name: str, value: Any) -> None:
+    """Raise OptionError unless `value` is one that the option `name` takes."""
+    check = _CHECKS.get(name)
+    if check is not None and not check[0](value):
+        raise OptionError(f"{name} takes {check[1]}, not {value!r}")
+
+
+class _Checked:
+    """A dataclass whose fields are checked when it is made."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for option in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            check_option(option.name, getattr(self, option.name))
+
+    @classmethod
+    def build(cls, **options: Any) -> Self:
+        """Make one of keywords, with an OptionError for a name that is not among them."""
+        known = {option.name for option in fields(cls)}  # type: ignore[arg-type]
+        for name in options:
+            if name not in known:
+                raise OptionError(f"there is no option {name!r}; there are {', '.join(sorted(known))}")
+        return cls(**options)
+
+
+@dataclass(slots=True, kw_only=True)
+class EngineOptions(_Checked):
+    """The options of an Engine.IO session.
+
+    Attributes:
+        path: The path that the server answers on.
+        add_trailing_slash: Whether the path gets a slash at its end.
+        transports: The names of the transports to use, the one to open with first.
+        upgrade: Whether to go over to a better transport when the server offers one.
+        remember_upgrade: Whether to open with WebSocket where it worked the last time.
+        try_all_transports: Whether to try the next transport when one cannot be opened.
+        query: What to add to the query of each request. A query in the URL takes its place.
+        extra_headers: Headers to send with each request.
+        force_base64: Whether binary messages are sent as base64 text.
+        timestamp_requests: Whether requests carry a timestamp against caches; None: polling does, WebSocket does not.
+        timestamp_param: The name of that parameter.
+        with_credentials: Whether cookies that the server sets are kept and sent back.
+        protocols: WebSocket subprotocols to offer.
+        transport_options: Options for one transport alone, which win over the common ones (a `query` or
+            `extra_headers` there is merged into the common one).
+        per_message_deflate: Whether to offer compression of WebSocket messages; a number is the least size in bytes
+            that is compressed (True: 1024).
+        max_message_size: The largest message or body in bytes that is accepted, after decompression.
+        close_timeout: How many seconds closing may take before the streams are cut.
+    """
+
+    path: str = "/engine.io"
+    add_trailing_slash: bool = True
+    transports: Sequence[str] = TRANSPORTS
+    upgrade: bool = True
+    remember_upgrade: bool = False
+    try_all_transports: bool = False
+    query: Mapping[str, str] | Literal[Ask.ASK] = field(default_factory=dict)
+    extra_headers: Mapping[str, str] | Literal[Ask.ASK] = field(default_factory=dict)
+    force_base64: bool = False
+    timestamp_requests: bool | None = None
+    timestamp_param: str = "t"
+    with_credentials: bool = False
+    protocols: Sequence[str] = ()
+    transport_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    per_message_deflate: bool | int = True
+    max_message_size: int = 64 * 1024 * 1024
+    close_timeout: float = 5.0
+
+
+@dataclass(slots=True, kw_only=True)
+class ClientOptions(EngineOptions):
+    """The options of a Socket.IO connection: those of its Engine.IO sessions, and those of JavaScript's Manager.
+
+    Attributes:
+        reconnection: Whether to connect again after the connection was lost or could not be opened.
+        reconnection_attempts: How often to try before giving up.
+        reconnection_delay: The first delay in seconds; each further one doubles.
+        reconnection_delay_max: The longest delay.
+        randomization_factor: How far a delay may deviate from that, as a fraction of it.
+        timeout: How many seconds opening the connection may take; None for no limit.
+        parser: How packets are written (see `packets.socketio.Parser`); None for the protocol's own format.
+        max_buffered_events: How many events may wait to be sent.
+        max_buffered_bytes: How many bytes may wait to be sent.
+        max_attachments: How many binary attachments a packet from the server may have.
+    """
+
+    path: str = "/socket.io"
+    reconnection: bool = True
+    reconnection_attempts: float = inf
+    reconnection_delay: float = 1.0
+    reconnection_delay_max: float = 5.0
+    randomization_factor: float = 0.5
+    timeout: float | None = 20.0
+    parser: Any = None
+    max_buffered_events: int = 100_000
+    max_buffered_bytes: int = 128 * 1024 * 1024
+    max_attachments: int = 1_000
+
+
+@dataclass(slots=True, kw_only=True)
+class NamespaceOptions(_Checked):
+    """The options of one namespace.
+
+    Attributes:
+        auth: What to send when joining; ASK to be asked each time.
+        ack_timeout: The timeout in seconds of each acknowledgement that is asked for without one of its own.
+        retries: How often an event is sent again when no acknowledgement came in time; 0 sends each once.
+    """
+
+    auth: Mapping[str, Any] | Literal[Ask.ASK] | None = None
+    ack_timeout: float | None = None
+    retries: int = 0

@@ -1,0 +1,90 @@
+"""URLs: what the application writes, and what goes into a request.
+
+Rules of this file:
+
+- `http`, `https`, `ws` and `wss`; without a scheme `https`, as in the reference outside a browser.
+- A query is a dict of str to str; encoding it follows JavaScript's `encodeURIComponent`.
+- Whatever cannot be a URL is an OptionError that quotes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from .errors import OptionError
+
+_SECURE = {"http": False, "ws": False, "https": True, "wss": True}
+_UNESCAPED = "-_.!~*'()"
+
+
+@dataclass(frozen=True, slots=True)
+class URL:
+    """A parsed URL. `host` has no brackets, `path` starts with a slash, `query` is empty where there was none."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    query: tuple[tuple[str, str], ...]
+
+    @property
+    def secure(self) -> bool:
+        """Whether connections are under TLS."""
+        return _SECURE[self.scheme]
+
+    @property
+    def authority(self) -> str:
+        """The value of a Host header: brackets around IPv6, the port unless it is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == default_port(secure=self.secure) else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> tuple[bool, str, int]:
+        """What cookies and remembered upgrades are kept by."""
+        return (self.secure, self.host, self.port)
+
+
+def default_port(*, secure: bool) -> int:
+    """443 under TLS, 80 without."""
+    return 443 if secure else 80
+
+
+def parse_url(text: str) -> URL:
+    """Parse what an application wrote. Raises OptionError."""
+    if not isinstance(text, str):
+        raise OptionError(f"url must be a str, not {type(text).__name__}")
+    if any(ord(character) <= 0x20 or character == "\x7f" for character in text):
+        raise OptionError(f"url {text!r} has a space or a control character in it")
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text.removeprefix('//')}")
+        port = parts.port
+    except ValueError as error:
+        raise OptionError(f"url {text!r} is no URL: {error}") from None
+    if parts.scheme not in _SECURE:
+        raise OptionError(f"url {text!r} must start with http, https, ws or wss")
+    if parts.username is not None or parts.password is not None:
+        raise OptionError("url must not hold a user or a password; put credentials into auth or extra_headers")
+    host = _ascii_host(parts.hostname or "", text)
+    return URL(
+        scheme=parts.scheme,
+        host=host,
+        port=default_port(secure=_SECURE[parts.scheme]) if port is None else port,
+        path=parts.path or "/",
+        query=tuple(parse_qsl(parts.query, keep_blank_values=True)),
+    )
+
+
+def encode_query(query: Mapping[str, str]) -> str:
+    """The query string of a request, without the question mark."""
+    return "&".join(f"{quote(key, _UNESCAPED)}={quote(value, _UNESCAPED)}" for key, value in query.items())
+
+
+def _ascii_host(host: str, text: str) -> str:
+    if not host:
+        raise OptionError(f"url {text!r} names no host")
+    try:
+        return host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise OptionError(f"url {text!r} has an impossible host name: {error}") from None
