@@ -24,6 +24,9 @@ DisconnectReason = Literal[
 ]
 Asked = Literal["auth", "query", "extra_headers"]
 
+AckId = tuple[int, int]
+"""What an event is acknowledged by. Opaque; worth nothing once the connection that the event came on is gone."""
+
 
 class Event:
     """The base of everything that a machine delivers."""
@@ -111,8 +114,8 @@ class Opened(ManagerEvent):
 
 
 @dataclass(slots=True)
-class OpenFailed(ManagerEvent):
-    """`error`: the connection could not be opened."""
+class Failed(ManagerEvent):
+    """`error`: the connection could not be opened, or a transport error ended it (then `Closed` follows)."""
 
     error: Exception
 
@@ -218,7 +221,7 @@ class EventReceived(NamespaceEvent):
     """
 
     args: list[Any]
-    ack_id: int | None
+    ack_id: AckId | None
     size: int
 
 
