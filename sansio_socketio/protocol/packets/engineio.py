@@ -1,0 +1,201 @@
+"""Engine.IO protocol 4: packets, as WebSocket messages and as HTTP bodies, and the handshake.
+
+Rules of this file:
+
+- A packet is one character for its type and its data. A binary message has no type character: it is the bytes
+  themselves, or, where only text can go, `b` and base64.
+- Decoding is total: whatever a peer sends gives a result or a `PacketError`.
+- Base64 must be of the standard alphabet; its padding may be missing, since not every server writes it.
+
+See https://socket.io/docs/v4/engine-io-protocol/, "Packet encoding".
+"""
+
+from __future__ import annotations
+
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard, cast
+
+import orjson
+
+from ..errors import PacketError
+
+OPEN = "0"
+CLOSE = "1"
+PING = "2"
+PONG = "3"
+MESSAGE = "4"
+UPGRADE = "5"
+NOOP = "6"
+
+_TYPES = frozenset((OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP))
+_BINARY = "b"
+_SEPARATOR = "\x1e"
+
+
+@dataclass(slots=True)
+class Packet:
+    """One packet: its type (a character), its data, and whether a transport may compress it.
+
+    Only a MESSAGE has bytes as data. What is compressed says nothing about the packet: it takes no part in equality.
+    """
+
+    type: str
+    data: str | bytes = ""
+    compress: bool = field(default=True, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What the server's OPEN packet says (section "Handshake").
+
+    Attributes:
+        sid: The session's id.
+        upgrades: The names of the transports that the session may be upgraded to.
+        ping_interval: Seconds from one of the server's pings to the next.
+        ping_timeout: How many seconds late a ping may come.
+        max_payload: How many bytes an HTTP body to the server may have; None: the server names no limit.
+    """
+
+    sid: str
+    upgrades: tuple[str, ...]
+    ping_interval: float
+    ping_timeout: float
+    max_payload: int | None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One packet
+
+
+def encode_frame(packet: Packet, *, force_base64: bool = False) -> str | bytes:
+    """The WebSocket message of a packet: text, or the very bytes of a binary MESSAGE (text, too, if `force_base64`)."""
+    if force_base64 or isinstance(packet.data, str):
+        return _encode_text(packet)
+    return packet.data
+
+
+def decode_frame(data: str | bytes) -> Packet:
+    """The packet in a WebSocket message. Raises PacketError."""
+    if not isinstance(data, str):
+        return Packet(MESSAGE, data)
+    kind = data[:1]
+    if kind in _TYPES:
+        return Packet(kind, data[1:])
+    if kind == _BINARY:
+        return Packet(MESSAGE, _decode_base64(data[1:]))
+    raise PacketError(f"an Engine.IO packet must start with a type from 0 to 6, not with {kind!r}")
+
+
+def encoded_size(packet: Packet) -> int:
+    """How many bytes the packet takes in an HTTP body."""
+    data = packet.data
+    if not isinstance(data, str):
+        return len(_BINARY) + 4 * ((len(data) + 2) // 3)
+    return len(packet.type) + (len(data) if data.isascii() else len(data.encode("utf-8", "surrogatepass")))
+
+
+def _encode_text(packet: Packet) -> str:
+    data = packet.data
+    if isinstance(data, str):
+        return packet.type + data
+    return _BINARY + b2a_base64(data, newline=False).decode("ascii")
+
+
+def _decode_base64(text: str) -> bytes:
+    missing = -len(text) % 4
+    try:
+        return a2b_base64(text + "=" * missing if missing else text, strict_mode=True)
+    except ValueError as error:
+        raise PacketError(f"a binary Engine.IO packet is not valid base64: {error}") from None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Several packets in an HTTP body
+
+
+def encode_payload(packets: Iterable[Packet]) -> bytes:
+    """The HTTP body of one or more packets."""
+    return _SEPARATOR.join(map(_encode_text, packets)).encode()
+
+
+def decode_payload(body: bytes) -> list[Packet]:
+    """The packets in an HTTP body, of which there is at least one. Raises PacketError."""
+    if not body:
+        raise PacketError("an Engine.IO payload is empty; it must hold at least one packet")
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise PacketError(f"an Engine.IO payload is not valid UTF-8: {error.reason} at byte {error.start}") from None
+    return [decode_frame(frame) for frame in text.split(_SEPARATOR)]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The handshake
+
+
+def decode_handshake(text: str) -> Handshake:
+    """What the data of an OPEN packet says. Raises PacketError."""
+    try:
+        fields = orjson.loads(text)
+    except ValueError as error:
+        raise PacketError(f"the Engine.IO handshake is not valid JSON: {error}") from None
+    if not _is_object(fields):
+        raise PacketError(f"the Engine.IO handshake must be a JSON object, not {_excerpt(fields)}")
+    return Handshake(
+        sid=_sid(fields),
+        upgrades=_upgrades(fields),
+        ping_interval=_seconds(fields, "pingInterval"),
+        ping_timeout=_seconds(fields, "pingTimeout"),
+        max_payload=_max_payload(fields),
+    )
+
+
+def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _are_strings(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(item, str) for item in cast("list[Any]", value))
+
+
+def _sid(fields: dict[str, Any]) -> str:
+    sid = fields.get("sid")
+    if not isinstance(sid, str) or not sid:
+        raise _wrong_field(fields, "sid", "a string that is not empty")
+    return sid
+
+
+def _upgrades(fields: dict[str, Any]) -> tuple[str, ...]:
+    upgrades = fields.get("upgrades")
+    if not _are_strings(upgrades):
+        raise _wrong_field(fields, "upgrades", "an array of strings")
+    return tuple(upgrades)
+
+
+def _seconds(fields: dict[str, Any], name: str) -> float:
+    milliseconds = fields.get(name)
+    # A boolean is an int to Python alone.
+    if not isinstance(milliseconds, int | float) or isinstance(milliseconds, bool) or milliseconds <= 0:
+        raise _wrong_field(fields, name, "a positive number of milliseconds")
+    return milliseconds / 1000
+
+
+def _max_payload(fields: dict[str, Any]) -> int | None:
+    size = fields.get("maxPayload")
+    if size is None:
+        return None
+    if type(size) is not int or size <= 0:
+        raise _wrong_field(fields, "maxPayload", "a positive whole number of bytes, or absent")
+    return size
+
+
+def _wrong_field(fields: dict[str, Any], name: str, wanted: str) -> PacketError:
+    found = _excerpt(fields[name]) if name in fields else "absent"
+    return PacketError(f"{name} in the Engine.IO handshake must be {wanted}; it is {found}")
+
+
+def _excerpt(value: Any) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= 80 else text[:80] + "…"
