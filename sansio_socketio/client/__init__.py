@@ -1,0 +1,1 @@
+"""What users hold, written once over the runtime that a driver supplies."""

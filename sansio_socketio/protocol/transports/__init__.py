@@ -1,0 +1,1 @@
+"""How a session's packets travel on byte streams."""
