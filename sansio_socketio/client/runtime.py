@@ -76,12 +76,15 @@ class Runtime(Protocol):
     @property
     def lock(self) -> AbstractContextManager[Any]:
         """Held while client code runs; a null context where there is one thread. Reentrant."""
+        ...
 
     def now(self) -> float:
         """Seconds on a monotonic scale."""
+        ...
 
     def open_stream(self, host: str, port: int, receiver: StreamReceiver) -> Stream:
         """Begin to open a TCP stream (TCP_NODELAY, happy eyeballs where there are any). Never raises."""
+        ...
 
     def timer(self, callback: Callable[[], None]) -> Timer: ...
 
@@ -95,6 +98,7 @@ class Runtime(Protocol):
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> Task:
         """Run `function()` beside, in a copy of the present contextvars context. It must not raise."""
+        ...
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call the application's code without the lock; where it returns an awaitable, await that (not in threads)."""
