@@ -15,7 +15,7 @@ from __future__ import annotations
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -157,7 +157,8 @@ def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def _are_strings(value: Any) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and all(isinstance(item, str) for item in cast("list[Any]", value))
+    items: list[Any] = value if isinstance(value, list) else [None]
+    return all(isinstance(item, str) for item in items)
 
 
 def _sid(fields: dict[str, Any]) -> str:
