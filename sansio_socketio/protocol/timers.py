@@ -43,6 +43,11 @@ class Timers:
         """Forget a deadline; one that is not set is no error."""
         self._live.pop((owner, name), None)
 
+    def clear(self) -> None:
+        """Forget all deadlines."""
+        self._heap.clear()
+        self._live.clear()
+
     def fire_due(self, now: float) -> None:
         """Fire all that is due. What fires may set and cancel deadlines; a new one that is due at once fires, too."""
         while self._heap and self._heap[0][0] <= now:

@@ -1,0 +1,518 @@
+"""The Socket.IO client: namespaces on one connection, and the connection's reconnection (JavaScript's Manager).
+
+Rules of this file:
+
+- One session of Engine.IO at a time carries the namespaces. A session that is still draining after `close` is on its
+  own: nothing that it tells counts any more, and it does not hold up the next one.
+- The connection opens when a namespace wants it, and closes when none does.
+- What fails is told in the reference's order: the connection's `Failed`, the namespaces' `ConnectFailed`, and then what
+  follows from it: a wait for the next attempt, or `ReconnectFailed`, and `ReconnectError`.
+- Before each attempt the application is asked for what it wants to be asked for; the answers count within the `timeout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any, Final, Literal
+
+from .backoff import Backoff
+from .engine import EngineSession, Memory, request_query, transport_options
+from .errors import DisconnectedError, OpenTimeout, OptionError, PacketError, SocketIOError
+from .events import (
+    Asked,
+    Closed,
+    Data,
+    DisconnectReason,
+    EngineDrained,
+    EngineOpened,
+    EngineUpgraded,
+    EngineUpgradeFailed,
+    EngineUpgrading,
+    Failed,
+    Opened,
+    Pinged,
+    Question,
+    ReconnectAttempt,
+    Reconnected,
+    ReconnectError,
+    ReconnectFailed,
+    Room,
+)
+from .machine import Machine
+from .namespace import Frames, Namespace
+from .options import ASK, ClientOptions, NamespaceOptions, check_option
+from .packets.socketio import Decoder, Encoder, JSONParser, Packet, Parser
+from .url import parse_url
+
+ConnectionState = Literal["closed", "opening", "open"]
+
+HIGH_WATER: Final = 512 * 1024
+"""Bytes that wait to leave from which on `has_room` is False."""
+LOW_WATER: Final = 128 * 1024
+"""Bytes to which they must fall before it is True again, and `Room` is delivered."""
+
+
+class ClientProtocol(Machine):
+    """A Socket.IO client without I/O. Inputs and outputs are `Machine`'s; events are those of `events`.
+
+    Args:
+        url: Where the server is: scheme, host and port, and maybe a query. Its path is not used (the `path` option is).
+        options: The options.
+        random: The only source of chance.
+        memory: What outlives a session; share one to share cookies and remembered upgrades of one origin.
+
+    Raises:
+        OptionError: The URL or an option cannot be used.
+    """
+
+    def __init__(
+        self, url: str, options: ClientOptions | None = None, *, random: Random, memory: Memory | None = None
+    ) -> None:
+        super().__init__()
+        options = ClientOptions() if options is None else options
+        for name in options.transports:
+            transport_options(options, name)
+        self.url = parse_url(url)
+        self.options = options
+        self.outbox = self._outbox
+        self.timers = self._timers
+        self.namespaces: dict[str, Namespace] = {}
+        self.state: ConnectionState = "closed"
+        self.reconnecting = False
+        """Whether a connection that failed is being tried again, or waits for that."""
+        self.engine: EngineSession | None = None
+        """The session, while opening or open."""
+        self.epoch = 0
+        self.report_engine = False
+        """Whether the events of the session that few need (`EngineDrained`) are delivered, too."""
+        parser: Parser = JSONParser() if options.parser is None else options.parser
+        self._parser = parser
+        self._encoder: Encoder = parser.encoder()
+        self._decoder: Decoder = parser.decoder(options.max_attachments)
+        self._partial_bytes = 0
+        self._memory = Memory() if memory is None else memory
+        self._random = random
+        self._backoff = Backoff(
+            options.reconnection_delay, options.reconnection_delay_max, options.randomization_factor, random
+        )
+        self._reconnection = options.reconnection
+        self._reconnection_attempts = options.reconnection_attempts
+        self._timeout = options.timeout
+        self._may_reconnect = False
+        self._open_reconnects = False
+        self._questions: dict[tuple[Asked, str | None], int] = {}
+        self._next_question = 1
+        self._answers: dict[Asked, Mapping[str, str]] = {}
+        self._buffered_events = 0
+        self._buffered_bytes = 0
+        self._congested = False
+
+    # The options that may be set while running
+
+    @property
+    def reconnection(self) -> bool:
+        """Whether to connect again by itself. Setting it to False also ends a wait for the next attempt."""
+        return self._reconnection
+
+    @reconnection.setter
+    def reconnection(self, value: bool) -> None:
+        check_option("reconnection", value)
+        self._reconnection = value
+        if not value:
+            self._stop_reconnecting()
+
+    @property
+    def reconnection_attempts(self) -> float:
+        """How often to try before giving up: a whole number, or `math.inf`."""
+        return self._reconnection_attempts
+
+    @reconnection_attempts.setter
+    def reconnection_attempts(self, value: float) -> None:
+        check_option("reconnection_attempts", value)
+        self._reconnection_attempts = value
+
+    @property
+    def reconnection_delay(self) -> float:
+        """The first delay, in seconds."""
+        return self._backoff.delay
+
+    @reconnection_delay.setter
+    def reconnection_delay(self, value: float) -> None:
+        check_option("reconnection_delay", value)
+        self._backoff.delay = value
+
+    @property
+    def reconnection_delay_max(self) -> float:
+        """The longest delay, in seconds."""
+        return self._backoff.maximum
+
+    @reconnection_delay_max.setter
+    def reconnection_delay_max(self, value: float) -> None:
+        check_option("reconnection_delay_max", value)
+        self._backoff.maximum = value
+
+    @property
+    def randomization_factor(self) -> float:
+        """How far a delay may deviate, as a fraction of it."""
+        return self._backoff.jitter
+
+    @randomization_factor.setter
+    def randomization_factor(self, value: float) -> None:
+        check_option("randomization_factor", value)
+        self._backoff.jitter = value
+
+    @property
+    def timeout(self) -> float | None:
+        """How many seconds opening the connection may take; None for no limit."""
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None:
+        check_option("timeout", value)
+        self._timeout = value
+
+    # State
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection is open."""
+        return self.state == "open"
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is open, opening, closing or waited for any more."""
+        return self.state == "closed" and not self.reconnecting and not self._outbox.owners
+
+    @property
+    def writable(self) -> bool:
+        """Whether a packet would leave at once."""
+        return self.engine is not None and self.engine.writable
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more should be sent now; if not, `Room` tells when it is. Offline there is room up to the bounds."""
+        return not self._congested
+
+    # Commands
+
+    def namespace(self, name: str = "/", options: NamespaceOptions | None = None) -> Namespace:
+        """The namespace of that name; the first call for it makes it, with these options.
+
+        Raises:
+            OptionError: The name is none.
+        """
+        name = name if name.startswith("/") else f"/{name}"
+        if "," in name:
+            raise OptionError(f"a namespace's name has no comma in it: {name!r}")
+        namespace = self.namespaces.get(name)
+        if namespace is None:
+            options = NamespaceOptions() if options is None else options
+            namespace = self.namespaces[name] = Namespace(name, options, self)
+        return namespace
+
+    def open(self, now: float, *, reconnect: bool = True) -> None:
+        """Open the connection, unless it is open or opening. During a wait for the next attempt, do not wait longer.
+
+        `reconnect=False`: a failure of this attempt starts no reconnection.
+        """
+        self._fire_due(now)
+        if self.state != "closed":
+            return
+        self._timers.cancel(self, "reconnect")
+        self._open_reconnects = reconnect
+        self._begin(now)
+
+    def close(self, now: float) -> None:
+        """Close the connection once all that was sent has left, within `close_timeout`. Do not connect again."""
+        self._fire_due(now)
+        self._close(now)
+
+    def abort(self, now: float) -> None:
+        """Close everything at once, also what is still saying goodbye. What has not left is lost."""
+        self._fire_due(now)
+        self._close(now)
+        for stream in list(self._outbox.owners):
+            self._outbox.close_stream(stream, abort=True)
+        self._timers.clear()
+
+    def answer(self, question: int, value: Any, now: float) -> None:
+        """Answer a `Question`. An Exception fails the attempt. An answer that comes too late is ignored."""
+        self._fire_due(now)
+        for (about, name), number in self._questions.items():
+            if number == question:
+                del self._questions[about, name]
+                if name is not None:
+                    self.namespaces[name].on_answer(value, now)
+                else:
+                    self._answered(about, value, now)
+                return
+
+    # What namespaces need (namespace.Connection)
+
+    def encode(self, packet: Packet) -> Frames:
+        """The messages of a packet. Raises PacketError, whatever the parser raises."""
+        try:
+            return self._encoder.encode(packet)
+        except SocketIOError:
+            raise
+        except Exception as error:
+            raise PacketError(f"the parser cannot encode {packet!r}: {error!r}") from error
+
+    def send_frames(self, frames: Frames, now: float, *, compress: bool) -> None:
+        """Hand messages to the session."""
+        engine = self.engine
+        if engine is not None:
+            for frame in frames:
+                engine.send(frame, now, compress=compress)
+            if engine.buffered_bytes > HIGH_WATER:
+                self._congested = True
+
+    def ensure_open(self, now: float) -> None:
+        """Open the connection for a namespace, but not before the end of a wait for the next attempt."""
+        if self.state == "closed" and not self.reconnecting:
+            self._open_reconnects = True
+            self._begin(now)
+
+    def release(self, now: float) -> None:
+        """A namespace became inactive: close the connection if it was the last one."""
+        if not any(namespace.active for namespace in self.namespaces.values()):
+            self._close(now)
+
+    def ask(self, namespace: Namespace, about: Asked, now: float) -> None:
+        """Ask the application on behalf of a namespace."""
+        self._ask(about, namespace.name)
+
+    def has_space(self, size: int) -> bool:
+        """Whether `size` more bytes may wait to be sent."""
+        under_way = 0 if self.engine is None else self.engine.buffered_bytes
+        return (
+            self._buffered_events < self.options.max_buffered_events
+            and self._buffered_bytes + under_way + size <= self.options.max_buffered_bytes
+        )
+
+    def buffered(self, events: int, size: int) -> None:
+        """Count what waits in a namespace."""
+        self._buffered_events += events
+        self._buffered_bytes += size
+
+    def protocol_error(self, error: PacketError, now: float) -> None:
+        """What the server sent makes no sense: end this connection."""
+        self._closed("parse error", error, now)
+
+    # Opening
+
+    def _begin(self, now: float) -> None:
+        self.state = "opening"
+        self._may_reconnect = True
+        if self._timeout is not None:
+            self._timers.set(self, "open", now + self._timeout)
+        self._answers = {}
+        if self.options.query is ASK and not self.url.query:
+            self._ask("query", None)
+        if self.options.extra_headers is ASK:
+            self._ask("extra_headers", None)
+        if not self._questions:
+            self._open_engine(now)
+
+    def _ask(self, about: Asked, namespace: str | None) -> None:
+        question = self._next_question
+        self._next_question += 1
+        self._questions[about, namespace] = question
+        self._outbox.deliver(Question(question, about, namespace))
+
+    def _answered(self, about: Asked, value: Any, now: float) -> None:
+        error = value if isinstance(value, Exception) else None
+        if error is None:
+            try:
+                check_option(about, value)
+            except OptionError as invalid:
+                error = invalid
+        if error is not None:
+            self._open_failed(error, now)
+            return
+        self._answers[about] = value
+        if not self._questions:
+            self._open_engine(now)
+
+    def _open_engine(self, now: float) -> None:
+        headers = self._answers.get("extra_headers", self.options.extra_headers)
+        self.epoch += 1
+        self.engine = EngineSession(
+            self.url,
+            self.options,
+            self,
+            query=request_query(self.url, self.options, self._answers.get("query")),
+            headers={} if headers is ASK else headers,
+            memory=self._memory,
+            outbox=self._outbox,
+            timers=self._timers,
+            random=self._random,
+        )
+        self.engine.open(now)
+
+    def _open_failed(self, error: Exception, now: float) -> None:
+        self._let_go()
+        self._outbox.deliver(Failed(error))
+        for namespace in list(self.namespaces.values()):
+            namespace.on_failed(error)
+        if self.reconnecting:
+            self.reconnecting = False
+            self._reconnect(now)
+            self._outbox.deliver(ReconnectError(error))
+        elif self._open_reconnects and self._reconnection:
+            self._reconnect(now)
+
+    # Reconnection
+
+    def _reconnect(self, now: float) -> None:
+        if not self._may_reconnect:
+            return
+        if self._backoff.attempts >= self._reconnection_attempts:
+            self._backoff.reset()
+            self._outbox.deliver(ReconnectFailed())
+        else:
+            self.reconnecting = True
+            self._timers.set(self, "reconnect", now + self._backoff.next_delay())
+
+    def _stop_reconnecting(self) -> None:
+        self._may_reconnect = False
+        self.reconnecting = False
+        self._backoff.reset()
+        self._timers.cancel(self, "reconnect")
+
+    def timer_fired(self, name: str | int, now: float) -> None:
+        if name == "reconnect":
+            self._outbox.deliver(ReconnectAttempt(self._backoff.attempts))
+            self._begin(now)
+        elif name == "open":
+            engine = self.engine
+            self._open_failed(OpenTimeout(f"the connection was not open within {self._timeout:g} seconds"), now)
+            if engine is not None:
+                engine.close(now)
+
+    # What the session tells (engine.EngineObserver)
+
+    def on_engine_open(self, engine: EngineSession, now: float) -> None:
+        if engine is not self.engine:
+            return
+        self._timers.cancel(self, "open")
+        self.state = "open"
+        self._decoder.reset()
+        self._partial_bytes = 0
+        self._outbox.deliver(EngineOpened(engine.sid or "", engine.transport or ""))
+        self._outbox.deliver(Opened())
+        for namespace in list(self.namespaces.values()):
+            namespace.on_open(now)
+        if self.reconnecting:
+            attempt = self._backoff.attempts
+            self.reconnecting = False
+            self._outbox.deliver(Reconnected(attempt))
+        self._backoff.reset()
+
+    def on_engine_message(self, engine: EngineSession, data: Data, now: float) -> None:
+        if engine is not self.engine:
+            return
+        try:
+            packet = self._decoder.feed(data)
+        except PacketError as error:
+            self.protocol_error(error, now)
+            return
+        except Exception as error:  # noqa: BLE001  # a parser of the user's own may raise anything
+            self.protocol_error(_chained(PacketError(f"the parser cannot decode a message: {error!r}"), error), now)
+            return
+        if packet is None:
+            self._count_partial(len(data), now)
+            return
+        self._partial_bytes = 0
+        namespace = self.namespaces.get(packet.namespace)
+        if namespace is not None:
+            namespace.on_packet(packet, now)
+
+    def on_engine_ping(self, engine: EngineSession, now: float) -> None:
+        if engine is self.engine:
+            self._outbox.deliver(Pinged())
+
+    def on_engine_upgrading(self, engine: EngineSession, transport: str, now: float) -> None:
+        if engine is self.engine:
+            self._outbox.deliver(EngineUpgrading(transport))
+
+    def on_engine_upgrade(self, engine: EngineSession, transport: str, now: float) -> None:
+        if engine is self.engine:
+            self._outbox.deliver(EngineUpgraded(transport))
+
+    def on_engine_upgrade_error(self, engine: EngineSession, error: Exception, now: float) -> None:
+        if engine is self.engine:
+            self._outbox.deliver(EngineUpgradeFailed(error))
+
+    def on_engine_drain(self, engine: EngineSession, now: float) -> None:
+        if engine is self.engine:
+            if self.report_engine:
+                self._outbox.deliver(EngineDrained())
+            if self._congested:
+                self._tell_room()
+
+    def on_engine_close(
+        self, engine: EngineSession, reason: DisconnectReason, details: Exception | None, now: float
+    ) -> None:
+        if engine is not self.engine:
+            return
+        if self.state == "opening":
+            error = details or DisconnectedError(f"the server ended the session before it was open: {reason}", reason)
+            self._open_failed(error, now)
+            return
+        if reason == "transport error" and details is not None:
+            self._outbox.deliver(Failed(details))
+            for namespace in list(self.namespaces.values()):
+                namespace.on_failed(details)
+        self._closed(reason, details, now)
+
+    # Closing
+
+    def _close(self, now: float) -> None:
+        """The application ends the connection, or the wait for the next one."""
+        was_wanted = self.state != "closed" or self.reconnecting
+        self._stop_reconnecting()
+        if was_wanted:
+            self._closed("forced close", None, now)
+
+    def _closed(self, reason: DisconnectReason, details: Exception | None, now: float) -> None:
+        """The connection is over, whoever ended it: let the session drain, tell everybody, maybe connect again."""
+        engine = self.engine
+        self._let_go()
+        if engine is not None:
+            engine.close(now)
+        self._backoff.reset()
+        self._outbox.deliver(Closed(reason, details))
+        for namespace in list(self.namespaces.values()):
+            namespace.on_closed(reason, details)
+        if self._reconnection:
+            self._reconnect(now)
+
+    def _let_go(self) -> None:
+        """Forget the session and what was asked on its behalf."""
+        self.state = "closed"
+        self.engine = None
+        self._questions.clear()
+        self._timers.cancel(self, "open")
+        self._tell_room()
+
+    def _tell_room(self) -> None:
+        if self._congested and (self.engine is None or self.engine.buffered_bytes <= LOW_WATER):
+            self._congested = False
+            self._outbox.deliver(Room())
+
+    def _count_partial(self, size: int, now: float) -> None:
+        self._partial_bytes += size
+        if self._partial_bytes > self.options.max_message_size:
+            self.protocol_error(
+                PacketError(
+                    f"a packet's attachments are over max_message_size ({self.options.max_message_size} bytes)"
+                ),
+                now,
+            )
+
+
+def _chained(error: PacketError, cause: Exception) -> PacketError:
+    error.__cause__ = cause
+    return error

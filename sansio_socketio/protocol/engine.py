@@ -1,0 +1,510 @@
+"""One Engine.IO session: handshake, heartbeat, write buffer, upgrade, close (Engine.IO protocol 4).
+
+Rules of this file:
+
+- A session lives once: `opening`, `open`, `closing` (packets still leave), `closed`.
+- Packets leave in the order of `send`, through the current transport, one batch at a time: the next goes when the
+  transport says that it has drained. Between the probe's answer and the switch nothing leaves.
+- Only the handshake and a ping restart the ping timeout.
+- A session tells its observer what happens by calling it, in order; `on_engine_close` comes once, and nothing after it.
+- Closing is bounded by `close_timeout`. A transport that still says goodbye goes on without its session.
+
+`EngineSession` is the session as the Socket.IO client embeds it. `EngineProtocol` makes it a machine of its own, for
+those who want Engine.IO alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from random import Random
+from typing import Final, Literal, Protocol
+
+from .actions import Outbox
+from .errors import OpenTimeout, OptionError, PacketError, StateError, TransportError
+from .events import (
+    Data,
+    DisconnectReason,
+    EngineClosed,
+    EngineDrained,
+    EngineMessage,
+    EngineOpened,
+    EnginePing,
+    EngineUpgraded,
+    EngineUpgradeFailed,
+    EngineUpgrading,
+)
+from .machine import Machine
+from .options import ASK, EngineOptions
+from .packets.engineio import MESSAGE, OPEN, PING, PONG, UPGRADE, Packet, decode_handshake, encoded_size
+from .timers import Timers
+from .transports import TRANSPORT_CLASSES
+from .transports.base import CloseReason, Endpoint, Transport
+from .transports.cookies import CookieJar
+from .url import URL, parse_url
+
+SessionState = Literal["new", "opening", "open", "closing", "closed"]
+
+_PROBE: Final = "probe"
+_PER_TRANSPORT_MAPPINGS: Final = ("query", "extra_headers")
+
+
+class EngineObserver(Protocol):
+    """What a session tells whoever uses it."""
+
+    def on_engine_open(self, engine: EngineSession, now: float) -> None: ...
+    def on_engine_message(self, engine: EngineSession, data: Data, now: float) -> None: ...
+    def on_engine_ping(self, engine: EngineSession, now: float) -> None: ...
+    def on_engine_upgrading(self, engine: EngineSession, transport: str, now: float) -> None: ...
+    def on_engine_upgrade(self, engine: EngineSession, transport: str, now: float) -> None: ...
+    def on_engine_upgrade_error(self, engine: EngineSession, error: Exception, now: float) -> None: ...
+    def on_engine_drain(self, engine: EngineSession, now: float) -> None: ...
+    def on_engine_close(
+        self, engine: EngineSession, reason: DisconnectReason, details: Exception | None, now: float
+    ) -> None: ...
+
+
+class Memory:
+    """What outlives a session: the cookies, and whether WebSocket worked the last time (`remember_upgrade`)."""
+
+    __slots__ = ("cookies", "websocket_worked")
+
+    def __init__(self) -> None:
+        self.cookies = CookieJar()
+        self.websocket_worked = False
+
+
+class EngineSession:
+    """A session from its handshake to its close. It is the `Session` of its transports and owns the ping timeout."""
+
+    def __init__(
+        self,
+        url: URL,
+        options: EngineOptions,
+        observer: EngineObserver,
+        *,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        memory: Memory,
+        outbox: Outbox,
+        timers: Timers,
+        random: Random,
+    ) -> None:
+        self.state: SessionState = "new"
+        self.sid: str | None = None
+        self.buffered_bytes = 0
+        """What is in the write buffer or under way."""
+        self._url = url
+        self._options = options
+        self._observer = observer
+        self._query = query
+        self._headers = headers
+        self._memory = memory
+        self._outbox = outbox
+        self._timers = timers
+        self._random = random
+        self._candidates = list(options.transports)
+        self._transport: Transport | None = None
+        self._probe: Transport | None = None
+        self._upgrading = False
+        self._buffer: list[Packet] = []
+        self._under_way = False
+        self._bytes_under_way = 0
+        self._ping_wait = 0.0
+        self._max_payload: int | None = None
+
+    @property
+    def transport(self) -> str | None:
+        """The name of the transport in use."""
+        return None if self._transport is None else self._transport.name
+
+    @property
+    def writable(self) -> bool:
+        """Whether a message would leave at once."""
+        transport = self._transport
+        return transport is not None and transport.writable and not self._buffer
+
+    # Commands
+
+    def open(self, now: float) -> None:
+        """Begin the handshake on the first transport, or on WebSocket where that is remembered to work."""
+        self.state = "opening"
+        remembered = self._options.remember_upgrade and self._memory.websocket_worked
+        name = "websocket" if remembered and "websocket" in self._candidates else self._candidates[0]
+        self._open_on(name, now)
+
+    def send(self, data: Data, now: float, *, compress: bool = True) -> None:
+        """Send a message. What is sent while closing or after it is dropped."""
+        if self.state in ("open", "opening"):
+            self._write(Packet(MESSAGE, data, compress), now)
+
+    def close(self, now: float) -> None:
+        """Close once all that was sent has left, and an upgrade under way is done, within `close_timeout`."""
+        if self.state == "open":
+            self.state = "closing"
+            self._timers.set(self, "close", now + self._options.close_timeout)
+            self._go_on_closing(now)
+        elif self.state == "opening":
+            self._end("forced close", None, now)
+
+    def abort(self, now: float) -> None:
+        """Close at once; what has not left is lost."""
+        if self.state in ("opening", "open", "closing"):
+            if self._transport is not None:
+                self._transport.abort()
+            self._end("forced close", None, now, tell_peer=False)
+
+    def fail(self, error: Exception, now: float) -> None:
+        """Close because of `error`, which whoever uses the session found."""
+        self._end("transport error", error, now)
+
+    # What transports tell
+
+    def on_open(self, transport: Transport, now: float) -> None:
+        if transport is self._probe:
+            transport.send([Packet(PING, _PROBE)], now)
+
+    def on_packet(self, transport: Transport, packet: Packet, now: float) -> None:
+        if transport is self._probe and not self._upgrading:
+            self._probe_answered(packet, now)
+        elif packet.type == MESSAGE:
+            if self.state == "opening":
+                self._fail(f"the server sent a message before the handshake: {packet!r}", now)
+            else:
+                self._observer.on_engine_message(self, packet.data, now)
+        elif packet.type == PING:
+            self._write(Packet(PONG), now)
+            self._restart_ping_timeout(now)
+            self._observer.on_engine_ping(self, now)
+        elif packet.type == OPEN:
+            self._handshake(packet, now)
+
+    def on_drain(self, transport: Transport, now: float) -> None:
+        if transport is not self._transport:
+            return
+        self.buffered_bytes -= self._bytes_under_way
+        self._bytes_under_way = 0
+        self._under_way = False
+        if self._buffer:
+            self._flush(now)
+        else:
+            self._observer.on_engine_drain(self, now)
+            self._go_on_closing(now)
+
+    def on_pause(self, transport: Transport, now: float) -> None:
+        if self._upgrading and transport is self._transport and self._probe is not None:
+            self._switch(transport, self._probe, now)
+
+    def on_close(self, transport: Transport, reason: CloseReason, details: TransportError, now: float) -> None:
+        if transport is self._probe:
+            self._probe_failed(transport, f"probe error: {details}", now, details)
+        elif transport is self._transport:
+            if reason == "transport error":
+                self._memory.websocket_worked = False
+            self._candidates = [name for name in self._candidates if name != transport.name]
+            if self.state == "opening" and self._options.try_all_transports and self._candidates:
+                self._open_on(self._candidates[0], now)
+            else:
+                self._end(reason, details, now, tell_peer=False)
+
+    def timer_fired(self, name: str | int, now: float) -> None:
+        if name == "ping":
+            self._end("ping timeout", None, now)
+        elif name == "close":
+            self.abort(now)
+
+    # The handshake and the heartbeat
+
+    def _open_on(self, name: str, now: float) -> None:
+        self._transport = self._create(name)
+        self._transport.open(now)
+
+    def _create(self, name: str) -> Transport:
+        options = transport_options(self._options, name)
+        own = self._options.transport_options.get(name, {})
+        endpoint = Endpoint(
+            url=self._url,
+            options=options,
+            random=self._random,
+            query={**self._query, **own.get("query", {})},
+            headers={**self._headers, **own.get("extra_headers", {})},
+            sid=self.sid,
+            cookies=self._memory.cookies if options.with_credentials else None,
+        )
+        return TRANSPORT_CLASSES[name](endpoint, self, self._outbox, self._timers)
+
+    def _handshake(self, packet: Packet, now: float) -> None:
+        transport = self._transport
+        if self.state != "opening" or transport is None:
+            self._fail("the server sent a second handshake", now)
+            return
+        try:
+            handshake = decode_handshake(str(packet.data))
+        except PacketError as error:
+            self._fail(f"the server's handshake is invalid: {error}", now, error)
+            return
+        self.state = "open"
+        self.sid = transport.endpoint.sid = handshake.sid
+        self._ping_wait = handshake.ping_interval + handshake.ping_timeout
+        self._max_payload = handshake.max_payload
+        self._memory.websocket_worked = transport.name == "websocket"
+        self._restart_ping_timeout(now)
+        self._observer.on_engine_open(self, now)
+        self._flush(now)
+        if self.state == "open" and self._options.upgrade:
+            self._begin_probe(handshake.upgrades, now)
+
+    def _restart_ping_timeout(self, now: float) -> None:
+        if self.state in ("open", "closing"):
+            self._timers.set(self, "ping", now + self._ping_wait)
+
+    # The upgrade
+
+    def _begin_probe(self, offered: Sequence[str], now: float) -> None:
+        current = self.transport
+        wanted = [name for name in self._candidates if name in offered and name != current]
+        if wanted:
+            self._memory.websocket_worked = False
+            self._probe = self._create(wanted[0])
+            self._probe.open(now)
+
+    def _probe_answered(self, packet: Packet, now: float) -> None:
+        probe, transport = self._probe, self._transport
+        if probe is None or transport is None:  # pragma: no cover  # both exist while a probe is asked for its answer
+            return
+        if packet.type != PONG or packet.data != _PROBE:
+            probe.close(now)
+            self._probe_failed(probe, f"probe error: the server answered the probe with {packet!r}", now)
+            return
+        self._upgrading = True
+        self._memory.websocket_worked = probe.name == "websocket"
+        self._observer.on_engine_upgrading(self, probe.name, now)
+        if self._upgrading:
+            transport.pause(now)
+
+    def _switch(self, old: Transport, new: Transport, now: float) -> None:
+        self._transport, self._probe = new, None
+        self._upgrading = False
+        old.abort()
+        self._buffer.insert(0, Packet(UPGRADE))
+        self._observer.on_engine_upgrade(self, new.name, now)
+        self._flush(now)
+
+    def _probe_failed(self, probe: Transport, message: str, now: float, cause: TransportError | None = None) -> None:
+        was_upgrading = self._upgrading
+        self._probe = None
+        self._upgrading = False
+        error = TransportError(
+            message,
+            transport=probe.name,
+            status=cause.status if cause else None,
+            body=cause.body if cause else None,
+            close_code=cause.close_code if cause else None,
+        )
+        error.__cause__ = cause
+        self._observer.on_engine_upgrade_error(self, error, now)
+        if was_upgrading and self._transport is not None and self.state != "closed":
+            self._transport.resume(now)
+            self._flush(now)
+            self._go_on_closing(now)
+
+    # The write buffer
+
+    def _write(self, packet: Packet, now: float) -> None:
+        self._buffer.append(packet)
+        self.buffered_bytes += len(packet.data)
+        self._flush(now)
+
+    def _flush(self, now: float) -> None:
+        transport = self._transport
+        if self._buffer and transport is not None and transport.writable and not self._upgrading:
+            packets = self._take_batch(transport)
+            self._under_way = True
+            self._bytes_under_way = sum([len(packet.data) for packet in packets])
+            transport.send(packets, now)
+
+    def _take_batch(self, transport: Transport) -> list[Packet]:
+        """The packets of the next write: all, or as many as the server's maxPayload lets into one HTTP body."""
+        packets = self._buffer
+        if self._max_payload is not None and transport.name == "polling" and len(packets) > 1:
+            size = -1
+            for index, packet in enumerate(packets):
+                size += encoded_size(packet) + 1
+                if index > 0 and size > self._max_payload:
+                    self._buffer = packets[index:]
+                    return packets[:index]
+        self._buffer = []
+        return packets
+
+    # The end
+
+    def _go_on_closing(self, now: float) -> None:
+        if self.state == "closing" and not self._buffer and not self._under_way and not self._upgrading:
+            self._end("forced close", None, now)
+
+    def _fail(self, message: str, now: float, cause: Exception | None = None) -> None:
+        """The peer broke the protocol of the session."""
+        error = TransportError(message, transport=self.transport)
+        error.__cause__ = cause
+        self._end("transport error", error, now)
+
+    def _end(self, reason: DisconnectReason, details: Exception | None, now: float, *, tell_peer: bool = True) -> None:
+        if self.state == "closed":
+            return
+        self.state = "closed"
+        self._timers.cancel(self, "ping")
+        self._timers.cancel(self, "close")
+        probe, transport = self._probe, self._transport
+        self._probe = None
+        self._upgrading = False
+        self._buffer = []
+        self.buffered_bytes = self._bytes_under_way = 0
+        if probe is not None:
+            probe.abort()
+        if tell_peer and transport is not None:
+            transport.close(now)
+        self._observer.on_engine_close(self, reason, details, now)
+
+
+def transport_options(options: EngineOptions, name: str) -> EngineOptions:
+    """The options of one transport: the common ones, with its own over them. Raises OptionError for an unknown one."""
+    own = options.transport_options.get(name, {})
+    common = {field.name: getattr(options, field.name) for field in fields(EngineOptions)}
+    mappings = {key: own[key] for key in _PER_TRANSPORT_MAPPINGS if key in own}
+    if any(value is ASK for value in mappings.values()):
+        raise OptionError(f"transport_options[{name!r}] takes mappings for query and extra_headers, not ASK")
+    EngineOptions.build(**mappings)
+    return EngineOptions.build(**{**common, **{k: v for k, v in own.items() if k not in mappings}})
+
+
+def request_query(url: URL, options: EngineOptions, answered: Mapping[str, str] | None = None) -> Mapping[str, str]:
+    """The application's part of the query: the URL's, or else the answer to the question, or else the option's."""
+    if url.query:
+        return dict(url.query)
+    if answered is not None:
+        return answered
+    return {} if options.query is ASK else options.query
+
+
+class EngineProtocol(Machine):
+    """Engine.IO alone, as a machine: the inputs and outputs of `Machine`, and these commands.
+
+    It opens one session; for another, make another. Events are the `EngineEvent`s of `events`.
+
+    Args:
+        url: Where the server is; a query in it takes the place of the `query` option.
+        options: The options; `query` and `extra_headers` must be mappings here.
+        random: The only source of chance.
+
+    Raises:
+        OptionError: The URL or an option cannot be used.
+    """
+
+    def __init__(self, url: str, options: EngineOptions | None = None, *, random: Random) -> None:
+        super().__init__()
+        options = EngineOptions() if options is None else options
+        if options.query is ASK or options.extra_headers is ASK:
+            raise OptionError("EngineProtocol asks no questions: query and extra_headers must be mappings")
+        for name in options.transports:
+            transport_options(options, name)
+        parsed = parse_url(url)
+        self._session = EngineSession(
+            parsed,
+            options,
+            self,
+            query=request_query(parsed, options),
+            headers=options.extra_headers,
+            memory=Memory(),
+            outbox=self._outbox,
+            timers=self._timers,
+            random=random,
+        )
+
+    @property
+    def state(self) -> SessionState:
+        """`new`, `opening`, `open`, `closing` or `closed`."""
+        return self._session.state
+
+    @property
+    def sid(self) -> str | None:
+        """The session's id, once the handshake is done."""
+        return self._session.sid
+
+    @property
+    def transport(self) -> str | None:
+        """The name of the transport in use."""
+        return self._session.transport
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How much waits to leave: text in characters, binary in bytes."""
+        return self._session.buffered_bytes
+
+    def open(self, now: float, *, timeout: float | None = 20.0) -> None:
+        """Begin the handshake; it fails after `timeout` seconds (None: never).
+
+        Raises:
+            StateError: It was opened before.
+        """
+        self._fire_due(now)
+        if self.state != "new":
+            raise StateError(f"a session opens once, and this one is {self.state}; make another EngineProtocol")
+        if timeout is not None:
+            self._timers.set(self, "open", now + timeout)
+        self._session.open(now)
+
+    def send(self, data: Data, now: float, *, compress: bool = True) -> None:
+        """Send a message, text or bytes. Before the handshake is done it waits in the write buffer.
+
+        What is sent while the session closes, or after it, is dropped, as a peer may close it at any time.
+
+        Raises:
+            StateError: The session was not opened yet.
+        """
+        self._fire_due(now)
+        if self.state == "new":
+            raise StateError("open() the session before sending")
+        self._session.send(data, now, compress=compress)
+
+    def close(self, now: float) -> None:
+        """Close once all that was sent has left, within `close_timeout` seconds."""
+        self._fire_due(now)
+        self._session.close(now)
+
+    def abort(self, now: float) -> None:
+        """Close at once; what has not left is lost."""
+        self._fire_due(now)
+        self._session.abort(now)
+
+    # What the session tells
+
+    def on_engine_open(self, engine: EngineSession, now: float) -> None:
+        self._timers.cancel(self, "open")
+        self._outbox.deliver(EngineOpened(engine.sid or "", engine.transport or ""))
+
+    def on_engine_message(self, engine: EngineSession, data: Data, now: float) -> None:
+        self._outbox.deliver(EngineMessage(data))
+
+    def on_engine_ping(self, engine: EngineSession, now: float) -> None:
+        self._outbox.deliver(EnginePing())
+
+    def on_engine_upgrading(self, engine: EngineSession, transport: str, now: float) -> None:
+        self._outbox.deliver(EngineUpgrading(transport))
+
+    def on_engine_upgrade(self, engine: EngineSession, transport: str, now: float) -> None:
+        self._outbox.deliver(EngineUpgraded(transport))
+
+    def on_engine_upgrade_error(self, engine: EngineSession, error: Exception, now: float) -> None:
+        self._outbox.deliver(EngineUpgradeFailed(error))
+
+    def on_engine_drain(self, engine: EngineSession, now: float) -> None:
+        self._outbox.deliver(EngineDrained())
+
+    def on_engine_close(
+        self, engine: EngineSession, reason: DisconnectReason, details: Exception | None, now: float
+    ) -> None:
+        self._timers.cancel(self, "open")
+        self._outbox.deliver(EngineClosed(reason, details))
+
+    def timer_fired(self, name: str | int, now: float) -> None:
+        self._session.fail(OpenTimeout("the session was not open in time", transport=self.transport), now)
