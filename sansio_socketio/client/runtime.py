@@ -38,10 +38,12 @@ class Stream(Protocol):
     """A byte stream that is being opened, or is open."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Queue bytes. All that is written before the loop turns leaves in one write, then `sent` follows."""
+        """Queue bytes, once `opened` was told. All that is written before the loop turns leaves in one write, then
+        `sent` follows.
+        """
 
     def close(self) -> None:
-        """Close once all that was written has left. Given up with the runtime's scope."""
+        """Close once all that was written has left; while still opening, at once. Given up with the runtime's scope."""
 
     def abort(self) -> None:
         """Close at once, also while still opening; what was not sent yet is lost."""
@@ -66,7 +68,7 @@ class Cell(Protocol):
 class Task(Protocol):
     """Something that runs beside."""
 
-    def cancel(self) -> None:
+    def cancel(self) -> object:
         """Ask it to end. A thread cannot be made to: it ends when the cell it waits for is set."""
 
 
@@ -94,14 +96,22 @@ class Runtime(Protocol):
     def cell(self) -> Cell: ...
 
     async def wait(self, cell: Cell) -> Any:
-        """Wait for the cell's result: return its value or raise its error. Raises the runtime's own cancellation."""
+        """Wait for the cell's result: return its value or raise its error. Raises the runtime's own cancellation.
+
+        Once the runtime's scope has ended there is nothing to wait for: what is still waited for raises
+        DisconnectedError.
+        """
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> Task:
         """Run `function()` beside, in a copy of the present contextvars context. It must not raise."""
         ...
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call the application's code without the lock; where it returns an awaitable, await that (not in threads)."""
+        """Call the application's code without the lock; where it returns an awaitable, await that (not in threads).
+
+        A cancellation that is the application's own business (its code awaited a task that was cancelled) is raised
+        as a StateError, so that what `call` raises as a cancellation is always the runtime's.
+        """
 
 
 RuntimeScope = Callable[[], AbstractAsyncContextManager[Runtime]]

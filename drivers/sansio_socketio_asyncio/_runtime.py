@@ -1,0 +1,283 @@
+"""The services of `client.runtime`, by asyncio: protocols and transports, `call_at`, tasks, futures.
+
+Rules of this file:
+
+- Writes of one turn of the loop are joined. The transport's high-water mark is zero, so that it tells when the operating
+  system has taken the last byte; `drain` and its like only tell that not much is left.
+- A task that the runtime started does not outlive the scope, even if it is one that swallows its cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager, nullcontext
+from inspect import isawaitable
+from typing import Any, cast
+
+from sansio_socketio.client.runtime import Cell, StreamReceiver
+from sansio_socketio.protocol.errors import DisconnectedError, StateError
+
+_HAPPY_EYEBALLS_DELAY = 0.25  # seconds (RFC 8305, section 5)
+
+
+class AsyncioCell:
+    """A result that tasks wait for, each by a future of its own: a shared one would be cancelled with any of them."""
+
+    __slots__ = ("_error", "_value", "done", "waiters")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.waiters: list[asyncio.Future[None]] = []
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def set(self, value: Any = None) -> None:
+        """Give a value; the first result counts."""
+        if not self.done:
+            self.done = True
+            self._value = value
+            self._wake()
+
+    def fail(self, error: BaseException) -> None:
+        """Give an error to raise; the first result counts."""
+        if not self.done:
+            self._error = error
+            self.set()
+
+    def result(self) -> Any:
+        """The value; or raises the error."""
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def _wake(self) -> None:
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class AsyncioTimer:
+    """One deadline, by `call_at`."""
+
+    __slots__ = ("_callback", "_handle", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+        self._loop = loop
+        self._callback = callback
+        self._handle: asyncio.TimerHandle | None = None
+
+    def set(self, deadline: float | None) -> None:
+        """Call back at `deadline`, instead of when it was set before; None: never."""
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = None if deadline is None else self._loop.call_at(deadline, self._callback)
+
+
+class AsyncioStream(asyncio.Protocol):
+    """A stream, and the protocol of its transport. Where nothing is to be told any more, there is no receiver."""
+
+    __slots__ = ("_full", "_opening", "_receiver", "_runtime", "_transport", "_written")
+
+    def __init__(self, runtime: AsyncioRuntime, host: str, port: int, receiver: StreamReceiver) -> None:
+        self._runtime = runtime
+        self._receiver: StreamReceiver | None = receiver
+        self._transport: asyncio.Transport | None = None
+        self._written: list[bytes | bytearray | memoryview] = []
+        self._full = False  # the operating system has not taken all yet
+        self._opening = runtime.spawn(lambda: self._open(host, port), f"open a stream to {host}:{port}")
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue bytes, for the end of this turn."""
+        if not self._written:
+            self._runtime.loop.call_soon(self._flush)
+        self._written.append(data)
+
+    def close(self) -> None:
+        """Close once all has left."""
+        if self._transport is None:
+            self.abort()
+        else:
+            self._receiver = None
+            self._hand_over()
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, also while opening."""
+        self._receiver = None
+        if self._transport is None:
+            self._opening.cancel()
+        else:
+            self._transport.abort()
+
+    async def _open(self, host: str, port: int) -> None:
+        await asyncio.sleep(0)  # where tasks start eagerly, this is still the turn of `open_stream`
+        loop = self._runtime.loop
+        options: dict[str, Any] = {}
+        if isinstance(loop, asyncio.BaseEventLoop):  # uvloop's, which is none, refuses the argument
+            options["happy_eyeballs_delay"] = _HAPPY_EYEBALLS_DELAY
+        try:
+            await loop.create_connection(lambda: self, host, port, **options)
+        except Exception as error:  # noqa: BLE001  # it is not lost, but told
+            receiver, self._receiver = self._receiver, None
+            if receiver is not None:
+                receiver.failed(error)
+
+    def _flush(self) -> None:
+        if self._receiver is not None:
+            self._hand_over()
+            if not self._full:
+                self._receiver.sent()
+
+    def _hand_over(self) -> None:
+        if self._written and self._transport is not None:
+            self._transport.write(self._written[0] if len(self._written) == 1 else b"".join(self._written))
+            self._written.clear()
+
+    def _end(self, error: Exception | None) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.closed(error)
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The stream is open (asyncio and uvloop set TCP_NODELAY by themselves)."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=0)
+        self._runtime.streams.add(self)
+        if self._receiver is None:
+            self._transport.abort()
+        else:
+            self._receiver.opened()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes arrived."""
+        if self._receiver is not None:
+            self._receiver.received(data)
+
+    def pause_writing(self) -> None:
+        """Something is left for which the operating system has no room now."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """All has been taken."""
+        self._full = False
+        if self._receiver is not None and not self._written:
+            self._receiver.sent()
+
+    def eof_received(self) -> None:
+        """The peer has ended the stream. What waits to be written might never find room, so it is dropped."""
+        self._end(None)
+        self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The stream is closed or broken."""
+        self._runtime.streams.discard(self)
+        self._end(exc)
+
+
+class AsyncioRuntime:
+    """The services, on the running loop."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.lock = nullcontext()
+        self.streams: set[AsyncioStream] = set()  # those with a transport
+        self._timers: list[AsyncioTimer] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = False
+
+    def now(self) -> float:
+        """The loop's time."""
+        return self.loop.time()
+
+    def open_stream(self, host: str, port: int, receiver: StreamReceiver) -> AsyncioStream:
+        """Begin to open a TCP stream."""
+        return AsyncioStream(self, host, port, receiver)
+
+    def timer(self, callback: Callable[[], None]) -> AsyncioTimer:
+        """Make a timer that calls back."""
+        timer = AsyncioTimer(self.loop, callback)
+        self._timers.append(timer)
+        return timer
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call back in the loop's next turn."""
+        self.loop.call_soon(callback)
+
+    def cell(self) -> AsyncioCell:
+        """Make a place for a result."""
+        return AsyncioCell()
+
+    async def wait(self, cell: Cell) -> Any:
+        """Wait for a cell of this runtime."""
+        assert isinstance(cell, AsyncioCell)
+        if not cell.done:
+            if self._ended:
+                raise self._nothing_comes()
+            waiter = self.loop.create_future()
+            cell.waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                cell.waiters.remove(waiter)
+        return cell.result()
+
+    def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
+        """Run `function()` in a task."""
+        task = self.loop.create_task(function(), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if self._ended:
+            task.cancel()
+        return task
+
+    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the application's code, and await what it returns."""
+        try:
+            result = function(*args)
+            return await result if isawaitable(result) else result
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            message = "was cancelled, but not by its task's end: it awaited a task or future that somebody cancelled"
+            raise StateError(f"{getattr(function, '__qualname__', function)} {message}") from error
+
+    async def end(self) -> None:
+        """End all that was started, and return when it has. A cancellation that comes meanwhile is raised after that."""
+        self._ended = True
+        for timer in self._timers:
+            timer.set(None)
+        for stream in tuple(self.streams):
+            stream.abort()
+        this_one = {asyncio.current_task()}
+        for task in self._tasks - this_one:
+            task.cancel()
+        cancelled: asyncio.CancelledError | None = None
+        something_runs = True
+        while something_runs:  # and one turn more, for what `call_soon` has in hand
+            tasks = self._tasks - this_one
+            something_runs = bool(tasks or self.streams)
+            try:
+                await (asyncio.wait(tasks) if tasks else asyncio.sleep(0))
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    def _nothing_comes(self) -> BaseException:
+        if asyncio.current_task() in self._tasks:  # it has swallowed the cancellation that was meant to end it
+            return asyncio.CancelledError()
+        return DisconnectedError("the scope of this connection has ended: there is nothing to wait for any more")
+
+
+@asynccontextmanager
+async def open_runtime() -> AsyncGenerator[AsyncioRuntime, None]:
+    """A runtime on the running loop. What it started ends with this scope."""
+    runtime = AsyncioRuntime()
+    try:
+        yield runtime
+    finally:
+        await runtime.end()
