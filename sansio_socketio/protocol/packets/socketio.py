@@ -47,6 +47,7 @@ RESERVED_EVENTS = frozenset(
 _TYPES = {str(number): number for number in range(7)}
 _BINARY_TYPES = {EVENT: BINARY_EVENT, ACK: BINARY_ACK}
 _PLAIN_TYPES = {BINARY_EVENT: EVENT, BINARY_ACK: ACK}
+_DIGITS = "0123456789"
 _MOST_DIGITS = 20  # those of 64 bits; more are an attack on whoever makes a number of them
 
 
@@ -272,15 +273,16 @@ def _read_packet(kind: int, text: str, start: int) -> Packet:
     """The packet of which `text` holds namespace, id and payload from `start` on."""
     namespace = "/"
     number = None
-    if text[start : start + 1] != "[":  # most packets are events in the main namespace, and have nothing before it
+    if text[start : start + 1] == "/":
         namespace, start = _read_namespace(text, start)
+    if text[start : start + 1] != "[":
         number, start = _read_id(text, start)
     if start == len(text):
         return Packet(kind, namespace, _without_payload(kind), number, len(text))
     data = _loads(text[start:])
     is_valid, wanted = _PAYLOADS[kind]
     if not is_valid(data):
-        raise PacketError(f"the payload of {wanted}, not {text[start : start + 80]}")
+        raise PacketError(f"the payload of {wanted}; it is {text[start : start + 80]}")
     return Packet(kind, namespace, data, number, len(text))
 
 
@@ -288,7 +290,7 @@ def _read_count(text: str, most: int) -> tuple[int, int]:
     """How many attachments are announced, and where the text goes on."""
     dash = text.find("-", 1, _MOST_DIGITS + 2)
     digits = text[1:dash]
-    if dash == -1 or not (digits.isascii() and digits.isdigit()):
+    if dash < 2 or digits.strip(_DIGITS):
         raise PacketError(f"the number of attachments and a dash must come next in the packet {text[:80]!r}")
     count = int(digits)
     if not 1 <= count <= most:
@@ -297,19 +299,17 @@ def _read_count(text: str, most: int) -> tuple[int, int]:
 
 
 def _read_namespace(text: str, start: int) -> tuple[str, int]:
-    if not text.startswith("/", start):
-        return "/", start
     comma = text.find(",", start)
     return (text[start:], len(text)) if comma == -1 else (text[start:comma], comma + 1)
 
 
 def _read_id(text: str, start: int) -> tuple[int | None, int]:
-    end = start
-    while "0" <= text[end : end + 1] <= "9":
-        end += 1
-        if end - start > _MOST_DIGITS:
-            raise PacketError(f"an id has more than {_MOST_DIGITS} digits, in the packet {text[:80]!r}")
-    return (int(text[start:end]) if end > start else None), end
+    ahead = text[start : start + _MOST_DIGITS + 1]
+    count = len(ahead) - len(ahead.lstrip(_DIGITS))
+    if count > _MOST_DIGITS:
+        raise PacketError(f"an id has more than {_MOST_DIGITS} digits, in the packet {text[:80]!r}")
+    end = start + count
+    return (int(text[start:end]) if count else None), end
 
 
 def _loads(text: str) -> Any:
@@ -342,7 +342,7 @@ def _without_payload(kind: int) -> Any:
         return None
     if kind == ACK:
         return []
-    raise PacketError(f"there must be a payload: that of {_PAYLOADS[kind][1]}")
+    raise PacketError(f"the payload of {_PAYLOADS[kind][1]}; it is absent")
 
 
 def _is_event(data: Any) -> bool:
@@ -356,10 +356,7 @@ def _is_event(data: Any) -> bool:
 _PAYLOADS: dict[int, tuple[Callable[[Any], bool], str]] = {
     CONNECT: (lambda data: type(data) is dict, "CONNECT must be an object"),
     DISCONNECT: (lambda _: False, "DISCONNECT must be absent"),
-    EVENT: (
-        _is_event,
-        "EVENT must be an array that begins with a name, which is a number or a string, not a reserved one",
-    ),
+    EVENT: (_is_event, "EVENT must be an array that begins with a name (a number, or a string that is not reserved)"),
     ACK: (lambda data: type(data) is list, "ACK must be an array"),
     CONNECT_ERROR: (lambda data: type(data) in (dict, str), "CONNECT_ERROR must be an object or a string"),
 }
