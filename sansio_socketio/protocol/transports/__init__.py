@@ -1,1 +1,18 @@
-"""How a session's packets travel on byte streams."""
+"""How a session's packets travel: the transports, by the names that servers and options know them by.
+
+See `base` for the contract between a session and its transports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from .base import Transport
+from .polling import PollingTransport
+from .websocket import WebSocketTransport
+
+TRANSPORTS: Final[Mapping[str, type[Transport]]] = {
+    transport.name: transport for transport in (PollingTransport, WebSocketTransport)
+}
+"""The class of each transport by its name."""

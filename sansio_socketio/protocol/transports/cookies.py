@@ -1,0 +1,113 @@
+"""The cookies of one origin (RFC 6265), for `with_credentials`.
+
+Rules of this file:
+
+- A jar serves one scheme, host and port. A cookie is never sent elsewhere: its `Domain` is of no importance.
+- There is no wall clock. `Expires` is taken relative to the `Date` of the response that it came in, and a cookie's age
+  is measured on the scale of `now`.
+- What a server makes no sense of is ignored, as RFC 6265 wants. Cookies are bounded in number and in size.
+"""
+
+from __future__ import annotations
+
+from calendar import timegm
+from collections.abc import Iterable
+from dataclasses import dataclass
+from email.utils import parsedate_tz
+from math import inf
+
+MAX_COOKIES = 100
+"""How many cookies are kept; a new one takes the place of the oldest."""
+MAX_COOKIE_SIZE = 4096
+"""The longest name and value, in bytes together, that is kept."""
+
+_LONGEST_DATE = 64
+
+
+@dataclass(slots=True)
+class _Cookie:
+    value: bytes
+    path: bytes
+    secure: bool
+    expires: float
+
+    def is_for(self, path: bytes, *, secure: bool) -> bool:
+        """Section 5.4: whether a request for `path` carries it."""
+        below = path.startswith(self.path) and (self.path.endswith(b"/") or path[len(self.path) :][:1] in {b"", b"/"})
+        return below and (secure or not self.secure)
+
+
+class CookieJar:
+    """What the server set, and what to send back."""
+
+    __slots__ = ("_cookies",)
+
+    def __init__(self) -> None:
+        self._cookies: dict[tuple[bytes, bytes], _Cookie] = {}
+
+    def update(self, headers: Iterable[tuple[bytes, bytes]], target: str, now: float) -> None:
+        """Keep the cookies of a response to a request for `target`. Header names are in lower case."""
+        fields = list(headers)
+        date = next((_seconds(value) for name, value in fields if name == b"date"), None)
+        for name, value in fields:
+            if name == b"set-cookie":
+                self._set(value, _path_of(target), date or 0, now)
+
+    def header(self, target: str, now: float, *, secure: bool) -> bytes:
+        """The value of the Cookie header of a request for `target`, or empty; `secure`: the request is under TLS."""
+        for key in [key for key, cookie in self._cookies.items() if cookie.expires <= now]:
+            del self._cookies[key]
+        path = _path_of(target)
+        matches = [(name, cookie) for (name, _), cookie in self._cookies.items() if cookie.is_for(path, secure=secure)]
+        # Section 5.4: longer paths first, then by age (a dict keeps the order, a sort is stable).
+        matches.sort(key=lambda match: -len(match[1].path))
+        return b"; ".join(name + b"=" + cookie.value for name, cookie in matches)
+
+    def _set(self, text: bytes, request_path: bytes, date: float, now: float) -> None:
+        pair, *rest = text.split(b";")
+        name, equals, value = (part.strip() for part in pair.partition(b"="))
+        if not equals or not name or len(name) + len(value) > MAX_COOKIE_SIZE:
+            return
+        # The last of several attributes of one name counts.
+        parts = (part.partition(b"=") for part in rest)
+        attributes = {key.strip().lower(): setting.strip() for key, _, setting in parts}
+        path = attributes.get(b"path", b"")
+        cookie = _Cookie(
+            value=value,
+            path=path if path.startswith(b"/") else _default_path(request_path),
+            secure=b"secure" in attributes,
+            expires=now + _age(attributes, date),
+        )
+        key = (name, cookie.path)
+        if key not in self._cookies and len(self._cookies) >= MAX_COOKIES:
+            del self._cookies[next(iter(self._cookies))]
+        self._cookies[key] = cookie
+
+
+def _path_of(target: str) -> bytes:
+    return target.partition("?")[0].encode("ascii")
+
+
+def _default_path(path: bytes) -> bytes:
+    """Section 5.1.4: the request's path up to its last slash."""
+    return path[: path.rfind(b"/")] or b"/"
+
+
+def _age(attributes: dict[bytes, bytes], date: float) -> float:
+    """In how many seconds a cookie ends. Without a Date, only one that ended decades ago is known to have ended."""
+    max_age = attributes.get(b"max-age", b"")
+    if max_age.removeprefix(b"-").isdigit():
+        return -1 if max_age.startswith(b"-") else float(max_age)
+    expires = _seconds(attributes.get(b"expires", b""))
+    return inf if expires is None else expires - date
+
+
+def _seconds(date: bytes) -> float | None:
+    """A date in any of HTTP's formats as seconds since 1970; None for what is none."""
+    if len(date) > _LONGEST_DATE:
+        return None
+    try:
+        parts = parsedate_tz(date.decode("latin-1"))
+        return None if parts is None else timegm(parts[:6]) - (parts[9] or 0)
+    except (ValueError, IndexError, TypeError, OverflowError):  # what that parser raises over odd dates
+        return None

@@ -1,0 +1,341 @@
+"""HTTP long-polling: a GET that waits for the server's packets, and a POST that carries ours.
+
+Rules of this file:
+
+- At most two streams: one waits with the GET, one carries the POST. They are kept alive and used again.
+- A server may close an idle stream at any time. A GET that met such a stream, before any byte of an answer came, goes
+  out once more on a fresh one. A POST never goes out twice: the server may have read it.
+- A POST is held back from a stream that the server may be about to close: one that was idle for too long.
+- Closing tells the server by a POST; the GET is left to the server to answer, which would report a lost client if we
+  left first.
+
+See https://socket.io/docs/v4/engine-io-protocol/, "HTTP long-polling".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from h11 import LocalProtocolError
+
+from ..actions import Outbox
+from ..errors import PacketError, TransportError
+from ..packets.engineio import CLOSE, Packet, decode_payload, encode_payload
+from ..timers import Timers
+from .base import CloseReason, Endpoint, Session, Transport
+from .http import Answer, Exchange, refusal, show
+from .requests import USER_AGENT, Requests
+
+State = Literal["opening", "open", "pausing", "paused", "closing", "closed"]
+
+_TEXT = b"text/plain;charset=UTF-8"
+_KEPT_ALIVE = 2.0
+"""For how many seconds a server is trusted to keep an idle stream where it does not say."""
+_KEEP_ALIVE_MARGIN = 1.0
+"""How many seconds before the server would close an idle stream we stop using it."""
+
+
+@dataclass(slots=True)
+class _Request:
+    method: Literal["GET", "POST"]
+    body: bytes = b""
+    target: str = ""
+
+
+@dataclass(slots=True)
+class _Channel:
+    """A stream, and the request that it carries or None. `reused`: it has carried another one before."""
+
+    stream: int
+    exchange: Exchange
+    request: _Request | None
+    opened: bool = False
+    reused: bool = False
+    idle_until: float = 0.0
+
+
+class PollingTransport(Transport):
+    """See the rules of this file."""
+
+    name: ClassVar[str] = "polling"
+
+    def __init__(self, endpoint: Endpoint, session: Session, outbox: Outbox, timers: Timers) -> None:
+        super().__init__(endpoint, session, outbox, timers)
+        self._requests = Requests(endpoint, self.name, stamped=True)
+        self._channels: dict[int, _Channel] = {}
+        self._state: State = "opening"
+        self._polling = False  # until the packets of the answer are with the session
+        self._posting = False
+        self._said_goodbye = False
+
+    # What the session asks for
+
+    def open(self, now: float) -> None:
+        self._poll(now)
+
+    def send(self, packets: Sequence[Packet], now: float) -> None:
+        self.writable = False
+        self._post(encode_payload(packets), now)
+
+    def pause(self, now: float) -> None:
+        self._state = "pausing"
+        self._pause_if_quiet(now)
+
+    def resume(self, now: float) -> None:
+        if self._state in {"pausing", "paused"}:
+            self._state = "open"
+            self._poll_if_open(now)
+
+    def close(self, now: float) -> None:
+        if self._state == "opening" or self.endpoint.sid is None:
+            self.abort()
+        elif self._state not in {"closing", "closed"}:
+            self._state = "closing"
+            self.writable = False
+            self.timers.set(self, "close", now + self.endpoint.options.close_timeout)
+            self._go_on_closing(now)
+
+    def abort(self) -> None:
+        self._state = "closed"
+        self.writable = False
+        self.timers.cancel(self, "close")
+        for channel in self._channels.values():
+            self.outbox.close_stream(channel.stream, abort=channel.request is not None)
+        self._channels.clear()
+
+    def timer_fired(self, name: str | int, now: float) -> None:
+        """Closing took too long."""
+        self.abort()
+
+    # What the streams tell
+
+    def stream_opened(self, stream: int, now: float) -> None:
+        channel = self._channels[stream]
+        channel.opened = True
+        self._write(channel, now)
+
+    def stream_failed(self, stream: int, error: Exception, now: float) -> None:
+        channel = self._channels.pop(stream)
+        details = TransportError(f"could not connect to {self.endpoint.url.authority}: {error}")
+        details.__cause__ = error
+        self._lost(channel, details, now)
+
+    def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
+        channel = self._channels[stream]
+        try:
+            if channel.request is None:
+                raise TransportError(f"the server sent what nobody asked for: {show(bytes(data[:100]))}")
+            answer = channel.exchange.receive(data)
+        except TransportError as error:
+            self._drop(channel)
+            self._lost(channel, error, now)
+        else:
+            if answer is not None:
+                self._answered(channel, answer, now)
+
+    def data_sent(self, stream: int, now: float) -> None:
+        """Of no interest: a request is done when it is answered."""
+
+    def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
+        channel = self._channels.pop(stream)
+        request = channel.request
+        if request is None:
+            return
+        if request.method == "GET" and channel.reused and not channel.exchange.heard and self._state != "closing":
+            self._send_on_new_channel(request)
+            return
+        try:
+            answer = None if error is not None else channel.exchange.receive_eof()
+        except TransportError as broken:
+            self._lost(channel, broken, now)
+            return
+        if answer is not None:
+            self._answered(channel, answer, now)
+            return
+        how = f"broke ({error})" if error is not None else "was closed by the server"
+        details = TransportError(f"the stream of a {request.method} request {how} before the answer was complete")
+        details.__cause__ = error
+        self._lost(channel, details, now)
+
+    # Requests
+
+    def _poll(self, now: float) -> None:
+        self._polling = True
+        self._send(_Request("GET"), now)
+
+    def _poll_if_open(self, now: float) -> None:
+        if self._state == "open" and not self._polling:
+            self._poll(now)
+
+    def _post(self, body: bytes, now: float) -> None:
+        self._posting = True
+        self._send(_Request("POST", body), now)
+
+    def _send(self, request: _Request, now: float) -> None:
+        channel = self._idle_channel(now)
+        if channel is None:
+            self._send_on_new_channel(request)
+        else:
+            channel.request = request
+            self._write(channel, now)
+
+    def _send_on_new_channel(self, request: _Request) -> None:
+        url = self.endpoint.url
+        stream = self.outbox.open_stream(self, url.host, url.port, tls=url.secure, transport=self.name)
+        exchange = Exchange(self.endpoint.options.max_message_size)
+        self._channels[stream] = _Channel(stream, exchange, request)
+
+    def _idle_channel(self, now: float) -> _Channel | None:
+        for channel in [channel for channel in self._channels.values() if channel.request is None]:
+            if now <= channel.idle_until:
+                return channel
+            self._drop(channel, abort=False)
+        return None
+
+    def _write(self, channel: _Channel, now: float) -> None:
+        request = channel.request
+        if request is None:
+            raise AssertionError("only a channel with a request is written to")
+        try:
+            request.target = self._requests.target(base64=self._asks_for_base64())
+            headers = self._requests.headers(request.target, now, self._defaults(request))
+            parts = channel.exchange.request(request.method, request.target, headers, request.body)
+        except (ValueError, LocalProtocolError) as error:
+            self._drop(channel)
+            details = TransportError(f"the {request.method} request could not be written: {error}")
+            details.__cause__ = error
+            self._lost(channel, details, now)
+            return
+        for part in parts:
+            self.outbox.send(channel.stream, part)
+
+    def _asks_for_base64(self) -> bool:
+        return self.endpoint.options.force_base64 and self.endpoint.sid is None
+
+    def _defaults(self, request: _Request) -> dict[str, bytes]:
+        defaults = {
+            "Host": self.endpoint.url.authority.encode("ascii"),
+            "User-Agent": USER_AGENT,
+            "Accept": b"*/*",
+            "Accept-Encoding": b"gzip, deflate",
+        }
+        if request.method == "POST":
+            defaults |= {"Content-Type": _TEXT, "Content-Length": b"%d" % len(request.body)}
+        return defaults
+
+    # Answers
+
+    def _answered(self, channel: _Channel, answer: Answer, now: float) -> None:
+        request = channel.request
+        if request is None:
+            raise AssertionError("only a request is answered")
+        self._release(channel, answer, now)
+        if self.endpoint.cookies is not None:
+            self.endpoint.cookies.update(answer.headers, request.target, now)
+        if self._state == "closing":
+            self._ended(request, now)
+        elif answer.status != 200:
+            self._fail("transport error", refusal(f"a {request.method} request", answer.status, answer.body), now)
+        elif request.method == "GET":
+            self._polled(answer.body, now)
+        else:
+            self._posted(now)
+
+    def _release(self, channel: _Channel, answer: Answer, now: float) -> None:
+        """Keep the stream for another request, or let go of it."""
+        channel.request = None
+        if channel.stream not in self._channels:
+            return  # the server has closed it
+        if channel.exchange.recycle():
+            channel.reused = True
+            channel.idle_until = now + _idle_limit(answer.header(b"keep-alive"))
+        else:
+            self._drop(channel, abort=False)
+
+    def _polled(self, body: bytes, now: float) -> None:
+        try:
+            packets = decode_payload(body)
+        except PacketError as error:
+            details = TransportError(f"the answer to a poll cannot be read: {error}; it is {show(body)}", status=200)
+            details.__cause__ = error
+            self._fail("transport error", details, now)
+            return
+        if self._state == "opening":
+            self._state = "open"
+            self.writable = True
+            self.session.on_open(self, now)
+        for packet in packets:
+            if self._state in {"closing", "closed"}:
+                break
+            if packet.type == CLOSE:
+                self._fail("transport close", TransportError("the server closed the session"), now)
+                break
+            self.session.on_packet(self, packet, now)
+        self._polling = False
+        self._go_on(now)
+
+    def _posted(self, now: float) -> None:
+        self._posting = False
+        self.writable = True
+        self.session.on_drain(self, now)
+        self._go_on(now)
+
+    def _go_on(self, now: float) -> None:
+        """What comes after an answer, as the session has it by now."""
+        if self._state == "open" and self.endpoint.sid is None:
+            details = TransportError("the server's first answer holds no OPEN packet: is it an Engine.IO 4 server?")
+            self._fail("transport error", details, now)
+        self._poll_if_open(now)
+        self._pause_if_quiet(now)
+        self._go_on_closing(now)
+
+    def _pause_if_quiet(self, now: float) -> None:
+        if self._state == "pausing" and not self._polling and not self._posting:
+            self._state = "paused"
+            self.session.on_pause(self, now)
+
+    # The end
+
+    def _lost(self, channel: _Channel, error: TransportError, now: float) -> None:
+        """A stream is gone. What it carried has failed with it; while closing, that is no news for anybody."""
+        if self._state != "closing":
+            self._fail("transport error", error, now)
+        elif channel.request is not None:
+            self._ended(channel.request, now)
+
+    def _fail(self, reason: CloseReason, details: TransportError, now: float) -> None:
+        details.transport = self.name
+        self.abort()
+        self.session.on_close(self, reason, details, now)
+
+    def _drop(self, channel: _Channel, *, abort: bool = True) -> None:
+        self._channels.pop(channel.stream, None)
+        self.outbox.close_stream(channel.stream, abort=abort)
+
+    def _ended(self, request: _Request, now: float) -> None:
+        """A request has its end, whichever, while closing."""
+        if request.method == "GET":
+            self._polling = False
+        else:
+            self._posting = False
+        self._go_on_closing(now)
+
+    def _go_on_closing(self, now: float) -> None:
+        if self._state != "closing" or self._posting:
+            return
+        if not self._said_goodbye:
+            self._said_goodbye = True
+            self._post(encode_payload([Packet(CLOSE)]), now)
+        elif not self._polling:
+            self.abort()
+
+
+def _idle_limit(keep_alive: bytes) -> float:
+    """For how many seconds a stream may be used again, by the Keep-Alive header of an answer."""
+    for part in keep_alive.split(b","):
+        name, _, value = part.partition(b"=")
+        if name.strip().lower() == b"timeout" and value.strip().isdigit():
+            return max(float(value) - _KEEP_ALIVE_MARGIN, 0.0)
+    return _KEPT_ALIVE - _KEEP_ALIVE_MARGIN

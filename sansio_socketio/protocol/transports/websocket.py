@@ -1,0 +1,330 @@
+"""One WebSocket (RFC 6455) that carries packets both ways, over wsproto.
+
+Rules of this file:
+
+- wsproto's `WSConnection` makes the handshake, its `FrameProtocol` reads and writes the frames. `WSConnection` could do
+  both, but the events that it wraps each frame in cost half as much again as the frames themselves.
+- `FrameProtocol` must see every byte after the handshake, so the handshake is fed one header section at a time.
+- A message is bounded by `max_message_size`, whether it comes whole, in fragments or compressed.
+- Pings are answered at any time; only what `send` has written counts as under way.
+- A stream that ends or breaks after the handshake is a "transport close" with code 1006, as in the reference.
+
+See https://socket.io/docs/v4/engine-io-protocol/, "WebSocket".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar, Final, Literal
+
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, RejectConnection, RejectData, Request
+from wsproto.frame_protocol import CloseReason as CloseCode
+from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
+
+from ..actions import Outbox
+from ..errors import PacketError, TransportError
+from ..packets.engineio import Packet, decode_frame, encode_frame
+from ..timers import Timers
+from .base import CloseReason, Endpoint, Session, Transport
+from .deflate import DEFAULT_THRESHOLD, Deflate
+from .http import MAX_EXCERPT, join_header, refusal, show
+from .requests import USER_AGENT, Requests
+
+State = Literal["opening", "refused", "open", "closing", "closed"]
+
+_HEAD_END: Final = re.compile(rb"\n\r?\n")
+_MAX_HEAD: Final = 64 * 1024
+
+
+class WebSocketTransport(Transport):
+    """See the rules of this file."""
+
+    name: ClassVar[str] = "websocket"
+
+    def __init__(self, endpoint: Endpoint, session: Session, outbox: Outbox, timers: Timers) -> None:
+        super().__init__(endpoint, session, outbox, timers)
+        options = endpoint.options
+        self._requests = Requests(endpoint, self.name, stamped=False)
+        self._force_base64 = options.force_base64
+        self._max_message_size = options.max_message_size
+        self._surely_small = options.max_message_size // 4  # no character takes more than four bytes
+        self._state: State = "opening"
+        self._stream = 0
+        self._pausing = False
+        # The handshake
+        self._handshake = WSConnection(ConnectionType.CLIENT)
+        self._target = ""
+        self._head = bytearray()
+        self._status = 0
+        self._body = bytearray()
+        # Messages
+        self._frames = FrameProtocol(client=True, extensions=[])
+        self._deflate = _deflate(endpoint)
+        self._texts: list[str] = []
+        self._binaries: list[bytes] = []
+        self._size = 0  # of the pieces so far
+
+    # What the session asks for
+
+    def open(self, now: float) -> None:
+        url = self.endpoint.url
+        self._stream = self.outbox.open_stream(self, url.host, url.port, tls=url.secure, transport=self.name)
+
+    def send(self, packets: Sequence[Packet], now: float) -> None:
+        self.writable = False
+        frames = [self._encode(packet) for packet in packets]
+        self.outbox.send(self._stream, frames[0] if len(frames) == 1 else b"".join(frames))
+
+    def pause(self, now: float) -> None:
+        self._pausing = True
+        self._pause_if_quiet(now)
+
+    def resume(self, now: float) -> None:
+        self._pausing = False
+
+    def close(self, now: float) -> None:
+        if self._state == "open":
+            self._state = "closing"
+            self.writable = False
+            self._forget_pieces()
+            self.outbox.send(self._stream, self._frames.close(CloseCode.NORMAL_CLOSURE))
+            self.timers.set(self, "close", now + self.endpoint.options.close_timeout)
+        elif self._state != "closing":
+            self.abort()
+
+    def abort(self) -> None:
+        self._shut(abort=True)
+
+    def timer_fired(self, name: str | int, now: float) -> None:
+        """Closing took too long."""
+        self.abort()
+
+    # What the stream tells
+
+    def stream_opened(self, stream: int, now: float) -> None:
+        try:
+            request = self._handshake.send(self._request(now))
+        except Exception as error:  # wsproto and the idna codec refuse in many ways
+            self._fail_handshake(f"could not be written: {error}", error, now)
+        else:
+            self.outbox.send(stream, request)
+
+    def stream_failed(self, stream: int, error: Exception, now: float) -> None:
+        details = TransportError(f"could not connect to {self.endpoint.url.authority}: {error}")
+        details.__cause__ = error
+        self._fail("transport error", details, now)
+
+    def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
+        if self._state in {"open", "closing"}:
+            self._receive(data, now)
+        elif len(data):
+            self._read_handshake(data, now)
+
+    def data_sent(self, stream: int, now: float) -> None:
+        if self._state == "open" and not self.writable:
+            self.writable = True
+            self.session.on_drain(self, now)
+            self._pause_if_quiet(now)
+
+    def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
+        how = f"broke: {error}" if error is not None else "was closed by the server without a close frame"
+        if self._state == "refused":
+            self._refuse(now)
+        elif self._state == "opening":
+            received = f" (received {show(self._head)})" if self._head else ""
+            self._fail_handshake(f"failed: the stream {how}{received}", error, now)
+        else:
+            details = TransportError(f"the WebSocket {how}", close_code=CloseCode.ABNORMAL_CLOSURE)
+            details.__cause__ = error
+            self._fail("transport close", details, now)
+
+    def _pause_if_quiet(self, now: float) -> None:
+        if self._pausing and self.writable:
+            self._pausing = False
+            self.session.on_pause(self, now)
+
+    # The handshake
+
+    def _request(self, now: float) -> Request:
+        options = self.endpoint.options
+        self._target = self._requests.target(base64=options.force_base64)
+        defaults = {"Host": self.endpoint.url.authority.encode("ascii"), "User-Agent": USER_AGENT}
+        headers = self._requests.headers(self._target, now, defaults)
+        return Request(
+            host=join_header([(name.lower(), value) for name, value in headers], b"host").decode("ascii"),
+            target=self._target,
+            extensions=[] if self._deflate is None else [self._deflate],
+            extra_headers=[(name, value) for name, value in headers if name.lower() != b"host"],
+            subprotocols=list(options.protocols),
+        )
+
+    def _read_handshake(self, data: bytes | bytearray | memoryview, now: float) -> None:
+        self._head += data
+        while self._state in {"opening", "refused"} and self._head:
+            end = self._end_of_section()
+            if end is None:
+                if len(self._head) > _MAX_HEAD:
+                    self._fail_handshake(f"failed: its header has no end ({show(self._head)})", None, now)
+                return
+            section = bytes(self._head[:end])
+            del self._head[:end]
+            self._feed_handshake(section, now)
+
+    def _end_of_section(self) -> int | None:
+        """How much to feed to the handshake; None: wait for more. A body has no sections."""
+        if self._state == "refused":
+            return len(self._head)
+        match = _HEAD_END.search(self._head)
+        return None if match is None else match.end()
+
+    def _feed_handshake(self, section: bytes, now: float) -> None:
+        try:
+            self._handshake.receive_data(section)
+            events = list(self._handshake.events())
+        except Exception as error:  # wsproto raises ValueError, IndexError and more over odd answers
+            self._fail_handshake(f"failed: {error} (received {show(section)})", error, now)
+            return
+        for event in events:
+            if isinstance(event, AcceptConnection):
+                self._accepted(event, now)
+            elif isinstance(event, RejectConnection):
+                self._rejected(event, now)
+            elif isinstance(event, RejectData):
+                self._body += event.data
+                if event.body_finished or len(self._body) > MAX_EXCERPT:
+                    self._refuse(now)
+                    return
+
+    def _accepted(self, event: AcceptConnection, now: float) -> None:
+        self._keep_cookies(event.extra_headers, now)
+        self._frames = FrameProtocol(client=True, extensions=event.extensions)
+        self._state = "open"
+        self.writable = True
+        self.session.on_open(self, now)
+        if self._head and self._state in {"open", "closing"}:
+            rest, self._head = self._head, bytearray()
+            self._receive(rest, now)
+
+    def _rejected(self, event: RejectConnection, now: float) -> None:
+        if event.status_code < 200:
+            return  # such as 103, Early Hints: the answer is still to come
+        self._keep_cookies(event.headers, now)
+        self._state = "refused"
+        self._status = event.status_code
+
+    def _refuse(self, now: float) -> None:
+        self._fail("transport error", refusal("the WebSocket handshake", self._status, bytes(self._body)), now)
+
+    def _fail_handshake(self, how: str, cause: Exception | None, now: float) -> None:
+        details = TransportError(f"the WebSocket handshake {how}")
+        details.__cause__ = cause
+        self._fail("transport error", details, now)
+
+    def _keep_cookies(self, headers: Sequence[tuple[bytes, bytes]], now: float) -> None:
+        if self.endpoint.cookies is not None:
+            self.endpoint.cookies.update(headers, self._target, now)
+
+    # Messages
+
+    def _encode(self, packet: Packet) -> bytearray:
+        if self._deflate is not None:
+            self._deflate.compress = packet.compress
+        return self._frames.send_data(encode_frame(packet, force_base64=self._force_base64))
+
+    def _receive(self, data: bytes | bytearray | memoryview, now: float) -> None:
+        self._frames.receive_bytes(bytes(data))
+        try:
+            for opcode, payload, _, finished in self._frames.received_frames():
+                # Nearly every frame is a short text that is a whole message.
+                if finished and isinstance(payload, str) and not self._size and len(payload) <= self._surely_small:
+                    if self._state == "open":
+                        self.session.on_packet(self, decode_frame(payload), now)
+                elif isinstance(payload, tuple):
+                    self._close_frame(payload, now)
+                elif opcode is Opcode.PING:
+                    self._ping(payload)
+                elif opcode is not Opcode.PONG:
+                    self._collect(payload, finished, now)
+                if self._state == "closed":
+                    return
+        except ParseFailed as error:
+            inflating = None if self._deflate is None else self._deflate.failure
+            self._break_off(error.code, inflating or str(error), error, now)
+        except PacketError as error:
+            self._break_off(CloseCode.INVALID_FRAME_PAYLOAD_DATA, str(error), error, now)
+
+    def _collect(self, piece: str | bytes, finished: bool, now: float) -> None:
+        """A message that comes in pieces, or that is binary, or maybe too large."""
+        if self._state != "open":
+            return
+        self._size += _size(piece)
+        if self._size > self._max_message_size:
+            bound = f"a message of more than {self._max_message_size} bytes came (the option `max_message_size`)"
+            raise ParseFailed(bound, CloseCode.MESSAGE_TOO_BIG)
+        if not piece:
+            pass  # without end, maybe: nothing of them is kept
+        elif isinstance(piece, str):
+            self._texts.append(piece)
+        else:
+            self._binaries.append(piece)
+        if finished:
+            message = "".join(self._texts) if isinstance(piece, str) else b"".join(self._binaries)
+            self._forget_pieces()
+            self.session.on_packet(self, decode_frame(message), now)
+
+    def _forget_pieces(self) -> None:
+        self._texts.clear()
+        self._binaries.clear()
+        self._size = 0
+
+    def _ping(self, payload: str | bytes) -> None:
+        if self._state == "open" and isinstance(payload, bytes):
+            self.outbox.send(self._stream, self._frames.pong(payload))
+
+    # The end
+
+    def _close_frame(self, payload: tuple[int, str], now: float) -> None:
+        """The server's, or its answer to ours."""
+        code, reason = payload
+        if self._state == "open":
+            self.outbox.send(self._stream, self._frames.close(code))
+        why = f": {reason}" if reason else ""
+        details = TransportError(f"the server closed the WebSocket with code {int(code)}{why}", close_code=int(code))
+        self._fail("transport close", details, now, abort=False)
+
+    def _break_off(self, code: CloseCode, message: str, cause: Exception, now: float) -> None:
+        """The server has sent what nobody can make sense of."""
+        if self._state == "open":
+            self.outbox.send(self._stream, self._frames.close(code, message))
+        details = TransportError(f"the WebSocket is broken: {message}", close_code=int(code))
+        details.__cause__ = cause
+        self._fail("transport error", details, now, abort=False)
+
+    def _fail(self, reason: CloseReason, details: TransportError, now: float, *, abort: bool = True) -> None:
+        """The transport is gone. While closing, that is no news for anybody."""
+        is_news = self._state != "closing"
+        self._shut(abort=abort)
+        if is_news:
+            details.transport = self.name
+            self.session.on_close(self, reason, details, now)
+
+    def _shut(self, *, abort: bool) -> None:
+        self._state = "closed"
+        self.writable = False
+        self._forget_pieces()
+        self.timers.cancel(self, "close")
+        self.outbox.close_stream(self._stream, abort=abort)
+
+
+def _size(piece: str | bytes) -> int:
+    return len(piece) if isinstance(piece, bytes) or piece.isascii() else len(piece.encode())
+
+
+def _deflate(endpoint: Endpoint) -> Deflate | None:
+    wanted = endpoint.options.per_message_deflate
+    if wanted is False:
+        return None
+    threshold = DEFAULT_THRESHOLD if wanted is True else wanted
+    return Deflate(threshold, endpoint.options.max_message_size)
