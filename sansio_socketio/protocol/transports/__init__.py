@@ -12,7 +12,7 @@ from .base import Transport
 from .polling import PollingTransport
 from .websocket import WebSocketTransport
 
-TRANSPORTS: Final[Mapping[str, type[Transport]]] = {
+TRANSPORT_CLASSES: Final[Mapping[str, type[Transport]]] = {
     transport.name: transport for transport in (PollingTransport, WebSocketTransport)
 }
 """The class of each transport by its name."""
