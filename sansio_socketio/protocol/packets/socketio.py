@@ -291,7 +291,7 @@ def _read_count(text: str, most: int) -> tuple[int, int]:
     dash = text.find("-", 1, _MOST_DIGITS + 2)
     digits = text[1:dash]
     if dash < 2 or digits.strip(_DIGITS):
-        raise PacketError(f"the number of attachments and a dash must come next in the packet {text[:80]!r}")
+        raise PacketError(f"a number of attachments and a dash must follow the type in the packet {text[:80]!r}")
     count = int(digits)
     if not 1 <= count <= most:
         raise PacketError(f"a packet has {count} attachments; from 1 to {most} (max_attachments) are accepted")

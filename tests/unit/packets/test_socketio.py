@@ -1,0 +1,618 @@
+"""Socket.IO packets and their attachments: what goes out, what comes in, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
+from math import inf, isfinite, nan
+from types import MappingProxyType
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sansio_socketio.protocol.errors import PacketError
+from sansio_socketio.protocol.packets.socketio import (
+    ACK,
+    CONNECT,
+    CONNECT_ERROR,
+    DISCONNECT,
+    EVENT,
+    RESERVED_EVENTS,
+    JSONParser,
+    Packet,
+    Parser,
+    check_namespace,
+)
+
+quick = settings(max_examples=200, deadline=None)
+
+PARSER: Parser = JSONParser()
+BEYOND_ORJSON = 2**64  # an integer that only the standard json writes
+
+Messages = list[str | bytes]
+
+
+def encode(packet: Packet) -> Messages:
+    return PARSER.encoder().encode(packet)
+
+
+def decode(messages: Messages, max_attachments: int = 10) -> Packet | None:
+    """What the last message completes; none before it may complete anything."""
+    decoder = PARSER.decoder(max_attachments)
+    for message in messages[:-1]:
+        assert decoder.feed(message) is None
+    return decoder.feed(messages[-1])
+
+
+def placeholder(number: object) -> dict[str, object]:
+    return {"_placeholder": True, "num": number}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Both directions
+
+BOTH_WAYS: list[tuple[Packet, Messages]] = [
+    (Packet(CONNECT), ["0"]),
+    (Packet(CONNECT, "/admin"), ["0/admin,"]),
+    (Packet(CONNECT, data={}), ["0{}"]),
+    (Packet(CONNECT, data={"sid": "x"}), ['0{"sid":"x"}']),
+    (Packet(CONNECT, "/admin", {"sid": "x"}), ['0/admin,{"sid":"x"}']),
+    (Packet(CONNECT, "/a?x=1"), ["0/a?x=1,"]),
+    (Packet(DISCONNECT), ["1"]),
+    (Packet(DISCONNECT, "/admin"), ["1/admin,"]),
+    (Packet(EVENT, data=["hello"]), ['2["hello"]']),
+    (Packet(EVENT, data=["hello", 1, None, [True], {"a": "b"}]), ['2["hello",1,null,[true],{"a":"b"}]']),
+    (Packet(EVENT, data=[""]), ['2[""]']),
+    (Packet(EVENT, data=[7, "a number's event"]), ['2[7,"a number\'s event"]']),
+    (Packet(EVENT, data=[1.5]), ["2[1.5]"]),
+    (Packet(EVENT, data=["hello"], id=0), ['20["hello"]']),
+    (Packet(EVENT, data=["hello"], id=12), ['212["hello"]']),
+    (Packet(EVENT, data=["hello"], id=2**64 - 1), ['218446744073709551615["hello"]']),
+    (Packet(EVENT, "/admin", ["hello"], 12), ['2/admin,12["hello"]']),
+    (Packet(EVENT, "/é-1/[2]", ["hello"]), ['2/é-1/[2],["hello"]']),
+    (Packet(EVENT, "//", ["hello"]), ['2//,["hello"]']),
+    (Packet(EVENT, data=["é€😀\u2028", "\x00"]), ['2["é€😀\u2028","\\u0000"]']),
+    (Packet(EVENT, data=["a", placeholder(0)]), ['2["a",{"_placeholder":true,"num":0}]']),
+    (Packet(ACK, data=[], id=12), ["312[]"]),
+    (Packet(ACK, "/admin", [None, "ok"], 12), ['3/admin,12[null,"ok"]']),
+    (Packet(ACK, data=["connect"], id=1), ['31["connect"]']),
+    (Packet(CONNECT_ERROR, data={"message": "no"}), ['4{"message":"no"}']),
+    (Packet(CONNECT_ERROR, "/admin", {"message": "no", "data": 1}), ['4/admin,{"message":"no","data":1}']),
+    (Packet(CONNECT_ERROR, data="no"), ['4"no"']),
+    (Packet(EVENT, data=["a", b"\x00\xff"]), ['51-["a",{"_placeholder":true,"num":0}]', b"\x00\xff"]),
+    (Packet(EVENT, data=["a", b""]), ['51-["a",{"_placeholder":true,"num":0}]', b""]),
+    (
+        Packet(EVENT, "/admin", ["a", b"0", [{"b": [b"1"]}], b"2"], 12),
+        [
+            '53-/admin,12["a",{"_placeholder":true,"num":0},[{"b":[{"_placeholder":true,"num":1}]}],{"_placeholder":true,"num":2}]',
+            b"0",
+            b"1",
+            b"2",
+        ],
+    ),
+    (Packet(ACK, data=[b"0"], id=12), ['61-12[{"_placeholder":true,"num":0}]', b"0"]),
+    (Packet(ACK, "/a", [{"k": b"0"}], 3), ['61-/a,3[{"k":{"_placeholder":true,"num":0}}]', b"0"]),
+]
+
+
+@pytest.mark.parametrize(("packet", "messages"), BOTH_WAYS)
+def test_each_type_in_both_directions(packet: Packet, messages: Messages) -> None:
+    assert encode(packet) == messages
+    assert decode(messages) == packet
+
+
+@pytest.mark.parametrize(("_", "messages"), BOTH_WAYS)
+def test_the_size_of_a_decoded_packet(_: Packet, messages: Messages) -> None:
+    packet = decode(messages)
+    assert packet is not None
+    assert packet.size == sum(map(len, messages))
+
+
+def test_the_size_takes_no_part_in_equality() -> None:
+    assert Packet(EVENT, size=1) == Packet(EVENT, size=2)
+
+
+def test_attachments_are_not_copied() -> None:
+    data = bytes(1000)
+    messages = encode(Packet(EVENT, data=["a", data]))
+    assert messages[1] is data
+    packet = decode(messages)
+    assert packet is not None
+    assert packet.data[1] is data
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Encoding: what becomes of Python's values. Each goes through both passes, orjson's and the standard json's.
+
+
+class Colour(Enum):
+    RED = "red"
+    MIX = (1, b"mix")
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+class Word(StrEnum):
+    YES = "yes"
+
+
+class Point(NamedTuple):
+    x: int
+    y: Any
+
+
+@dataclass
+class User:
+    name: str
+    _secret: Any = None
+
+
+@dataclass(slots=True)
+class Slotted:
+    picture: bytes
+
+
+class Metres(float):
+    __slots__ = ()
+
+
+class Text(str):
+    __slots__ = ()
+
+
+VALUES: list[tuple[Any, Any]] = [
+    (nan, None),
+    (inf, None),
+    (-inf, None),
+    ([1, (2, 3)], [1, [2, 3]]),
+    (Point(1, (2,)), [1, [2]]),
+    (Metres(1.5), 1.5),
+    (Metres(inf), None),
+    (Text("t"), "t"),
+    (OrderedDict(a=1), {"a": 1}),
+    (MappingProxyType({"a": MappingProxyType({})}), {"a": {}}),
+    ({1: "a", -2: "b"}, {"1": "a", "-2": "b"}),
+    ({True: 1, False: 2, None: 3}, {"true": 1, "false": 2, "null": 3}),
+    ({Text("t"): 1, Word.YES: 2, Level.HIGH: 3}, {"t": 1, "yes": 2, "3": 3}),
+    ([Colour.RED, Level.HIGH, Word.YES], ["red", 3, "yes"]),
+    (User("Ann", _secret=[User("Bob")]), {"name": "Ann", "_secret": [{"name": "Bob", "_secret": None}]}),
+    (datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC), "2020-01-02T03:04:05+00:00"),
+    (date(2020, 1, 2), "2020-01-02"),
+    (time(3, 4, 5), "03:04:05"),
+    (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+    (2**53 + 1, 2**53 + 1),
+    (2**64 - 1, 2**64 - 1),
+    (-(2**63) - 1, -(2**63) - 1),
+    (10**100, 10**100),
+    ("\ud800", "\ud800"),
+    ("\udc00 \ud83d", "\udc00 \ud83d"),
+    ("\ud83d\ude00", "😀"),
+    ({"\ud800": 1}, {"\ud800": 1}),
+    (-0.0, -0.0),
+    (1e300, 1e300),
+]
+
+BINARY: list[tuple[Any, Any, list[bytes]]] = [
+    (bytearray(b"ab"), placeholder(0), [b"ab"]),
+    (memoryview(b"ab"), placeholder(0), [b"ab"]),
+    (memoryview(b"abcdef")[::2], placeholder(0), [b"ace"]),
+    (memoryview(b"abcd").cast("H"), placeholder(0), [b"abcd"]),
+    (memoryview(b"abcd").cast("B", (2, 2)), placeholder(0), [b"abcd"]),
+    ((b"0", [b"1"], Point(1, b"2")), [placeholder(0), [placeholder(1)], [1, placeholder(2)]], [b"0", b"1", b"2"]),
+    ([Slotted(b"0"), b"1"], [{"picture": placeholder(0)}, placeholder(1)], [b"0", b"1"]),
+    ([Colour.MIX, b"1"], [[1, placeholder(0)], placeholder(1)], [b"mix", b"1"]),
+    ([MappingProxyType({"a": b"0"}), b"1"], [{"a": placeholder(0)}, placeholder(1)], [b"0", b"1"]),
+    ({1: b"0", "b": [b"1"]}, {"1": placeholder(0), "b": [placeholder(1)]}, [b"0", b"1"]),
+    ([b"0", "\ud800", b"1"], [placeholder(0), "\ud800", placeholder(1)], [b"0", b"1"]),
+]
+
+
+def payload(message: str | bytes, head: str) -> Any:
+    assert isinstance(message, str)
+    assert message.startswith(head), message
+    return json.loads(message.removeprefix(head))
+
+
+@pytest.mark.parametrize("tail", [[], [BEYOND_ORJSON]], ids=["orjson", "json"])
+@pytest.mark.parametrize(("value", "expected"), VALUES)
+def test_what_becomes_of_a_value(value: Any, expected: Any, tail: list[int]) -> None:
+    (message,) = encode(Packet(EVENT, data=["a", value, *tail]))
+    assert repr(payload(message, "2")) == repr(["a", expected, *tail])  # -0.0 is not 0.0, nor True 1
+    assert isinstance(message, str)
+    assert message.encode(), "it can be sent"
+
+
+@pytest.mark.parametrize("tail", [[], [BEYOND_ORJSON]], ids=["orjson", "json"])
+@pytest.mark.parametrize(("value", "expected", "attachments"), BINARY)
+def test_what_becomes_of_binary_values(value: Any, expected: Any, attachments: list[bytes], tail: list[int]) -> None:
+    message, *binary = encode(Packet(EVENT, data=["a", value, *tail]))
+    assert payload(message, f"5{len(attachments)}-") == ["a", expected, *tail]
+    assert binary == attachments
+    assert all(type(attachment) is bytes for attachment in binary)
+
+
+def test_an_encoded_packet_is_a_snapshot() -> None:
+    buffer = bytearray(b"before")
+    data = ["a", buffer, memoryview(buffer)]
+    messages = encode(Packet(EVENT, data=data))
+    buffer[:] = b"after!"
+    assert messages[1:] == [b"before", b"before"]
+    assert data == ["a", buffer, buffer], "what the application handed over is left as it was"
+
+
+def nested(depth: int, innermost: Any) -> Any:
+    value = innermost
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_nesting_past_the_bound_of_orjson() -> None:
+    message, *binary = encode(Packet(EVENT, data=["a", nested(300, b"0"), b"1"]))
+    assert payload(message, "52-") == ["a", nested(300, placeholder(0)), placeholder(1)]
+    assert binary == [b"0", b"1"]
+
+
+def test_a_packet_that_fails_leaves_nothing_behind() -> None:
+    encoder = PARSER.encoder()
+    with pytest.raises(PacketError):
+        encoder.encode(Packet(EVENT, data=["a", b"0", {1, 2}]))
+    assert encoder.encode(Packet(EVENT, data=["a"])) == ['2["a"]']
+    assert encoder.encode(Packet(EVENT, data=["a", b"1"]))[1:] == [b"1"]
+
+
+def contains_itself() -> list[Any]:
+    value: list[Any] = [b"0"]
+    value.append(value)
+    return value
+
+
+def released() -> memoryview:
+    view = memoryview(b"0")
+    view.release()
+    return view
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: {1, 2}, "a value of type set cannot be sent; send what JSON knows"),
+        (object, "a value of type object cannot be sent"),
+        (lambda: [b"0", Decimal(1)], "a value of type Decimal cannot be sent"),
+        (lambda: User, "a value of type type cannot be sent"),
+        (lambda: iter([1]), "a value of type list_iterator cannot be sent"),
+        (lambda: 1j, "a value of type complex cannot be sent"),
+        (lambda: time(1, tzinfo=UTC), "a value of type time cannot be sent"),
+        (lambda: {b"key": 1}, "key must be a string, not b'key'"),
+        (lambda: {(1, 2): 1}, "key must be a string, not \\(1, 2\\)"),
+        (lambda: {1.5: 1}, "key must be a string, not 1.5"),
+        (lambda: {Colour.RED: 1}, "key must be a string, not <Colour.RED: 'red'>"),
+        (contains_itself, "a value that contains itself, or is nested too deeply"),
+        (lambda: nested(100_000, 0), "a value that contains itself, or is nested too deeply"),
+        (lambda: 10**5000, "a value cannot be sent: Exceeds the limit"),
+        (lambda: {10**5000: 1}, "a value cannot be sent: Exceeds the limit"),
+        (released, "a value cannot be sent: operation forbidden on released memoryview"),
+    ],
+)
+def test_a_value_that_cannot_be_sent(make: Callable[[], Any], complaint: str) -> None:
+    with pytest.raises(PacketError, match=complaint):
+        encode(Packet(EVENT, data=["a", make()]))
+
+
+@pytest.mark.parametrize("kind", [CONNECT, CONNECT_ERROR])
+def test_only_events_and_acknowledgements_have_attachments(kind: int) -> None:
+    with pytest.raises(PacketError, match="only events and acknowledgements can have binary values"):
+        encode(Packet(kind, data={"token": b"0"}))
+
+
+@pytest.mark.parametrize("name", ["", "chat", "/a,b", "/a,", ",", "/\ud800"])
+def test_a_namespace_that_is_none(name: str) -> None:
+    with pytest.raises(PacketError, match="namespace"):
+        check_namespace(name)
+    with pytest.raises(PacketError, match="namespace"):
+        encode(Packet(EVENT, name, ["a"]))
+
+
+@pytest.mark.parametrize("name", ["/", "/a", "//", "/é", "/a b", "/a?x=1"])
+def test_a_namespace(name: str) -> None:
+    check_namespace(name)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Decoding: what an encoder of ours would not write
+
+READ_ONLY: list[tuple[Messages, Packet]] = [
+    (["0/admin"], Packet(CONNECT, "/admin")),
+    (["0/,{}"], Packet(CONNECT, "/", {})),
+    (['01{"sid":"x"}'], Packet(CONNECT, "/", {"sid": "x"}, 1)),
+    (["1/admin"], Packet(DISCONNECT, "/admin")),
+    (['2/,["a"]'], Packet(EVENT, "/", ["a"])),
+    (['2007["a"]'], Packet(EVENT, "/", ["a"], 7)),
+    (['2 [ "a" ] '], Packet(EVENT, "/", ["a"])),
+    (["31"], Packet(ACK, "/", [], 1)),
+    (["3[1]"], Packet(ACK, "/", [1])),
+    (['2["a","\\ud800"]'], Packet(EVENT, "/", ["a", "\ud800"])),
+    (['2["\ud800"]'], Packet(EVENT, "/", ["\ud800"])),
+    (['2["a",1e999,-1e999]'], Packet(EVENT, "/", ["a", inf, -inf])),
+    (['2["a",18446744073709551615]'], Packet(EVENT, "/", ["a", 2**64 - 1])),
+    (['2["a",18446744073709551616]'], Packet(EVENT, "/", ["a", 2.0**64])),
+    (['2["a",{"b":1,"b":2}]'], Packet(EVENT, "/", ["a", {"b": 2}])),
+    (['51-["a"]', b"0"], Packet(EVENT, "/", ["a"])),  # an attachment without a placeholder
+    (["61-3", b"0"], Packet(ACK, "/", [], 3)),
+    (['501-["a",{"_placeholder":true,"num":0}]', b"0"], Packet(EVENT, "/", ["a", b"0"])),
+    (['51-["a",{"num":0,"more":[],"_placeholder":true}]', b"0"], Packet(EVENT, "/", ["a", b"0"])),
+    (
+        ['52-["a",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]', b"0", b"1"],
+        Packet(EVENT, "/", ["a", b"1", b"0", b"1"]),
+    ),
+    (
+        ['51-["a",{"_placeholder":false,"num":0},{"_placeholder":1,"num":0},{"num":0}]', b"0"],
+        Packet(EVENT, "/", ["a", {"_placeholder": False, "num": 0}, {"_placeholder": 1, "num": 0}, {"num": 0}]),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("messages", "packet"), READ_ONLY)
+def test_what_is_read_though_we_would_write_it_otherwise(messages: Messages, packet: Packet) -> None:
+    assert decode(messages) == packet
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "a type from 0 to 6, not with ''"),
+        ("7", "not with '7'"),
+        ('²["a"]', "not with '²'"),
+        ('٣["a"]', "not with '٣'"),
+        ('-2["a"]', "not with '-'"),
+        (' 2["a"]', "not with ' '"),
+        # payloads that do not fit their type
+        ("0null", "CONNECT must be an object; it is null"),
+        ("0[]", "CONNECT must be an object"),
+        ('0"x"', "CONNECT must be an object"),
+        ("1{}", "DISCONNECT must be absent"),
+        ("1null", "DISCONNECT must be absent"),
+        ("2", "EVENT must be an array .*; it is absent"),
+        ("212", "EVENT must be an array .*; it is absent"),
+        ('2/n12["a"]', "EVENT must be an array .*; it is absent"),  # all of it is the namespace
+        ("2[]", "EVENT must be an array"),
+        ("2{}", "EVENT must be an array"),
+        ('2"a"', "EVENT must be an array"),
+        ("2[true]", "EVENT must be an array"),
+        ("2[null]", "EVENT must be an array"),
+        ("2[[]]", "EVENT must be an array"),
+        ("2[{}]", "EVENT must be an array"),
+        *[(f'2["{name}"]', f'string that is not reserved.; it is \\["{name}"\\]') for name in sorted(RESERVED_EVENTS)],
+        ("31{}", "ACK must be an array"),
+        ('31"x"', "ACK must be an array"),
+        ("4", "CONNECT_ERROR must be an object or a string; it is absent"),
+        ("4[]", "CONNECT_ERROR must be an object or a string"),
+        ("4null", "CONNECT_ERROR must be an object or a string"),
+        # JSON that is none
+        ('2["a"', "not valid JSON"),
+        ('2["a"]x', "not valid JSON"),
+        ("2,", "not valid JSON"),
+        ('2/n,,["a"]', "not valid JSON"),
+        ('2["a",NaN]', "not valid JSON: NaN is no JSON"),
+        ('2["a",-Infinity]', "not valid JSON: -Infinity is no JSON"),
+        ('2["a",01]', "not valid JSON"),
+        ("2['a']", "not valid JSON"),
+        ('2["a\n"]', "not valid JSON"),
+        ('2["\\ud800",' + "1" * 5000 + "]", "not valid JSON: Exceeds the limit"),
+        # ids
+        ('2-1["a"]', "not valid JSON"),
+        ('21.5["a"]', "not valid JSON"),
+        ('2²["a"]', "not valid JSON"),
+        ('2٣["a"]', "not valid JSON"),
+        ('2' + "1" * 21 + '["a"]', "an id has more than 20 digits"),
+        ('2/n,' + "1" * 100_000 + '["a"]', "an id has more than 20 digits"),
+        ("2" + "1" * 100_000, "an id has more than 20 digits"),
+        # numbers of attachments
+        ('5["a"]', "a number of attachments and a dash must follow the type"),
+        ('5-["a"]', "a number of attachments and a dash must follow the type"),
+        ('51["a"]', "a number of attachments and a dash must follow the type"),
+        ("5", "a number of attachments and a dash must follow the type"),
+        ("51", "a number of attachments and a dash must follow the type"),
+        ('5/a-b,["a"]', "a number of attachments and a dash must follow the type"),
+        ('5--1-["a"]', "a number of attachments and a dash must follow the type"),
+        ('51.0-["a"]', "a number of attachments and a dash must follow the type"),
+        ('51e0-["a"]', "a number of attachments and a dash must follow the type"),
+        ('5 1-["a"]', "a number of attachments and a dash must follow the type"),
+        ('5²-["a"]', "a number of attachments and a dash must follow the type"),
+        ('5٣-["a"]', "a number of attachments and a dash must follow the type"),
+        ("5" + "1" * 100_000 + '-["a"]', "a number of attachments and a dash must follow the type"),
+        ('50-["a"]', "0 attachments; from 1 to 10"),
+        ("60-1[]", "0 attachments; from 1 to 10"),
+        ('511-["a"]', "11 attachments; from 1 to 10"),
+        ('599999999999999999999-["a"]', "99999999999999999999 attachments; from 1 to 10"),
+        ("51-", "EVENT must be an array .*; it is absent"),
+        ('51-["connect"]', "EVENT must be an array"),
+        ('51-[{"_placeholder":true,"num":0}]', "EVENT must be an array"),
+        ("61-1{}", "ACK must be an array"),
+    ],
+)  # fmt: skip
+def test_a_packet_that_is_none(text: str, complaint: str) -> None:
+    decoder = PARSER.decoder(10)
+    with pytest.raises(PacketError, match=complaint) as caught:
+        decoder.feed(text)
+    assert len(str(caught.value)) < 300
+    assert decoder.feed('2["a"]') == Packet(EVENT, data=["a"]), "it takes the next packet as if nothing had been"
+
+
+@pytest.mark.parametrize(
+    "number", ["true", "false", "0.0", "0.5", "-1", "1", "10", "1e400", '"0"', "null", "[]", "1" * 400]
+)
+def test_a_placeholder_with_a_number_that_is_none(number: str) -> None:
+    decoder = PARSER.decoder(10)
+    assert decoder.feed(f'51-["a",[{{"_placeholder":true,"num":{number}}}]]') is None
+    with pytest.raises(PacketError, match=r"a placeholder has the number .*, but there are 1 attachments"):
+        decoder.feed(b"0")
+    assert decoder.feed('2["a"]') == Packet(EVENT, data=["a"])
+
+
+def test_a_placeholder_without_a_number() -> None:
+    with pytest.raises(PacketError, match="a placeholder has the number None"):
+        decode(['51-["a",{"_placeholder":true}]', b"0"])
+
+
+def test_text_in_the_middle_of_attachments() -> None:
+    decoder = PARSER.decoder(10)
+    header = '53-["a",{"_placeholder":true,"num":0}]'
+    assert decoder.feed(header) is None
+    assert decoder.feed(b"0") is None
+    with pytest.raises(PacketError, match="text came after 1 of the 3 binary attachments"):
+        decoder.feed('2["b"]')
+    assert decoder.feed('2["b"]') == Packet(EVENT, data=["b"])
+
+
+def test_a_binary_message_without_a_header() -> None:
+    decoder = PARSER.decoder(10)
+    with pytest.raises(PacketError, match="a binary message of 3 bytes came"):
+        decoder.feed(b"abc")
+    assert decoder.feed('51-["a",{"_placeholder":true,"num":0}]') is None
+    assert decoder.feed(b"0") == Packet(EVENT, data=["a", b"0"])
+    with pytest.raises(PacketError, match="a binary message of 1 bytes came"):
+        decoder.feed(b"1")
+
+
+def test_reset_forgets_what_is_not_complete() -> None:
+    decoder = PARSER.decoder(10)
+    assert decoder.feed('52-["a",{"_placeholder":true,"num":0}]') is None
+    assert decoder.feed(b"old") is None
+    decoder.reset()
+    assert decoder.feed('51-["a",{"_placeholder":true,"num":0}]') is None
+    assert decoder.feed(b"new") == Packet(EVENT, data=["a", b"new"])
+
+
+def test_as_many_attachments_as_are_allowed() -> None:
+    messages = encode(Packet(EVENT, data=["a", *(bytes([n]) for n in range(10))]))
+    assert decode(messages, max_attachments=10) == Packet(EVENT, data=["a", *(bytes([n]) for n in range(10))])
+    with pytest.raises(PacketError, match="10 attachments; from 1 to 9"):
+        decode(messages, max_attachments=9)
+
+
+def innermost(value: Any, depth: int) -> Any:
+    for _ in range(depth):
+        (value,) = value.values() if isinstance(value, dict) else value
+    return value
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"k":', "}")])
+def test_attachments_are_put_back_however_deep(opening: str, closing: str) -> None:
+    depth = 1000
+    packet = decode([f'51-["a",{opening * depth}{{"_placeholder":true,"num":0}}{closing * depth}]', b"0"])
+    assert packet is not None
+    assert innermost(packet.data[1], depth) == b"0"
+
+
+@pytest.mark.parametrize("head", ["2", "51-", "31", "0", "4"])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"k":', "}")])
+def test_json_nested_without_bound(head: str, opening: str, closing: str) -> None:
+    with pytest.raises(PacketError):
+        decode([f'{head}["a",{opening * 100_000}0{closing * 100_000}]'])
+    with pytest.raises(PacketError):
+        decode([f'{head}["a",{opening * 100_000}'])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# By property
+
+
+def plain(value: Any) -> Any:
+    """What JavaScript would make of a value, and hand back."""
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return bytes(value) if isinstance(value, bytearray | memoryview) else value
+
+
+# Past 64 bits an integer is read as a float, as it is in JavaScript.
+scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text()
+surrogates = st.text(st.characters(categories=["Cs", "L"]), max_size=3).filter(
+    lambda text: json.loads(json.dumps(text)) == text
+)
+containers: list[Callable[[bytes], Any]] = [bytes, bytearray, memoryview]
+binaries = st.builds(lambda make, data: make(data), st.sampled_from(containers), st.binary())
+values: st.SearchStrategy[Any] = st.recursive(
+    scalars | surrogates | binaries,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+names = st.text().filter(lambda name: name not in RESERVED_EVENTS) | st.integers(0, 2**53)
+namespaces = st.just("/") | st.text(st.characters(exclude_categories=["Cs"], exclude_characters=",")).map("/{}".format)
+ids = st.none() | st.integers(0, 2**64 - 1)
+events = st.builds(
+    Packet, st.just(EVENT), namespaces, st.tuples(names, st.lists(values)).map(lambda it: [it[0], *it[1]]), ids
+)
+acks = st.builds(Packet, st.just(ACK), namespaces, st.lists(values), ids)
+
+
+@quick
+@given(events | acks)
+def test_what_is_written_is_read_back(packet: Packet) -> None:
+    messages = encode(packet)
+    assert decode(messages, 1000) == Packet(packet.type, packet.namespace, plain(packet.data), packet.id)
+    for message in messages:
+        assert isinstance(message, bytes) or message.encode()
+
+
+@quick
+@given(events | acks)
+def test_both_passes_write_the_same(packet: Packet) -> None:
+    first = encode(packet)
+    second = encode(Packet(packet.type, packet.namespace, [*packet.data, BEYOND_ORJSON], packet.id))
+    assert second[1:] == first[1:]
+    assert isinstance(first[0], str)
+    assert isinstance(second[0], str)
+    start = first[0].index("[", len(packet.namespace))
+    assert second[0][:start] == first[0][:start]
+    assert json.loads(second[0][start:]) == [*json.loads(first[0][start:]), BEYOND_ORJSON]
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> Messages:
+    """A packet whose messages were dropped, repeated, swapped, or changed in a few characters."""
+    messages = list(encode(draw(events | acks)))
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(messages) - 1))
+        message = messages[at]
+        if isinstance(message, bytes) or draw(st.booleans()):
+            messages[at : at + 1] = draw(st.lists(st.sampled_from(messages), min_size=len(messages) == 1, max_size=2))
+        else:
+            cut = draw(st.integers(0, len(message)))
+            new = draw(st.text('0123456789-/,[]{}":.eE\\ ', max_size=3) | st.text(max_size=2))
+            messages[at] = message[:cut] + new + message[cut + draw(st.integers(0, 2)) :]
+    return messages
+
+
+garbage = st.text() | st.text('0123456/-,[]{}"a²٣') | st.binary() | st.sampled_from(['51-["a"]', '2["a"]'])
+
+
+@quick
+@given(mutated() | st.lists(garbage))
+def test_decoding_is_total(messages: Messages) -> None:
+    decoder = PARSER.decoder(3)
+    for message in messages:
+        with suppress(PacketError):
+            packet = decoder.feed(message)
+            assert packet is None or packet.type in (CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR)
+    decoder.reset()
+    assert decoder.feed('2["a"]') == Packet(EVENT, data=["a"])
