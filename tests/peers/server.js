@@ -1,0 +1,183 @@
+/*
+ * The Socket.IO server that the tests, the demo and the benchmark talk to.
+ *
+ *     node server.js '{"port": 0, "host": "127.0.0.1", "options": {"pingInterval": 300}}'
+ *
+ * Rules of this file:
+ *
+ * - One JSON line on stdout when it listens: {"port": N}. Then one line for each command that came as a JSON line on
+ *   stdin (see COMMANDS). What is worth reading when a test fails goes to stderr.
+ * - It ends when its stdin does, so that a test run that was killed leaves no server behind.
+ * - What a client can ask of it is in the table BEHAVIOURS, which python_server.py repeats in the same order.
+ *
+ * The configuration, all of it optional:
+ *
+ *     port, host    where to listen; port 0 picks a free one
+ *     tls           {"cert": file, "key": file}: https instead of http
+ *     version       2: the old server, which speaks Engine.IO 3 and Socket.IO 4
+ *     parser        a name in PARSERS
+ *     record        true: remember the packets that clients send, for the command "log"
+ *     options       goes to the Socket.IO server as it is: transports, pingInterval, cookie, connectionStateRecovery, ...
+ */
+
+"use strict";
+
+const fs = require("node:fs");
+const http = require("node:http");
+const https = require("node:https");
+const readline = require("node:readline");
+
+const SECRET = "secret";
+
+const PARSERS = {
+  default: () => undefined,
+};
+
+const config = JSON.parse(process.argv[2] || "{}");
+const { server, sockets } = createHttpServer(config.tls);
+const io = createSocketServer(server, config);
+const seen = { connections: 0, disconnections: [], packets: [] };
+
+// What a client can ask for: name -> (socket, arguments without the acknowledgement, acknowledgement or undefined)
+const BEHAVIOURS = {
+  // The same arguments back, as an event or as an acknowledgement.
+  echo: (socket, args) => socket.emit("echo", ...args),
+  echo_ack: (socket, args, ack) => ack(...args),
+  silent: () => {},
+  sleep: (socket, [seconds, ...args], ack) => setTimeout(() => ack(...args), seconds * 1000),
+  late: (socket, [seconds, ...args]) => setTimeout(() => socket.emit("late", ...args), seconds * 1000),
+
+  // Many events: "burst" sends them; "n" receives them, and "count" tells what came since it was last asked.
+  burst: (socket, [count]) => {
+    for (let i = 0; i < count; i++) socket.emit("n", i);
+  },
+  n: (socket, [number], ack) => {
+    const counted = socket.data.counted;
+    counted.ordered &&= number === counted.next;
+    counted.next = number + 1;
+    counted.total += 1;
+    ack?.();
+  },
+  count: (socket, args, ack) => {
+    const { total, ordered } = socket.data.counted;
+    socket.data.counted = newCount();
+    ack({ total, ordered });
+  },
+
+  // Binary: bytes 0, 1, ... 255, 0, ... at several depths of what is otherwise JSON.
+  binary: (socket, [size], ack) => {
+    const bytes = Buffer.from(Uint8Array.from({ length: size }, (_, i) => i));
+    ack({ bytes, nested: [{ bytes }, "text"] }, bytes);
+  },
+
+  // The server asks, the client acknowledges; what it said comes back as "answered".
+  ask: (socket, [name, ...args]) => {
+    socket.emit(name, ...args, (...answers) => socket.emit("answered", ...answers));
+  },
+  ask_timeout: (socket, [seconds, name, ...args]) => {
+    socket.timeout(seconds * 1000).emit(name, ...args, (error, ...answers) => {
+      socket.emit("answered", error ? "timeout" : "in time", ...answers);
+    });
+  },
+
+  // Endings.
+  kick: (socket, [close]) => socket.disconnect(Boolean(close)),
+  close_engine: (socket) => socket.conn.close(),
+
+  // What the server knows of the client.
+  transport: (socket, args, ack) => ack(socket.conn.transport.name),
+  handshake: (socket, args, ack) => {
+    const { headers, query, auth } = socket.handshake;
+    ack({ headers, query, auth, transport: socket.conn.transport.name, engine: socket.conn.id });
+  },
+};
+
+// What the test process can ask for by a line on stdin: {"cmd": name, ...}; the result is the line that answers.
+const COMMANDS = {
+  stats: () => ({ clients: io.engine.clientsCount, sockets: sockets.size, ...seen, packets: undefined }),
+  log: () => seen.packets.splice(0),
+  emit: ({ namespace = "/", event, args = [] }) => io.of(namespace).emit(event, ...args),
+  disconnect_all: ({ namespace = "/", close = false }) => io.of(namespace).disconnectSockets(close),
+  // The network fails: every TCP connection ends without a word of either protocol, by FIN or by RST.
+  drop: ({ reset = false }) => {
+    for (const socket of sockets) {
+      if (reset) socket.resetAndDestroy();
+      else socket.destroy();
+    }
+  },
+};
+
+function createHttpServer(tls) {
+  const server = tls
+    ? https.createServer({ cert: fs.readFileSync(tls.cert), key: fs.readFileSync(tls.key) })
+    : http.createServer();
+  const sockets = new Set();
+  server.on("connection", (socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+  });
+  return { server, sockets };
+}
+
+function createSocketServer(server, { version, parser = "default", options = {} }) {
+  if (version === 2) return require("socket.io-v2")(server, options);
+  const { Server } = require("socket.io");
+  return new Server(server, { ...options, parser: PARSERS[parser]() });
+}
+
+function newCount() {
+  return { total: 0, next: 0, ordered: true };
+}
+
+function note(...words) {
+  console.error(new Date().toISOString().slice(11, 23), ...words);
+}
+
+function welcome(socket) {
+  socket.data = { ...socket.data, counted: newCount() };
+  seen.connections += 1;
+  note("connected", socket.nsp.name, socket.id);
+  socket.on("disconnect", (reason) => {
+    seen.disconnections.push(reason);
+    note("disconnected", socket.nsp.name, socket.id, reason);
+  });
+  for (const [name, behaviour] of Object.entries(BEHAVIOURS)) {
+    socket.on(name, (...args) => {
+      const ack = typeof args.at(-1) === "function" ? args.pop() : undefined;
+      behaviour(socket, args, ack);
+    });
+  }
+  // In the same turn as CONNECT's answer, so that both leave in one packet burst: a client must not miss it.
+  const { auth, query } = socket.handshake;
+  socket.emit("welcome", { sid: socket.id, auth: auth ?? null, query });
+}
+
+function guard(socket, next) {
+  if (socket.handshake.auth?.token === SECRET) return next();
+  const error = new Error("not authorized");
+  error.data = { code: "EAUTH", wanted: "token" };
+  next(error);
+}
+
+function recordPackets(connection) {
+  connection.on("packet", ({ type, data }) => {
+    seen.packets.push({ type, data: Buffer.isBuffer(data) ? { base64: data.toString("base64") } : data });
+  });
+}
+
+for (const name of ["/", "/chat", "/auth"]) io.of(name).on("connection", welcome);
+io.of("/auth").use(guard);
+if (config.record) io.engine.on("connection", recordPackets);
+if (io.engine) io.engine.on("connection_error", ({ code, message, context }) => note("refused", code, message, context));
+
+readline
+  .createInterface({ input: process.stdin })
+  .on("line", (line) => {
+    const { cmd, ...args } = JSON.parse(line);
+    console.log(JSON.stringify(COMMANDS[cmd](args) ?? null));
+  })
+  .on("close", () => process.exit(0));
+
+server.listen(config.port ?? 0, config.host ?? "127.0.0.1", () => {
+  console.log(JSON.stringify({ port: server.address().port }));
+});

@@ -1,0 +1,212 @@
+"""The real servers, as processes of the test run: started, asked, cut off, restarted, and gone when it ends.
+
+Rules of this file:
+
+- A `Peer` is a context manager. Its process ends when its stdin does, whatever becomes of the test run.
+- Every wait has an end, and what the process wrote to stderr is in the error when something goes wrong.
+- `Peer.running` is what a failing test shows the output of (see tests/conftest.py).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import IO, Any, ClassVar, Self
+
+PEERS = Path(__file__).parent.parent / "peers"
+PATIENCE = 20.0
+"""How many seconds a peer may take over anything; far more than it needs on a busy machine."""
+
+
+class PeerError(Exception):
+    """A peer did not start, did not answer, or ended."""
+
+
+@dataclass(frozen=True)
+class TLSFiles:
+    """A certificate and its key, as a peer's configuration names them."""
+
+    cert: str
+    key: str
+
+
+class Peer:
+    """A server in a process of its own, listening at `url` while the context lasts.
+
+    Args:
+        command: What to run; the configuration goes there as JSON, as the last argument.
+        host: Where to listen.
+        tls: Makes it an https server.
+        config: See tests/peers/server.js.
+    """
+
+    running: ClassVar[list[Peer]] = []
+
+    def __init__(
+        self, command: list[str], *, host: str = "127.0.0.1", tls: TLSFiles | None = None, **config: Any
+    ) -> None:
+        self._command = command
+        self._config: dict[str, Any] = {"port": 0, **config, "host": host}
+        if tls is not None:
+            self._config["tls"] = {"cert": tls.cert, "key": tls.key}
+        self.scheme = "http" if tls is None else "https"
+        self.host = f"[{host}]" if ":" in host else host
+        self.port = 0
+        self._process: subprocess.Popen[str] | None = None
+        self._readers: list[threading.Thread] = []
+        self._answers: SimpleQueue[str | None] = SimpleQueue()
+        self._log: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+    @property
+    def output(self) -> str:
+        """What the process wrote to stderr, over all its restarts."""
+        return "".join(self._log)
+
+    def start(self) -> None:
+        """Start the process and wait until it listens; from the second time on, on the port of the first."""
+        self._answers = SimpleQueue()
+        process = subprocess.Popen(
+            [*self._command, json.dumps(self._config)],
+            cwd=PEERS,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._process = process
+        self._readers = [
+            threading.Thread(target=_forward_lines, args=(process.stdout, self._answers.put), daemon=True),
+            threading.Thread(target=_forward_lines, args=(process.stderr, self._keep), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+        Peer.running.append(self)
+        self.port = self._config["port"] = self._next_answer("start")["port"]
+
+    def control(self, cmd: str, **args: Any) -> Any:
+        """Give the server one of its COMMANDS and return what it answers."""
+        process = self._alive()
+        assert process.stdin is not None
+        process.stdin.write(json.dumps({"cmd": cmd, **args}) + "\n")
+        process.stdin.flush()
+        return self._next_answer(cmd)
+
+    def stop(self) -> None:
+        """End it as the end of the test run would; no error if it has ended."""
+        self._end(kill=False)
+
+    def kill(self) -> None:
+        """End it without giving it the time to say goodbye to its clients."""
+        self._end(kill=True)
+
+    def restart(self) -> None:
+        """Kill it, and start it again on the same port."""
+        self.kill()
+        self.start()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _end(self, *, kill: bool) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        Peer.running.remove(self)
+        with process:  # closes stdin, and with it the process
+            if kill:
+                process.kill()
+            else:
+                assert process.stdin is not None
+                process.stdin.close()
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            for reader in self._readers:
+                reader.join()
+
+    def _alive(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            raise PeerError(f"the peer {self._command} is not running")
+        return self._process
+
+    def _next_answer(self, question: str) -> Any:
+        try:
+            line = self._answers.get(timeout=PATIENCE)
+        except Empty:
+            raise PeerError(
+                f"the peer did not answer {question!r} in {PATIENCE:g} s; it wrote:\n{self.output}"
+            ) from None
+        if line is None:
+            raise PeerError(f"the peer ended when it was to {question!r}; it wrote:\n{self.output}")
+        return json.loads(line)
+
+    def _keep(self, line: str | None) -> None:
+        if line is not None:
+            self._log.append(line)
+
+
+def node_server(**config: Any) -> Peer:
+    """The reference's server: `socket.io` for Node, with the behaviours of tests/peers/server.js."""
+    return Peer([*_node(), str(PEERS / "server.js")], **config)
+
+
+def python_server(**config: Any) -> Peer:
+    """The server of python-socketio, with the behaviours of tests/peers/python_server.py."""
+    return Peer([sys.executable, "-W", "ignore", str(PEERS / "python_server.py")], **config)
+
+
+def run_node(script: str, *args: str, environment: Mapping[str, str] | None = None) -> str:
+    """Run a few lines of JavaScript among the npm peers and return what they print."""
+    done = subprocess.run(
+        [*_node(), "-e", script, *args],
+        cwd=PEERS,
+        env=None if environment is None else dict(environment),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
+        check=False,
+    )
+    if done.returncode:
+        raise PeerError(f"node ended with {done.returncode}; it wrote:\n{done.stderr}")
+    return done.stdout
+
+
+def _node() -> list[str]:
+    node = shutil.which("node")
+    if node is None:
+        raise PeerError("the tests need Node.js 20 or later: `node` is not on the PATH")
+    if not (PEERS / "node_modules" / "socket.io").is_dir():
+        raise PeerError("the npm peers are not installed: `make test` installs them, or `npm ci` in tests/peers")
+    return [node]
+
+
+def _forward_lines(lines: IO[str], put: Any) -> None:
+    for line in lines:
+        put(line)
+    put(None)
