@@ -15,6 +15,7 @@ from __future__ import annotations
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from reprlib import repr as short  # a peer chooses how deep and how long a value is
 from typing import Any, TypeGuard
 
 import orjson
@@ -142,7 +143,7 @@ def decode_handshake(text: str) -> Handshake:
     except ValueError as error:
         raise PacketError(f"the Engine.IO handshake is not valid JSON: {error}") from None
     if not _is_object(fields):
-        raise PacketError(f"the Engine.IO handshake must be a JSON object, not {_excerpt(fields)}")
+        raise PacketError(f"the Engine.IO handshake must be a JSON object, not {short(fields)}")
     return Handshake(
         sid=_sid(fields),
         upgrades=_upgrades(fields),
@@ -193,10 +194,5 @@ def _max_payload(fields: dict[str, Any]) -> int | None:
 
 
 def _wrong_field(fields: dict[str, Any], name: str, wanted: str) -> PacketError:
-    found = _excerpt(fields[name]) if name in fields else "absent"
+    found = short(fields[name]) if name in fields else "absent"
     return PacketError(f"{name} in the Engine.IO handshake must be {wanted}; it is {found}")
-
-
-def _excerpt(value: Any) -> str:
-    text = orjson.dumps(value).decode()
-    return text if len(text) <= 80 else text[:80] + "…"

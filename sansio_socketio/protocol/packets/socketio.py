@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from functools import partial
 from math import isfinite
+from reprlib import repr as short  # a peer chooses how deep and how long a value is
 from typing import Any, NoReturn, Protocol
 
 import orjson
@@ -386,5 +387,5 @@ def _put_back(data: list[Any], attachments: list[bytes]) -> None:
 
 def _attachment(number: Any, attachments: list[bytes]) -> bytes:
     if type(number) is not int or not 0 <= number < len(attachments):
-        raise PacketError(f"a placeholder has the number {number!r}, but there are {len(attachments)} attachments")
+        raise PacketError(f"a placeholder has the number {short(number)}, but there are {len(attachments)} attachments")
     return attachments[number]

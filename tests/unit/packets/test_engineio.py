@@ -255,7 +255,7 @@ def test_a_handshake_with_a_wrong_field(name: str, values: list[object]) -> None
         with pytest.raises(PacketError) as caught:
             decode_handshake(json.dumps(HANDSHAKE | {name: value}))
         assert str(caught.value).startswith(f"{name} in the Engine.IO handshake must be ")
-        assert str(caught.value).endswith(f"; it is {json.dumps(value, separators=(',', ':'))}")
+        assert str(caught.value).endswith(f"; it is {value!r}")
 
 
 @pytest.mark.parametrize(
@@ -268,9 +268,11 @@ def test_a_handshake_with_a_wrong_field(name: str, values: list[object]) -> None
         ('{"sid":"\\ud800"}', "not valid JSON"),
         ('{"sid":"\ud800"}', "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
-        ("null", "must be a JSON object, not null"),
-        ('["x"]', 'must be a JSON object, not \\["x"\\]'),
-        (json.dumps("x" * 1000), 'must be a JSON object, not "x{79}…$'),
+        ("[" * 1000 + "]" * 1000, "must be a JSON object"),
+        ('{"sid":' * 1000 + "0" + "}" * 1000, "sid in the Engine.IO handshake must be"),
+        ("null", "must be a JSON object, not None"),
+        ('["x"]', "must be a JSON object, not \\['x'\\]"),
+        (json.dumps("x" * 1000), "must be a JSON object, not 'x+\\.\\.\\.x+'$"),
     ],
 )
 def test_a_handshake_that_is_none(text: str, complaint: str) -> None:

@@ -451,13 +451,19 @@ def test_a_packet_that_is_none(text: str, complaint: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", ["true", "false", "0.0", "0.5", "-1", "1", "10", "1e400", '"0"', "null", "[]", "1" * 400]
+    "number",
+    [
+        *["true", "false", "0.0", "0.5", "-1", "1", "10", "1e400", '"0"', "null", "[]"],
+        pytest.param('"' + "x" * 5000 + '"', id="long"),
+        pytest.param("[" * 1000 + "]" * 1000, id="deep"),
+    ],
 )
 def test_a_placeholder_with_a_number_that_is_none(number: str) -> None:
     decoder = PARSER.decoder(10)
     assert decoder.feed(f'51-["a",[{{"_placeholder":true,"num":{number}}}]]') is None
-    with pytest.raises(PacketError, match=r"a placeholder has the number .*, but there are 1 attachments"):
+    with pytest.raises(PacketError, match=r"a placeholder has the number .*, but there are 1 attachments") as caught:
         decoder.feed(b"0")
+    assert len(str(caught.value)) < 300
     assert decoder.feed('2["a"]') == Packet(EVENT, data=["a"])
 
 
