@@ -1,0 +1,167 @@
+"""Parts that drivers are made of, ready to be used.
+
+Rules of this file:
+
+- A part keeps the contract of `runtime.py` for a driver, and asks little of it: an event, or two coroutines. No driver
+  has to use one.
+- A stream tells its end once, and nothing after `close` or `abort`.
+- Exceptions are handed on as what happened, without the wrapping that a runtime puts around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+from .runtime import Cell, Runtime, StreamReceiver
+
+
+class Event(Protocol):
+    """What the event classes of the runtimes have in common: once it is set, all who wait for it go on."""
+
+    def set(self) -> object: ...
+
+
+E = TypeVar("E", bound=Event)
+
+
+class EventCell(Generic[E]):
+    """A `Cell` over an event of the runtime, for which its `wait` waits before it takes the result."""
+
+    __slots__ = ("_error", "_value", "done", "event")
+
+    def __init__(self, event: E) -> None:
+        self.event = event
+        self.done = False
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def set(self, value: Any = None) -> None:
+        """Give a value."""
+        if not self.done:
+            self.done = True
+            self._value = value
+            self.event.set()
+
+    def fail(self, error: BaseException) -> None:
+        """Give an error to raise."""
+        if not self.done:
+            self._error = error
+            self.set()
+
+    def result(self) -> Any:
+        """The value; or raises the error."""
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class Teller:
+    """One end of a stream: tells its receiver what happens until it is over, and then nothing more."""
+
+    receiver: StreamReceiver | None
+    """None once nothing is told any more."""
+
+    def __init__(self, receiver: StreamReceiver) -> None:
+        self.receiver = receiver
+
+    def tell_failed(self, error: Exception) -> None:
+        """It could not be opened: the last that is told."""
+        receiver, self.receiver = self.receiver, None
+        if receiver is not None:
+            receiver.failed(error)
+
+    def tell_closed(self, error: Exception | None) -> None:
+        """The peer ended it (None) or it broke: the last that is told."""
+        receiver, self.receiver = self.receiver, None
+        if receiver is not None:
+            receiver.closed(error)
+
+
+class TaskStream(Teller):
+    """A stream that two tasks of the driver move: one runs `read`, the other `write_out`.
+
+    The driver's subclass opens it and has `abort`, which ends both tasks.
+    """
+
+    def __init__(self, runtime: Runtime, receiver: StreamReceiver, broken: type[Exception]) -> None:
+        super().__init__(receiver)
+        self._runtime = runtime
+        self._broken = broken  # what reading and writing raise when the stream breaks
+        self._open = False
+        self._written: list[bytes | bytearray | memoryview] = []
+        self._more: Cell | None = None  # which the writer waits for
+        self._error: Exception | None = None  # of writing: what can still be read comes first
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue bytes, for when the writer's turn comes."""
+        self._written.append(data)
+        self._wake_the_writer()
+
+    def close(self) -> None:
+        """Close once all has left; while still opening, at once."""
+        self.receiver = None
+        if self._open:
+            self._wake_the_writer()
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once, also while opening."""
+        raise NotImplementedError
+
+    def tell_opened(self) -> None:
+        """It is open: the first that is told."""
+        self._open = True
+        if self.receiver is not None:
+            self.receiver.opened()
+
+    async def read(self, receive: Callable[[], Awaitable[bytes]]) -> None:
+        """Read to the end. `receive` gives b"" there."""
+        try:
+            while data := await receive():
+                if self.receiver is not None:
+                    self.receiver.received(data)
+        except self._broken as error:
+            self._error = plain_cause(error)
+        self.tell_closed(self._error)
+        self.abort()
+
+    async def write_out(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Write what is there, until it is closed. `send` returns when the operating system has taken all."""
+        try:
+            while self._written or self.receiver is not None:
+                if self._written:
+                    data = b"".join(self._written)
+                    self._written.clear()
+                    await send(data)
+                    if self.receiver is not None and not self._written:
+                        self.receiver.sent()
+                else:
+                    self._more = self._runtime.cell()
+                    await self._runtime.wait(self._more)
+        except self._broken as error:
+            self._error = plain_cause(error)
+        if self.receiver is None:
+            self.abort()
+
+    def _wake_the_writer(self) -> None:
+        if self._more is not None:
+            self._more.set()
+
+
+def plain_cause(error: Exception) -> Exception:
+    """The operating system's own error behind one of a runtime's, where it is known: that one says what happened."""
+    cause = error.__cause__
+    if isinstance(cause, ExceptionGroup):
+        return OSError("; ".join(str(one) for one in cause.exceptions))
+    return cause if isinstance(cause, Exception) else error
+
+
+def ungrouped(group: BaseExceptionGroup[BaseException], cancelled: type[BaseException]) -> BaseException:
+    """What a nursery's or task group's own group stands for: its one member that is no cancellation, if it is one.
+
+    To be raised outside the `except` that caught the group, so that the exception keeps its own context.
+    """
+    members = [member for member in group.exceptions if not isinstance(member, cancelled)] or [group.exceptions[0]]
+    return members[0] if len(members) == 1 else group
