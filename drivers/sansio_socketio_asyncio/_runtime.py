@@ -15,46 +15,17 @@ from contextlib import asynccontextmanager, nullcontext
 from inspect import isawaitable
 from typing import Any, cast
 
+from sansio_socketio.client.parts import EventCell, Teller
 from sansio_socketio.client.runtime import Cell, StreamReceiver
 from sansio_socketio.protocol.errors import DisconnectedError, StateError
 
 _HAPPY_EYEBALLS_DELAY = 0.25  # seconds (RFC 8305, section 5)
 
 
-class AsyncioCell:
-    """A result that tasks wait for, each by a future of its own: a shared one would be cancelled with any of them."""
+class AsyncioCell(EventCell[asyncio.Event]):
+    """A result that tasks wait for."""
 
-    __slots__ = ("_error", "_value", "done", "waiters")
-
-    def __init__(self) -> None:
-        self.done = False
-        self.waiters: list[asyncio.Future[None]] = []
-        self._value: Any = None
-        self._error: BaseException | None = None
-
-    def set(self, value: Any = None) -> None:
-        """Give a value; the first result counts."""
-        if not self.done:
-            self.done = True
-            self._value = value
-            self._wake()
-
-    def fail(self, error: BaseException) -> None:
-        """Give an error to raise; the first result counts."""
-        if not self.done:
-            self._error = error
-            self.set()
-
-    def result(self) -> Any:
-        """The value; or raises the error."""
-        if self._error is not None:
-            raise self._error
-        return self._value
-
-    def _wake(self) -> None:
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+    __slots__ = ()
 
 
 class AsyncioTimer:
@@ -74,14 +45,12 @@ class AsyncioTimer:
         self._handle = None if deadline is None else self._loop.call_at(deadline, self._callback)
 
 
-class AsyncioStream(asyncio.Protocol):
-    """A stream, and the protocol of its transport. Where nothing is to be told any more, there is no receiver."""
-
-    __slots__ = ("_full", "_opening", "_receiver", "_runtime", "_transport", "_written")
+class AsyncioStream(Teller, asyncio.Protocol):
+    """A stream, and the protocol of its transport."""
 
     def __init__(self, runtime: AsyncioRuntime, host: str, port: int, receiver: StreamReceiver) -> None:
+        super().__init__(receiver)
         self._runtime = runtime
-        self._receiver: StreamReceiver | None = receiver
         self._transport: asyncio.Transport | None = None
         self._written: list[bytes | bytearray | memoryview] = []
         self._full = False  # the operating system has not taken all yet
@@ -90,21 +59,21 @@ class AsyncioStream(asyncio.Protocol):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue bytes, for the end of this turn."""
         if not self._written:
-            self._runtime.loop.call_soon(self._flush)
+            self._runtime.call_soon(self._flush)
         self._written.append(data)
 
     def close(self) -> None:
-        """Close once all has left."""
+        """Close once all has left; while still opening, at once."""
+        self.receiver = None
         if self._transport is None:
-            self.abort()
+            self._opening.cancel()
         else:
-            self._receiver = None
-            self._hand_over()
+            self._hand_over(self._transport)
             self._transport.close()
 
     def abort(self) -> None:
         """Close at once, also while opening."""
-        self._receiver = None
+        self.receiver = None
         if self._transport is None:
             self._opening.cancel()
         else:
@@ -118,26 +87,19 @@ class AsyncioStream(asyncio.Protocol):
             options["happy_eyeballs_delay"] = _HAPPY_EYEBALLS_DELAY
         try:
             await loop.create_connection(lambda: self, host, port, **options)
-        except Exception as error:  # noqa: BLE001  # it is not lost, but told
-            receiver, self._receiver = self._receiver, None
-            if receiver is not None:
-                receiver.failed(error)
+        except Exception as error:
+            self.tell_failed(error)
 
     def _flush(self) -> None:
-        if self._receiver is not None:
-            self._hand_over()
+        if self.receiver is not None and self._transport is not None:
+            self._hand_over(self._transport)
             if not self._full:
-                self._receiver.sent()
+                self.receiver.sent()
 
-    def _hand_over(self) -> None:
-        if self._written and self._transport is not None:
-            self._transport.write(self._written[0] if len(self._written) == 1 else b"".join(self._written))
+    def _hand_over(self, transport: asyncio.Transport) -> None:
+        if self._written:
+            transport.write(b"".join(self._written))
             self._written.clear()
-
-    def _end(self, error: Exception | None) -> None:
-        receiver, self._receiver = self._receiver, None
-        if receiver is not None:
-            receiver.closed(error)
 
     # What the transport calls
 
@@ -146,15 +108,15 @@ class AsyncioStream(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=0)
         self._runtime.streams.add(self)
-        if self._receiver is None:
+        if self.receiver is None:
             self._transport.abort()
         else:
-            self._receiver.opened()
+            self.receiver.opened()
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived."""
-        if self._receiver is not None:
-            self._receiver.received(data)
+        if self.receiver is not None:
+            self.receiver.received(data)
 
     def pause_writing(self) -> None:
         """Something is left for which the operating system has no room now."""
@@ -163,18 +125,18 @@ class AsyncioStream(asyncio.Protocol):
     def resume_writing(self) -> None:
         """All has been taken."""
         self._full = False
-        if self._receiver is not None and not self._written:
-            self._receiver.sent()
+        if self.receiver is not None and not self._written:
+            self.receiver.sent()
 
     def eof_received(self) -> None:
         """The peer has ended the stream. What waits to be written might never find room, so it is dropped."""
-        self._end(None)
+        self.tell_closed(None)
         self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The stream is closed or broken."""
         self._runtime.streams.discard(self)
-        self._end(exc)
+        self.tell_closed(exc)
 
 
 class AsyncioRuntime:
@@ -208,7 +170,7 @@ class AsyncioRuntime:
 
     def cell(self) -> AsyncioCell:
         """Make a place for a result."""
-        return AsyncioCell()
+        return AsyncioCell(asyncio.Event())
 
     async def wait(self, cell: Cell) -> Any:
         """Wait for a cell of this runtime."""
@@ -216,12 +178,7 @@ class AsyncioRuntime:
         if not cell.done:
             if self._ended:
                 raise self._nothing_comes()
-            waiter = self.loop.create_future()
-            cell.waiters.append(waiter)
-            try:
-                await waiter
-            finally:
-                cell.waiters.remove(waiter)
+            await cell.event.wait()
         return cell.result()
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
