@@ -1,0 +1,670 @@
+"""The same API for threads, without `await`: each method runs the coroutine of the same name on the caller's thread.
+
+Rules of this file:
+
+- Nothing is done twice: an object here holds its counterpart of `socket` or `manager`, and drives its coroutines, which
+  never suspend, since the blocking runtime's `wait` blocks the thread.
+- Whoever enters client code holds the runtime's lock.
+- Every call that may block takes `timeout=`, in seconds: the longest that this call takes. It raises TimeoutError then.
+  (`socket.timeout(seconds)` is a view, as in the other drivers: how long the server may take to acknowledge.)
+- A socket's gate opens when the thread that made it makes a call that may block, when anybody makes one through that
+  socket, or when `SETTLED` seconds have passed since its last handler was registered: a thread that waits for
+  something else does not keep its handlers waiting for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, ClassVar, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
+
+from ..protocol.errors import AckTimeout
+from . import manager as async_manager
+from . import scopes as async_scopes
+from . import socket as async_socket
+from .dispatch import Dispatcher, Event
+from .dispatch import EventStream as AsyncEventStream
+from .listeners import Listener, Listening
+from .manager import Engine, outside_of_scope
+from .options import Auth, IOOptions, ManagerOptions, Options, SocketOptions
+from .runtime import Handler, Runtime, RuntimeScope, Timer
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+SETTLED: Final = 1.0
+
+
+class BlockingRuntime(Runtime, Protocol):
+    """What the blocking driver supplies beyond the services of the others."""
+
+    def deadline(self, timeout: float | None) -> AbstractContextManager[None]:
+        """Let each `wait` of this thread raise TimeoutError once `timeout` seconds are over; None: never."""
+        ...
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return cast("T", stop.value)
+    coroutine.close()
+    raise RuntimeError("the blocking runtime suspended a coroutine instead of blocking its thread")
+
+
+class Gate:
+    """What holds the handlers of a socket, or of a Manager, back until they are all registered."""
+
+    _of_this_thread: ClassVar[ContextVar[tuple[Gate, ...]]] = ContextVar("gates", default=())
+
+    def __init__(self, runtime: BlockingRuntime, *dispatchers: Dispatcher) -> None:
+        self.runtime = runtime
+        self._dispatchers = dispatchers
+        self._timer: Timer | None = None
+        if not self.is_open:
+            self._of_this_thread.set((*self._of_this_thread.get(), self))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether handlers may be called."""
+        return all(dispatcher.is_open for dispatcher in self._dispatchers)
+
+    def open(self) -> None:
+        """Let them be called."""
+        for dispatcher in self._dispatchers:
+            dispatcher.open_gate()
+        if self._timer is not None:
+            self._timer.set(None)
+
+    def open_soon(self) -> None:
+        """Open by itself when nothing more is registered for a while."""
+        if not self.is_open:
+            if self._timer is None:
+                self._timer = self.runtime.timer(self.open)
+            self._timer.set(self.runtime.now() + SETTLED)
+
+    @classmethod
+    def open_those_of_this_thread(cls, runtime: BlockingRuntime) -> None:
+        """Open the gates of what this thread has made on a runtime."""
+        gates = cls._of_this_thread.get()
+        if gates:
+            for gate in gates:
+                if gate.runtime is runtime:
+                    gate.open()
+            cls._of_this_thread.set(tuple(gate for gate in gates if not gate.is_open))
+
+
+class Caller:
+    """How the calling thread enters client code."""
+
+    def __init__(self, runtime: BlockingRuntime, gate: Gate) -> None:
+        self.runtime = runtime
+        self.gate = gate
+
+    def __call__(
+        self,
+        function: Callable[P, Coroutine[Any, Any, T]],
+        timeout: float | None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run the coroutine of a call that may block, for at most `timeout` seconds."""
+        with self.runtime.lock, self.runtime.deadline(timeout):
+            self.gate.open()
+            Gate.open_those_of_this_thread(self.runtime)
+            return drive(function(*args, **kwargs))
+
+
+class Emitter:
+    """What sends events: a Socket, or a view of one that sends with flags."""
+
+    _core: async_socket.Emitter
+    _call: Caller
+
+    @property
+    def volatile(self) -> Emitter:
+        """A view whose events are dropped where the connection cannot take them at once."""
+        return _View(self._core.volatile, self._call)
+
+    def compress(self, value: bool) -> Emitter:
+        """A view whose events may be compressed, or not (where the transport compresses at all)."""
+        return _View(self._core.compress(value), self._call)
+
+    def timeout(self, seconds: float | None) -> Emitter:
+        """A view whose acknowledgements are awaited for so many seconds; None for no limit.
+
+        It takes the place of the option `ack_timeout`.
+        """
+        return _View(self._core.timeout(seconds), self._call)
+
+    def emit(self, event: str | float, *values: Any, ack: Handler | None = None, timeout: float | None = None) -> None:
+        """Send an event, or have it sent as soon as the namespace is joined.
+
+        Waits while too much is on its way already; an emit that is interrupted then was not sent.
+
+        Args:
+            event: The event's name.
+            values: What JSON can hold, and bytes, bytearray and memoryview anywhere in it.
+            ack: Called with the server's acknowledgement: `ack(*values)`, or `ack(error, *values)` where there is a
+                timeout for it; `error` is None, AckTimeout or DisconnectedError. It gets as many as it can take.
+            timeout: How many seconds to wait until there is room. (For how long to wait for the acknowledgement, see
+                the method `timeout`.)
+
+        Raises:
+            TimeoutError: There was no room within `timeout` seconds; nothing was sent.
+            OptionError: The name is reserved.
+            PacketError: A value cannot be sent.
+            BufferFullError: Too much waits for the connection already.
+            DisconnectedError: The scope is over.
+        """
+        self._call(self._core.emit, timeout, event, *values, ack=ack)
+
+    def emit_nowait(self, event: str | float, *values: Any, ack: Handler | None = None) -> None:
+        """As `emit`, but however much is on its way already."""
+        with self._call.runtime.lock:
+            self._core.emit_nowait(event, *values, ack=ack)
+
+    def send(self, *values: Any, ack: Handler | None = None, timeout: float | None = None) -> None:
+        """Send the event "message": `emit("message", *values)`."""
+        self._call(self._core.send, timeout, *values, ack=ack)
+
+    def emit_with_ack(self, event: str | float, *values: Any, timeout: float | None = None) -> Any:
+        """Send an event, and wait for the server's acknowledgement.
+
+        It may return before events that the server sent earlier have been handled: those wait for their turn. If it is
+        interrupted, the event is withdrawn if it has not been sent yet.
+
+        Args:
+            event: The event's name.
+            values: As in `emit`.
+            timeout: How many seconds the call may take, besides the timeout for the acknowledgement.
+
+        Returns:
+            The value that the server gave; None if it gave none, a tuple if it gave several.
+
+        Raises:
+            AckTimeout: It did not come in time.
+            DisconnectedError: The connection ended before it came.
+            OptionError, PacketError, BufferFullError: As in `emit`.
+        """
+        try:
+            return self._call(self._core.emit_with_ack, timeout, event, *values)
+        except AckTimeout:
+            raise
+        except TimeoutError:
+            raise AckTimeout(f"event {event!r} was not acknowledged within {timeout} seconds") from None
+
+
+class _View(Emitter):
+    """A Socket, seen with flags."""
+
+    def __init__(self, core: async_socket.Emitter, call: Caller) -> None:
+        self._core = core
+        self._call = call
+
+
+class EventStream:
+    """The events of a namespace as a stream: a context manager that is also the iterator.
+
+    It has the events that are dispatched while it is entered, before the handlers get them. It ends when the socket is
+    closed, or nothing tries to connect it any more.
+    """
+
+    def __init__(self, core: AsyncEventStream, call: Caller, timeout: float | None) -> None:
+        self._core = core
+        self._call = call
+        self._timeout = timeout
+
+    def __enter__(self) -> Self:
+        self._call(self._core.__aenter__, None)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._call(self._core.__aexit__, None, *exception)
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        try:
+            return self._call(self._core.__anext__, self._timeout)
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+
+class Socket(Emitter, Listening):
+    """A namespace of the connection. Made by `connect`, `io` and `Manager.socket`.
+
+    Its handlers are plain functions. They are called by a thread of the socket, one after the other.
+
+    Attributes:
+        io: The Manager, whose connection the socket shares with those of other namespaces.
+    """
+
+    _core: async_socket.Socket
+
+    def __init__(self, core: async_socket.Socket, manager: Manager) -> None:
+        self.io = manager
+        self._core = core
+        self._listeners = core._listeners
+        runtime = manager._runtime
+        self._call = Caller(runtime, Gate(runtime, core.io.dispatcher, core.dispatcher))
+
+    def __repr__(self) -> str:
+        return repr(self._core)
+
+    @property
+    def nsp(self) -> str:
+        """The namespace's name, such as "/" or "/chat"."""
+        return self._core.nsp
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server has joined us."""
+        return self._core.connected
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether it has not."""
+        return self._core.disconnected
+
+    @property
+    def active(self) -> bool:
+        """Whether the namespace is wanted: joined, or to be joined as soon as the connection is there."""
+        return self._core.active
+
+    @property
+    def id(self) -> str | None:
+        """The id that the server knows this namespace's session by; None while disconnected. A new one each time."""
+        return self._core.id
+
+    @property
+    def recovered(self) -> bool:
+        """Whether the last join restored the session before, so that nothing was missed (connection state recovery)."""
+        return self._core.recovered
+
+    @property
+    def auth(self) -> Auth:
+        """What is sent when joining: a mapping, or a function that is asked each time. What is set counts from then on."""
+        return self._core.auth
+
+    @auth.setter
+    def auth(self, value: Auth) -> None:
+        with self._call.runtime.lock:
+            self._core.auth = value
+
+    def connect(self, *, timeout: float | None = None) -> Self:
+        """Connect, and wait until the server has joined us. Failed attempts are repeated as `reconnection` says.
+
+        Args:
+            timeout: How many seconds to wait; the attempts go on in the background after that.
+
+        Raises:
+            TimeoutError: It took longer.
+            ConnectError: The server refused, or there are no more attempts.
+            DisconnectedError: `disconnect` was called meanwhile, or the scope is over.
+        """
+        self._call(self._core.connect, timeout)
+        return self
+
+    open = connect
+
+    def disconnect(self) -> Self:
+        """Leave the namespace. The connection closes when no other needs it. Waits for nothing, handlers included."""
+        self._call(self._core.disconnect, None)
+        return self
+
+    close = disconnect
+
+    def wait_connected(self, timeout: float | None = None) -> None:
+        """Wait until the server has joined us; return at once if it has.
+
+        Raises:
+            TimeoutError: It took longer than `timeout` seconds.
+            ConnectError: The server refused, or there are no more attempts.
+            DisconnectedError: Nothing tries to connect.
+        """
+        self._call(self._core.wait_connected, timeout)
+
+    def wait_closed(self, timeout: float | None = None) -> None:
+        """Wait until the socket is disconnected and nothing tries to connect it again; return at once if it is so.
+
+        Raises:
+            TimeoutError: It took longer than `timeout` seconds.
+        """
+        self._call(self._core.wait_closed, timeout)
+
+    def events(self, *, timeout: float | None = None) -> EventStream:
+        """The server's events as a stream: `with socket.events() as events: for event in events: …`.
+
+        Each has a `name`, `args`, and `ack(*values)`. While a stream is open, an event that no handler acknowledges with
+        a value is the stream's consumer's to acknowledge: no empty acknowledgement is sent.
+
+        Args:
+            timeout: How many seconds to wait for each event, before TimeoutError is raised; the stream goes on if it
+                is iterated again.
+        """
+        return EventStream(self._core.events(), self._call, timeout)
+
+    def off(self, event: str | float | None = None, handler: Handler | None = None) -> Self:
+        """Remove a handler of an event, all handlers of an event, or all there are. One that is not there is no error."""
+        with self._call.runtime.lock:
+            return super().off(event, handler)
+
+    def _add(self, event: str | float, listener: Listener) -> None:
+        with self._call.runtime.lock:
+            super()._add(event, listener)
+            self._call.gate.open_soon()
+
+
+class Manager(Listening):
+    """A connection to a server, which the sockets of several namespaces share.
+
+    It is a scope, `with Manager(url, **options) as manager`, at whose end everything is disconnected. The connection is
+    opened in the background, unless `auto_connect` is False.
+
+    Its events: open(), error(error), close(reason, details), ping(), reconnect_attempt(number), reconnect(number),
+    reconnect_error(error), reconnect_failed().
+
+    Args:
+        url: Where the server is, such as "http://localhost:3000".
+        options: See `ManagerOptions`.
+
+    Raises:
+        OptionError: The URL or an option cannot be used.
+    """
+
+    runtime_scope: ClassVar[RuntimeScope]
+    """The driver's subclass has it."""
+
+    def __init__(self, url: str, **options: Unpack[ManagerOptions]) -> None:
+        self._hold(async_manager.Manager(url, **options))
+
+    def _hold(self, core: async_manager.Manager) -> None:
+        self._core = core
+        self._listeners = core._listeners
+        self._sockets: dict[async_socket.Socket, Socket] = {}
+        self._scope: _Plain[None] | None = None
+        self._caller: Caller | None = None
+
+    @classmethod
+    def around(cls, core: async_manager.Manager) -> Self:
+        """The Manager for its counterpart, which lives already."""
+        manager = cls.__new__(cls)
+        manager._hold(core)
+        manager._settle_in()
+        return manager
+
+    def _settle_in(self) -> None:
+        runtime = self._runtime
+        self._caller = Caller(runtime, Gate(runtime, self._core.dispatcher))
+
+    def __repr__(self) -> str:
+        return repr(self._core)
+
+    # The scope
+
+    def __enter__(self) -> Self:
+        scope = _Plain(self._core.living(type(self).runtime_scope, gated=True))
+        scope.__enter__()
+        self._scope = scope
+        self._settle_in()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        assert self._scope is not None
+        self.open_gates()
+        return self._scope.__exit__(kind, error, traceback)
+
+    def open_gates(self) -> None:
+        """Let all handlers be called: the scope ends."""
+        with self._lock:
+            for dispatcher in self._core.dispatchers():
+                dispatcher.open_gate()
+
+    @property
+    def _runtime(self) -> BlockingRuntime:
+        return cast("BlockingRuntime", self._core.hub.runtime)
+
+    @property
+    def _call(self) -> Caller:
+        if self._caller is None:
+            raise outside_of_scope()
+        return self._caller
+
+    @property
+    def _lock(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._caller is None else self._caller.runtime.lock
+
+    # The connection
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._core.url
+
+    @property
+    def engine(self) -> Engine | None:
+        """The Engine.IO session beneath: its `id` and its `transport.name`; None while there is none."""
+        return self._core.engine
+
+    def connect(self, *, timeout: float | None = None) -> Self:
+        """Open the connection and wait until it is open. A failure starts no reconnection.
+
+        Raises:
+            TimeoutError: It took longer than `timeout` seconds (which the attribute `timeout` bounds as well).
+            ConnectError: It could not be opened; the failure is its cause.
+            DisconnectedError: It was closed meanwhile.
+        """
+        self._call(self._core.connect, timeout)
+        return self
+
+    open = connect
+
+    def close(self, *, timeout: float | None = None) -> Self:
+        """Close the connection, and wait until all that was sent has left, at most `close_timeout`.
+
+        Raises:
+            TimeoutError: It took longer than `timeout` seconds; it goes on in the background.
+        """
+        self._call(self._core.close, timeout)
+        return self
+
+    def socket(self, nsp: str = "/", **options: Unpack[SocketOptions]) -> Socket:
+        """The Socket of a namespace. It connects in the background, unless `auto_connect` is False.
+
+        The first call for a namespace makes it, with these options; later ones give the same, and connect it again if
+        it is not active any more.
+
+        Raises:
+            OptionError: The name or an option cannot be used.
+        """
+        with self._call.runtime.lock:
+            return self.facade(self._core.socket(nsp, **options))
+
+    def facade(self, core: async_socket.Socket) -> Socket:
+        """The Socket for its counterpart; the same one each time."""
+        if core not in self._sockets:
+            self._sockets[core] = Socket(core, self)
+        return self._sockets[core]
+
+    # The options that may be set while running
+
+    @property
+    def reconnection(self) -> bool:
+        """Whether to connect again by itself. Setting it to False also ends a wait for the next attempt."""
+        return self._core.reconnection
+
+    @reconnection.setter
+    def reconnection(self, value: bool) -> None:
+        with self._lock:
+            self._core.reconnection = value
+
+    @property
+    def reconnection_attempts(self) -> float:
+        """How often to try to connect again before giving up: a whole number, or `math.inf`."""
+        return self._core.reconnection_attempts
+
+    @reconnection_attempts.setter
+    def reconnection_attempts(self, value: float) -> None:
+        self._core.reconnection_attempts = value
+
+    @property
+    def reconnection_delay(self) -> float:
+        """How many seconds to wait before the first attempt to connect again; each further wait is twice as long."""
+        return self._core.reconnection_delay
+
+    @reconnection_delay.setter
+    def reconnection_delay(self, value: float) -> None:
+        self._core.reconnection_delay = value
+
+    @property
+    def reconnection_delay_max(self) -> float:
+        """The longest such wait, in seconds."""
+        return self._core.reconnection_delay_max
+
+    @reconnection_delay_max.setter
+    def reconnection_delay_max(self, value: float) -> None:
+        self._core.reconnection_delay_max = value
+
+    @property
+    def randomization_factor(self) -> float:
+        """How far a wait may deviate from that, as a fraction of it."""
+        return self._core.randomization_factor
+
+    @randomization_factor.setter
+    def randomization_factor(self, value: float) -> None:
+        self._core.randomization_factor = value
+
+    @property
+    def timeout(self) -> float | None:
+        """How many seconds opening the connection may take; None for no limit."""
+        return self._core.timeout
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None:
+        self._core.timeout = value
+
+    # Handlers
+
+    def off(self, event: str | float | None = None, handler: Handler | None = None) -> Self:
+        """Remove a handler of an event, all handlers of an event, or all there are. One that is not there is no error."""
+        with self._lock:
+            return super().off(event, handler)
+
+    def _add(self, event: str | float, listener: Listener) -> None:
+        with self._lock:
+            self._core._add(event, listener)
+            if self._caller is not None:
+                self._caller.gate.open_soon()
+
+
+class IO:
+    """JavaScript's `io()`: sockets by URL, which share connections. Made by `open_io`."""
+
+    def __init__(self, core: async_scopes.IO) -> None:
+        self._core = core
+        self._managers: dict[async_manager.Manager, Manager] = {}
+
+    def __call__(self, url: str, **options: Unpack[IOOptions]) -> Socket:
+        """The Socket of a URL, whose path is the namespace. It connects in the background.
+
+        Sockets for the same scheme, host, port and `path` option share a Manager, and so a connection. A namespace that
+        the Manager has a socket for already gets a Manager of its own, which is not shared.
+
+        Args:
+            url: Where the server is, and the namespace, such as "http://localhost:3000/chat".
+            options: See `IOOptions`. Those of the Manager count when it is made.
+
+        Raises:
+            OptionError: The URL or an option cannot be used.
+        """
+        with self._core.runtime.lock:
+            core = self._core(url, **options)
+            if core.io not in self._managers:
+                self._managers[core.io] = Manager.around(core.io)
+            return self._managers[core.io].facade(core)
+
+    def open_gates(self) -> None:
+        """Let all handlers be called: the scope ends."""
+        for manager in self._managers.values():
+            manager.open_gates()
+
+
+class Scopes:
+    """The scopes of the blocking driver.
+
+    Args:
+        runtime_scope: The driver's runtime, a `BlockingRuntime`.
+    """
+
+    def __init__(self, runtime_scope: RuntimeScope) -> None:
+        self._scopes = async_scopes.Scopes(runtime_scope, gated=True)
+
+    def connect(self, url: str, *, retry: bool = False, **options: Unpack[Options]) -> AbstractContextManager[Socket]:
+        """Connect to a namespace.
+
+            with connect("http://localhost:3000/chat") as socket: ...
+
+        The body starts when the server has joined us. At its end the socket is disconnected.
+
+        Args:
+            url: Where the server is, and (as its path) the namespace.
+            retry: Whether to go on trying, as `reconnection` and its like say, when the first attempt fails.
+            options: See `Options`. (`timeout` among them bounds each attempt.)
+
+        Raises:
+            ConnectError: The first attempt failed (the failure is its cause), or the server refused; on entering.
+            OptionError: The URL or an option cannot be used; at the call.
+        """
+        return _connect(self._scopes.connect(url, retry=retry, **options))
+
+    def open_io(self) -> AbstractContextManager[IO]:
+        """JavaScript's `io()`, as a scope.
+
+            with open_io() as io:
+                socket = io(url)
+
+        Sockets of the same server share a connection. At the end of the scope all are disconnected.
+        """
+        return _open_io(self._scopes.open_io())
+
+
+@contextmanager
+def _connect(scope: AbstractAsyncContextManager[async_socket.Socket]) -> Generator[Socket, None, None]:
+    with _Plain(scope) as core:
+        manager = Manager.around(core.io)
+        try:
+            yield manager.facade(core)
+        finally:
+            manager.open_gates()
+
+
+@contextmanager
+def _open_io(scope: AbstractAsyncContextManager[async_scopes.IO]) -> Generator[IO, None, None]:
+    with _Plain(scope) as core:
+        io = IO(core)
+        try:
+            yield io
+        finally:
+            io.open_gates()
+
+
+class _Plain(Generic[T]):
+    """A scope without `async`: its coroutines never suspend."""
+
+    def __init__(self, scope: AbstractAsyncContextManager[T, bool | None]) -> None:
+        self._scope = scope
+
+    def __enter__(self) -> T:
+        return drive(self._scope.__aenter__())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return drive(self._scope.__aexit__(kind, error, traceback))

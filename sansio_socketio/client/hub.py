@@ -1,0 +1,239 @@
+"""Where the machine meets the runtime: inputs go in, actions come out and are carried out.
+
+Rules of this file:
+
+- One hub for one machine. Every input is followed by a drain, and so must every command be.
+- The drain is guarded against re-entry: what runs inside it (a task that starts eagerly, say) may give the machine
+  commands, and the drain that is already at work carries out what follows from them.
+- No code of the application runs inside a drain. Events are handed to `deliver`, which only puts them where they are
+  waited for.
+- An unexpected exception, which is a mistake of this library, ends the hub: everything is closed, and `broken` hears of
+  it. It is never raised into a runtime's callback.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from ssl import CERT_NONE, SSLContext
+from typing import Any, Literal
+
+from ..protocol.actions import Action, CloseStream, Deliver, OpenStream, Send, SetTimer
+from ..protocol.events import Event
+from ..protocol.machine import Machine
+from .runtime import Cell, Runtime, Stream
+from .tls import default_context, open_tls_stream
+
+log = logging.getLogger(__name__)
+
+
+class TLSSettings:
+    """How streams are wrapped in TLS. The context is made when it is first needed: loading certificates takes a while."""
+
+    def __init__(self, context: SSLContext | Literal[False] | None, server_hostname: str | None) -> None:
+        self.server_hostname = server_hostname
+        self._context = context
+
+    @property
+    def context(self) -> SSLContext:
+        context = self._context
+        if not isinstance(context, SSLContext):
+            verify = context is not False
+            context = self._context = default_context()
+            if not verify:
+                context.check_hostname = False
+                context.verify_mode = CERT_NONE
+        return context
+
+
+class Waiters:
+    """All who wait for the same thing to happen."""
+
+    __slots__ = ("_cells", "_runtime")
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._cells: dict[Cell, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    async def wait(self) -> None:
+        """Wait until it happens; raises the error that it failed with."""
+        cell = self._runtime.cell()
+        self._cells[cell] = None
+        try:
+            await self._runtime.wait(cell)
+        finally:
+            self._cells.pop(cell, None)
+
+    def wake(self) -> None:
+        """It has happened."""
+        cells, self._cells = self._cells, {}
+        for cell in cells:
+            cell.set()
+
+    def fail(self, error: Exception) -> None:
+        """It will not happen."""
+        cells, self._cells = self._cells, {}
+        for cell in cells:
+            cell.fail(error)
+
+
+class Hub:
+    """A machine on a runtime.
+
+    Attributes:
+        runtime: The driver's services.
+        now: The runtime's clock.
+        ended: Whether nothing more goes in or out.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        runtime: Runtime,
+        tls: TLSSettings,
+        *,
+        deliver: Callable[[Event], None],
+        drained: Callable[[], None],
+        broken: Callable[[Exception], None],
+    ) -> None:
+        self.runtime = runtime
+        self.now = runtime.now
+        self.ended = False
+        self._machine = machine
+        self._next_action = machine.next_action
+        self._tls = tls
+        self._deliver = deliver
+        self._drained = drained
+        self._broken = broken
+        self._timer = runtime.timer(self._tick)
+        self._streams: dict[int, Stream] = {}
+        self._draining = False
+        self._carry_out: dict[type[Action], Callable[[Any], None]] = {
+            OpenStream: self._open_stream,
+            Send: self._send,
+            CloseStream: self._close_stream,
+            SetTimer: self._set_timer,
+            Deliver: self._deliver_event,
+        }
+
+    def drain(self) -> None:
+        """Carry out all that the machine asks for. To be called after every input and command."""
+        if self._draining or self.ended:
+            return
+        self._draining = True
+        try:
+            next_action, carry_out = self._next_action, self._carry_out
+            while (action := next_action()) is not None:
+                carry_out[type(action)](action)
+            self._drained()
+        except Exception as error:
+            self._break(error)
+        finally:
+            self._draining = False
+
+    def feed(self, take: Callable[..., None], *inputs: Any) -> None:
+        """Give the machine an input, and carry out what follows from it."""
+        if self.ended:
+            return
+        try:
+            take(*inputs, self.now())
+        except Exception as error:
+            self._break(error)
+        else:
+            self.drain()
+
+    def end(self) -> None:
+        """Cut every stream and stop the timer. Nothing goes in or out any more."""
+        if self.ended:
+            return
+        self.ended = True
+        self._timer.set(None)
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            stream.abort()
+
+    def _break(self, error: Exception) -> None:
+        log.critical("a mistake in sansio_socketio ends the connection; please report it", exc_info=error)
+        self.end()
+        self._broken(error)
+
+    # Inputs
+
+    def _tick(self) -> None:
+        self.feed(self._machine.tick)
+
+    def opened(self, stream: int) -> None:
+        log.debug("stream %d is open", stream)
+        self.feed(self._machine.stream_opened, stream)
+
+    def failed(self, stream: int, error: Exception) -> None:
+        log.debug("stream %d could not be opened: %s", stream, error)
+        self._streams.pop(stream, None)
+        self.feed(self._machine.stream_failed, stream, error)
+
+    def received(self, stream: int, data: bytes | bytearray | memoryview) -> None:
+        self.feed(self._machine.data_received, stream, data)
+
+    def sent(self, stream: int) -> None:
+        self.feed(self._machine.data_sent, stream)
+
+    def closed(self, stream: int, error: Exception | None) -> None:
+        log.debug("stream %d was closed by the peer: %s", stream, error or "an orderly end")
+        self._streams.pop(stream, None)
+        self.feed(self._machine.stream_closed, stream, error)
+
+    # Actions
+
+    def _open_stream(self, action: OpenStream) -> None:
+        log.debug("opening stream %d to %s port %d for %s", action.stream, action.host, action.port, action.transport)
+        receiver = _Receiver(self, action.stream)
+        if action.tls:
+            tls = self._tls
+            stream = open_tls_stream(self.runtime, action.host, action.port, receiver, tls.context, tls.server_hostname)
+        else:
+            stream = self.runtime.open_stream(action.host, action.port, receiver)
+        self._streams[action.stream] = stream
+
+    def _send(self, action: Send) -> None:
+        self._streams[action.stream].write(action.data)
+
+    def _close_stream(self, action: CloseStream) -> None:
+        stream = self._streams.pop(action.stream)
+        if action.abort:
+            stream.abort()
+        else:
+            stream.close()
+
+    def _set_timer(self, action: SetTimer) -> None:
+        self._timer.set(action.deadline)
+
+    def _deliver_event(self, action: Deliver) -> None:
+        self._deliver(action.event)
+
+
+class _Receiver:
+    """What a runtime's stream tells, with the stream's number."""
+
+    __slots__ = ("_hub", "_stream")
+
+    def __init__(self, hub: Hub, stream: int) -> None:
+        self._hub = hub
+        self._stream = stream
+
+    def opened(self) -> None:
+        self._hub.opened(self._stream)
+
+    def failed(self, error: Exception) -> None:
+        self._hub.failed(self._stream, error)
+
+    def received(self, data: bytes | bytearray | memoryview) -> None:
+        self._hub.received(self._stream, data)
+
+    def sent(self) -> None:
+        self._hub.sent(self._stream)
+
+    def closed(self, error: Exception | None) -> None:
+        self._hub.closed(self._stream, error)

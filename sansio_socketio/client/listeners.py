@@ -1,0 +1,238 @@
+"""Who listens to what: handlers, how many arguments each takes, and the methods by which they are registered.
+
+Rules of this file:
+
+- A handler gets as many positional arguments as it can take. How many that is, is looked up once, at registration.
+- The listeners of an event are a tuple that is replaced, never changed: whoever walks over one is not disturbed by a
+  handler that registers or removes others.
+- A name that is a number is the same as its text, as in JavaScript.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from inspect import Parameter, signature
+from typing import Any, Final, Self, TypeVar, overload
+
+from ..protocol.errors import OptionError
+from .options import is_count
+from .runtime import Handler
+
+H = TypeVar("H", bound=Handler)
+
+LIFECYCLE: Final = frozenset({"connect", "connect_error", "disconnect"})
+"""The events of a Socket that do not come from the server's application."""
+
+_POSITIONAL: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class Listener:
+    """A handler as it was registered.
+
+    Attributes:
+        handler: What is called.
+        least: How many arguments it needs.
+        stop: Where to cut off the arguments that it cannot take; None where it takes any number.
+        once: Whether it is removed before its first call.
+        manual_ack: Whether its last argument is the function that acknowledges.
+        concurrency: How many calls may run beside the others; None for calls in order.
+        waiting: The calls that wait for one of those to end.
+        running: How many of those there are.
+    """
+
+    __slots__ = ("concurrency", "handler", "least", "manual_ack", "once", "running", "stop", "waiting")
+
+    def __init__(
+        self, handler: Handler, *, once: bool = False, concurrency: int | None = None, manual_ack: bool = False
+    ) -> None:
+        least, most = _arity(handler)
+        if manual_ack:
+            if most == 0:
+                raise OptionError(f"manual_ack needs a handler that takes an argument; {_named(handler)} takes none")
+            least, most = max(0, least - 1), None if most is None else most - 1
+        self.handler = handler
+        self.least = least
+        self.stop = most
+        self.once = once
+        self.manual_ack = manual_ack
+        self.concurrency = concurrency
+        self.waiting: deque[Any] = deque()
+        self.running = 0
+
+    def fit(self, values: Sequence[Any]) -> Sequence[Any]:
+        """The values that the handler is called with (without the function that acknowledges).
+
+        Raises:
+            TypeError: It needs more.
+        """
+        if len(values) < self.least:
+            raise TypeError(
+                f"handler {_named(self.handler)} needs at least {self.least} values, but {len(values)} came"
+            )
+        stop = self.stop
+        return values if stop is None or len(values) <= stop else values[:stop]
+
+
+class Listeners:
+    """The listeners by event, and those of any event."""
+
+    __slots__ = ("_by_event", "any", "known")
+
+    def __init__(self, known: frozenset[str] | None = None) -> None:
+        self.known = known
+        """The events that there are; None for any."""
+        self.any: tuple[Listener, ...] = ()
+        self._by_event: dict[str, tuple[Listener, ...]] = {}
+
+    def get(self, event: str) -> tuple[Listener, ...]:
+        """The listeners of an event, in the order of their registration."""
+        return self._by_event.get(event, ())
+
+    def add(self, event: str | float, listener: Listener) -> None:
+        """Register a listener. Raises OptionError for an event that cannot be."""
+        name = event_name(event)
+        if self.known is not None and name not in self.known:
+            raise OptionError(f"there is no event {name!r}; there are {', '.join(sorted(self.known))}")
+        if listener.manual_ack and name in LIFECYCLE:
+            raise OptionError(f"{name!r} is not acknowledged: manual_ack makes no sense for it")
+        self._by_event[name] = (*self.get(name), listener)
+
+    def discard(self, event: str, listener: Listener) -> None:
+        """Remove one listener, if it is there."""
+        self._keep(event, tuple(each for each in self.get(event) if each is not listener))
+
+    def remove(self, event: str | float | None, handler: Handler | None) -> None:
+        """Remove the first registration of a handler, all of an event, or (without an event) all that there are."""
+        if event is None:
+            self._by_event.clear()
+        elif handler is None:
+            self._by_event.pop(event_name(event), None)
+        else:
+            name = event_name(event)
+            self._keep(name, without(self.get(name), handler))
+
+    def _keep(self, event: str, listeners: tuple[Listener, ...]) -> None:
+        if listeners:
+            self._by_event[event] = listeners
+        else:
+            self._by_event.pop(event, None)
+
+
+def without(listeners: tuple[Listener, ...], handler: Handler) -> tuple[Listener, ...]:
+    """The listeners without the first registration of a handler."""
+    for index, listener in enumerate(listeners):
+        if listener.handler == handler:
+            return listeners[:index] + listeners[index + 1 :]
+    return listeners
+
+
+def event_name(event: object) -> str:
+    """The text of an event's name. Raises OptionError for what is neither a str nor a number."""
+    if isinstance(event, str):
+        return event
+    if isinstance(event, (int, float)) and not isinstance(event, bool):
+        return str(event)
+    raise OptionError(f"an event's name is a str or a number, not {event!r}")
+
+
+class Listening:
+    """The methods by which handlers are registered and removed."""
+
+    _listeners: Listeners
+
+    @overload
+    def on(
+        self, event: str | float, handler: None = None, *, concurrency: int | None = None, manual_ack: bool = False
+    ) -> Callable[[H], H]: ...
+    @overload
+    def on(
+        self, event: str | float, handler: Handler, *, concurrency: int | None = None, manual_ack: bool = False
+    ) -> Self: ...
+    def on(
+        self,
+        event: str | float,
+        handler: Handler | None = None,
+        *,
+        concurrency: int | None = None,
+        manual_ack: bool = False,
+    ) -> Callable[[H], H] | Self:
+        """Have `handler` called for each `event`; without a handler, a decorator that does it.
+
+        The handler may be async (in the blocking driver it is a plain function). It gets as many of the event's values
+        as it can take. What it returns is the acknowledgement, where the server asked for one: a value, or a tuple of
+        several; None leaves it to the other handlers, after the last of which an empty one is sent.
+
+        Args:
+            event: The event's name.
+            handler: What to call.
+            concurrency: How many calls of this handler may run at a time, beside the other handlers. By default an
+                event is handled when the one before it is done.
+            manual_ack: Give the handler, as its last argument, a function that acknowledges with its arguments, instead
+                of acknowledging with what it returns. It may be called once, at any time. Where the server asked for no
+                acknowledgement it does nothing.
+
+        Raises:
+            OptionError: There can be no such event or handler, or `concurrency` is no whole number of at least 1.
+        """
+        if concurrency is not None and not is_count(concurrency):
+            raise OptionError(f"concurrency takes a whole number of at least 1, or None, not {concurrency!r}")
+        return self._register(event, handler, once=False, concurrency=concurrency, manual_ack=manual_ack)
+
+    @overload
+    def once(self, event: str | float, handler: None = None, *, manual_ack: bool = False) -> Callable[[H], H]: ...
+    @overload
+    def once(self, event: str | float, handler: Handler, *, manual_ack: bool = False) -> Self: ...
+    def once(
+        self, event: str | float, handler: Handler | None = None, *, manual_ack: bool = False
+    ) -> Callable[[H], H] | Self:
+        """As `on`, but for the next such event only."""
+        return self._register(event, handler, once=True, concurrency=None, manual_ack=manual_ack)
+
+    def off(self, event: str | float | None = None, handler: Handler | None = None) -> Self:
+        """Remove a handler of an event, all handlers of an event, or all there are. One that is not there is no error."""
+        if event is None and handler is not None:
+            raise OptionError("off() takes the event of the handler, too")
+        self._listeners.remove(event, handler)
+        return self
+
+    def _register(
+        self, event: str | float, handler: Handler | None, *, once: bool, concurrency: int | None, manual_ack: bool
+    ) -> Callable[[H], H] | Self:
+        def register(handler: H) -> H:
+            self._add(event, Listener(handler, once=once, concurrency=concurrency, manual_ack=manual_ack))
+            return handler
+
+        if handler is None:
+            event_name(event)
+            return register
+        register(handler)
+        return self
+
+    def _add(self, event: str | float, listener: Listener) -> None:
+        self._listeners.add(event, listener)
+
+
+def _arity(handler: Handler) -> tuple[int, int | None]:
+    """How many positional arguments a handler needs, and can take (None: any number).
+
+    Raises:
+        OptionError: It cannot be called with positional arguments alone.
+    """
+    if not callable(handler):
+        raise OptionError(f"a handler must be callable; {handler!r} is not")
+    try:
+        parameters = signature(handler).parameters.values()
+    except (TypeError, ValueError):  # some builtins do not tell
+        return 0, None
+    for parameter in parameters:
+        if parameter.kind is Parameter.KEYWORD_ONLY and parameter.default is Parameter.empty:
+            raise OptionError(f"handler {_named(handler)} needs the keyword {parameter.name}, which no event gives")
+    positional = [parameter for parameter in parameters if parameter.kind in _POSITIONAL]
+    least = sum(parameter.default is Parameter.empty for parameter in positional)
+    takes_all = any(parameter.kind is Parameter.VAR_POSITIONAL for parameter in parameters)
+    return least, None if takes_all else len(positional)
+
+
+def _named(handler: Handler) -> str:
+    return getattr(handler, "__qualname__", None) or repr(handler)

@@ -1,0 +1,155 @@
+"""The scopes that a driver gives to its users: `connect` and `open_io`, over the driver's runtime.
+
+Rules of this file:
+
+- Written once for all drivers: a driver makes a `Scopes` of its runtime, and gives its methods away as functions.
+- The gate opens as the last thing before the body gets its turn, so handlers that the body registers before its first
+  `await` miss nothing. (Where there are threads, `blocking` opens it.)
+- The cache of Managers is the `IO`'s, and ends with it. Nothing is kept for the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Unpack
+
+from ..protocol.errors import OptionError
+from ..protocol.url import URL, parse_url
+from .lifetime import Lifetime, lifetime
+from .manager import Manager, warn_of_ignored
+from .options import IOOptions, Options, manager_settings, socket_settings, split_options
+from .runtime import Runtime, RuntimeScope
+from .socket import Socket
+
+
+class IO:
+    """JavaScript's `io()`: sockets by URL, which share connections. Made by `open_io`."""
+
+    def __init__(self, life: Lifetime, *, gated: bool = False) -> None:
+        self._life = life
+        self._gated = gated
+        self._managers: dict[tuple[str, str, int, str], Manager] = {}
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime that the connections live on."""
+        return self._life.runtime
+
+    def __call__(self, url: str, **options: Unpack[IOOptions]) -> Socket:
+        """The Socket of a URL, whose path is the namespace. It connects in the background.
+
+        Sockets for the same scheme, host, port and `path` option share a Manager, and so a connection. A namespace that
+        the Manager has a socket for already gets a Manager of its own, which is not shared.
+
+        Args:
+            url: Where the server is, and the namespace, such as "http://localhost:3000/chat".
+            options: See `IOOptions`. Those of the Manager count when it is made.
+
+        Raises:
+            OptionError: The URL or an option cannot be used.
+        """
+        force_new = _flag(options, "force_new", default=False)
+        multiplex = _flag(options, "multiplex", default=True)
+        manager_options, socket_options = split_options(
+            {name: value for name, value in options.items() if name not in ("force_new", "multiplex")}
+        )
+        place = parse_url(url)
+        nsp = place.path
+        manager = self._manager(url, place, manager_options, nsp, share=multiplex and not force_new)
+        return manager.socket(nsp, **socket_options)
+
+    def _manager(self, url: str, place: URL, options: dict[str, Any], nsp: str, *, share: bool) -> Manager:
+        settings = manager_settings(options)
+        key = (place.scheme, place.host, place.port, settings.machine.path)
+        manager = self._managers.get(key)
+        if share and manager is not None and not manager.has_namespace(nsp):
+            warn_of_ignored(f"the Manager of {manager.url}", options, manager.options)
+            return manager
+        new = _manager(self._life, url, options, gated=self._gated)
+        if share and manager is None:
+            self._managers[key] = new
+        if settings.local.auto_connect:
+            new.begin()
+        return new
+
+
+class Scopes:
+    """The scopes of one driver.
+
+    Args:
+        runtime_scope: The driver's runtime.
+        gated: Whether the gates of sockets stay closed, to be opened by somebody else.
+    """
+
+    def __init__(self, runtime_scope: RuntimeScope, *, gated: bool = False) -> None:
+        self._runtime_scope = runtime_scope
+        self._gated = gated
+
+    def connect(
+        self, url: str, *, retry: bool = False, **options: Unpack[Options]
+    ) -> AbstractAsyncContextManager[Socket]:
+        """Connect to a namespace.
+
+            async with connect("http://localhost:3000/chat") as socket: ...
+
+        The body starts when the server has joined us. At its end the socket is disconnected.
+
+        Args:
+            url: Where the server is, and (as its path) the namespace.
+            retry: Whether to go on trying, as `reconnection` and its like say, when the first attempt fails.
+            options: See `Options`.
+
+        Raises:
+            ConnectError: The first attempt failed (the failure is its cause), or the server refused; on entering.
+            OptionError: The URL or an option cannot be used; at the call.
+        """
+        manager_options, socket_options = split_options(options)
+        if "auto_connect" in manager_options:
+            raise OptionError("auto_connect is for Manager and io(); connect() always connects")
+        manager_settings(manager_options)
+        socket_settings(socket_options)
+        return self._connect(url, parse_url(url).path, manager_options, socket_options, retry=retry)
+
+    def open_io(self) -> AbstractAsyncContextManager[IO]:
+        """JavaScript's `io()`, as a scope.
+
+            async with open_io() as io:
+                socket = io(url)
+
+        Sockets of the same server share a connection. At the end of the scope all are disconnected.
+        """
+        return self._open_io()
+
+    @asynccontextmanager
+    async def _connect(
+        self, url: str, nsp: str, manager_options: dict[str, Any], socket_options: dict[str, Any], *, retry: bool
+    ) -> AsyncGenerator[Socket, None]:
+        async with lifetime(self._runtime_scope) as life:
+            with life.runtime.lock:
+                manager = _manager(life, url, manager_options, gated=True)
+                socket = manager.socket(nsp, **socket_options)
+                await (socket.wait_connected() if retry else socket.wait_first_attempt())
+                if not self._gated:
+                    manager.open_gates()
+            yield socket
+
+    @asynccontextmanager
+    async def _open_io(self) -> AsyncGenerator[IO, None]:
+        async with lifetime(self._runtime_scope) as life:
+            yield IO(life, gated=self._gated)
+
+
+def _manager(life: Lifetime, url: str, options: dict[str, Any], *, gated: bool) -> Manager:
+    manager = Manager(url, **options)
+    manager.move_in(life)
+    if not gated:
+        manager.open_gates()
+    return manager
+
+
+def _flag(options: IOOptions, name: str, *, default: bool) -> bool:
+    value = options.get(name, default)
+    if not isinstance(value, bool):
+        raise OptionError(f"{name} takes True or False, not {value!r}")
+    return value
