@@ -3,7 +3,8 @@
 Rules of this file:
 
 - A deadline belongs to an owner and has a name; setting it again moves it.
-- Deadlines that are due fire in the order of their time, and in the order of their setting where times are equal.
+- Deadlines that are due fire in the order of their time, and in the order of their setting where times are equal. One
+  that is set meanwhile waits for the next time, even if it is due, so that firing always comes to an end.
 - The driver is told of a deadline only when it must wake earlier than it was told before: waking too early is
   harmless, and so an acknowledgement's timeout that is cancelled costs no call to the driver.
 """
@@ -20,13 +21,16 @@ class TimerOwner(Protocol):
     def timer_fired(self, name: str | int, now: float) -> None: ...
 
 
+_Entry = tuple[float, int, TimerOwner, str | int]
+
+
 class Timers:
     """A heap of deadlines in which moved and cancelled ones are skipped when they surface."""
 
     __slots__ = ("_announced", "_heap", "_live", "_sequence")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, TimerOwner, str | int]] = []
+        self._heap: list[_Entry] = []
         self._live: dict[tuple[TimerOwner, str | int], tuple[float, int]] = {}
         self._sequence = 0
         self._announced: float | None = None
@@ -49,9 +53,11 @@ class Timers:
         self._live.clear()
 
     def fire_due(self, now: float) -> None:
-        """Fire all that is due. What fires may set and cancel deadlines; a new one that is due at once fires, too."""
+        """Fire all that is due by now. What fires may set and cancel deadlines."""
+        due: list[_Entry] = []
         while self._heap and self._heap[0][0] <= now:
-            deadline, sequence, owner, name = heappop(self._heap)
+            due.append(heappop(self._heap))
+        for deadline, sequence, owner, name in due:
             if self._live.get((owner, name)) == (deadline, sequence):
                 del self._live[owner, name]
                 owner.timer_fired(name, now)
