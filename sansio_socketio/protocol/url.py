@@ -3,18 +3,21 @@
 Rules of this file:
 
 - `http`, `https`, `ws` and `wss`; without a scheme `https`, as in the reference outside a browser.
-- A query is a dict of str to str; encoding it follows JavaScript's `encodeURIComponent`.
+- A query is a dict of str to str; it is written and read as by JavaScript's `encodeURIComponent` and its inverse, to
+  which a plus sign is a plus sign.
 - Whatever cannot be a URL is an OptionError that quotes it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from .errors import OptionError
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _UNESCAPED = "-_.!~*'()"
 
@@ -58,7 +61,7 @@ def parse_url(text: str) -> URL:
     if any(ord(character) <= 0x20 or character == "\x7f" for character in text):
         raise OptionError(f"url {text!r} has a space or a control character in it")
     try:
-        parts = urlsplit(text if "://" in text else f"https://{text.removeprefix('//')}")
+        parts = urlsplit(text if _SCHEME.match(text) else f"https://{text.removeprefix('//')}")
         port = parts.port
     except ValueError as error:
         raise OptionError(f"url {text!r} is no URL: {error}") from None
@@ -72,13 +75,18 @@ def parse_url(text: str) -> URL:
         host=host,
         port=default_port(secure=_SECURE[parts.scheme]) if port is None else port,
         path=parts.path or "/",
-        query=tuple(parse_qsl(parts.query, keep_blank_values=True)),
+        query=_parse_query(parts.query),
     )
 
 
 def encode_query(query: Mapping[str, str]) -> str:
     """The query string of a request, without the question mark."""
     return "&".join(f"{quote(key, _UNESCAPED)}={quote(value, _UNESCAPED)}" for key, value in query.items())
+
+
+def _parse_query(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = [pair.partition("=") for pair in text.split("&") if pair]
+    return tuple((unquote(key), unquote(value)) for key, _, value in pairs)
 
 
 def _ascii_host(host: str, text: str) -> str:

@@ -1,0 +1,112 @@
+"""URLs as applications write them, and queries as requests carry them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sansio_socketio.protocol.errors import OptionError
+from sansio_socketio.protocol.url import default_port, encode_query, parse_url
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "host", "port", "path", "authority"),
+    [
+        ("http://localhost", "http", "localhost", 80, "/", "localhost"),
+        ("http://localhost:3000/chat", "http", "localhost", 3000, "/chat", "localhost:3000"),
+        ("https://example.com:443/", "https", "example.com", 443, "/", "example.com"),
+        ("ws://h:80", "ws", "h", 80, "/", "h"),
+        ("wss://h:80", "wss", "h", 80, "/", "h:80"),
+        ("HTTP://Example.COM", "http", "example.com", 80, "/", "example.com"),
+        ("localhost:3000", "https", "localhost", 3000, "/", "localhost:3000"),
+        ("//localhost:3000", "https", "localhost", 3000, "/", "localhost:3000"),
+        ("example.com/a?next=http://other", "https", "example.com", 443, "/a", "example.com"),
+        ("http://[::1]:3000/x", "http", "::1", 3000, "/x", "[::1]:3000"),
+        ("https://[::1]", "https", "::1", 443, "/", "[::1]"),
+        ("http://bücher.example", "http", "xn--bcher-kva.example", 80, "/", "xn--bcher-kva.example"),
+    ],
+)
+def test_urls(text: str, scheme: str, host: str, port: int, path: str, authority: str) -> None:
+    url = parse_url(text)
+    assert (url.scheme, url.host, url.port, url.path, url.authority) == (scheme, host, port, path, authority)
+    assert url.secure is (scheme in {"https", "wss"})
+    assert url.origin == (url.secure, host, port)
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("http://h", ()),
+        ("http://h?", ()),
+        ("http://h?a=1&b=&c&&a=2", (("a", "1"), ("b", ""), ("c", ""), ("a", "2"))),
+        ("http://h?a=1+1&b=%2B%20", (("a", "1+1"), ("b", "+ "))),
+        ("http://h?%C3%A9=%E2%82%AC&x=%zz", (("é", "€"), ("x", "%zz"))),
+        ("http://h/p?a=b=c#fragment", (("a", "b=c"),)),
+    ],
+)
+def test_queries_are_read_as_javascript_reads_them(text: str, query: tuple[tuple[str, str], ...]) -> None:
+    assert parse_url(text).query == query
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"http://h", "must be a str, not bytes"),
+        (None, "must be a str, not NoneType"),
+        ("", "names no host"),
+        ("/chat", "names no host"),
+        ("http://", "names no host"),
+        ("http://:3000", "names no host"),
+        ("ftp://h", "must start with http, https, ws or wss"),
+        ("http://h:99999", "is no URL"),
+        ("http://h:x", "is no URL"),
+        ("http://[::1", "is no URL"),
+        ("http://h /", "has a space or a control character"),
+        ("http://h\r\n", "has a space or a control character"),
+        ("http://h\x7f", "has a space or a control character"),
+        ("http://é..example", "impossible host name"),
+    ],
+)
+def test_what_is_no_url_is_quoted(text: Any, message: str) -> None:
+    with pytest.raises(OptionError, match=message) as caught:
+        parse_url(text)
+    if isinstance(text, str):
+        assert repr(text) in str(caught.value)
+
+
+def test_a_password_in_a_url_is_refused_and_not_shown() -> None:
+    with pytest.raises(OptionError) as caught:
+        parse_url("http://user:secret@h")
+    assert "secret" not in str(caught.value)
+
+
+@given(st.text())
+def test_any_text_gives_a_url_or_an_option_error(text: str) -> None:
+    try:
+        url = parse_url(text)
+    except OptionError:
+        return
+    assert url.authority.isascii()
+    assert 0 <= url.port <= 65535
+    assert url.path.startswith("/")
+
+
+def test_queries_are_written_as_javascript_writes_them() -> None:
+    assert encode_query({}) == ""
+    assert encode_query({"a b": "ä&=/?+", "-_.!~*'()": ""}) == "a%20b=%C3%A4%26%3D%2F%3F%2B&-_.!~*'()="
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.text(st.characters(exclude_categories=["Cs"]))
+    )
+)
+def test_what_was_written_can_be_read(query: dict[str, str]) -> None:
+    assert dict(parse_url(f"http://h?{encode_query(query)}").query) == query
+
+
+def test_default_ports() -> None:
+    assert (default_port(secure=True), default_port(secure=False)) == (443, 80)
