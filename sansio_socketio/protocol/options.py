@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from math import inf, isfinite
+from math import inf
 from typing import Any, Final, Literal, Self
 
 from .errors import OptionError
@@ -32,15 +32,17 @@ ASK: Final = Ask.ASK
 
 TRANSPORTS: Final = ("polling", "websocket")
 
+_LONGEST: Final = 1e9
+"""The longest time in seconds: some thirty years, which every driver's timer can wait for."""
+
 Check = tuple[Callable[[Any], bool], str]
 
 
-def _number(low: float, high: float = inf) -> Check:
+def _number(low: float, high: float = _LONGEST) -> Check:
     def accepts(value: Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
 
-    ends = f"from {low:g} to {high:g}" if isfinite(high) else f"of at least {low:g}"
-    return accepts, f"a number {ends}"
+    return accepts, f"a number from {low:g} to {high:g}"
 
 
 def _integer(low: int) -> Check:
