@@ -1,0 +1,61 @@
+"""The delays between attempts."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sansio_socketio.protocol.backoff import Backoff
+
+
+def test_each_delay_doubles_up_to_the_longest() -> None:
+    backoff = Backoff(1, 5, 0, Random(1))
+    assert [backoff.next_delay() for _ in range(5)] == [1, 2, 4, 5, 5]
+    assert backoff.attempts == 5
+    backoff.reset()
+    assert (backoff.attempts, backoff.next_delay()) == (0, 1)
+
+
+def test_thousands_of_attempts_do_not_overflow() -> None:
+    backoff = Backoff(1, 5, 0.5, Random(1))
+    assert max(backoff.next_delay() for _ in range(5000)) == 5
+    backoff = Backoff(1e9, 1e9, 1, Random(1))
+    assert all(0 <= backoff.next_delay() <= 1e9 for _ in range(5000))
+
+
+def test_the_jitter_comes_before_the_cap() -> None:
+    backoff = Backoff(4, 5, 1, Random(1))
+    delays: set[float] = set()
+    for _ in range(200):
+        backoff.reset()
+        delays.add(backoff.next_delay())
+    assert max(delays) == 5
+    assert list(delays).count(5) == 1
+    assert min(delays) < 1
+    assert any(4 < delay < 5 for delay in delays)
+
+
+def test_the_same_chance_gives_the_same_delays() -> None:
+    one, two = (Backoff(1, 100, 0.5, Random(7)) for _ in range(2))
+    assert [one.next_delay() for _ in range(5)] == [two.next_delay() for _ in range(5)]
+
+
+def test_changes_count_from_the_next_delay_on() -> None:
+    backoff = Backoff(1, 5, 0, Random(1))
+    backoff.next_delay()
+    backoff.delay, backoff.maximum = 10, 15
+    assert backoff.next_delay() == 15
+    backoff.maximum = 1000
+    assert backoff.next_delay() == 40
+
+
+@pytest.mark.parametrize("jitter", [0, 0.5, 1])
+@given(delay=st.floats(0, 100), attempts=st.integers(0, 10))
+def test_a_delay_deviates_no_more_than_it_may(jitter: float, delay: float, attempts: int) -> None:
+    backoff = Backoff(delay, 1e9, jitter, Random(3))
+    backoff.attempts = attempts
+    plain = delay * 2**attempts
+    assert plain * (1 - jitter) * 0.999 <= backoff.next_delay() <= plain * (1 + jitter) * 1.001
