@@ -35,17 +35,19 @@ from .events import (
     EngineUpgrading,
 )
 from .machine import Machine
-from .options import ASK, EngineOptions
+from .options import ASK, TRANSPORTS, EngineOptions, check_option
 from .packets.engineio import MESSAGE, OPEN, PING, PONG, UPGRADE, Packet, decode_handshake, encoded_size
 from .timers import Timers
 from .transports import TRANSPORT_CLASSES
 from .transports.base import CloseReason, Endpoint, Transport
 from .transports.cookies import CookieJar
+from .transports.requests import check_headers
 from .url import URL, parse_url
 
 SessionState = Literal["new", "opening", "open", "closing", "closed"]
 
 _PROBE: Final = "probe"
+_MAX_SHOWN: Final = 60
 _PER_TRANSPORT_MAPPINGS: Final = ("query", "extra_headers")
 
 
@@ -122,7 +124,13 @@ class EngineSession:
     def writable(self) -> bool:
         """Whether a message would leave at once."""
         transport = self._transport
-        return transport is not None and transport.writable and not self._buffer
+        return (
+            self.state == "open"
+            and transport is not None
+            and transport.writable
+            and not self._upgrading
+            and not self._buffer
+        )
 
     # Commands
 
@@ -130,6 +138,7 @@ class EngineSession:
         """Begin the handshake on the first transport, or on WebSocket where that is remembered to work."""
         self.state = "opening"
         remembered = self._options.remember_upgrade and self._memory.websocket_worked
+        self._memory.websocket_worked = False  # until it has worked again
         name = "websocket" if remembered and "websocket" in self._candidates else self._candidates[0]
         self._open_on(name, now)
 
@@ -165,19 +174,16 @@ class EngineSession:
             transport.send([Packet(PING, _PROBE)], now)
 
     def on_packet(self, transport: Transport, packet: Packet, now: float) -> None:
-        if transport is self._probe and not self._upgrading:
-            self._probe_answered(packet, now)
+        if transport is not self._transport:
+            self._probe_answered(transport, packet, now)
+        elif self.state == "opening":
+            self._handshake(transport, packet, now)
         elif packet.type == MESSAGE:
-            if self.state == "opening":
-                self._fail(f"the server sent a message before the handshake: {packet!r}", now)
-            else:
-                self._observer.on_engine_message(self, packet.data, now)
+            self._observer.on_engine_message(self, packet.data, now)
         elif packet.type == PING:
-            self._write(Packet(PONG), now)
-            self._restart_ping_timeout(now)
-            self._observer.on_engine_ping(self, now)
+            self._pinged(now)
         elif packet.type == OPEN:
-            self._handshake(packet, now)
+            self._fail("the server sent a second handshake", now)
 
     def on_drain(self, transport: Transport, now: float) -> None:
         if transport is not self._transport:
@@ -233,10 +239,9 @@ class EngineSession:
         )
         return TRANSPORT_CLASSES[name](endpoint, self, self._outbox, self._timers)
 
-    def _handshake(self, packet: Packet, now: float) -> None:
-        transport = self._transport
-        if self.state != "opening" or transport is None:
-            self._fail("the server sent a second handshake", now)
+    def _handshake(self, transport: Transport, packet: Packet, now: float) -> None:
+        if packet.type != OPEN:
+            self._fail(f"the server sent {_show(packet)} before the handshake", now)
             return
         try:
             handshake = decode_handshake(str(packet.data))
@@ -251,40 +256,40 @@ class EngineSession:
         self._restart_ping_timeout(now)
         self._observer.on_engine_open(self, now)
         self._flush(now)
-        if self.state == "open" and self._options.upgrade:
-            self._begin_probe(handshake.upgrades, now)
+        self._begin_probe(transport.name, handshake.upgrades, now)
+
+    def _pinged(self, now: float) -> None:
+        self._restart_ping_timeout(now)
+        self._write(Packet(PONG), now)
+        if self.state != "closed":  # writing may find that the transport is broken
+            self._observer.on_engine_ping(self, now)
 
     def _restart_ping_timeout(self, now: float) -> None:
-        if self.state in ("open", "closing"):
-            self._timers.set(self, "ping", now + self._ping_wait)
+        self._timers.set(self, "ping", now + self._ping_wait)
 
     # The upgrade
 
-    def _begin_probe(self, offered: Sequence[str], now: float) -> None:
-        current = self.transport
-        wanted = [name for name in self._candidates if name in offered and name != current]
-        if wanted:
-            self._memory.websocket_worked = False
+    def _begin_probe(self, current: str, offered: Sequence[str], now: float) -> None:
+        better = TRANSPORTS[TRANSPORTS.index(current) + 1 :]
+        wanted = [name for name in self._candidates if name in offered and name in better]
+        if wanted and self._options.upgrade and self.state == "open":
             self._probe = self._create(wanted[0])
             self._probe.open(now)
 
-    def _probe_answered(self, packet: Packet, now: float) -> None:
-        probe, transport = self._probe, self._transport
-        if probe is None or transport is None:  # pragma: no cover  # both exist while a probe is asked for its answer
-            return
-        if packet.type != PONG or packet.data != _PROBE:
+    def _probe_answered(self, probe: Transport, packet: Packet, now: float) -> None:
+        if self._upgrading or packet.type != PONG or packet.data != _PROBE:
             probe.close(now)
-            self._probe_failed(probe, f"probe error: the server answered the probe with {packet!r}", now)
+            self._probe_failed(probe, f"probe error: the server answered the probe with {_show(packet)}", now)
             return
         self._upgrading = True
-        self._memory.websocket_worked = probe.name == "websocket"
         self._observer.on_engine_upgrading(self, probe.name, now)
-        if self._upgrading:
-            transport.pause(now)
+        if self._transport is not None and self._probe is probe:
+            self._transport.pause(now)
 
     def _switch(self, old: Transport, new: Transport, now: float) -> None:
         self._transport, self._probe = new, None
         self._upgrading = False
+        self._memory.websocket_worked = new.name == "websocket"
         old.abort()
         self._buffer.insert(0, Packet(UPGRADE))
         self._observer.on_engine_upgrade(self, new.name, now)
@@ -317,7 +322,9 @@ class EngineSession:
 
     def _flush(self, now: float) -> None:
         transport = self._transport
-        if self._buffer and transport is not None and transport.writable and not self._upgrading:
+        if transport is None or not transport.writable or self._upgrading or self.state == "opening":
+            return
+        if self._buffer:
             packets = self._take_batch(transport)
             self._under_way = True
             self._bytes_under_way = sum([len(packet.data) for packet in packets])
@@ -366,6 +373,12 @@ class EngineSession:
         self._observer.on_engine_close(self, reason, details, now)
 
 
+def _show(packet: Packet) -> str:
+    """A packet from the peer, for a message."""
+    data = packet.data
+    return f"a packet of type {packet.type} with {data[:_MAX_SHOWN]!r}{'…' if len(data) > _MAX_SHOWN else ''}"
+
+
 def transport_options(options: EngineOptions, name: str) -> EngineOptions:
     """The options of one transport: the common ones, with its own over them. Raises OptionError for an unknown one."""
     own = options.transport_options.get(name, {})
@@ -374,6 +387,8 @@ def transport_options(options: EngineOptions, name: str) -> EngineOptions:
     if any(value is ASK for value in mappings.values()):
         raise OptionError(f"transport_options[{name!r}] takes mappings for query and extra_headers, not ASK")
     EngineOptions.build(**mappings)
+    check_headers({} if options.extra_headers is ASK else options.extra_headers)
+    check_headers(mappings.get("extra_headers", {}))
     return EngineOptions.build(**{**common, **{k: v for k, v in own.items() if k not in mappings}})
 
 
@@ -408,6 +423,7 @@ class EngineProtocol(Machine):
         for name in options.transports:
             transport_options(options, name)
         parsed = parse_url(url)
+        self._timeout = 0.0
         self._session = EngineSession(
             parsed,
             options,
@@ -436,20 +452,28 @@ class EngineProtocol(Machine):
         return self._session.transport
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is open, opening or closing any more: the streams of a closed session may take a while."""
+        return self.state in ("new", "closed") and not self._outbox.owners
+
+    @property
     def buffered_bytes(self) -> int:
         """How much waits to leave: text in characters, binary in bytes."""
         return self._session.buffered_bytes
 
     def open(self, now: float, *, timeout: float | None = 20.0) -> None:
-        """Begin the handshake; it fails after `timeout` seconds (None: never).
+        """Begin the handshake; it fails after `timeout` seconds (0: at once; None: never).
 
         Raises:
+            OptionError: `timeout` is no number of seconds.
             StateError: It was opened before.
         """
+        check_option("timeout", timeout)
         self._fire_due(now)
         if self.state != "new":
             raise StateError(f"a session opens once, and this one is {self.state}; make another EngineProtocol")
         if timeout is not None:
+            self._timeout = timeout
             self._timers.set(self, "open", now + timeout)
         self._session.open(now)
 
@@ -459,22 +483,25 @@ class EngineProtocol(Machine):
         What is sent while the session closes, or after it, is dropped, as a peer may close it at any time.
 
         Raises:
+            PacketError: `data` is neither text nor bytes, or is text that UTF-8 cannot carry.
             StateError: The session was not opened yet.
         """
+        _check_data(data)
         self._fire_due(now)
         if self.state == "new":
             raise StateError("open() the session before sending")
         self._session.send(data, now, compress=compress)
 
     def close(self, now: float) -> None:
-        """Close once all that was sent has left, within `close_timeout` seconds."""
+        """Close once all that was sent has left, within `close_timeout` seconds. `idle` tells when that is done."""
         self._fire_due(now)
         self._session.close(now)
 
     def abort(self, now: float) -> None:
-        """Close at once; what has not left is lost."""
+        """Close at once, also what is still saying goodbye; what has not left is lost."""
         self._fire_due(now)
         self._session.abort(now)
+        self._cut()
 
     # What the session tells
 
@@ -507,4 +534,15 @@ class EngineProtocol(Machine):
         self._outbox.deliver(EngineClosed(reason, details))
 
     def timer_fired(self, name: str | int, now: float) -> None:
-        self._session.fail(OpenTimeout("the session was not open in time", transport=self.transport), now)
+        message = f"the session was not open within {self._timeout:g} seconds"
+        self._session.fail(OpenTimeout(message, transport=self.transport), now)
+
+
+def _check_data(data: Data) -> None:
+    if not isinstance(data, (str, bytes)):
+        raise PacketError(f"a message must be str or bytes, not {type(data).__name__}")
+    if isinstance(data, str) and not data.isascii():
+        try:
+            data.encode()
+        except UnicodeEncodeError as error:
+            raise PacketError(f"a message must be text that UTF-8 can carry: {error}") from None

@@ -70,6 +70,12 @@ class Machine:
         self._fire_due(now)
         self._timers.ticked()
 
+    def _cut(self) -> None:
+        """Close all that is open, and wait for nothing any more."""
+        for stream in list(self._outbox.owners):
+            self._outbox.close_stream(stream, abort=True)
+        self._timers.clear()
+
     def _fire_due(self, now: float) -> None:
         if self._timers.is_due(now):
             self._timers.fire_due(now)

@@ -1,0 +1,999 @@
+"""A session over fake transports: what it asks of them and tells its observer, callback by callback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+
+from sansio_socketio.protocol.actions import Outbox
+from sansio_socketio.protocol.engine import EngineSession, Memory, request_query, transport_options
+from sansio_socketio.protocol.errors import OptionError, TransportError
+from sansio_socketio.protocol.options import ASK, ClientOptions, EngineOptions
+from sansio_socketio.protocol.timers import Timers
+from sansio_socketio.protocol.url import parse_url
+from tests.support.transports import FakeTransport, fake_transports
+
+HANDSHAKE = '0{"sid":"S","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":10}'
+NO_UPGRADE = '0{"sid":"S","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":10}'
+NO_LIMIT = '0{"sid":"S","upgrades":[],"pingInterval":25000,"pingTimeout":20000}'
+DEADLINE = 45.0
+
+
+class Rig:
+    """A session, its fake transports, and what it told: a name and what came with it."""
+
+    def __init__(
+        self,
+        made: list[FakeTransport],
+        options: EngineOptions | None = None,
+        memory: Memory | None = None,
+        query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self.made = made
+        self.outbox = Outbox()
+        self.timers = Timers()
+        self.told: list[tuple[Any, ...]] = []
+        self.then: dict[str, Callable[[float], None]] = {}
+        self.session = EngineSession(
+            parse_url("http://localhost"),
+            options or EngineOptions(),
+            self,
+            query=query or {},
+            headers=headers or {},
+            memory=memory or Memory(),
+            outbox=self.outbox,
+            timers=self.timers,
+            random=Random(1),
+        )
+
+    @property
+    def first(self) -> FakeTransport:
+        return self.made[0]
+
+    @property
+    def last(self) -> FakeTransport:
+        return self.made[-1]
+
+    @property
+    def names(self) -> list[str]:
+        return [told[0] for told in self.told]
+
+    def handshake(self, frame: str = NO_UPGRADE, now: float = 0) -> FakeTransport:
+        self.session.open(now)
+        transport = self.last
+        transport.opens(now)
+        transport.receives(frame, now=now)
+        return transport
+
+    def probing(self, now: float = 0) -> tuple[FakeTransport, FakeTransport]:
+        """Polling, and a WebSocket that was asked."""
+        polling = self.handshake(HANDSHAKE, now)
+        websocket = self.last
+        websocket.opens(now)
+        return polling, websocket
+
+    def upgrading(self, now: float = 0) -> tuple[FakeTransport, FakeTransport]:
+        """The WebSocket has answered; polling was asked to pause."""
+        polling, websocket = self.probing(now)
+        websocket.drains(now)
+        websocket.receives("3probe", now=now)
+        return polling, websocket
+
+    def time(self, now: float) -> None:
+        self.timers.fire_due(now)
+
+    def assert_clean(self) -> None:
+        assert self.session.state == "closed"
+        assert not self.outbox.owners
+        assert self.timers.next_deadline is None
+        assert self.session.buffered_bytes == 0
+        assert not self.session.writable
+        assert self.names.count("close") == 1
+        assert self.names[-1] == "close"
+        assert not any(transport.live for transport in self.made)
+
+    # EngineObserver
+
+    def _tell(self, now: float, name: str, *values: Any) -> None:
+        assert "close" not in self.names, f"{name} after close"
+        self.told.append((name, *values))
+        if name in self.then:
+            self.then[name](now)
+
+    def on_engine_open(self, engine: EngineSession, now: float) -> None:
+        self._tell(now, "open", engine.sid, engine.transport)
+
+    def on_engine_message(self, engine: EngineSession, data: str | bytes, now: float) -> None:
+        self._tell(now, "message", data)
+
+    def on_engine_ping(self, engine: EngineSession, now: float) -> None:
+        self._tell(now, "ping")
+
+    def on_engine_upgrading(self, engine: EngineSession, transport: str, now: float) -> None:
+        self._tell(now, "upgrading", transport)
+
+    def on_engine_upgrade(self, engine: EngineSession, transport: str, now: float) -> None:
+        self._tell(now, "upgrade", transport)
+
+    def on_engine_upgrade_error(self, engine: EngineSession, error: Exception, now: float) -> None:
+        self._tell(now, "upgrade_error", error)
+
+    def on_engine_drain(self, engine: EngineSession, now: float) -> None:
+        self._tell(now, "drain")
+
+    def on_engine_close(self, engine: EngineSession, reason: str, details: Exception | None, now: float) -> None:
+        self._tell(now, "close", reason, details)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[FakeTransport]:
+    transports: list[FakeTransport] = []
+    monkeypatch.setattr("sansio_socketio.protocol.engine.TRANSPORT_CLASSES", fake_transports(transports))
+    return transports
+
+
+@pytest.fixture
+def rig(made: list[FakeTransport]) -> Rig:
+    return Rig(made)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The handshake
+
+
+def test_the_handshake_opens_the_session_on_the_first_transport(rig: Rig) -> None:
+    rig.session.open(0)
+    assert (rig.session.state, rig.session.sid, rig.session.transport) == ("opening", None, "polling")
+    rig.first.opens()
+    assert rig.told == []
+    rig.first.receives(NO_UPGRADE)
+    assert rig.told == [("open", "S", "polling")]
+    assert rig.session.state == "open"
+    assert rig.first.endpoint.sid == "S"
+    assert rig.session.writable
+
+
+@pytest.mark.parametrize("frame", ["4early", "2", "3", "6", "1", b"early", "4" + "x" * 10_000])
+def test_nothing_may_come_before_the_handshake(rig: Rig, frame: str | bytes) -> None:
+    rig.handshake(frame)  # type: ignore[arg-type]  # binary, too
+    name, reason, details = rig.told[0]
+    assert (name, reason) == ("close", "transport error")
+    assert isinstance(details, TransportError)
+    assert "before the handshake" in str(details)
+    assert len(str(details)) < 200
+    assert details.transport == "polling"
+    rig.assert_clean()
+
+
+@pytest.mark.parametrize("text", ["0", "0{}", "0[]", "0null", '0{"sid":1}', "0" + "[" * 5000])
+def test_a_handshake_that_cannot_be_read_ends_the_session(rig: Rig, text: str) -> None:
+    rig.handshake(text)
+    assert rig.told[0][:2] == ("close", "transport error")
+    assert "handshake is invalid" in str(rig.told[0][2])
+    assert rig.told[0][2].__cause__ is not None
+    rig.assert_clean()
+
+
+def test_a_second_handshake_is_an_error(rig: Rig) -> None:
+    rig.handshake().receives(NO_UPGRADE)
+    assert rig.told[1][:2] == ("close", "transport error")
+    assert "second handshake" in str(rig.told[1][2])
+    rig.assert_clean()
+
+
+def test_what_is_sent_before_the_handshake_waits_for_it_even_where_the_transport_could_send(
+    made: list[FakeTransport],
+) -> None:
+    rig = Rig(made, EngineOptions(transports=["websocket"]))
+    rig.session.open(0)
+    rig.session.send("one", 0)
+    rig.first.opens()
+    rig.session.send("two", 0)
+    assert rig.first.sent == []
+    assert not rig.session.writable
+    rig.first.receives(NO_UPGRADE)
+    assert rig.first.sent == [["4one", "4two"]]
+    assert rig.session.buffered_bytes == 6
+
+
+def test_a_transport_that_fails_while_opening_ends_the_session(rig: Rig) -> None:
+    rig.session.open(0)
+    error = TransportError("refused", status=400, body="{}")
+    rig.first.closes("transport error", error)
+    assert rig.told == [("close", "transport error", error)]
+    rig.assert_clean()
+
+
+def test_all_transports_are_tried_and_only_the_last_failure_is_told(made: list[FakeTransport]) -> None:
+    rig = Rig(made, EngineOptions(try_all_transports=True))
+    rig.session.open(0)
+    made[0].closes("transport error", TransportError("first"))
+    assert rig.told == []
+    assert [transport.name for transport in made] == ["polling", "websocket"]
+    last = TransportError("last")
+    made[1].closes("transport error", last)
+    assert rig.told == [("close", "transport error", last)]
+    assert len(made) == 2
+    rig.assert_clean()
+
+
+def test_a_transport_that_failed_is_not_upgraded_to(made: list[FakeTransport]) -> None:
+    rig = Rig(made, EngineOptions(try_all_transports=True, transports=["websocket", "polling"]))
+    rig.session.open(0)
+    made[0].closes("transport error")
+    assert made[1].name == "polling"
+    made[1].opens()
+    made[1].receives(HANDSHAKE)
+    assert rig.told == [("open", "S", "polling")]
+    assert len(made) == 2
+
+
+def test_an_open_session_tries_no_other_transport(made: list[FakeTransport]) -> None:
+    rig = Rig(made, EngineOptions(try_all_transports=True))
+    rig.handshake().closes("transport close")
+    assert rig.names == ["open", "close"]
+    assert len(made) == 1
+    rig.assert_clean()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The heartbeat
+
+
+def test_a_ping_is_answered_and_told(rig: Rig) -> None:
+    polling = rig.handshake()
+    polling.receives("2")
+    assert rig.told[1:] == [("ping",)]
+    assert polling.sent == [["3"]]
+
+
+def test_without_a_ping_in_time_the_session_closes(rig: Rig) -> None:
+    polling = rig.handshake(now=100)
+    rig.time(100 + DEADLINE - 0.001)
+    assert rig.session.state == "open"
+    rig.time(100 + DEADLINE)
+    assert rig.told[1:] == [("close", "ping timeout", None)]
+    assert polling.calls[-1] == "close"
+    rig.assert_clean()
+
+
+@pytest.mark.parametrize("frame", ["4message", b"binary", "3", "6", "5", "1"])
+def test_only_a_ping_restarts_the_ping_timeout(rig: Rig, frame: str | bytes) -> None:
+    polling = rig.handshake()
+    polling.receives(frame, now=40)
+    assert rig.timers.next_deadline == DEADLINE
+    polling.receives("2", now=41)
+    assert rig.timers.next_deadline == 41 + DEADLINE
+
+
+def test_sending_does_not_restart_the_ping_timeout(rig: Rig) -> None:
+    polling = rig.handshake()
+    rig.session.send("x", 40)
+    polling.drains(41)
+    assert rig.timers.next_deadline == DEADLINE
+
+
+def test_a_pong_that_finds_the_transport_broken_ends_the_session(rig: Rig) -> None:
+    polling = rig.handshake()
+    polling.breaks = True
+    polling.receives("2")
+    assert rig.names == ["open", "close"]
+    rig.assert_clean()
+
+
+@pytest.mark.parametrize("upgrading", [False, True])
+def test_so_does_whatever_else_is_sent(rig: Rig, upgrading: bool) -> None:
+    if upgrading:
+        polling, websocket = rig.upgrading()
+        websocket.breaks = True
+        polling.pauses()
+    else:
+        rig.session.open(0)
+        rig.first.breaks = True
+        rig.session.send("queued", 0)
+        rig.first.opens()
+        rig.first.receives(HANDSHAKE)
+    assert rig.names[-1] == "close"
+    rig.assert_clean()
+
+
+def test_a_probe_that_breaks_when_it_asks_leaves_polling_as_it_is(rig: Rig) -> None:
+    rig.handshake(HANDSHAKE)
+    rig.last.breaks = True
+    rig.last.opens()
+    assert rig.names == ["open", "upgrade_error"]
+    rig.session.close(0)
+    rig.assert_clean()
+
+
+@pytest.mark.parametrize("frame", ["3", "6", "5", "1", "3probe"])
+def test_packets_without_a_meaning_for_the_client_are_ignored(rig: Rig, frame: str) -> None:
+    rig.handshake().receives(frame)
+    assert rig.names == ["open"]
+    assert rig.session.state == "open"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Messages and the write buffer
+
+
+def test_messages_are_told_in_order(rig: Rig) -> None:
+    rig.handshake().receives("4", "4one", b"two", "bdGhyZWU=")
+    assert rig.told[1:] == [("message", ""), ("message", "one"), ("message", b"two"), ("message", b"three")]
+
+
+def test_one_batch_at_a_time_leaves(rig: Rig) -> None:
+    polling = rig.handshake(NO_LIMIT)
+    rig.session.send("a", 0)
+    assert not rig.session.writable
+    rig.session.send("b", 0)
+    rig.session.send(b"c", 0)
+    assert polling.sent == [["4a"]]
+    assert rig.session.buffered_bytes == 3
+    polling.drains()
+    assert polling.sent == [["4a"], ["4b", b"c"]]
+    assert rig.session.buffered_bytes == 2
+    assert "drain" not in rig.names
+    polling.drains()
+    assert rig.names == ["open", "drain"]
+    assert rig.session.buffered_bytes == 0
+    assert rig.session.writable
+
+
+@pytest.mark.parametrize(
+    ("messages", "batches"),
+    [
+        (["12345678", "1"], [["412345678"], ["41"]]),  # 9 + 1 + 2 bytes
+        (["123456", "1"], [["4123456", "41"]]),  # 7 + 1 + 2: just as many as allowed
+        (["1234567", "1"], [["41234567"], ["41"]]),
+        (["éé", "é1"], [["4éé", "4é1"]]),  # 5 + 1 + 4, in UTF-8
+        (["éé", "éé"], [["4éé"], ["4éé"]]),
+        ([b"abc", b"abc"], [[b"abc"], [b"abc"]]),  # b + base64: 5 + 1 + 5
+        ([b"abc", "123"], [[b"abc", "4123"]]),  # 5 + 1 + 4
+        ([b"abcd", "1"], [[b"abcd"], ["41"]]),  # 9 + 1 + 2
+        (["1", "x" * 50, "2", "3"], [["41"], ["4" + "x" * 50], ["42", "43"]]),
+        (["", "", "", "", "", ""], [["4", "4", "4", "4", "4"], ["4"]]),
+    ],
+)
+def test_what_polling_sends_at_once_keeps_to_the_servers_limit(
+    rig: Rig, messages: list[str | bytes], batches: list[list[str | bytes]]
+) -> None:
+    rig.session.open(0)
+    for message in messages:
+        rig.session.send(message, 0)
+    rig.first.opens()
+    rig.first.receives(NO_UPGRADE)
+    while rig.session.buffered_bytes or not rig.first.writable:
+        rig.first.drains()
+    assert rig.first.sent == batches
+
+
+@pytest.mark.parametrize(("transports", "frame"), [(["polling"], NO_LIMIT), (["websocket"], NO_UPGRADE)])
+def test_without_a_limit_and_over_websocket_all_leaves_at_once(
+    made: list[FakeTransport], transports: list[str], frame: str
+) -> None:
+    rig = Rig(made, EngineOptions(transports=transports))
+    rig.session.open(0)
+    for _ in range(5):
+        rig.session.send("x" * 20, 0)
+    rig.first.opens()
+    rig.first.receives(frame)
+    assert rig.first.sent == [["4" + "x" * 20] * 5]
+
+
+def test_whether_to_compress_travels_with_the_packet(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    polling = rig.handshake()
+    sent: list[bool] = []
+    monkeypatch.setattr(polling, "send", lambda packets, now: sent.extend(packet.compress for packet in packets))
+    rig.session.send("x", 0, compress=False)
+    rig.session.send("x", 0)
+    assert sent == [False, True]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The upgrade
+
+
+def test_the_upgrade_probes_pauses_switches_and_goes_on(rig: Rig) -> None:
+    polling = rig.handshake(HANDSHAKE)
+    websocket = rig.last
+    assert websocket.name == "websocket"
+    assert websocket.endpoint.sid == "S"
+    assert websocket.sent == []
+    websocket.opens()
+    assert websocket.sent == [["2probe"]]
+    websocket.drains()
+    assert "drain" not in rig.names
+    assert polling.calls == ["open"]
+    websocket.receives("3probe")
+    assert rig.told[1:] == [("upgrading", "websocket")]
+    assert polling.calls == ["open", "pause"]
+    assert rig.session.transport == "polling"
+    polling.pauses()
+    assert rig.told[2:] == [("upgrade", "websocket")]
+    assert polling.calls == ["open", "pause", "abort"]
+    assert websocket.sent == [["2probe"], ["5"]]
+    assert rig.session.transport == "websocket"
+    websocket.drains()
+    assert rig.names[3:] == ["drain"]
+    websocket.receives("4over", "2", now=1)
+    assert rig.told[4:] == [("message", "over"), ("ping",)]
+    assert websocket.sent[2:] == [["3"]]
+
+
+def test_while_the_probe_waits_messages_leave_through_polling(rig: Rig) -> None:
+    polling, _ = rig.probing()
+    rig.session.send("a", 0)
+    assert polling.sent == [["4a"]]
+
+
+def test_nothing_leaves_between_the_pong_and_the_switch(rig: Rig) -> None:
+    polling, websocket = rig.upgrading()
+    rig.session.send("a", 0)
+    polling.receives("4in", "2")
+    assert not rig.session.writable
+    assert polling.sent == []
+    assert websocket.sent == [["2probe"]]
+    polling.pauses()
+    assert websocket.sent[1:] == [["5", "4a", "3"]]
+    assert polling.sent == []
+
+
+def test_a_batch_under_way_ends_before_the_switch_and_the_next_waits_for_it(rig: Rig) -> None:
+    polling, websocket = rig.probing()
+    websocket.drains()
+    rig.session.send("a", 0)
+    websocket.receives("3probe")
+    rig.session.send("b", 0)
+    polling.drains()
+    assert polling.sent == [["4a"]]
+    assert "drain" not in rig.names
+    polling.pauses()
+    assert websocket.sent[1:] == [["5", "4b"]]
+    assert rig.session.buffered_bytes == 1
+
+
+def test_the_switch_does_not_need_the_probe_to_have_left_by_then(rig: Rig) -> None:
+    polling, websocket = rig.probing()
+    websocket.receives("3probe")
+    polling.pauses()
+    assert websocket.sent == [["2probe"]]
+    websocket.drains()
+    assert websocket.sent == [["2probe"], ["5"]]
+    assert "drain" not in rig.names
+
+
+def test_websocket_lost_between_the_pong_and_the_switch_polling_goes_on(rig: Rig) -> None:
+    polling, websocket = rig.upgrading()
+    rig.session.send("a", 0)
+    websocket.closes("transport close", TransportError("gone", close_code=1006, status=1, body="b"))
+    name, error = rig.told[-1]
+    assert name == "upgrade_error"
+    assert isinstance(error, TransportError)
+    assert (error.transport, error.close_code, error.status, error.body) == ("websocket", 1006, 1, "b")
+    assert str(error) == "probe error: gone"
+    assert isinstance(error.__cause__, TransportError)
+    assert polling.calls == ["open", "pause", "resume", "send"]
+    assert polling.sent == [["4a"]]
+    polling.drains()
+    rig.session.send("b", 0)
+    assert polling.sent == [["4a"], ["4b"]]
+    assert rig.session.state == "open"
+
+
+def test_a_probe_that_fails_leaves_polling_as_it_is(rig: Rig) -> None:
+    polling, websocket = rig.probing()
+    websocket.closes("transport error")
+    assert rig.names == ["open", "upgrade_error"]
+    assert polling.calls == ["open"]
+    assert rig.session.writable
+
+
+@pytest.mark.parametrize("frame", ["3", "3probe2", "4probe", "2probe", "1", "6", b"3probe", "4" + "x" * 10_000])
+def test_a_wrong_answer_to_the_probe_closes_its_stream(rig: Rig, frame: str | bytes) -> None:
+    polling, websocket = rig.probing()
+    websocket.receives(frame)
+    assert rig.names == ["open", "upgrade_error"]
+    assert "answered the probe with" in str(rig.told[-1][1])
+    assert len(str(rig.told[-1][1])) < 200
+    assert websocket.calls[-1] == "close"
+    assert list(rig.outbox.owners.values()) == [polling]
+    rig.session.send("x", 0)
+    assert polling.sent == [["4x"]]
+
+
+def test_what_comes_over_the_probe_before_the_switch_fails_the_upgrade(rig: Rig) -> None:
+    polling, websocket = rig.upgrading()
+    websocket.receives("4early", "4dropped")
+    assert rig.names == ["open", "upgrading", "upgrade_error"]
+    assert websocket.calls[-1] == "close"
+    assert polling.calls[-1] == "resume"
+
+
+def test_polling_lost_while_the_probe_runs_ends_all(rig: Rig) -> None:
+    polling, websocket = rig.probing()
+    polling.closes("transport error")
+    assert rig.names == ["open", "close"]
+    assert websocket.calls[-1] == "abort"
+    rig.assert_clean()
+
+
+def test_polling_lost_while_upgrading_ends_all(rig: Rig) -> None:
+    polling, websocket = rig.upgrading()
+    polling.closes("transport close")
+    assert rig.names == ["open", "upgrading", "close"]
+    assert websocket.calls[-1] == "abort"
+    rig.assert_clean()
+
+
+def test_a_ping_timeout_while_upgrading_ends_all(rig: Rig) -> None:
+    rig.upgrading()
+    rig.time(DEADLINE)
+    assert rig.told[-1] == ("close", "ping timeout", None)
+    rig.assert_clean()
+
+
+def test_websocket_lost_after_the_switch_ends_the_session(rig: Rig) -> None:
+    polling, websocket = rig.upgrading()
+    polling.pauses()
+    websocket.closes("transport close")
+    assert rig.told[-1][:2] == ("close", "transport close")
+    rig.assert_clean()
+
+
+@pytest.mark.parametrize(
+    ("options", "handshake"),
+    [
+        (EngineOptions(upgrade=False), HANDSHAKE),
+        (EngineOptions(transports=["polling"]), HANDSHAKE),
+        (EngineOptions(), NO_UPGRADE),
+        (EngineOptions(), HANDSHAKE.replace('"websocket"', '"webtransport","polling"')),
+        (EngineOptions(transports=["websocket", "polling"]), HANDSHAKE.replace('"websocket"', '"polling","websocket"')),
+    ],
+)
+def test_no_probe_where_it_is_not_wanted_not_offered_or_no_better(
+    made: list[FakeTransport], options: EngineOptions, handshake: str
+) -> None:
+    rig = Rig(made, options)
+    rig.handshake(handshake)
+    assert rig.session.state == "open"
+    assert len(made) == 1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Closing
+
+
+def test_close_tells_the_transport_and_is_told(rig: Rig) -> None:
+    polling = rig.handshake()
+    rig.session.close(0)
+    assert rig.told[-1] == ("close", "forced close", None)
+    assert polling.calls[-1] == "close"
+    rig.assert_clean()
+
+
+def test_close_lets_what_was_sent_leave_first_and_drops_what_is_sent_after(rig: Rig) -> None:
+    polling = rig.handshake()
+    rig.session.send("123456789", 0)
+    rig.session.send("b", 0)
+    rig.session.close(0)
+    rig.session.close(0)
+    rig.session.send("dropped", 0)
+    assert rig.session.state == "closing"
+    assert not rig.session.writable
+    polling.receives("4still heard")
+    polling.drains()
+    assert polling.sent == [["4123456789"], ["4b"]]
+    assert rig.session.state == "closing"
+    polling.drains()
+    rig.session.send("dropped", 0)
+    assert rig.names == ["open", "message", "drain", "close"]
+    assert len(polling.sent) == 2
+    rig.assert_clean()
+
+
+def test_closing_is_bounded(made: list[FakeTransport]) -> None:
+    rig = Rig(made, EngineOptions(close_timeout=3))
+    polling = rig.handshake()
+    rig.session.send("never leaves", 0)
+    rig.session.close(10)
+    polling.receives("2", now=12)
+    rig.time(12.9)
+    assert rig.session.state == "closing"
+    rig.time(13)
+    assert rig.told[-1] == ("close", "forced close", None)
+    assert polling.calls[-1] == "abort"
+    rig.assert_clean()
+
+
+def test_close_waits_for_an_upgrade(rig: Rig) -> None:
+    polling, websocket = rig.upgrading()
+    rig.session.close(0)
+    assert rig.session.state == "closing"
+    polling.pauses()
+    assert websocket.sent[1:] == [["5"]]
+    assert rig.session.state == "closing"
+    websocket.drains()
+    assert rig.names == ["open", "upgrading", "upgrade", "drain", "close"]
+    assert websocket.calls[-1] == "close"
+    rig.assert_clean()
+
+
+def test_close_waits_for_an_upgrade_and_what_waits_behind_it(rig: Rig) -> None:
+    polling, websocket = rig.upgrading()
+    rig.session.send("a", 0)
+    rig.session.close(0)
+    polling.pauses()
+    assert websocket.sent[1:] == [["5", "4a"]]
+    websocket.drains()
+    rig.assert_clean()
+
+
+def test_close_waits_for_the_failure_of_an_upgrade(rig: Rig) -> None:
+    polling, websocket = rig.upgrading()
+    rig.session.send("a", 0)
+    rig.session.close(0)
+    websocket.closes("transport close")
+    assert rig.session.state == "closing"
+    assert polling.sent == [["4a"]]
+    polling.drains()
+    assert polling.calls[-1] == "close"
+    rig.assert_clean()
+
+
+def test_close_ends_at_once_where_an_upgrade_failed_and_nothing_waits(rig: Rig) -> None:
+    polling, websocket = rig.upgrading()
+    rig.session.close(0)
+    websocket.closes("transport close")
+    assert polling.calls[-1] == "close"
+    rig.assert_clean()
+
+
+def test_close_does_not_wait_for_an_upgrade_for_ever(rig: Rig) -> None:
+    polling, websocket = rig.upgrading()
+    rig.session.close(0)
+    rig.time(5)
+    assert polling.calls[-1] == websocket.calls[-1] == "abort"
+    rig.assert_clean()
+
+
+def test_close_does_not_wait_for_a_probe(rig: Rig) -> None:
+    polling, websocket = rig.probing()
+    rig.session.close(0)
+    assert polling.calls[-1] == "close"
+    assert websocket.calls[-1] == "abort"
+    rig.assert_clean()
+
+
+def test_close_while_opening(rig: Rig) -> None:
+    rig.session.open(0)
+    rig.session.send("lost", 0)
+    rig.session.close(0)
+    assert rig.told == [("close", "forced close", None)]
+    rig.assert_clean()
+
+
+def test_close_before_open_and_after_close_do_nothing(rig: Rig) -> None:
+    rig.session.close(0)
+    rig.session.abort(0)
+    rig.session.send("x", 0)
+    assert rig.session.state == "new"
+    rig.handshake()
+    rig.session.abort(0)
+    rig.session.close(0)
+    rig.session.abort(0)
+    rig.session.fail(ValueError("late"), 0)
+    rig.assert_clean()
+
+
+def test_abort_cuts_all(rig: Rig) -> None:
+    polling, websocket = rig.upgrading()
+    rig.session.send("lost", 0)
+    rig.session.abort(0)
+    assert polling.calls[-1] == websocket.calls[-1] == "abort"
+    assert rig.told[-1] == ("close", "forced close", None)
+    rig.assert_clean()
+
+
+def test_fail_closes_for_the_reason_of_whoever_uses_the_session(rig: Rig) -> None:
+    polling = rig.handshake()
+    error = ValueError("not mine")
+    rig.session.fail(error, 0)
+    assert rig.told[-1] == ("close", "transport error", error)
+    assert polling.calls[-1] == "close"
+    rig.assert_clean()
+
+
+def test_the_transport_may_be_lost_while_closing(rig: Rig) -> None:
+    polling = rig.handshake()
+    rig.session.send("lost", 0)
+    rig.session.close(0)
+    polling.closes("transport error")
+    assert rig.told[-1][:2] == ("close", "transport error")
+    rig.assert_clean()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The observer acts from inside each callback
+
+CALLBACKS = ["open", "message", "ping", "upgrading", "upgrade", "upgrade_error", "drain", "close"]
+
+
+def send_close_send(session: EngineSession, now: float) -> None:
+    session.send("before", now)
+    session.close(now)
+    session.send("dropped", now)
+
+
+def close_abort(session: EngineSession, now: float) -> None:
+    session.close(now)
+    session.abort(now)
+
+
+ACTS: dict[str, Callable[[EngineSession, float], None]] = {
+    "send": lambda session, now: session.send("from inside", now),
+    "close": EngineSession.close,
+    "abort": EngineSession.abort,
+    "fail": lambda session, now: session.fail(ValueError("own"), now),
+    "send, close, send": send_close_send,
+    "close, abort": close_abort,
+}
+
+
+def live_through_an_upgrade(rig: Rig) -> None:
+    """Everything that happens to a session, as far as its transports are still there."""
+    rig.session.open(0)
+    polling = rig.first
+    rig.session.send("queued", 0)
+    polling.opens()
+    polling.receives(HANDSHAKE, "4one", "2", "4two")
+    drain(polling)
+    websocket = rig.last
+    if websocket is not polling and websocket.live:
+        websocket.opens()
+        drain(websocket)
+        websocket.receives("3probe")
+    drain(polling)
+    if "pause" in polling.calls and polling.live:
+        polling.pauses()
+    drain(websocket)
+    websocket.receives("4three", "2", "4four")
+    drain(websocket)
+
+
+def live_through_a_failed_upgrade(rig: Rig) -> None:
+    rig.session.open(0)
+    polling = rig.first
+    rig.session.send("queued", 0)
+    polling.opens()
+    polling.receives(HANDSHAKE)
+    websocket = rig.last
+    if websocket is not polling and websocket.live:
+        websocket.opens()
+        websocket.receives("3probe", "4too early")
+    drain(polling)
+    polling.receives("4one", "2")
+    drain(polling)
+
+
+def drain(transport: FakeTransport) -> None:
+    for _ in range(20):
+        if transport.live and not transport.writable and "send" in transport.calls:
+            transport.drains()
+
+
+@pytest.mark.parametrize("story", [live_through_an_upgrade, live_through_a_failed_upgrade])
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("callback", CALLBACKS)
+@pytest.mark.parametrize("occurrence", [1, 2])
+def test_the_session_bears_whatever_is_done_from_inside_a_callback(
+    rig: Rig, story: Callable[[Rig], None], act: str, callback: str, occurrence: int
+) -> None:
+    seen = 0
+
+    def act_once(now: float) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == occurrence:
+            ACTS[act](rig.session, now)
+            if act not in {"send", "close", "send, close, send"}:
+                assert rig.session.state == "closed"
+
+    rig.then[callback] = act_once
+    story(rig)
+    for transport in rig.made:
+        drain(transport)
+    sent = [frame for transport in rig.made for batch in transport.sent for frame in batch]
+    assert "4dropped" not in sent
+    if seen >= occurrence and act == "send" and callback != "close":
+        assert "4from inside" in sent
+        assert rig.session.state == "open"
+    if seen >= occurrence and act == "send, close, send" and callback != "close":
+        assert "4before" in sent
+    if seen < occurrence or act == "send":
+        rig.session.close(0)
+        for transport in rig.made:
+            drain(transport)
+    rig.assert_clean()
+
+
+def test_the_stories_reach_every_callback(made: list[FakeTransport]) -> None:
+    names: set[str] = set()
+    for story in (live_through_an_upgrade, live_through_a_failed_upgrade):
+        made.clear()
+        rig = Rig(made)
+        story(rig)
+        rig.session.close(0)
+        names.update(rig.names)
+    assert names == set(CALLBACKS)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What outlives a session
+
+
+def remembering(made: list[FakeTransport], memory: Memory, *, remember: bool = True) -> Rig:
+    made.clear()
+    return Rig(made, EngineOptions(remember_upgrade=remember), memory)
+
+
+def test_an_upgrade_is_remembered_for_the_next_session(made: list[FakeTransport]) -> None:
+    memory = Memory()
+    rig = remembering(made, memory)
+    polling, _ = rig.upgrading()
+    assert not memory.websocket_worked
+    polling.pauses()
+    assert memory.websocket_worked
+    rig = remembering(made, memory)
+    rig.session.open(0)
+    assert rig.first.name == "websocket"
+    rig.first.opens()
+    rig.first.receives(NO_UPGRADE)
+    assert memory.websocket_worked
+
+
+def test_an_upgrade_is_remembered_only_where_that_is_asked_for(made: list[FakeTransport]) -> None:
+    memory = Memory()
+    memory.websocket_worked = True
+    rig = remembering(made, memory, remember=False)
+    rig.session.open(0)
+    assert rig.first.name == "polling"
+
+
+def test_websocket_must_be_allowed_to_be_remembered(made: list[FakeTransport]) -> None:
+    memory = Memory()
+    memory.websocket_worked = True
+    rig = Rig(made, EngineOptions(remember_upgrade=True, transports=["polling"]), memory)
+    rig.session.open(0)
+    assert rig.first.name == "polling"
+
+
+@pytest.mark.parametrize("end", ["error", "close", "timeout", "garbage"])
+def test_a_remembered_websocket_that_does_not_open_is_forgotten(made: list[FakeTransport], end: str) -> None:
+    memory = Memory()
+    memory.websocket_worked = True
+    rig = remembering(made, memory)
+    rig.session.open(0)
+    if end == "timeout":
+        rig.session.close(0)
+    elif end == "garbage":
+        rig.first.receives("0garbage")
+    else:
+        rig.first.closes("transport error" if end == "error" else "transport close")
+    rig.assert_clean()
+    assert not memory.websocket_worked
+
+
+@pytest.mark.parametrize(("reason", "remembered"), [("transport error", False), ("transport close", True)])
+def test_a_transport_error_forgets_an_upgrade(made: list[FakeTransport], reason: Any, remembered: bool) -> None:
+    memory = Memory()
+    rig = remembering(made, memory)
+    polling, websocket = rig.upgrading()
+    polling.pauses()
+    websocket.closes(reason)
+    assert memory.websocket_worked is remembered
+
+
+def test_an_upgrade_that_failed_is_not_remembered(made: list[FakeTransport]) -> None:
+    memory = Memory()
+    rig = remembering(made, memory)
+    _, websocket = rig.upgrading()
+    websocket.closes("transport close")
+    rig.session.close(0)
+    assert not memory.websocket_worked
+
+
+def test_after_a_remembered_websocket_failed_the_others_are_tried(made: list[FakeTransport]) -> None:
+    memory = Memory()
+    memory.websocket_worked = True
+    rig = Rig(made, EngineOptions(remember_upgrade=True, try_all_transports=True), memory)
+    rig.session.open(0)
+    made[0].closes("transport error")
+    assert [transport.name for transport in made] == ["websocket", "polling"]
+    made[1].opens()
+    made[1].receives(HANDSHAKE)
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_cookies_only_with_credentials(made: list[FakeTransport], wanted: bool) -> None:
+    memory = Memory()
+    rig = Rig(made, EngineOptions(with_credentials=wanted), memory)
+    rig.handshake(HANDSHAKE)
+    assert [transport.endpoint.cookies for transport in made] == [memory.cookies if wanted else None] * 2
+
+
+def test_credentials_for_one_transport_alone(made: list[FakeTransport]) -> None:
+    rig = Rig(made, EngineOptions(transport_options={"websocket": {"with_credentials": True}}))
+    rig.handshake(HANDSHAKE)
+    assert [transport.endpoint.cookies is not None for transport in made] == [False, True]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Options, query, headers
+
+
+def test_a_transport_gets_the_common_options_with_its_own_over_them(made: list[FakeTransport]) -> None:
+    own = {"force_base64": True, "query": {"b": "own", "c": "3"}, "extra_headers": {"X-Own": "1", "X-Both": "own"}}
+    options = EngineOptions(path="/p", transport_options={"websocket": own})
+    query, headers = {"a": "1", "b": "2"}, {"X-Both": "common"}
+    rig = Rig(made, options, query=query, headers=headers)
+    rig.handshake(HANDSHAKE)
+    polling, websocket = (transport.endpoint for transport in made)
+    assert (polling.options.force_base64, websocket.options.force_base64) == (False, True)
+    assert polling.options.path == websocket.options.path == "/p"
+    assert polling.query == query
+    assert websocket.query == {"a": "1", "b": "own", "c": "3"}
+    assert polling.headers == headers
+    assert websocket.headers == {"X-Own": "1", "X-Both": "own"}
+    assert polling.url.host == "localhost"
+
+
+def test_the_options_of_a_client_serve_its_transports() -> None:
+    options = transport_options(ClientOptions(transport_options={"polling": {"path": "/own"}}), "polling")
+    assert (options.path, transport_options(ClientOptions(), "websocket").path) == ("/own", "/socket.io")
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"colour": 1}, "no option 'colour'"),
+        ({"path": 1}, "path takes"),
+        ({"query": ASK}, "mappings"),
+        ({"query": {"a": 1}}, "query takes"),
+        ({"extra_headers": ASK}, "mappings"),
+        ({"extra_headers": {"a": 1}}, "extra_headers takes"),
+        ({"extra_headers": {"a b": "1"}}, "extra_headers has 'a b'"),
+        ({"reconnection": True}, "no option 'reconnection'"),
+    ],
+)
+def test_wrong_options_of_one_transport_are_named(own: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        transport_options(EngineOptions(transport_options={"polling": own}), "polling")
+
+
+def test_headers_that_cannot_be_sent_are_found_at_once() -> None:
+    with pytest.raises(OptionError, match="extra_headers has 'a b'"):
+        transport_options(EngineOptions(extra_headers={"a b": "1"}), "polling")
+    transport_options(EngineOptions(extra_headers=ASK), "polling")
+
+
+@pytest.mark.parametrize(
+    ("url", "option", "answered", "query"),
+    [
+        ("http://h", {}, None, {}),
+        ("http://h", {"o": "1"}, None, {"o": "1"}),
+        ("http://h", ASK, {"a": "1"}, {"a": "1"}),
+        ("http://h", ASK, None, {}),
+        ("http://h?u=1&v=", {"o": "1"}, None, {"u": "1", "v": ""}),
+        ("http://h?u=1", ASK, {"a": "1"}, {"u": "1"}),
+    ],
+)
+def test_the_urls_query_takes_the_place_of_the_option(
+    url: str, option: Any, answered: dict[str, str] | None, query: dict[str, str]
+) -> None:
+    assert request_query(parse_url(url), EngineOptions(query=option), answered) == query
