@@ -90,13 +90,26 @@ class Exchange:
 
     def receive(self, data: bytes | bytearray | memoryview) -> Answer | None:
         """Take in bytes. Returns the answer once it is complete. Raises TransportError."""
+        if not len(data):
+            return None  # to h11, no bytes are the end
         if len(self._start) <= _MAX_SHOWN:
             self._start += data[: _MAX_SHOWN + 1]
-        return self._feed(bytes(data)) if len(data) else None
+        try:
+            return self._feed(bytes(data))
+        except TransportError:
+            raise
+        except Exception as error:  # whatever h11 makes of bad bytes, they are the peer's fault
+            raise TransportError(f"the server's HTTP answer is broken: {error}{self._received()}") from error
 
-    def receive_eof(self) -> Answer | None:
+    def receive_eof(self) -> Answer:
         """The server has closed the stream: the end of an answer without a length. Raises TransportError."""
-        return self._feed(b"")
+        try:
+            answer = self._feed(b"")
+        except h11.RemoteProtocolError:
+            answer = None
+        if answer is None:
+            raise TransportError(f"the server closed the stream before its HTTP answer was complete{self._received()}")
+        return answer
 
     def recycle(self) -> bool:
         """After an answer: make ready for the next request. False: the stream cannot carry one."""
@@ -105,17 +118,11 @@ class Exchange:
             self._h11.start_next_cycle()
         return reusable
 
-    def _feed(self, data: bytes) -> Answer | None:
-        try:
-            self._h11.receive_data(data)
-            return self._read()
-        except TransportError:
-            raise
-        except Exception as error:  # whatever h11 makes of bad bytes, they are the peer's fault
-            received = f" (received {show(self._start)})" if self._start else ""
-            raise TransportError(f"the server's HTTP answer is broken: {error}{received}") from error
+    def _received(self) -> str:
+        return f" (received {show(self._start)})" if self._start else ""
 
-    def _read(self) -> Answer | None:
+    def _feed(self, data: bytes) -> Answer | None:
+        self._h11.receive_data(data)
         while True:
             event = self._h11.next_event()
             if isinstance(event, h11.Response):

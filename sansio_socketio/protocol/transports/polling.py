@@ -80,8 +80,9 @@ class PollingTransport(Transport):
         self._post(encode_payload(packets), now)
 
     def pause(self, now: float) -> None:
-        self._state = "pausing"
-        self._pause_if_quiet(now)
+        if self._state == "open":
+            self._state = "pausing"
+            self._pause_if_quiet(now)
 
     def resume(self, now: float) -> None:
         if self._state in {"pausing", "paused"}:
@@ -147,17 +148,13 @@ class PollingTransport(Transport):
             self._send_on_new_channel(request)
             return
         try:
-            answer = None if error is not None else channel.exchange.receive_eof()
+            if error is not None:
+                raise TransportError(f"the stream of a {request.method} request broke: {error}") from error
+            answer = channel.exchange.receive_eof()
         except TransportError as broken:
             self._lost(channel, broken, now)
-            return
-        if answer is not None:
+        else:
             self._answered(channel, answer, now)
-            return
-        how = f"broke ({error})" if error is not None else "was closed by the server"
-        details = TransportError(f"the stream of a {request.method} request {how} before the answer was complete")
-        details.__cause__ = error
-        self._lost(channel, details, now)
 
     # Requests
 

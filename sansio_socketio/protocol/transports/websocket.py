@@ -6,7 +6,8 @@ Rules of this file:
   both, but the events that it wraps each frame in cost half as much again as the frames themselves.
 - `FrameProtocol` must see every byte after the handshake, so the handshake is fed one header section at a time.
 - A message is bounded by `max_message_size`, whether it comes whole, in fragments or compressed.
-- Pings are answered at any time; only what `send` has written counts as under way.
+- Pings are answered at any time, whether or not a `send` is under way. While an answer waits to leave, only the latest
+  ping is remembered (RFC 6455, section 5.5.3): a peer that pings and never reads fills no buffer.
 - A stream that ends or breaks after the handshake is a "transport close" with code 1006, as in the reference.
 
 See https://socket.io/docs/v4/engine-io-protocol/, "WebSocket".
@@ -62,6 +63,8 @@ class WebSocketTransport(Transport):
         # Messages
         self._frames = FrameProtocol(client=True, extensions=[])
         self._deflate = _deflate(endpoint)
+        self._ponging = False
+        self._owed_pong: bytes | None = None
         self._texts: list[str] = []
         self._binaries: list[bytes] = []
         self._size = 0  # of the pieces so far
@@ -123,20 +126,26 @@ class WebSocketTransport(Transport):
             self._read_handshake(data, now)
 
     def data_sent(self, stream: int, now: float) -> None:
-        if self._state == "open" and not self.writable:
+        if self._state != "open":
+            return
+        self._ponging = False
+        if self._owed_pong is not None:
+            self._pong(self._owed_pong)
+        if not self.writable:
             self.writable = True
             self.session.on_drain(self, now)
             self._pause_if_quiet(now)
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
-        how = f"broke: {error}" if error is not None else "was closed by the server without a close frame"
+        how = "the server closed the stream" if error is None else f"the stream broke: {error}"
         if self._state == "refused":
             self._refuse(now)
         elif self._state == "opening":
             received = f" (received {show(self._head)})" if self._head else ""
-            self._fail_handshake(f"failed: the stream {how}{received}", error, now)
+            self._fail_handshake(f"failed: {how}{received}", error, now)
         else:
-            details = TransportError(f"the WebSocket {how}", close_code=CloseCode.ABNORMAL_CLOSURE)
+            code = CloseCode.ABNORMAL_CLOSURE
+            details = TransportError(f"the WebSocket ended without a close frame: {how}", close_code=int(code))
             details.__cause__ = error
             self._fail("transport close", details, now)
 
@@ -243,10 +252,10 @@ class WebSocketTransport(Transport):
                         self.session.on_packet(self, decode_frame(payload), now)
                 elif isinstance(payload, tuple):
                     self._close_frame(payload, now)
-                elif opcode is Opcode.PING:
-                    self._ping(payload)
-                elif opcode is not Opcode.PONG:
+                elif not opcode.iscontrol():
                     self._collect(payload, finished, now)
+                elif opcode is Opcode.PING and isinstance(payload, bytes):
+                    self._pong(payload)
                 if self._state == "closed":
                     return
         except ParseFailed as error:
@@ -279,8 +288,12 @@ class WebSocketTransport(Transport):
         self._binaries.clear()
         self._size = 0
 
-    def _ping(self, payload: str | bytes) -> None:
-        if self._state == "open" and isinstance(payload, bytes):
+    def _pong(self, payload: bytes) -> None:
+        if self._ponging:
+            self._owed_pong = payload
+        elif self._state == "open":
+            self._ponging = True
+            self._owed_pong = None
             self.outbox.send(self._stream, self._frames.pong(payload))
 
     # The end

@@ -1,0 +1,270 @@
+"""A transport on the bench: a session that writes down what it hears, streams that are byte strings, a clock by hand."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import struct
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+from sansio_socketio.protocol.actions import CloseStream, OpenStream, Outbox, Send
+from sansio_socketio.protocol.errors import TransportError
+from sansio_socketio.protocol.options import EngineOptions
+from sansio_socketio.protocol.packets.engineio import OPEN, Packet
+from sansio_socketio.protocol.timers import Timers
+from sansio_socketio.protocol.transports import TRANSPORT_CLASSES
+from sansio_socketio.protocol.transports.base import CloseReason, Endpoint, Transport
+from sansio_socketio.protocol.transports.cookies import CookieJar
+from sansio_socketio.protocol.url import parse_url
+
+CLOSE_TIMEOUT = 5.0
+SID = "abc"
+HANDSHAKE = b'0{"sid":"abc"}'
+
+
+class Recorder:
+    """A session that writes down what it is told. `react` runs in the middle of a call, by the name of the call."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+        self.react: dict[str, Callable[[], None]] = {}
+
+    def on_open(self, transport: Transport, now: float) -> None:
+        self._hear("open", transport.writable)
+
+    def on_packet(self, transport: Transport, packet: Packet, now: float) -> None:
+        if packet.type == OPEN:
+            transport.endpoint.sid = SID
+        self._hear("packet", packet.type, packet.data)
+
+    def on_drain(self, transport: Transport, now: float) -> None:
+        self._hear("drain", transport.writable)
+
+    def on_pause(self, transport: Transport, now: float) -> None:
+        self._hear("pause")
+
+    def on_close(self, transport: Transport, reason: CloseReason, details: TransportError, now: float) -> None:
+        assert not transport.outbox.owners, "streams are closed before on_close"
+        assert not transport.writable
+        assert details.transport == transport.name
+        self._hear("close", reason, details)
+
+    def _hear(self, what: str, *values: Any) -> None:
+        self.heard.append((what, *values))
+        self.react.get(what, lambda: None)()
+
+
+class Rig:
+    """One transport, and what its driver would see of it."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        url: str = "http://localhost:3000",
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        cookies: CookieJar | None = None,
+        sid: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.now = 100.0
+        self.session = Recorder()
+        self.outbox = Outbox()
+        self.timers = Timers()
+        self.opened: list[OpenStream] = []
+        self.closed: dict[int, bool] = {}  # stream -> abort
+        self._sent: defaultdict[int, bytearray] = defaultdict(bytearray)
+        endpoint = Endpoint(
+            url=parse_url(url),
+            options=EngineOptions(close_timeout=CLOSE_TIMEOUT, **options),
+            random=Random(1),
+            query=query or {},
+            headers=headers or {},
+            sid=sid,
+            cookies=cookies,
+        )
+        self.transport = TRANSPORT_CLASSES[name](endpoint, self.session, self.outbox, self.timers)
+
+    # What the session does
+
+    def open(self) -> None:
+        self.transport.open(self.now)
+
+    def send(self, *packets: Packet) -> None:
+        self.transport.send(packets, self.now)
+
+    def close(self) -> None:
+        self.transport.close(self.now)
+
+    def pause(self) -> None:
+        self.transport.pause(self.now)
+
+    def resume(self) -> None:
+        self.transport.resume(self.now)
+
+    # What the driver does. As in the machine, nothing is fed for a stream that is closed.
+
+    def stream_opened(self, stream: int) -> None:
+        self.transport.stream_opened(stream, self.now)
+
+    def stream_failed(self, stream: int, error: Exception) -> None:
+        del self.outbox.owners[stream]
+        self.transport.stream_failed(stream, error, self.now)
+
+    def feed(self, stream: int, data: bytes | bytearray | memoryview) -> None:
+        if stream in self.outbox.owners:
+            self.transport.data_received(stream, data, self.now)
+
+    def flush(self, stream: int = 1) -> None:
+        if stream in self.outbox.owners:
+            self.transport.data_sent(stream, self.now)
+
+    def eof(self, stream: int, error: Exception | None = None) -> None:
+        if self.outbox.owners.pop(stream, None) is not None:
+            self.transport.stream_closed(stream, error, self.now)
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        self.timers.fire_due(self.now)
+
+    def take(self, stream: int) -> bytes:
+        """What has been sent on the stream since the last time."""
+        self.drain()
+        return bytes(self._sent.pop(stream, b""))
+
+    def drain(self) -> None:
+        """Carry out the actions that wait."""
+        while self.outbox.actions:
+            action = self.outbox.actions.popleft()
+            if isinstance(action, OpenStream):
+                self.opened.append(action)
+            elif isinstance(action, Send):
+                assert action.stream not in self.closed, "nothing is sent on a closed stream"
+                self._sent[action.stream] += action.data
+            else:
+                assert isinstance(action, CloseStream)
+                self.closed[action.stream] = action.abort
+
+    # What came of it
+
+    @property
+    def heard(self) -> list[tuple[Any, ...]]:
+        """What the session heard since the last time."""
+        heard, self.session.heard = self.session.heard, []
+        return heard
+
+    @property
+    def streams(self) -> list[int]:
+        """The streams that were opened so far."""
+        self.drain()
+        return [action.stream for action in self.opened]
+
+    @property
+    def open_streams(self) -> set[int]:
+        return set(self.outbox.owners)
+
+    def failure(self, reason: str = "transport error") -> TransportError:
+        """The details of the one `on_close`, which must be all that was heard last."""
+        [(what, told, details)] = self.heard
+        assert (what, told) == ("close", reason)
+        assert isinstance(details, TransportError)
+        self.drain()
+        assert not self.open_streams
+        assert self.timers.next_deadline is None
+        return details
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Bytes of an HTTP server
+
+
+def answer(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
+    """A response with a Content-Length."""
+    length = b"Content-Length: %d" % len(body)
+    return b"\r\n".join([b"HTTP/1.1 " + status, *headers, length, b"", body])
+
+
+def chunked(*chunks: bytes) -> bytes:
+    """A response in chunks."""
+    body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body + b"0\r\n\r\n"
+
+
+def parse_request(data: bytes) -> tuple[str, str, dict[str, str], bytes]:
+    """Method, target, headers (names as they were sent), body."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    line, *fields = head.decode("latin-1").split("\r\n")
+    method, target, _ = line.split(" ")
+    return method, target, dict(field.split(": ", 1) for field in fields), body
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Bytes of a WebSocket server
+
+
+def switching(request: bytes, *headers: bytes) -> bytes:
+    """The answer that accepts a handshake."""
+    match = re.search(rb"(?i)sec-websocket-key: (\S+)", request)
+    assert match is not None
+    accept = base64.b64encode(hashlib.sha1(match[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    fields = [b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Accept: " + accept, *headers]
+    return b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", *fields, b"", b""])
+
+
+CONTINUATION, TEXT, BINARY, CLOSE_FRAME, PING_FRAME, PONG_FRAME = 0, 1, 2, 8, 9, 10
+FIN, RSV1 = 0x80, 0x40
+
+
+def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv1: bool = False) -> bytes:
+    """A frame of a server: without a mask."""
+    first = opcode | (FIN if fin else 0) | (RSV1 if rsv1 else 0)
+    size = len(payload)
+    if size < 126:
+        return bytes([first, size]) + payload
+    return (struct.pack("!BBH", first, 126, size) if size < 65536 else struct.pack("!BBQ", first, 127, size)) + payload
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    return frame(CLOSE_FRAME, struct.pack("!H", code) + reason.encode())
+
+
+def client_frames(data: bytes) -> list[tuple[int, bytes]]:
+    """What a client sent: the first byte of each frame (FIN, RSV1 and opcode), and its payload unmasked."""
+    frames: list[tuple[int, bytes]] = []
+    while data:
+        first, size, start = data[0], data[1] & 0x7F, 2
+        assert data[1] & 0x80, "a client masks its frames"
+        if size == 126:
+            (size,), start = struct.unpack("!H", data[2:4]), 4
+        elif size == 127:
+            (size,), start = struct.unpack("!Q", data[2:10]), 10
+        mask, payload = data[start : start + 4], data[start + 4 : start + 4 + size]
+        frames.append((first, bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))))
+        data = data[start + 4 + size :]
+    return frames
+
+
+def open_websocket(*headers: bytes, **settings: Any) -> Rig:
+    """A WebSocket transport after its handshake; what was heard and sent until then is forgotten."""
+    rig = Rig("websocket", **settings)
+    rig.open()
+    rig.stream_opened(1)
+    rig.feed(1, switching(rig.take(1), *headers))
+    assert rig.heard == [("open", True)]
+    return rig
+
+
+def open_polling(**settings: Any) -> Rig:
+    """A polling transport after the handshake, with its second GET waiting on stream 1."""
+    rig = Rig("polling", **settings)
+    rig.open()
+    rig.stream_opened(1)
+    rig.feed(1, answer(HANDSHAKE))
+    assert rig.heard == [("open", True), ("packet", "0", HANDSHAKE[1:].decode())]
+    rig.take(1)
+    return rig

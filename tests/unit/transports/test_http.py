@@ -1,0 +1,248 @@
+"""One HTTP stream: whole answers out of bytes, and clear errors out of anything else."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable
+
+import pytest
+
+from sansio_socketio.protocol.errors import TransportError
+from sansio_socketio.protocol.transports.http import MAX_EXCERPT, Answer, Exchange, refusal, show
+from tests.unit.transports.rig import answer, chunked
+
+LIMIT = 1000
+
+
+def exchange() -> Exchange:
+    stream = Exchange(LIMIT)
+    stream.request("GET", "/", [(b"Host", b"localhost")], b"")
+    return stream
+
+
+def receive(data: bytes) -> Answer:
+    received = exchange().receive(data)
+    assert received is not None
+    return received
+
+
+def error_of(data: bytes) -> TransportError:
+    with pytest.raises(TransportError) as caught:
+        exchange().receive(data)
+    return caught.value
+
+
+def coded(coding: bytes, body: bytes) -> bytes:
+    return answer(body, b"Content-Encoding: " + coding)
+
+
+def raw_deflate(body: bytes) -> bytes:
+    deflater = zlib.compressobj(wbits=-15)
+    return deflater.compress(body) + deflater.flush()
+
+
+def test_a_request() -> None:
+    stream = Exchange(LIMIT)
+    parts = stream.request("POST", "/a?b", [(b"Host", b"localhost"), (b"Content-Length", b"3")], b"xyz")
+    assert parts == [b"POST /a?b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n", b"xyz"]
+
+
+def test_a_large_body_is_not_copied() -> None:
+    body = bytes(100_000)
+    headers = [(b"Host", b"localhost"), (b"Content-Length", b"100000")]
+    assert Exchange(LIMIT).request("POST", "/", headers, body)[1] is body
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        answer(b"hello"),
+        chunked(b"he", b"llo"),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;ext=1\r\nhello\r\n0\r\nTrailer: 1\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer(b"hello"),
+        b"HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello",
+        coded(b"identity", b"hello"),
+        coded(b"gzip", gzip.compress(b"hello")),
+        coded(b"X-GZip", gzip.compress(b"hello")),
+        coded(b"deflate", zlib.compress(b"hello")),
+        coded(b"deflate", raw_deflate(b"hello")),
+    ],
+)
+def test_bodies(data: bytes) -> None:
+    assert receive(data).body == b"hello"
+
+
+def test_an_empty_body_needs_no_decompression() -> None:
+    assert receive(coded(b"gzip", b"")).body == b""
+
+
+def test_the_answer_has_status_and_headers() -> None:
+    received = receive(answer(b"", b"X-A: 1", b"x-a: 2", status=b"404 Not Found"))
+    assert received.status == 404
+    assert received.header(b"x-a") == b"1, 2"
+    assert received.header(b"x-b") == b""
+
+
+def test_a_body_that_ends_with_the_stream() -> None:
+    stream = exchange()
+    assert stream.receive(b"HTTP/1.0 200 OK\r\n\r\nhel") is None
+    assert stream.receive(memoryview(b"lo")) is None
+    received = stream.receive_eof()
+    assert received is not None
+    assert received.body == b"hello"
+
+
+def test_no_bytes_are_not_the_end() -> None:
+    stream = exchange()
+    assert stream.receive(b"") is None
+    assert not stream.heard
+    assert stream.receive(answer(b"hello")) is not None
+    assert stream.heard
+
+
+def test_the_stream_is_used_again() -> None:
+    stream = exchange()
+    assert stream.receive(answer(b"one")) is not None
+    assert stream.recycle()
+    stream.request("GET", "/", [(b"Host", b"localhost")], b"")
+    assert not stream.heard
+    received = stream.receive(answer(b"two"))
+    assert received is not None
+    assert received.body == b"two"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [answer(b"x", b"Connection: close"), b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx"],
+)
+def test_a_stream_that_cannot_be_used_again(data: bytes) -> None:
+    stream = exchange()
+    assert stream.receive(data) is not None
+    assert not stream.recycle()
+
+
+def test_bytes_after_the_last_answer_of_a_stream_are_of_no_concern() -> None:
+    assert receive(answer(b"x", b"Connection: close") + b"garbage").body == b"x"
+
+
+@pytest.mark.parametrize("size", [LIMIT, LIMIT + 1])
+@pytest.mark.parametrize(
+    ("coding", "compress"), [(b"identity", bytes), (b"gzip", gzip.compress), (b"deflate", zlib.compress)]
+)
+def test_the_bound(size: int, coding: bytes, compress: Callable[[bytes], bytes]) -> None:
+    data = coded(coding, compress(bytes(size)))
+    if size <= LIMIT:
+        assert len(receive(data).body) == size
+    else:
+        error = error_of(data)
+        assert str(error) == (
+            "the server sent an HTTP body of more than 1000 bytes; the option `max_message_size` sets this bound"
+        )
+        assert error.status == 200
+
+
+def test_a_body_that_never_ends_is_cut_at_the_bound() -> None:
+    stream = exchange()
+    assert stream.receive(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n") is None
+    for _ in range(10):
+        assert stream.receive(b"64\r\n" + bytes(100) + b"\r\n") is None
+    with pytest.raises(TransportError, match="more than 1000 bytes"):
+        stream.receive(b"64\r\n" + bytes(100) + b"\r\n")
+
+
+def test_a_header_section_that_never_ends() -> None:
+    stream = exchange()
+    assert stream.receive(b"HTTP/1.1 200 OK\r\nA: " + b"a" * 10_000) is None
+    with pytest.raises(TransportError, match="too long"):
+        stream.receive(b"a" * 10_000)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "illegal status line"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", r"'\\x15\\x03\\x03"),
+        (b"HTTP/1.1 200 OK\r\nno header\r\n\r\n", "illegal header line"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "Content-Length"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "Content-Length"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "Transfer-Encoding"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "illegal chunk header"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "received b'HTTP/1.1 101"),
+        (answer(b"x") + b"garbage", "more than its HTTP answer: b'garbage'"),
+        (coded(b"br", b"x"), "Content-Encoding b'br'; gzip and deflate are understood"),
+        (coded(b"gzip, gzip", b"x"), "gzip and deflate are understood"),
+        (coded(b"gzip", b"not gzip"), "cannot be decompressed"),
+        (coded(b"gzip", gzip.compress(b"hello")[:-1]), "its length is wrong"),
+        (coded(b"gzip", gzip.compress(b"hello") + b"x"), "its length is wrong"),
+        (coded(b"deflate", b"\xff"), "cannot be decompressed"),
+        (coded(b"deflate", b"\x78"), "cannot be decompressed"),
+    ],
+)
+def test_bad_answers(data: bytes, says: str) -> None:
+    with pytest.raises(TransportError, match=says):
+        exchange().receive(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 2", answer(b"hello")[:-1], chunked(b"hello")[:-5]])
+def test_an_answer_that_breaks_off(data: bytes) -> None:
+    stream = exchange()
+    assert stream.receive(data) is None
+    with pytest.raises(TransportError) as caught:
+        stream.receive_eof()
+    received = f" (received {show(data)})" if data else ""
+    assert str(caught.value) == f"the server closed the stream before its HTTP answer was complete{received}"
+
+
+def test_the_end_of_a_body_without_a_length_can_be_wrong_too() -> None:
+    stream = exchange()
+    assert stream.receive(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nnot gzip") is None
+    with pytest.raises(TransportError, match="cannot be decompressed"):
+        stream.receive_eof()
+
+
+def test_the_end_of_an_idle_stream_is_no_answer() -> None:
+    stream = exchange()
+    assert stream.receive(answer(b"x")) is not None
+    assert stream.recycle()
+    with pytest.raises(TransportError, match="closed the stream"):
+        stream.receive_eof()
+
+
+def test_an_error_shows_what_came_however_it_came() -> None:
+    stream = exchange()
+    data = b"RTSP/1.0 200 OK\r\n" + b"x" * 100 + b"\r\n\r\n"
+    for byte in data[:-1]:
+        assert stream.receive(bytes([byte])) is None
+    with pytest.raises(TransportError) as caught:
+        stream.receive(data[-1:])
+    assert f"(received {show(data)})" in str(caught.value)
+    assert str(caught.value) == str(error_of(data))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (400, b'{"code":1,"message":"Session ID unknown"}', "with HTTP status 400: Session ID unknown (code 1)"),
+        (403, b'{"message":"go away"}', "with HTTP status 403: go away"),
+        (400, b'{"code":1}', "with HTTP status 400"),
+        (400, b'{"message":1}', "with HTTP status 400"),
+        (500, b"[1]", "with HTTP status 500"),
+        (502, b"<h1>Bad Gateway</h1>", "with HTTP status 502"),
+        (404, b"", "with HTTP status 404; does the server answer on this path (the option `path`)?"),
+        (413, b"", "with HTTP status 413; the message is larger than the server accepts"),
+    ],
+)
+def test_refusals(status: int, body: bytes, says: str) -> None:
+    error = refusal("a GET request", status, body)
+    assert str(error) == f"the server answered a GET request {says}"
+    assert (error.status, error.body) == (status, body.decode())
+
+
+def test_the_body_of_a_refusal_is_cut_and_decoded_leniently() -> None:
+    assert refusal("it", 500, b"\xff" + bytes(MAX_EXCERPT)).body == "\ufffd" + "\0" * (MAX_EXCERPT - 1)
+
+
+def test_show() -> None:
+    assert show(b"short") == "b'short'"
+    assert show(b"x" * 61) == f"b'{'x' * 60}'…"

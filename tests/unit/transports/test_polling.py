@@ -1,0 +1,688 @@
+"""Polling: the cycle of GETs and POSTs, their streams, pausing and closing."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from typing import Any
+
+import pytest
+
+from sansio_socketio.protocol.packets.engineio import Packet
+from sansio_socketio.protocol.transports.cookies import CookieJar
+from tests.unit.transports.rig import (
+    CLOSE_TIMEOUT,
+    HANDSHAKE,
+    Rig,
+    answer,
+    chunked,
+    open_polling,
+    parse_request,
+)
+
+OK = answer(b"ok")
+HELLO = Packet("4", "hello")
+
+
+def packet(data: str | bytes, kind: str = "4") -> tuple[Any, ...]:
+    return ("packet", kind, data)
+
+
+def target_without_stamp(target: str) -> str:
+    without, stamps = re.subn(r"\bt=[0-9a-z]+&", "", target)
+    assert stamps == 1
+    return without
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Opening
+
+
+def test_the_first_request() -> None:
+    rig = Rig("polling", url="https://example.org", query={"token": "1"})
+    rig.open()
+    rig.drain()
+    [stream] = rig.opened
+    assert (stream.host, stream.port, stream.tls, stream.transport) == ("example.org", 443, True, "polling")
+    assert rig.take(1) == b"", "nothing is sent before the stream is open"
+    rig.stream_opened(1)
+    method, target, headers, body = parse_request(rig.take(1))
+    assert (method, body) == ("GET", b"")
+    assert target_without_stamp(target) == "/engine.io/?token=1&EIO=4&transport=polling"
+    assert headers == {
+        "Host": "example.org",
+        "User-Agent": "sansio-socketio",
+        "Accept": "*/*",
+        "Accept-Encoding": "gzip, deflate",
+    }
+
+
+def test_opening() -> None:
+    rig = Rig("polling")
+    rig.open()
+    rig.stream_opened(1)
+    assert not rig.transport.writable
+    rig.take(1)
+    rig.feed(1, answer(HANDSHAKE + b"\x1e40\x1e4hello"))
+    assert rig.heard == [("open", True), packet('{"sid":"abc"}', "0"), packet("0"), packet("hello")]
+    method, target, _, _ = parse_request(rig.take(1))
+    assert method == "GET"
+    assert target_without_stamp(target) == "/engine.io/?EIO=4&transport=polling&sid=abc"
+    assert rig.streams == [1], "the stream is used again"
+
+
+def test_extra_headers_and_base64() -> None:
+    rig = Rig("polling", headers={"user-agent": "mine", "X-Extra": "1", "host": "other"}, force_base64=True)
+    rig.open()
+    rig.stream_opened(1)
+    _, target, headers, _ = parse_request(rig.take(1))
+    assert target.endswith("&b64=1")
+    assert headers == {
+        "host": "other",
+        "user-agent": "mine",
+        "Accept": "*/*",
+        "Accept-Encoding": "gzip, deflate",
+        "X-Extra": "1",
+    }
+    rig.feed(1, answer(HANDSHAKE))
+    assert "b64" not in parse_request(rig.take(1))[1], "the session remembers it"
+
+
+def test_a_first_answer_without_an_open_packet() -> None:
+    rig = Rig("polling")
+    rig.open()
+    rig.stream_opened(1)
+    rig.feed(1, answer(b"6"))
+    assert rig.heard[:2] == [("open", True), packet("", "6")]
+    rig = Rig("polling")
+    rig.open()
+    rig.stream_opened(1)
+    rig.session.react["packet"] = rig.session.heard.clear
+    rig.feed(1, answer(b"6"))
+    assert "no OPEN packet" in str(rig.failure())
+
+
+@pytest.mark.parametrize("headers", [{"a b": "1"}, {"Connection": "close"}, {"X": "a\r\nb"}])
+def test_headers_that_cannot_be_sent(headers: dict[str, str]) -> None:
+    rig = Rig("polling", headers=headers)
+    rig.open()
+    rig.stream_opened(1)
+    assert "the GET request could not be written: " in str(rig.failure())
+
+
+def test_a_session_id_that_cannot_be_sent() -> None:
+    rig = Rig("polling")
+    rig.open()
+    rig.stream_opened(1)
+
+    def set_sid() -> None:
+        rig.transport.endpoint.sid = "\ud800"
+        rig.session.heard.clear()
+
+    rig.session.react["packet"] = set_sid
+    rig.feed(1, answer(HANDSHAKE))
+    assert "could not be written" in str(rig.failure())
+
+
+def test_a_stream_that_cannot_be_opened() -> None:
+    rig = Rig("polling")
+    rig.open()
+    refused = ConnectionRefusedError("refused")
+    rig.stream_failed(1, refused)
+    error = rig.failure()
+    assert str(error) == "could not connect to localhost:3000: refused"
+    assert error.__cause__ is refused
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Receiving
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        answer("4hé\x1ebAAE=".encode()),
+        chunked("4hé".encode(), b"\x1e", b"bAAE="),
+        answer(gzip.compress("4hé\x1ebAAE=".encode()), b"Content-Encoding: gzip"),
+    ],
+)
+def test_packets(data: bytes) -> None:
+    rig = open_polling()
+    rig.feed(1, data)
+    assert rig.heard == [packet("hé"), packet(b"\x00\x01")]
+    assert parse_request(rig.take(1))[0] == "GET", "the next poll follows at once"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "cannot be read: .*empty.*; it is b''"),
+        (b"<html>", "cannot be read: .*; it is b'<html>'"),
+        (b"\xff", "not valid UTF-8"),
+        (b"4a\x1e", "cannot be read"),
+        (b"b***", "base64"),
+    ],
+)
+def test_a_body_that_is_no_payload(body: bytes, says: str) -> None:
+    rig = open_polling()
+    rig.feed(1, answer(body))
+    error = rig.failure()
+    assert re.search(says, str(error))
+    assert error.status == 200
+
+
+def test_a_refused_poll() -> None:
+    rig = open_polling()
+    rig.feed(1, answer(b'{"code":1,"message":"Session ID unknown"}', status=b"400 Bad Request"))
+    error = rig.failure()
+    assert str(error) == "the server answered a GET request with HTTP status 400: Session ID unknown (code 1)"
+    assert (error.status, error.body) == (400, '{"code":1,"message":"Session ID unknown"}')
+
+
+@pytest.mark.parametrize("status", [b"201 Created", b"204 No Content", b"301 Moved", b"502 Bad Gateway"])
+def test_only_200_succeeds(status: bytes) -> None:
+    rig = open_polling()
+    rig.feed(1, b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+    assert rig.failure().status == int(status[:3])
+
+
+def test_the_server_ends_the_session() -> None:
+    rig = open_polling()
+    rig.feed(1, answer(b"4a\x1e1\x1e4b"))
+    assert rig.heard[:1] == [packet("a")]
+    rig = open_polling()
+    rig.feed(1, answer(b"1\x1e4b"))
+    assert str(rig.failure("transport close")) == "the server closed the session"
+
+
+@pytest.mark.parametrize("command", ["close", "abort"])
+def test_a_session_that_closes_while_it_is_told_of_a_packet(command: str) -> None:
+    rig = open_polling()
+    rig.session.react["packet"] = lambda: rig.close() if command == "close" else rig.transport.abort()
+    rig.feed(1, answer(b"4a\x1e4b\x1e1"))
+    assert rig.heard == [packet("a")]
+    rig.drain()
+    assert bool(rig.open_streams) is (command == "close")
+
+
+def test_a_session_that_closes_while_it_is_told_of_the_opening() -> None:
+    rig = Rig("polling")
+    rig.open()
+    rig.stream_opened(1)
+    rig.session.react["open"] = rig.close
+    rig.feed(1, answer(HANDSHAKE))
+    assert rig.heard == [("open", True)]
+    rig.drain()
+    assert not rig.open_streams
+    assert rig.timers.next_deadline is None
+
+
+def test_a_session_that_sends_while_it_is_told_of_a_packet() -> None:
+    rig = open_polling()
+    rig.session.react["packet"] = lambda: rig.send(HELLO) if rig.transport.writable else None
+    rig.feed(1, answer(b"4a\x1e4b"))
+    assert parse_request(rig.take(1))[0] == "POST", "the stream that is idle at that moment takes it"
+    rig.stream_opened(2)
+    assert parse_request(rig.take(2))[0] == "GET"
+    assert rig.streams == [1, 2]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sending
+
+
+def test_sending() -> None:
+    rig = open_polling()
+    rig.send(HELLO, Packet("4", b"\x00\x01"))
+    assert not rig.transport.writable
+    rig.stream_opened(2)
+    method, target, headers, body = parse_request(rig.take(2))
+    assert method == "POST"
+    assert target_without_stamp(target) == "/engine.io/?EIO=4&transport=polling&sid=abc"
+    assert body == b"4hello\x1ebAAE="
+    assert headers["Content-Type"] == "text/plain;charset=UTF-8"
+    assert headers["Content-Length"] == str(len(body))
+    rig.flush(2)
+    assert rig.heard == [], "that it left is not enough"
+    rig.feed(2, OK)
+    assert rig.heard == [("drain", True)]
+
+
+def test_posts_follow_each_other_on_one_stream() -> None:
+    rig = open_polling()
+    rig.send(HELLO)
+    rig.stream_opened(2)
+    rig.session.react["drain"] = lambda: rig.send(HELLO) if len(rig.session.heard) < 3 else None
+    for _ in range(3):
+        assert parse_request(rig.take(2))[3] == b"4hello"
+        rig.feed(2, OK)
+    assert rig.heard == [("drain", True)] * 3
+    assert rig.streams == [1, 2]
+
+
+@pytest.mark.parametrize("body", [b"", b"not ok", b"<html>"])
+def test_the_body_of_an_accepted_post_does_not_matter(body: bytes) -> None:
+    rig = open_polling()
+    rig.send(HELLO)
+    rig.stream_opened(2)
+    rig.feed(2, answer(body))
+    assert rig.heard == [("drain", True)]
+
+
+def test_a_refused_post() -> None:
+    rig = open_polling()
+    rig.send(HELLO)
+    rig.stream_opened(2)
+    rig.feed(2, answer(b"", status=b"413 Payload Too Large"))
+    error = rig.failure()
+    assert error.status == 413
+    assert str(error).startswith("the server answered a POST request with HTTP status 413")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Streams
+
+
+@pytest.mark.parametrize("last", [b"Connection: close", b"connection: Close"])
+def test_a_stream_that_the_server_wants_closed_is_replaced(last: bytes) -> None:
+    rig = open_polling()
+    rig.feed(1, answer(b"4a", last))
+    assert rig.heard == [packet("a")]
+    assert rig.streams == [1, 2]
+    assert rig.closed == {1: False}
+
+
+def test_a_server_that_speaks_http_1_0() -> None:
+    rig = open_polling()
+    rig.feed(1, b"HTTP/1.0 200 OK\r\n\r\n4a")
+    assert rig.heard == []
+    rig.eof(1)
+    assert rig.heard == [packet("a")]
+    assert rig.streams == [1, 2]
+    assert rig.closed == {}, "what the server closed needs no closing"
+
+
+def test_a_body_without_a_length_is_not_ended_by_a_broken_stream() -> None:
+    rig = open_polling()
+    rig.feed(1, b"HTTP/1.0 200 OK\r\n\r\n4a")
+    reset = ConnectionResetError("reset")
+    rig.eof(1, reset)
+    error = rig.failure()
+    assert str(error) == "the stream of a GET request broke: reset"
+    assert error.__cause__ is reset
+
+
+def test_an_idle_stream_may_be_closed_by_the_server() -> None:
+    rig = open_polling()
+    rig.send(HELLO)
+    rig.stream_opened(2)
+    rig.feed(2, OK)
+    rig.eof(2)
+    rig.send(HELLO)
+    assert rig.heard == [("drain", True)]
+    assert rig.streams == [1, 2, 3]
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError("reset")])
+def test_a_get_on_a_used_stream_goes_out_once_more(error: Exception | None) -> None:
+    rig = open_polling()
+    rig.eof(1, error)
+    assert rig.heard == []
+    assert rig.streams == [1, 2]
+    rig.stream_opened(2)
+    assert parse_request(rig.take(2))[0] == "GET"
+    rig.eof(2, error)
+    how = "broke: reset" if error else "before its HTTP answer was complete"
+    assert str(rig.failure()).endswith(how)
+
+
+def test_the_second_try_is_on_a_fresh_stream() -> None:
+    rig = open_polling()
+    rig.send(HELLO)
+    rig.stream_opened(2)
+    rig.feed(2, OK)
+    rig.eof(1)
+    assert rig.streams == [1, 2, 3], "an idle one may be as stale as the other"
+
+
+def test_a_first_get_is_not_tried_again() -> None:
+    rig = Rig("polling")
+    rig.open()
+    rig.stream_opened(1)
+    rig.eof(1)
+    assert str(rig.failure()) == "the server closed the stream before its HTTP answer was complete"
+
+
+def test_a_get_is_not_tried_again_once_an_answer_began() -> None:
+    rig = open_polling()
+    rig.feed(1, b"H")
+    rig.eof(1)
+    assert "(received b'H')" in str(rig.failure())
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_post_is_never_sent_twice(used: bool) -> None:
+    rig = open_polling()
+    rig.send(HELLO)
+    rig.stream_opened(2)
+    if used:
+        rig.feed(2, OK)
+        rig.send(HELLO)
+        assert rig.heard == [("drain", True)]
+    rig.take(2)
+    rig.eof(2)
+    rig.failure()
+    assert rig.streams == [1, 2]
+    assert rig.take(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("keep_alive", "seconds", "reused"),
+    [
+        (b"X: 1", 1.0, True),
+        (b"X: 1", 1.5, False),
+        (b"Keep-Alive: timeout=5, max=100", 4.0, True),
+        (b"Keep-Alive: timeout=5, max=100", 4.1, False),
+        (b"Keep-Alive: max=100, Timeout = 5", 4.0, True),
+        (b"Keep-Alive: timeout=0", 0.0, True),
+        (b"Keep-Alive: timeout=soon", 1.0, True),
+        (b"Keep-Alive: timeout=" + b"9" * 400, 1e9, True),
+    ],
+)
+def test_a_post_avoids_a_stream_that_the_server_may_be_closing(keep_alive: bytes, seconds: float, reused: bool) -> None:
+    rig = open_polling()
+    rig.send(HELLO)
+    rig.stream_opened(2)
+    rig.feed(2, answer(b"ok", keep_alive))
+    rig.advance(seconds)
+    rig.send(HELLO)
+    assert rig.streams == ([1, 2] if reused else [1, 2, 3])
+    assert rig.closed == ({} if reused else {2: False})
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"\x16\x03\x01garbage", r"received b'\\x16\\x03\\x01garbage'"),
+        (answer(b"4a") + b"HTTP/1.1 200 OK", "more than its HTTP answer: b'HTTP/1.1 200 OK'"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + bytes(2000), "more than 1000 bytes"),
+        (answer(gzip.compress(bytes(5000)), b"Content-Encoding: gzip"), "more than 1000 bytes"),
+    ],
+)
+def test_bad_answers(data: bytes, says: str) -> None:
+    rig = open_polling(max_message_size=1000)
+    rig.feed(1, data)
+    assert re.search(says, str(rig.failure()))
+    assert rig.closed == {1: True}
+
+
+def test_bytes_on_an_idle_stream() -> None:
+    rig = open_polling()
+    rig.send(HELLO)
+    rig.stream_opened(2)
+    rig.feed(2, OK)
+    assert rig.heard == [("drain", True)]
+    rig.feed(2, memoryview(b"HTTP/1.1 408 Request Timeout\r\n\r\n"))
+    assert str(rig.failure()) == "the server sent what nobody asked for: b'HTTP/1.1 408 Request Timeout\\r\\n\\r\\n'"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pausing
+
+
+def test_pausing_waits_for_the_get() -> None:
+    rig = open_polling()
+    rig.pause()
+    assert rig.heard == []
+    rig.feed(1, answer(b"4a\x1e6"))
+    assert rig.heard == [packet("a"), packet("", "6"), ("pause",)]
+    assert rig.take(1) == b"", "no new poll"
+
+
+def test_pausing_waits_for_the_post() -> None:
+    rig = open_polling()
+    rig.send(HELLO)
+    rig.stream_opened(2)
+    rig.pause()
+    rig.feed(1, answer(b"6"))
+    assert rig.heard == [packet("", "6")]
+    rig.feed(2, OK)
+    assert rig.heard == [("drain", True), ("pause",)]
+
+
+def test_pausing_while_a_packet_is_told_waits_for_the_others() -> None:
+    rig = open_polling()
+    rig.session.react["packet"] = rig.pause
+    rig.feed(1, answer(b"4a\x1e4b"))
+    assert rig.heard == [packet("a"), packet("b"), ("pause",)]
+
+
+def test_pausing_when_nothing_is_under_way() -> None:
+    rig = open_polling()
+    rig.pause()
+    rig.feed(1, answer(b"6"))
+    rig.resume()
+    rig.session.react["pause"] = lambda: rig.session.heard.append(("told once",))
+    rig.pause()
+    assert rig.heard == [packet("", "6"), ("pause",)]
+    assert parse_request(rig.take(1))[0] == "GET"
+
+
+def test_resuming_polls_again() -> None:
+    rig = open_polling()
+    rig.pause()
+    rig.feed(1, answer(b"6"))
+    assert rig.take(1) == b""
+    rig.resume()
+    assert parse_request(rig.take(1))[0] == "GET"
+    assert rig.transport.writable
+
+
+def test_resuming_before_it_was_done() -> None:
+    rig = open_polling()
+    rig.pause()
+    rig.resume()
+    assert rig.take(1) == b"", "the poll still waits"
+    rig.feed(1, answer(b"4a"))
+    assert rig.heard == [packet("a")]
+    assert parse_request(rig.take(1))[0] == "GET"
+
+
+def test_a_session_that_ends_while_pausing() -> None:
+    rig = open_polling()
+    rig.pause()
+    rig.feed(1, answer(b"1"))
+    assert str(rig.failure("transport close")) == "the server closed the session"
+
+
+def test_pausing_and_resuming_after_the_end_do_nothing() -> None:
+    rig = open_polling()
+    rig.transport.abort()
+    rig.pause()
+    rig.resume()
+    assert rig.heard == []
+    assert rig.streams == [1]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Closing
+
+
+def test_closing_tells_the_server_and_waits_for_both_answers() -> None:
+    rig = open_polling()
+    rig.close()
+    assert not rig.transport.writable
+    assert rig.streams == [1, 2], "the GET is left waiting"
+    rig.stream_opened(2)
+    method, _, _, body = parse_request(rig.take(2))
+    assert (method, body) == ("POST", b"1")
+    rig.feed(1, answer(b"6"))
+    assert rig.open_streams == {1, 2}
+    rig.feed(2, OK)
+    rig.drain()
+    assert not rig.open_streams
+    assert rig.closed == {1: False, 2: False}
+    assert rig.timers.next_deadline is None
+    assert rig.heard == []
+    rig.close()
+    assert rig.streams == [1, 2]
+
+
+def test_closing_waits_for_the_post_under_way() -> None:
+    rig = open_polling()
+    rig.send(HELLO)
+    rig.stream_opened(2)
+    rig.take(2)
+    rig.close()
+    assert rig.take(2) == b""
+    rig.feed(2, OK)
+    assert parse_request(rig.take(2))[3] == b"1"
+    rig.feed(2, OK)
+    assert rig.open_streams == {1, 2}, "the poll is still to be answered"
+    rig.feed(1, answer(b"4too late"))
+    rig.drain()
+    assert not rig.open_streams
+    assert rig.heard == []
+
+
+def test_closing_twice_says_it_once() -> None:
+    rig = open_polling()
+    rig.close()
+    rig.close()
+    rig.stream_opened(2)
+    assert rig.streams == [1, 2]
+    assert rig.take(2).count(b"POST") == 1
+
+
+def test_closing_while_paused() -> None:
+    rig = open_polling()
+    rig.pause()
+    rig.feed(1, answer(b"6"))
+    rig.close()
+    assert parse_request(rig.take(1))[3] == b"1"
+    rig.feed(1, OK)
+    rig.drain()
+    assert not rig.open_streams
+
+
+def test_closing_is_bounded() -> None:
+    rig = open_polling()
+    rig.close()
+    rig.advance(CLOSE_TIMEOUT - 0.1)
+    assert rig.open_streams == {1, 2}
+    rig.advance(0.1)
+    rig.drain()
+    assert not rig.open_streams
+    assert rig.closed == {1: True, 2: True}
+    assert rig.heard == []
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_closing_before_the_handshake(opened: bool) -> None:
+    rig = Rig("polling")
+    rig.open()
+    if opened:
+        rig.stream_opened(1)
+    rig.close()
+    rig.drain()
+    assert not rig.open_streams
+    assert rig.timers.next_deadline is None
+
+
+def refused(rig: Rig, stream: int) -> None:
+    rig.feed(stream, answer(b"", status=b"400 Bad Request"))
+
+
+def cut(rig: Rig, stream: int) -> None:
+    rig.eof(stream, ConnectionResetError())
+
+
+def ended(rig: Rig, stream: int) -> None:
+    rig.eof(stream)
+
+
+def garbled(rig: Rig, stream: int) -> None:
+    rig.feed(stream, b"\x00garbage")
+
+
+@pytest.mark.parametrize("fail", [refused, cut, ended, garbled])
+def test_failures_while_closing_are_no_news(fail: Any) -> None:
+    rig = open_polling()
+    rig.send(HELLO)
+    rig.stream_opened(2)
+    rig.close()
+    fail(rig, 2)
+    if rig.streams == [1, 2, 3]:
+        rig.stream_opened(3)
+    goodbye = rig.streams[-1]
+    assert parse_request(rig.take(goodbye))[3].endswith(b"1")
+    fail(rig, goodbye)
+    assert rig.open_streams <= {1, 2}
+    fail(rig, 1)
+    rig.drain()
+    assert rig.heard == []
+    assert not rig.open_streams
+    assert rig.timers.next_deadline is None
+
+
+def test_a_stream_that_cannot_be_opened_while_closing() -> None:
+    rig = open_polling()
+    rig.close()
+    rig.stream_failed(2, OSError("no route"))
+    rig.feed(1, answer(b"6"))
+    rig.drain()
+    assert rig.heard == []
+    assert not rig.open_streams
+
+
+def test_garbage_on_an_idle_stream_while_closing() -> None:
+    rig = open_polling()
+    rig.close()
+    rig.feed(1, answer(b"6"))
+    rig.feed(1, b"garbage")
+    assert rig.open_streams == {2}
+    rig.stream_opened(2)
+    rig.feed(2, OK)
+    rig.drain()
+    assert not rig.open_streams
+    assert rig.heard == []
+
+
+def test_aborting() -> None:
+    rig = open_polling()
+    rig.send(HELLO)
+    rig.stream_opened(2)
+    rig.feed(2, OK)
+    rig.transport.abort()
+    rig.drain()
+    assert rig.closed == {1: True, 2: False}, "an idle stream has nothing to lose"
+    assert rig.heard == [("drain", True)]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Cookies
+
+
+def test_cookies_are_kept_and_sent() -> None:
+    jar = CookieJar()
+    rig = Rig("polling", cookies=jar)
+    rig.open()
+    rig.stream_opened(1)
+    assert "Cookie" not in parse_request(rig.take(1))[2]
+    rig.feed(
+        1, answer(HANDSHAKE, b"Set-Cookie: a=1; Path=/", b"Set-Cookie: b=2; Max-Age=10", b"Set-Cookie: c=3; Path=/x")
+    )
+    assert parse_request(rig.take(1))[2]["Cookie"] == "b=2; a=1"
+    rig.advance(10)
+    rig.send(HELLO)
+    rig.stream_opened(2)
+    assert parse_request(rig.take(2))[2]["Cookie"] == "a=1"
+
+
+def test_without_a_jar_no_cookie_is_kept() -> None:
+    rig = Rig("polling")
+    rig.open()
+    rig.stream_opened(1)
+    rig.take(1)
+    rig.feed(1, answer(HANDSHAKE, b"Set-Cookie: a=1"))
+    assert "Cookie" not in parse_request(rig.take(1))[2]
