@@ -1,1 +1,72 @@
-"""Socket.IO for plain threads."""
+"""Socket.IO for plain threads.
+
+from sansio_socketio_blocking import connect
+
+with connect("http://localhost:3000") as socket:
+
+    @socket.on("news")
+    def news(article):
+        print(article)
+
+    print(socket.emit_with_ack("hello", "world"))
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sansio_socketio.client import Event, InboxOverflow, RuntimeScope
+from sansio_socketio.client import Manager as _AsyncManager
+from sansio_socketio.client.blocking import IO, Emitter, EventStream, Scopes, Socket
+from sansio_socketio.client.blocking import Manager as _Manager
+from sansio_socketio.protocol.errors import (
+    AckTimeout,
+    BufferFullError,
+    ConnectError,
+    DisconnectedError,
+    OpenTimeout,
+    OptionError,
+    PacketError,
+    SocketIOError,
+    StateError,
+    TransportError,
+)
+
+from ._runtime import open_runtime
+
+
+class _Counterpart(_AsyncManager):
+    runtime_scope: ClassVar[RuntimeScope] = open_runtime
+
+
+class Manager(_Manager):
+    """A connection to a server, which the sockets of several namespaces share. See its base class."""
+
+    counterpart = _Counterpart
+
+
+_scopes = Scopes(Manager)
+connect = _scopes.connect
+open_io = _scopes.open_io
+
+__all__ = [
+    "IO",
+    "AckTimeout",
+    "BufferFullError",
+    "ConnectError",
+    "DisconnectedError",
+    "Emitter",
+    "Event",
+    "EventStream",
+    "InboxOverflow",
+    "Manager",
+    "OpenTimeout",
+    "OptionError",
+    "PacketError",
+    "Socket",
+    "SocketIOError",
+    "StateError",
+    "TransportError",
+    "connect",
+    "open_io",
+]

@@ -2,14 +2,13 @@
 
 A driver binds it to its runtime (`open_runtime`, a `runtime.RuntimeScope`):
 
-    _scopes = Scopes(open_runtime)
-    connect = _scopes.connect
-    open_io = _scopes.open_io
-
-    class Manager(manager.Manager):
+    class Manager(client.Manager):
         runtime_scope = open_runtime
 
-The blocking driver does the same with what `blocking` has under these names.
+    connect = Scopes(Manager).connect
+    open_io = Scopes(Manager).open_io
+
+The blocking driver does the same with what `blocking` has under these names, over a Manager like the one above.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from .dispatch import EventStream as AsyncEventStream
 from .listeners import Listener, Listening
 from .manager import Engine, outside_of_scope
 from .options import Auth, IOOptions, ManagerOptions, Options, SocketOptions
-from .runtime import Handler, Runtime, RuntimeScope, Timer
+from .runtime import Handler, Runtime, Timer
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -377,11 +377,11 @@ class Manager(Listening):
         OptionError: The URL or an option cannot be used.
     """
 
-    runtime_scope: ClassVar[RuntimeScope]
-    """The driver's subclass has it."""
+    counterpart: ClassVar[type[async_manager.Manager]]
+    """The driver's subclass has it: the class that does the work, with the driver's runtime."""
 
     def __init__(self, url: str, **options: Unpack[ManagerOptions]) -> None:
-        self._hold(async_manager.Manager(url, **options))
+        self._hold(self.counterpart(url, **options))
 
     def _hold(self, core: async_manager.Manager) -> None:
         self._core = core
@@ -408,7 +408,7 @@ class Manager(Listening):
     # The scope
 
     def __enter__(self) -> Self:
-        scope = _Plain(self._core.living(type(self).runtime_scope, gated=True))
+        scope = _Plain(self._core.living(gated=True))
         scope.__enter__()
         self._scope = scope
         self._settle_in()
@@ -559,7 +559,7 @@ class Manager(Listening):
 
     def _add(self, event: str | float, listener: Listener) -> None:
         with self._lock:
-            self._core._add(event, listener)
+            super()._add(event, listener)
             if self._caller is not None:
                 self._caller.gate.open_soon()
 
@@ -567,8 +567,9 @@ class Manager(Listening):
 class IO:
     """JavaScript's `io()`: sockets by URL, which share connections. Made by `open_io`."""
 
-    def __init__(self, core: async_scopes.IO) -> None:
+    def __init__(self, core: async_scopes.IO, manager_class: type[Manager]) -> None:
         self._core = core
+        self._manager_class = manager_class
         self._managers: dict[async_manager.Manager, Manager] = {}
 
     def __call__(self, url: str, **options: Unpack[IOOptions]) -> Socket:
@@ -587,7 +588,7 @@ class IO:
         with self._core.runtime.lock:
             core = self._core(url, **options)
             if core.io not in self._managers:
-                self._managers[core.io] = Manager.around(core.io)
+                self._managers[core.io] = self._manager_class.around(core.io)
             return self._managers[core.io].facade(core)
 
     def open_gates(self) -> None:
@@ -600,11 +601,12 @@ class Scopes:
     """The scopes of the blocking driver.
 
     Args:
-        runtime_scope: The driver's runtime, a `BlockingRuntime`.
+        manager_class: The driver's Manager, whose counterpart has the driver's runtime, a `BlockingRuntime`.
     """
 
-    def __init__(self, runtime_scope: RuntimeScope) -> None:
-        self._scopes = async_scopes.Scopes(runtime_scope, gated=True)
+    def __init__(self, manager_class: type[Manager]) -> None:
+        self._manager_class = manager_class
+        self._scopes = async_scopes.Scopes(manager_class.counterpart, gated=True)
 
     def connect(self, url: str, *, retry: bool = False, **options: Unpack[Options]) -> AbstractContextManager[Socket]:
         """Connect to a namespace.
@@ -622,7 +624,7 @@ class Scopes:
             ConnectError: The first attempt failed (the failure is its cause), or the server refused; on entering.
             OptionError: The URL or an option cannot be used; at the call.
         """
-        return _connect(self._scopes.connect(url, retry=retry, **options))
+        return self._connect(self._scopes.connect(url, retry=retry, **options))
 
     def open_io(self) -> AbstractContextManager[IO]:
         """JavaScript's `io()`, as a scope.
@@ -632,27 +634,25 @@ class Scopes:
 
         Sockets of the same server share a connection. At the end of the scope all are disconnected.
         """
-        return _open_io(self._scopes.open_io())
+        return self._open_io(self._scopes.open_io())
 
+    @contextmanager
+    def _connect(self, scope: AbstractAsyncContextManager[async_socket.Socket]) -> Generator[Socket, None, None]:
+        with _Plain(scope) as core:
+            manager = self._manager_class.around(core.io)
+            try:
+                yield manager.facade(core)
+            finally:
+                manager.open_gates()
 
-@contextmanager
-def _connect(scope: AbstractAsyncContextManager[async_socket.Socket]) -> Generator[Socket, None, None]:
-    with _Plain(scope) as core:
-        manager = Manager.around(core.io)
-        try:
-            yield manager.facade(core)
-        finally:
-            manager.open_gates()
-
-
-@contextmanager
-def _open_io(scope: AbstractAsyncContextManager[async_scopes.IO]) -> Generator[IO, None, None]:
-    with _Plain(scope) as core:
-        io = IO(core)
-        try:
-            yield io
-        finally:
-            io.open_gates()
+    @contextmanager
+    def _open_io(self, scope: AbstractAsyncContextManager[async_scopes.IO]) -> Generator[IO, None, None]:
+        with _Plain(scope) as core:
+            io = IO(core, self._manager_class)
+            try:
+                yield io
+            finally:
+                io.open_gates()
 
 
 class _Plain(Generic[T]):

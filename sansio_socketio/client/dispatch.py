@@ -206,10 +206,10 @@ class EventStream:
 
 
 class Dispatcher:
-    """Hands what comes in to those who listen.
+    """Hands what comes in to those who listen, in a task that has a copy of the maker's context.
 
     Args:
-        name: What the log calls it.
+        name: What the task is called.
         runtime: The driver's services.
         listeners: The handlers.
         report: What to do with an exception of a handler.
@@ -235,7 +235,6 @@ class Dispatcher:
     ) -> None:
         self.runtime = runtime
         self.streams: tuple[EventStream, ...] = ()
-        self._name = name
         self._listeners = listeners
         self._report = report
         self._acknowledge = acknowledge
@@ -249,7 +248,6 @@ class Dispatcher:
         self._overflown = False
         self._gate = runtime.cell()
         self._wake: Cell | None = None
-        self._started = False
         self._finishing = False
         self._tasks: dict[int, Task | None] = {}
         self._next_task = 0
@@ -260,6 +258,7 @@ class Dispatcher:
             Callback: self._callback,
             StreamsEnd: self._end_streams,
         }
+        self._spawn(self._run, name)
 
     # From outside
 
@@ -275,25 +274,16 @@ class Dispatcher:
 
     def wants(self, event: str) -> bool:
         """Whether anybody listens to an event, or may do so by the time that the gate opens."""
-        return not self._gate.done or (self._started and bool(self._listeners.get(event)))
+        return not self._gate.done or bool(self._listeners.get(event))
 
     @property
     def done(self) -> bool:
         """Whether nothing runs any more, and nothing will."""
         return self._finishing and not self._tasks
 
-    def start(self) -> None:
-        """Begin, in a task that has a copy of the caller's context. It is begun only once."""
-        if not self._started and not self._finishing:
-            self._started = True
-            self._spawn(self._run, self._name)
-
     def open_gate(self) -> None:
-        """Let the handlers be called. What nobody listened to until now, where `start` was not called, is gone."""
-        if not self._gate.done:
-            self._gate.set()
-            if not self._started:
-                self._forget_inbox()
+        """Let the handlers be called."""
+        self._gate.set()
 
     def finish(self) -> None:
         """End when all that is in the inbox has been handled; at once, where the gate never opened."""

@@ -156,7 +156,6 @@ class Hub:
             stream.abort()
 
     def _break(self, error: Exception) -> None:
-        log.critical("a mistake in sansio_socketio ends the connection; please report it", exc_info=error)
         self.end()
         self._broken(error)
 

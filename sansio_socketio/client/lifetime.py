@@ -5,7 +5,7 @@ Rules of this file:
 - A scope that ends, also by an exception, disconnects and lets what has been received be handled, within
   `close_timeout`. One that is cancelled or interrupted ends everything at once, without waiting for anything.
 - An exception of the body comes out as it is. Where a handler's exception ended the connection (`on_handler_error=
-  "raise"`), it comes out, unless the body raised something else than the errors that follow from it.
+  "raise"`), that one comes out, unless the body raised one that is not of this library (which may well follow from it).
 """
 
 from __future__ import annotations

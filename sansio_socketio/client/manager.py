@@ -24,6 +24,7 @@ from ..protocol.client import ClientProtocol
 from ..protocol.engine import EngineSession
 from ..protocol.errors import ConnectError, DisconnectedError, SocketIOError, StateError
 from ..protocol.events import (
+    Asked,
     Closed,
     EngineDrained,
     EngineOpened,
@@ -47,7 +48,7 @@ from .hub import Hub, TLSSettings, Waiters
 from .lifetime import Lifetime, lifetime
 from .listeners import Listener, Listeners, Listening
 from .options import Asker, ManagerOptions, SocketOptions, check_answer, manager_settings, socket_settings
-from .runtime import Cell, RuntimeScope
+from .runtime import Cell, RuntimeScope, Task
 from .socket import Socket
 
 log = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ class Manager(Listening):
         self._over: Cell | None = None
         self._barrier: Cell | None = None
         self._open_error: ConnectError | None = None
-        self._has_listeners = False
+        self._asking: dict[tuple[Asked, str | None], Task] = {}
         if settings.local.ssl is False:
             warnings.warn("ssl=False: the server is not verified; anybody may answer in its place", stacklevel=2)
 
@@ -149,7 +150,7 @@ class Manager(Listening):
     # The scope
 
     async def __aenter__(self) -> Self:
-        self._scope = self.living(type(self).runtime_scope)
+        self._scope = self.living()
         await self._scope.__aenter__()
         return self
 
@@ -160,18 +161,16 @@ class Manager(Listening):
         return await self._scope.__aexit__(kind, error, traceback)
 
     @asynccontextmanager
-    async def living(self, runtime_scope: RuntimeScope, *, gated: bool = False) -> AsyncGenerator[None, None]:
-        """The scope, on a runtime. `gated`: the gates stay closed, to be opened by somebody else."""
-        async with lifetime(runtime_scope) as life:
+    async def living(self, *, gated: bool = False) -> AsyncGenerator[None, None]:
+        """The scope. `gated`: the gates stay closed, to be opened by somebody else."""
+        async with lifetime(type(self).runtime_scope) as life:
             with life.runtime.lock:
-                self.move_in(life)
+                self.move_in(life, gated=gated)
                 if self._settings.local.auto_connect:
                     self.begin()
-                if not gated:
-                    self.open_gates()
             yield
 
-    def move_in(self, life: Lifetime) -> None:
+    def move_in(self, life: Lifetime, *, gated: bool) -> None:
         """Live in a scope from now on, until it ends."""
         if self._hub is not None:
             raise StateError("a Manager is entered once; make another")
@@ -196,9 +195,9 @@ class Manager(Listening):
         self._openings = Waiters(runtime)
         self._closings = Waiters(runtime)
         self._room = Waiters(runtime)
-        if self._has_listeners:
-            self._dispatcher.start()
         life.tenants.append(self)
+        if not gated:
+            self.open_gates()
 
     def open_gates(self) -> None:
         """Let handlers be called, from the next turn on."""
@@ -234,10 +233,8 @@ class Manager(Listening):
     def end(self) -> None:
         """End at once whatever is left, and wake all who wait."""
         hub = self.hub
-        if not hub.ended:
-            self._machine.abort(hub.now())
-            hub.drain()
-            hub.end()
+        hub.feed(self._machine.abort)
+        hub.end()
         self._leaving.set(None)
         error = DisconnectedError("the scope of the connection is over")
         error.__cause__ = self.failure
@@ -307,9 +304,7 @@ class Manager(Listening):
 
     async def close(self) -> Self:
         """Close the connection, and wait until all that was sent has left, at most `close_timeout`."""
-        hub = self.hub
-        self._machine.close(hub.now())
-        hub.drain()
+        self.hub.feed(self._machine.close)
         if not self._machine.idle:
             await self._closings.wait()
         return self
@@ -324,13 +319,12 @@ class Manager(Listening):
             OptionError: The name or an option cannot be used.
         """
         settings = socket_settings(options)
-        hub = self.hub
+        hub = self._open_hub()
         namespace = self._machine.namespace(nsp, settings)
         socket = self._sockets.get(namespace.name)
         if socket is None:
             socket = Socket(self, hub, namespace, settings, options)
             self._sockets[namespace.name] = socket
-            socket.dispatcher.start()
             if not self.gated:
                 socket.dispatcher.open_gate()
         else:
@@ -359,11 +353,14 @@ class Manager(Listening):
         return self._settings.local.inbox_events, self._settings.local.inbox_bytes
 
     def _command_open(self, *, reconnect: bool) -> None:
-        hub = self.hub
-        if hub.ended:
-            raise DisconnectedError("the scope of the connection is over")
+        hub = self._open_hub()
         self._machine.open(hub.now(), reconnect=reconnect)
         hub.drain()
+
+    def _open_hub(self) -> Hub:
+        if self.hub.ended:
+            raise DisconnectedError("the scope of the connection is over")
+        return self.hub
 
     # The options that may be set while running
 
@@ -426,12 +423,6 @@ class Manager(Listening):
 
     # Handlers
 
-    def _add(self, event: str | float, listener: Listener) -> None:
-        super()._add(event, listener)
-        self._has_listeners = True
-        if self._hub is not None:
-            self._dispatcher.start()
-
     async def report(self, error: Exception, event: str) -> None:
         """A handler raised: do what `on_handler_error` says."""
         policy = self._settings.local.on_handler_error
@@ -453,10 +444,7 @@ class Manager(Listening):
     def _fail(self, error: Exception) -> None:
         """End the connection; the scope raises `error` at its end."""
         self.failure = error
-        hub = self.hub
-        if not hub.ended:
-            self._machine.abort(hub.now())
-            hub.drain()
+        self.hub.feed(self._machine.abort)
 
     def broken(self, error: Exception) -> None:
         """Something happened that must not: a mistake of this library."""
@@ -469,9 +457,7 @@ class Manager(Listening):
         """The inbox of a socket is full: close the connection, and do not connect again."""
         log.error("closing the connection: %s", error)
         self.overflow = error
-        hub = self.hub
-        self._machine.abort(hub.now())
-        hub.drain()
+        self.hub.feed(self._machine.abort)
 
     # What the machine tells
 
@@ -568,7 +554,12 @@ class Manager(Listening):
 
     def _asked(self, question: Question) -> None:
         before = self.last_signal if self._dispatcher.is_open else None
-        self.hub.runtime.spawn(lambda: self._answer(question, before), f"function for {question.about}")
+        earlier = self._asking.get((question.about, question.namespace))
+        if earlier is not None:  # its answer is worth nothing any more
+            earlier.cancel()
+        self._asking[question.about, question.namespace] = self.hub.runtime.spawn(
+            lambda: self._answer(question, before), f"function for {question.about}"
+        )
 
     async def _answer(self, question: Question, before: Cell | None) -> None:
         hub = self.hub

@@ -19,15 +19,16 @@ from ..protocol.url import URL, parse_url
 from .lifetime import Lifetime, lifetime
 from .manager import Manager, warn_of_ignored
 from .options import IOOptions, Options, manager_settings, socket_settings, split_options
-from .runtime import Runtime, RuntimeScope
+from .runtime import Runtime
 from .socket import Socket
 
 
 class IO:
     """JavaScript's `io()`: sockets by URL, which share connections. Made by `open_io`."""
 
-    def __init__(self, life: Lifetime, *, gated: bool = False) -> None:
+    def __init__(self, life: Lifetime, manager_class: type[Manager], *, gated: bool) -> None:
         self._life = life
+        self._manager_class = manager_class
         self._gated = gated
         self._managers: dict[tuple[str, str, int, str], Manager] = {}
 
@@ -66,7 +67,8 @@ class IO:
         if share and manager is not None and not manager.has_namespace(nsp):
             warn_of_ignored(f"the Manager of {manager.url}", options, manager.options)
             return manager
-        new = _manager(self._life, url, options, gated=self._gated)
+        new = self._manager_class(url, **options)
+        new.move_in(self._life, gated=self._gated)
         if share and manager is None:
             self._managers[key] = new
         if settings.local.auto_connect:
@@ -78,12 +80,12 @@ class Scopes:
     """The scopes of one driver.
 
     Args:
-        runtime_scope: The driver's runtime.
+        manager_class: The driver's Manager, which has the driver's runtime.
         gated: Whether the gates of sockets stay closed, to be opened by somebody else.
     """
 
-    def __init__(self, runtime_scope: RuntimeScope, *, gated: bool = False) -> None:
-        self._runtime_scope = runtime_scope
+    def __init__(self, manager_class: type[Manager], *, gated: bool = False) -> None:
+        self._manager_class = manager_class
         self._gated = gated
 
     def connect(
@@ -125,9 +127,10 @@ class Scopes:
     async def _connect(
         self, url: str, nsp: str, manager_options: dict[str, Any], socket_options: dict[str, Any], *, retry: bool
     ) -> AsyncGenerator[Socket, None]:
-        async with lifetime(self._runtime_scope) as life:
+        manager = self._manager_class(url, **manager_options)
+        async with lifetime(self._manager_class.runtime_scope) as life:
             with life.runtime.lock:
-                manager = _manager(life, url, manager_options, gated=True)
+                manager.move_in(life, gated=True)
                 socket = manager.socket(nsp, **socket_options)
                 await (socket.wait_connected() if retry else socket.wait_first_attempt())
                 if not self._gated:
@@ -136,16 +139,8 @@ class Scopes:
 
     @asynccontextmanager
     async def _open_io(self) -> AsyncGenerator[IO, None]:
-        async with lifetime(self._runtime_scope) as life:
-            yield IO(life, gated=self._gated)
-
-
-def _manager(life: Lifetime, url: str, options: dict[str, Any], *, gated: bool) -> Manager:
-    manager = Manager(url, **options)
-    manager.move_in(life)
-    if not gated:
-        manager.open_gates()
-    return manager
+        async with lifetime(self._manager_class.runtime_scope) as life:
+            yield IO(life, self._manager_class, gated=self._gated)
 
 
 def _flag(options: IOOptions, name: str, *, default: bool) -> bool:

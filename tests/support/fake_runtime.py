@@ -1,0 +1,471 @@
+"""A runtime in virtual time, and a server on it that a test plays: what `client` is tested on.
+
+- `World.run(main)` runs a coroutine on a loop of its own. When nothing is ready, time moves on to the next timer; when
+  there is none, the test fails at once, since nothing can ever happen.
+- With `threads`, `wait` does not suspend the caller but plays the others meanwhile, as it looks to a thread that blocks.
+- The `Server` says yes to everything, unless a test tells it otherwise. It speaks to the client by `Wire`s, on which
+  each chunk is one packet.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextvars import Context, copy_context
+from inspect import isawaitable
+from types import coroutine
+from typing import Any
+
+from sansio_socketio.client import Manager, Scopes
+from sansio_socketio.client.runtime import StreamReceiver
+from sansio_socketio.protocol.packets import engineio
+from sansio_socketio.protocol.packets.socketio import (
+    ACK,
+    CONNECT,
+    CONNECT_ERROR,
+    DISCONNECT,
+    EVENT,
+    Decoder,
+    JSONParser,
+    Packet,
+)
+from tests.support.fake_server import _from_wire, _to_wire
+
+_MOST_TURNS = 1_000_000
+
+
+class Cancelled(BaseException):
+    """The runtime's cancellation."""
+
+
+class FakeCell:
+    def __init__(self, world: World) -> None:
+        self.done = False
+        self.error: BaseException | None = None
+        self.value: Any = None
+        self.waiters: list[FakeTask] = []
+        self._world = world
+
+    def set(self, value: Any = None) -> None:
+        if not self.done:
+            self.done = True
+            self.value = value
+            for task in self.waiters:
+                self._world.call_soon(task.step)
+            self.waiters.clear()
+
+    def fail(self, error: BaseException) -> None:
+        if not self.done:
+            self.error = error
+            self.set()
+
+    def result(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class FakeTask:
+    """A coroutine that the world steps; it yields the cell that it waits for."""
+
+    def __init__(self, world: World, main: Coroutine[Any, Any, Any], context: Context, name: str) -> None:
+        self.name = name
+        self.done = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.waits_for: FakeCell | None = None
+        self._world = world
+        self._coroutine = main
+        self._context = context
+        self._cancelled = False
+        world.tasks.append(self)
+
+    def cancel(self) -> None:
+        if not self.done and not self._cancelled:
+            self._cancelled = True
+            if self.waits_for is not None and self in self.waits_for.waiters:
+                self.waits_for.waiters.remove(self)
+            self._world.call_soon(self.step)
+
+    def step(self) -> None:
+        if self.done:
+            return
+        world, before = self._world, self._world.current
+        world.current = self
+        try:
+            cell = self._context.run(self._advance)
+        except StopIteration as stop:
+            self._end(stop.value, None)
+        except BaseException as error:
+            self._end(None, error)
+        else:
+            self.waits_for = cell
+            if cell.done or self._cancelled:
+                world.call_soon(self.step)
+            else:
+                cell.waiters.append(self)
+        finally:
+            world.current = before
+
+    def _advance(self) -> FakeCell:
+        cell: FakeCell = self._coroutine.throw(Cancelled()) if self._cancelled else self._coroutine.send(None)
+        return cell
+
+    def _end(self, result: Any, error: BaseException | None) -> None:
+        self.done, self.result, self.error = True, result, error
+        self._world.tasks.remove(self)
+        if error is not None and self is not self._world.main and not isinstance(error, Cancelled):
+            raise error  # nobody else would see it
+
+
+@coroutine
+def _suspend(cell: FakeCell) -> Generator[FakeCell, None, None]:
+    yield cell
+
+
+class FakeTimer:
+    def __init__(self, world: World, callback: Callable[[], None]) -> None:
+        self.deadline: float | None = None
+        self._world = world
+        self._callback = callback
+
+    def set(self, deadline: float | None) -> None:
+        self.deadline = deadline
+        if deadline is not None:
+            self._world.call_at(deadline, lambda: self._fire(deadline))
+
+    def _fire(self, deadline: float) -> None:
+        if self.deadline == deadline:
+            self.deadline = None
+            self._callback()
+
+
+class FakeStream:
+    """The client's end; the server's is `Connection`."""
+
+    def __init__(self, world: World, host: str, port: int, receiver: StreamReceiver) -> None:
+        self.address = (host, port)
+        self.receiver: StreamReceiver | None = receiver
+        self.is_open = False
+        self.written: list[bytes] = []
+        self._world = world
+        world.streams.append(self)
+        world.call_soon(lambda: world.server.dialled(self))
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert self.is_open, "written before it was open"
+        if not self.written:
+            self._world.call_soon(self._flush)
+        self.written.append(bytes(data))
+
+    def close(self) -> None:
+        self._flush()
+        self.abort()
+
+    def abort(self) -> None:
+        if self.receiver is not None:
+            self.receiver = None
+            self._world.streams.remove(self)
+            self._world.server.left(self)
+
+    def _flush(self) -> None:
+        written, self.written = self.written, []
+        if self._world.server.is_reading and written and self.receiver is not None:
+            for data in written:
+                self._world.server.got_data(self, data)
+            if self.receiver is not None:
+                self.receiver.sent()
+
+    # What the server does
+
+    def open(self) -> None:
+        if self.receiver is not None:
+            self.is_open = True
+            self.receiver.opened()
+
+    def refuse(self) -> None:
+        self._end(lambda receiver: receiver.failed(ConnectionRefusedError(111, "refused")))
+
+    def say(self, packet: engineio.Packet) -> None:
+        if self.receiver is not None:
+            self.receiver.received(_to_wire(packet))
+
+    def lose(self, error: Exception | None = None) -> None:
+        self._end(lambda receiver: receiver.closed(error))
+
+    def _end(self, tell: Callable[[StreamReceiver], None]) -> None:
+        receiver, self.receiver = self.receiver, None
+        if receiver is not None:
+            self._world.streams.remove(self)
+            tell(receiver)
+
+
+class Server:
+    """The peer.
+
+    Attributes:
+        accepts: Whether streams can be opened; None leaves them hanging.
+        refusal: What CONNECT is answered with by CONNECT_ERROR; None: it is accepted. By namespace.
+        joins: Whether CONNECT is answered at all.
+        greets: What is sent in the same turn as the answer to CONNECT: the arguments of an event.
+        is_reading: Whether what the client sends leaves.
+        on_event: What is done about an event.
+        got: The Socket.IO packets that came.
+        connections: How many streams were asked for.
+    """
+
+    def __init__(self) -> None:
+        self.accepts: bool | None = True
+        self.refusal: dict[str, Any] = {}
+        self.joins = True
+        self.greets: list[Any] | None = None
+        self.is_reading = True
+        self.on_event: Callable[[Packet], None] = lambda packet: None
+        self.got: list[Packet] = []
+        self.connections = 0
+        self.left_by_client = 0
+        self.stream: FakeStream | None = None
+        self._encoder = JSONParser().encoder()
+        self._decoders: dict[int, Decoder] = {}
+
+    # What a test does and looks at
+
+    def emit(self, *args: Any, namespace: str = "/", id: int | None = None) -> None:  # noqa: A002
+        self.send(Packet(EVENT, namespace, list(args), id))
+
+    def ack(self, packet: Packet, *values: Any) -> None:
+        self.send(Packet(ACK, packet.namespace, list(values), packet.id))
+
+    def kick(self, namespace: str = "/") -> None:
+        self.send(Packet(DISCONNECT, namespace))
+
+    def send(self, packet: Packet) -> None:
+        stream = self.stream
+        assert stream is not None
+        for message in self._encoder.encode(packet):
+            stream.say(engineio.Packet(engineio.MESSAGE, message))
+
+    def lose(self, error: Exception | None = None) -> None:
+        stream = self.stream
+        assert stream is not None
+        stream.lose(error)
+
+    def ping(self) -> None:
+        assert self.stream is not None
+        self.stream.say(engineio.Packet(engineio.PING))
+
+    def events(self) -> list[Any]:
+        """The arguments of the events that came."""
+        return [packet.data for packet in self.got if packet.type == EVENT]
+
+    def acks(self) -> list[tuple[int | None, Any]]:
+        """The acknowledgements that came: id and values."""
+        return [(packet.id, packet.data) for packet in self.got if packet.type == ACK]
+
+    def payloads(self) -> list[Any]:
+        """What came with CONNECT."""
+        return [packet.data for packet in self.got if packet.type == CONNECT]
+
+    # What the streams tell
+
+    def dialled(self, stream: FakeStream) -> None:
+        self.connections += 1
+        if self.accepts is None or stream.receiver is None:
+            return
+        if not self.accepts:
+            stream.refuse()
+            return
+        self.stream = stream
+        stream.open()
+        handshake = {"sid": "e1", "upgrades": [], "pingInterval": 3_600_000, "pingTimeout": 3_600_000}
+        stream.say(engineio.Packet(engineio.OPEN, json.dumps(handshake)))
+
+    def left(self, stream: FakeStream) -> None:
+        self.left_by_client += 1
+
+    def got_data(self, stream: FakeStream, data: bytes) -> None:
+        packet = _from_wire(data)
+        if packet.type == engineio.CLOSE:
+            stream.lose()
+        elif packet.type == engineio.MESSAGE:
+            message = self._decoders.setdefault(id(stream), JSONParser().decoder(100)).feed(packet.data)
+            if message is not None:
+                self._got(message)
+
+    def _got(self, packet: Packet) -> None:
+        self.got.append(packet)
+        if packet.type == CONNECT and self.joins:
+            refusal = self.refusal.get(packet.namespace)
+            if refusal is not None:
+                self.send(Packet(CONNECT_ERROR, packet.namespace, refusal))
+                return
+            self.send(Packet(CONNECT, packet.namespace, {"sid": f"s{self.connections}{packet.namespace}"}))
+            if self.greets is not None:
+                self.emit(*self.greets, namespace=packet.namespace)
+        elif packet.type == EVENT:
+            self.on_event(packet)
+
+
+class FakeRuntime:
+    """The services of `client.runtime`."""
+
+    def __init__(self, world: World) -> None:
+        self.lock = nullcontext()
+        self.ended = False
+        self._world = world
+
+    def now(self) -> float:
+        return self._world.time
+
+    def open_stream(self, host: str, port: int, receiver: StreamReceiver) -> FakeStream:
+        return FakeStream(self._world, host, port, receiver)
+
+    def timer(self, callback: Callable[[], None]) -> FakeTimer:
+        return FakeTimer(self._world, callback)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._world.call_soon(callback)
+
+    def cell(self) -> FakeCell:
+        return FakeCell(self._world)
+
+    async def wait(self, cell: Any) -> Any:
+        assert isinstance(cell, FakeCell)
+        world = self._world
+        if world.threads and world.current is None:
+            world.play_until(lambda: cell.done, world.deadline)
+        elif not cell.done:
+            await _suspend(cell)
+        return cell.result()
+
+    @contextmanager
+    def deadline(self, timeout: float | None) -> Iterator[None]:
+        world, before = self._world, self._world.deadline
+        world.deadline = None if timeout is None else world.time + timeout
+        try:
+            yield
+        finally:
+            world.deadline = before
+
+    def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> FakeTask:
+        task = FakeTask(self._world, function(), copy_context(), name)
+        if self._world.eager:
+            task.step()
+        else:
+            self._world.call_soon(task.step)
+        return task
+
+    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        world, current = self._world, self._world.current
+        if world.threads:
+            world.current = None
+        try:
+            result = function(*args)
+        finally:
+            world.current = current
+        return await result if isawaitable(result) else result
+
+
+class World:
+    """The loop, its time, and who lives on it.
+
+    Args:
+        threads: Whether the body is a plain function, whose waits block.
+        eager: Whether tasks run their first step when they are made.
+    """
+
+    def __init__(self, *, threads: bool = False, eager: bool = False) -> None:
+        self.time = 1000.0
+        self.threads = threads
+        self.eager = eager
+        self.server = Server()
+        self.streams: list[FakeStream] = []
+        self.tasks: list[FakeTask] = []
+        self.current: FakeTask | None = None
+        self.main: FakeTask | None = None
+        self.deadline: float | None = None
+        self._ready: deque[Callable[[], None]] = deque()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._sequence = 0
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._ready.append(callback)
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> None:
+        self._sequence += 1
+        heapq.heappush(self._timers, (when, self._sequence, callback))
+
+    @property
+    def manager_class(self) -> type[Manager]:
+        """The Manager of this world."""
+        return type("Manager", (Manager,), {"runtime_scope": self.open_runtime})
+
+    @property
+    def scopes(self) -> Scopes:
+        """The scopes of this world."""
+        return Scopes(self.manager_class)
+
+    @asynccontextmanager
+    async def open_runtime(self) -> AsyncGenerator[FakeRuntime, None]:
+        """The RuntimeScope."""
+        runtime = FakeRuntime(self)
+        before = [self.main]
+        try:
+            yield runtime
+        finally:
+            runtime.ended = True
+            left = [task for task in self.tasks if task not in before and task is not self.current]
+            for task in left:
+                task.cancel()
+            current, self.current = self.current, None
+            self.play_until(lambda: all(task.done for task in left), None)
+            self.current = current
+            assert not self.streams, "streams are left open"
+
+    def run(self, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """Run a body to its end."""
+        self.main = FakeTask(self, main(), copy_context(), "main")
+        self.call_soon(self.main.step)
+        task = self.main
+        self.play_until(lambda: task.done, None)
+        if task.error is not None:
+            raise task.error
+        return task.result
+
+    def cancel_main_at(self, seconds: float) -> None:
+        """Cancel the body so many seconds from now."""
+        assert self.main is not None
+        self.call_at(self.time + seconds, self.main.cancel)
+
+    def play_until(self, condition: Callable[[], bool], deadline: float | None) -> None:
+        """Let everything happen until the condition holds; TimeoutError at the deadline."""
+        for _ in range(_MOST_TURNS):
+            if condition():
+                return
+            if self._ready:
+                self._ready.popleft()()
+            elif self._timers and (deadline is None or self._timers[0][0] <= deadline):
+                when, _, callback = heapq.heappop(self._timers)
+                self.time = max(self.time, when)
+                callback()
+            elif deadline is not None:
+                self.time = max(self.time, deadline)
+                raise TimeoutError
+            else:
+                raise AssertionError(f"nothing can happen any more; there wait {[task.name for task in self.tasks]}")
+        raise AssertionError("too many turns")
+
+    # For bodies
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for some seconds."""
+        cell = FakeCell(self)
+        self.call_at(self.time + seconds, cell.set)
+        await FakeRuntime(self).wait(cell)
+
+    async def turn(self) -> None:
+        """Let the others have a turn, until nothing is ready."""
+        await self.sleep(0)

@@ -1,0 +1,775 @@
+"""Handlers: what reaches them, in which order, with how many arguments, and what becomes of what they return or raise."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from sansio_socketio.client import InboxOverflow, Socket
+from sansio_socketio.protocol.errors import OptionError, PacketError, StateError
+from tests.support.fake_runtime import Cancelled, FakeCell, World
+
+URL = "http://localhost"
+
+
+def play(world: World, body: Callable[[Socket], Any], **options: Any) -> None:
+    """Run a body on a socket that has connected."""
+
+    async def main() -> None:
+        async with world.scopes.connect(URL, **options) as socket:
+            await body(socket)
+
+    world.run(main)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The gate
+
+
+def test_handlers_registered_before_the_first_await_see_the_first_connect_and_what_came_with_it(world: World) -> None:
+    seen: list[Any] = []
+    world.server.greets = ["welcome", 1]
+
+    async def body(socket: Socket) -> None:
+        socket.on("connect", lambda: seen.append("connect"))
+        socket.on("welcome", seen.append)
+        socket.io.on("open", lambda: seen.append("open"))
+        assert seen == []
+        await world.turn()
+        assert seen == ["open", "connect", 1]
+
+    play(world, body)
+
+
+def test_a_stream_opened_at_once_has_what_came_with_the_answer_to_connect(world: World) -> None:
+    world.server.greets = ["welcome", 1]
+
+    async def body(socket: Socket) -> None:
+        async with socket.events() as events:
+            assert (await anext(events)).args == (1,)
+
+    play(world, body)
+
+
+def test_what_nobody_listened_to_before_the_gate_opened_is_gone(world: World) -> None:
+    seen: list[Any] = []
+    world.server.greets = ["welcome"]
+
+    async def body(socket: Socket) -> None:
+        await world.turn()
+        socket.on("welcome", lambda: seen.append("late"))
+        socket.io.on("open", lambda: seen.append("late"))
+        await world.turn()
+
+    play(world, body)
+    assert seen == []
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Order
+
+
+def test_events_are_handled_one_at_a_time_in_order(world: World) -> None:
+    story: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.on("n")
+        async def handle(number: int) -> None:
+            story.append(("begin", number))
+            await world.sleep(3 - number)
+            story.append(("end", number))
+
+        for number in range(3):
+            world.server.emit("n", number)
+        await world.sleep(10)
+
+    play(world, body)
+    assert story == [(what, number) for number in range(3) for what in ("begin", "end")]
+
+
+def test_handlers_of_one_event_run_in_the_order_of_their_registration(world: World) -> None:
+    story: list[str] = []
+
+    async def body(socket: Socket) -> None:
+        async def slow() -> None:
+            await world.sleep(1)
+            story.append("first")
+
+        socket.on("e", slow).on("e", lambda: story.append("second"))
+        world.server.emit("e")
+        await world.sleep(2)
+
+    play(world, body)
+    assert story == ["first", "second"]
+
+
+def test_a_slow_namespace_does_not_hold_up_another(world: World) -> None:
+    story: list[str] = []
+
+    async def body(socket: Socket) -> None:
+        other = socket.io.socket("/other")
+        await other.wait_connected()
+
+        @socket.on("e")
+        async def slow() -> None:
+            await world.sleep(5)
+            story.append("slow")
+
+        other.on("e", lambda: story.append("fast"))
+        world.server.emit("e")
+        world.server.emit("e", namespace="/other")
+        await world.sleep(6)
+
+    play(world, body)
+    assert story == ["fast", "slow"]
+
+
+def test_concurrent_calls_run_beside_the_others_up_to_their_number(world: World) -> None:
+    story: list[Any] = []
+    running = 0
+    most = 0
+
+    async def body(socket: Socket) -> None:
+        async def work(number: int) -> int:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await world.sleep(5)
+            running -= 1
+            story.append(number)
+            return number
+
+        socket.on("work", work, concurrency=2)
+        socket.on("other", lambda: story.append("other"))
+        for number in range(3):
+            world.server.emit("work", number, id=number)
+        world.server.emit("other")
+        await world.sleep(20)
+        world.server.emit("work", 3)
+        await world.sleep(20)
+
+    play(world, body)
+    assert story == ["other", 0, 1, 2, 3]
+    assert most == 2
+    assert world.server.acks() == [(0, [0]), (1, [1]), (2, [2])]
+
+
+def test_other_tasks_get_a_turn_while_many_events_are_handled(world: World) -> None:
+    handled: list[int] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("n", handled.append)
+        for number in range(1000):
+            world.server.emit("n", number)
+        while not handled:
+            cell = FakeCell(world)
+            world.call_soon(cell.set)
+            await socket.io.hub.runtime.wait(cell)
+        assert len(handled) < 1000
+        await world.turn()
+        assert handled == list(range(1000))
+
+    play(world, body)
+
+
+def test_handlers_run_in_a_copy_of_the_context_of_the_scope(world: World) -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="unset")
+    seen: list[str] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.on("e")
+        async def handle() -> None:
+            seen.append(variable.get())
+            variable.set("handler's")
+
+        world.server.emit("e")
+        await world.turn()
+        assert variable.get() == "scope's"
+
+    variable.set("scope's")
+    play(world, body)
+    assert seen == ["scope's"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Waiting in a handler
+
+
+def test_a_handler_may_await_acknowledgements_connections_and_disconnections(world: World) -> None:
+    story: list[Any] = []
+    world.server.on_event = lambda packet: world.server.ack(packet, "answer")
+
+    async def body(socket: Socket) -> None:
+        @socket.on("e")
+        async def handle() -> None:
+            story.append(await socket.emit_with_ack("question"))
+            await socket.wait_connected()
+            await socket.disconnect()
+            await socket.wait_closed()
+            await socket.connect()
+            story.append(socket.connected)
+
+        world.server.emit("e")
+        await world.sleep(1)
+
+    play(world, body)
+    assert story == ["answer", True]
+
+
+def test_a_handler_of_the_manager_that_waits_for_the_connection_does_not_hold_up_a_question(world: World) -> None:
+    story: list[str] = []
+    asked = 0
+
+    def auth() -> dict[str, Any]:
+        nonlocal asked
+        asked += 1
+        return {"attempt": asked}
+
+    async def body(socket: Socket) -> None:
+        async def wait(*_: Any) -> None:
+            await socket.wait_connected()
+            story.append("connected again")
+
+        socket.io.on("close", wait).on("reconnect_attempt", lambda: story.append("attempt"))
+        await world.turn()
+        world.server.lose()
+        await world.sleep(30)
+        assert socket.connected
+
+    play(world, body, auth=auth)
+    assert story == ["connected again", "attempt"]
+    assert asked == 2
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arguments
+
+
+def test_a_handler_gets_as_many_arguments_as_it_can_take(world: World) -> None:
+    seen: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        def collect(*values: Any) -> None:
+            seen.append(values)
+
+        socket.on("e", lambda: seen.append(()))
+        socket.on("e", lambda a: seen.append((a,)))
+        socket.on("e", lambda a, b=None, c=None: seen.append((a, b, c)))
+        socket.on("e", collect)
+        world.server.emit("e", 1, 2)
+        await world.turn()
+
+    play(world, body)
+    assert seen == [(), (1,), (1, 2, None), (1, 2)]
+
+
+def test_a_builtin_that_does_not_tell_its_signature_gets_all(world: World) -> None:
+    seen: list[Any] = []
+
+    class Sink(list[Any]):
+        append = seen.append
+
+    async def body(socket: Socket) -> None:
+        socket.on("e", dict)  # `signature(dict)` raises
+        socket.on("e", Sink().append)
+        world.server.emit("e", [[1, 2]])
+        await world.turn()
+
+    play(world, body)
+    assert seen == [[[1, 2]]]
+
+
+def test_a_handler_that_needs_more_than_came_is_reported_with_the_event(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(socket: Socket) -> None:
+        def needs_two(a: Any, b: Any) -> None:
+            raise AssertionError
+
+        socket.on("e", needs_two)
+        world.server.emit("e", 1, id=1)
+        await world.turn()
+        assert socket.connected
+
+    play(world, body)
+    assert "'e'" in caplog.text
+    assert "needs at least 2 values, but 1 came" in caplog.text
+    assert world.server.acks() == []
+
+
+def test_an_event_whose_name_is_a_number_is_that_of_its_text(world: World) -> None:
+    seen: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on(1, seen.append)
+        socket.on("1", seen.append)
+        world.server.emit(1, "x")
+        await world.turn()
+
+    play(world, body)
+    assert seen == ["x", "x"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Acknowledging
+
+
+async def _async_value() -> str:
+    return "async"
+
+
+@pytest.mark.parametrize(
+    ("handlers", "acks"),
+    [
+        ([lambda: "value"], [["value"]]),
+        ([_async_value], [["async"]]),
+        ([lambda: (1, 2)], [[1, 2]]),
+        ([lambda: ()], [[]]),
+        ([lambda: None], [[]]),
+        ([lambda: None, lambda: "second"], [["second"]]),
+        ([lambda: "first", lambda: "second"], [["first"]]),
+        ([lambda: 0], [[0]]),
+        ([lambda: 1 / 0], []),
+        ([lambda: 1 / 0, lambda: None], []),
+        ([lambda: 1 / 0, lambda: "given"], [["given"]]),
+        ([lambda: object()], []),
+        ([], []),
+    ],
+)
+def test_what_handlers_return_is_the_acknowledgement(
+    world: World, handlers: list[Callable[[], Any]], acks: list[Any]
+) -> None:
+    async def body(socket: Socket) -> None:
+        for handler in handlers:
+            socket.on("e", handler)
+        world.server.emit("e", id=7)
+        world.server.emit("e")
+        await world.turn()
+
+    play(world, body)
+    assert world.server.acks() == [(7, values) for values in acks]
+
+
+def test_a_manual_acknowledgement_is_the_last_argument_and_may_come_later(world: World) -> None:
+    kept: list[Callable[..., None]] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.on("e", manual_ack=True)
+        def handle(value: int, ack: Callable[..., None]) -> str:
+            kept.append(ack)
+            return "ignored"
+
+        world.server.emit("e", 1, 2, id=3)
+        world.server.emit("e", 1)
+        await world.turn()
+        assert world.server.acks() == []
+        kept[0]("a", "b")
+        kept[1]("nobody asked")
+        await world.turn()
+        with pytest.raises(StateError, match="second time"):
+            kept[0]()
+
+    play(world, body)
+    assert world.server.acks() == [(3, ["a", "b"])]
+
+
+def test_a_manual_acknowledgement_of_what_cannot_be_sent_raises_and_may_be_tried_again(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        @socket.on("e", manual_ack=True)
+        def handle(ack: Callable[..., None]) -> None:
+            with pytest.raises(PacketError):
+                ack(object())
+            ack("fine")
+
+        world.server.emit("e", id=3)
+        await world.turn()
+
+    play(world, body)
+    assert world.server.acks() == [(3, ["fine"])]
+
+
+def test_an_acknowledgement_after_the_connection_was_lost_is_dropped(world: World) -> None:
+    kept: list[Callable[..., None]] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("e", kept.append, manual_ack=True)
+        world.server.emit("e", id=3)
+        await world.turn()
+        world.server.lose()
+        kept[0]("too late")
+        await world.sleep(10)
+        assert socket.connected
+
+    play(world, body)
+    kept[0:1] = []
+    assert world.server.acks() == []
+
+
+def test_an_acknowledgement_after_the_scope_is_dropped(world: World) -> None:
+    kept: list[Callable[..., None]] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("e", kept.append, manual_ack=True)
+        world.server.emit("e", id=3)
+        await world.turn()
+
+    play(world, body)
+    kept[0]("too late")
+    assert world.server.acks() == []
+
+
+def test_manual_ack_needs_an_argument_and_an_event_of_the_server(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        with pytest.raises(OptionError, match="manual_ack needs a handler that takes an argument"):
+            socket.on("e", lambda: None, manual_ack=True)
+        with pytest.raises(OptionError, match="'connect' is not acknowledged"):
+            socket.on("connect", lambda ack: None, manual_ack=True)
+
+    play(world, body)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Errors
+
+
+def test_an_error_of_a_handler_is_logged_with_the_event_and_ends_nothing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[str] = []
+
+    async def body(socket: Socket) -> None:
+        def fail() -> None:
+            raise RuntimeError("a mistake")
+
+        socket.on("e", fail).on("e", lambda: seen.append("e")).on("connect", fail)
+        world.server.emit("e")
+        await world.turn()
+        assert socket.connected
+
+    play(world, body)
+    records = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.getMessage() for record in records] == [
+        "a handler of 'connect' raised",
+        "a handler of 'e' raised",
+    ]
+    assert all(record.exc_info is not None for record in records)
+    assert seen == ["e"]
+
+
+def test_errors_of_handlers_may_be_handed_to_a_function(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[Any] = []
+
+    async def tell(error: Exception, event: str) -> None:
+        told.append((str(error), event))
+        if len(told) == 2:
+            raise ValueError("on its own account")
+
+    async def body(socket: Socket) -> None:
+        @socket.on("e")
+        def fail() -> None:
+            raise RuntimeError("a mistake")
+
+        world.server.emit("e")
+        world.server.emit("e")
+        await world.turn()
+
+    play(world, body, on_handler_error=tell)
+    assert told == [("a mistake", "e")] * 2
+    assert "on_handler_error raised" in caplog.text
+    assert "on its own account" in caplog.text
+    assert "a mistake" in caplog.text
+
+
+def test_the_first_error_of_a_handler_may_end_the_scope(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    errors = [RuntimeError("first"), RuntimeError("second")]
+    woken: list[str] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.on("e")
+        @socket.on("disconnect")
+        def fail() -> None:
+            raise errors.pop(0)
+
+        world.server.emit("e")
+        await socket.wait_closed()
+        woken.append("closed")
+        await socket.emit_with_ack("question")
+
+    first = errors[0]
+    with pytest.raises(RuntimeError) as caught:
+        play(world, body, on_handler_error="raise", ack_timeout=1)
+    assert caught.value is first
+    assert woken == ["closed"]
+    assert "second" in caplog.text
+
+
+def test_the_bodys_own_error_comes_before_that_of_a_handler(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        @socket.on("e")
+        def fail() -> None:
+            raise RuntimeError("handler")
+
+        world.server.emit("e")
+        await socket.wait_closed()
+        raise KeyError("body")
+
+    with pytest.raises(KeyError, match="body"):
+        play(world, body, on_handler_error="raise")
+
+
+def test_the_bodys_error_that_follows_from_a_handlers_gives_way_to_it(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        @socket.on("e")
+        def fail() -> None:
+            raise RuntimeError("handler")
+
+        world.server.emit("e")
+        await socket.emit_with_ack("question")
+
+    with pytest.raises(RuntimeError, match="handler"):
+        play(world, body, on_handler_error="raise")
+
+
+def test_a_handlers_error_while_the_scope_ends_is_raised_too(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        @socket.on("disconnect")
+        def fail() -> None:
+            raise RuntimeError("at the end")
+
+    with pytest.raises(RuntimeError, match="at the end"):
+        play(world, body, on_handler_error="raise")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The inbox
+
+
+@pytest.mark.parametrize(
+    ("options", "size"), [({"inbox_events": 3}, 1), ({"inbox_bytes": 1000, "inbox_events": 100}, 300)]
+)
+def test_an_inbox_that_is_full_closes_the_connection_and_names_the_event(
+    world: World, options: dict[str, int], size: int
+) -> None:
+    told: list[Any] = []
+    handled: list[int] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.on("n")
+        async def slow(number: int, filling: str) -> None:
+            await world.sleep(1)
+            handled.append(number)
+
+        socket.on("disconnect", lambda reason, details: told.append((reason, details)))
+        await world.turn()
+        for number in range(10):
+            world.server.emit("n", number, "x" * size)
+        await socket.wait_closed()
+        assert not socket.connected
+        await world.sleep(30)
+
+    play(world, body, **options)
+    assert handled == [0, 1, 2]
+    [(reason, details)] = told
+    assert reason == "forced close"
+    assert isinstance(details, InboxOverflow)
+    assert "'n'" in str(details)
+
+
+def test_one_event_over_the_bound_may_wait_alone(world: World) -> None:
+    seen: list[int] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("n", lambda text: seen.append(len(text)))
+        await world.turn()
+        world.server.emit("n", "x" * 500)
+        await world.turn()
+
+    play(world, body, inbox_bytes=100)
+    assert seen == [500]
+
+
+def test_what_waits_for_a_concurrent_handler_counts(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        async def slow() -> None:
+            await world.sleep(1)
+
+        socket.on("n", slow, concurrency=2)
+        for _ in range(8):
+            world.server.emit("n")
+            await world.turn()
+        await world.turn()
+        assert not socket.connected
+
+    play(world, body, inbox_events=5)
+
+
+def test_after_an_overflow_the_socket_may_connect_again(world: World) -> None:
+    seen: list[int] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.on("n")
+        async def handle(number: int) -> None:
+            await world.sleep(1)
+            seen.append(number)
+
+        await world.turn()
+        for number in range(10):
+            world.server.emit("n", number)
+        await world.sleep(30)
+        await socket.connect()
+        world.server.emit("n", 99)
+        await world.sleep(30)
+
+    play(world, body, inbox_events=2)
+    assert seen == [0, 1, 99]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Streams
+
+
+def test_a_stream_has_the_events_and_acknowledges_them(world: World) -> None:
+    got: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("e", lambda: None)
+        async with socket.events() as events:
+            world.server.emit("e", 1, id=4)
+            world.server.emit("f", 2)
+            async for event in events:
+                got.append((event.name, event.args, event.wants_ack))
+                event.ack("got it")
+                if event.name == "f":
+                    assert repr(event) == "Event('f', 1 values)"
+                    break
+                assert repr(event) == "Event('e', 1 values, wants_ack)"
+
+    play(world, body)
+    assert got == [("e", (1,), True), ("f", (2,), False)]
+    assert world.server.acks() == [(4, ["got it"])]
+
+
+def test_a_handlers_value_wins_over_the_streams(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        socket.on("e", lambda: "handler")
+        async with socket.events() as events:
+            world.server.emit("e", id=4)
+            event = await anext(events)
+            await world.turn()
+            event.ack("stream")
+
+    play(world, body)
+    assert world.server.acks() == [(4, ["handler"])]
+
+
+def test_a_stream_goes_on_over_a_reconnection_and_ends_with_the_socket(world: World) -> None:
+    got: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        async with socket.events() as events:
+            world.server.emit("e", 1)
+            assert (await anext(events)).args == (1,)
+            world.server.lose()
+            await world.sleep(10)
+            world.server.emit("e", 2)
+            world.server.emit("e", 3)
+            world.server.kick()
+            got.extend([event.args async for event in events])
+
+    play(world, body)
+    assert got == [(2,), (3,)]
+
+
+def test_a_stream_nobody_reads_overflows(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        async with socket.events() as events:
+            for number in range(6):
+                world.server.emit("e", number)
+                await world.turn()
+            assert not socket.connected
+            assert [event.args[0] async for event in events] == [0, 1, 2]
+
+    play(world, body, inbox_events=3)
+
+
+def test_a_stream_that_was_left_gets_nothing(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        async with socket.events() as events:
+            pass
+        world.server.emit("e")
+        await world.turn()
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+
+    play(world, body)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Leaving
+
+
+def test_what_was_received_is_handled_before_the_scope_ends(world: World) -> None:
+    story: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.on("n")
+        async def slow(number: int) -> None:
+            await world.sleep(1)
+            story.append(number)
+
+        socket.on("disconnect", story.append)
+        await world.turn()
+        for number in range(3):
+            world.server.emit("n", number)
+
+    play(world, body)
+    assert story == [0, 1, 2, "io client disconnect"]
+
+
+def test_a_handler_that_does_not_end_is_cancelled_after_close_timeout(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    story: list[str] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.on("e")
+        async def stuck() -> None:
+            try:
+                await world.sleep(1e9)
+            except Cancelled:
+                story.append("cancelled")
+                raise
+
+        @socket.on("f")
+        def never() -> None:
+            story.append("never")
+
+        world.server.emit("e")
+        world.server.emit("f")
+
+    before = world.time
+    play(world, body, close_timeout=3)
+    assert world.time == before + 3
+    assert story == ["cancelled"]
+    assert "handlers still run 3 seconds" in caplog.text
+
+
+def test_a_mistake_in_the_dispatch_ends_the_connection_with_a_clear_log(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(socket: Socket) -> None:
+        def mistake(name: str) -> None:
+            raise ZeroDivisionError("ours")
+
+        await world.turn()
+        monkeypatch.setattr(socket.dispatcher, "_listeners", type("Broken", (), {"get": staticmethod(mistake)}))
+        world.server.emit("e")
+        await socket.emit_with_ack("question")
+
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        play(world, body)
+    assert "please report it" in caplog.text
