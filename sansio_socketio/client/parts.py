@@ -154,7 +154,8 @@ def plain_cause(error: Exception) -> Exception:
     """The operating system's own error behind one of a runtime's, where it is known: that one says what happened."""
     cause = error.__cause__
     if isinstance(cause, ExceptionGroup):
-        return OSError("; ".join(str(one) for one in cause.exceptions))
+        members = cause.exceptions
+        return members[0] if len(members) == 1 else OSError("; ".join(str(member) for member in members))
     return cause if isinstance(cause, Exception) else error
 
 
