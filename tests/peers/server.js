@@ -83,6 +83,11 @@ const BEHAVIOURS = {
   // Endings.
   kick: (socket, [close]) => socket.disconnect(Boolean(close)),
   close_engine: (socket) => socket.conn.close(),
+  // The network fails, as soon as the server could send something: a poll that waits is cut off, not one yet to come.
+  cut: (socket, [reset]) => {
+    if (socket.conn.transport.writable) cutAll(reset);
+    else setImmediate(() => BEHAVIOURS.cut(socket, [reset]));
+  },
 
   // What the server knows of the client.
   transport: (socket, args, ack) => ack(socket.conn.transport.name),
@@ -98,14 +103,16 @@ const COMMANDS = {
   log: () => seen.packets.splice(0),
   emit: ({ namespace = "/", event, args = [] }) => io.of(namespace).emit(event, ...args),
   disconnect_all: ({ namespace = "/", close = false }) => io.of(namespace).disconnectSockets(close),
-  // The network fails: every TCP connection ends without a word of either protocol, by FIN or by RST.
-  drop: ({ reset = false }) => {
-    for (const socket of sockets) {
-      if (reset) socket.resetAndDestroy();
-      else socket.destroy();
-    }
-  },
+  drop: ({ reset = false }) => cutAll(reset),
 };
+
+// Every TCP connection ends without a word of either protocol, by FIN or by RST.
+function cutAll(reset) {
+  for (const socket of sockets) {
+    if (reset) socket.resetAndDestroy();
+    else socket.destroy();
+  }
+}
 
 function createHttpServer(tls) {
   const server = tls

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -89,8 +91,8 @@ class Peer:
         assert process.stderr is not None
         self._process = process
         self._readers = [
-            threading.Thread(target=_forward_lines, args=(process.stdout, self._answers.put), daemon=True),
-            threading.Thread(target=_forward_lines, args=(process.stderr, self._keep), daemon=True),
+            threading.Thread(target=_forward_lines, args=(lines, put), name="peer's output", daemon=True)
+            for lines, put in ((process.stdout, self._answers.put), (process.stderr, self._keep))
         ]
         for reader in self._readers:
             reader.start()
@@ -117,6 +119,16 @@ class Peer:
         """Kill it, and start it again on the same port."""
         self.kill()
         self.start()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it do nothing for a while, as a server does whose machine is too busy; its connections stay."""
+        process = self._alive()
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
         try:

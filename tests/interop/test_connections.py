@@ -1,0 +1,277 @@
+"""How connections come and go, against the real server, on every driver and transport."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sansio_socketio.protocol.errors import ConnectError, DisconnectedError
+from tests.conftest import TLS, PeerFactory
+from tests.interop.conftest import FreshTarget
+from tests.support.drivers import Driver
+from tests.support.target import Target
+
+
+async def test_nothing_is_missed_at_the_start(driver: Driver, target: Target) -> None:
+    seen = driver.queue()
+    async with target.connect(driver, auth={"name": "Ada"}, query={"room": "ü&7"}) as socket:
+        socket.on("connect", lambda: seen.put("connect"))
+        socket.on("welcome", seen.put)
+        assert socket.connected
+        sid = socket.id
+        assert await seen.get() == "connect"
+        welcome = await seen.get()
+        assert (welcome["sid"], welcome["auth"], welcome["query"]["room"]) == (sid, {"name": "Ada"}, "ü&7")
+    assert not socket.connected
+    assert socket.id is None
+
+
+async def test_namespaces_share_a_connection(driver: Driver, target: Target) -> None:
+    async with driver.open_io() as io:
+        main = io(target.url("/"), **target.options)
+        chat = io(target.url("/chat"), **target.options)
+        assert main.io == chat.io
+        await chat.wait_connected()
+        await main.wait_connected()
+        assert main.id != chat.id
+        engines = [(await socket.emit_with_ack("handshake"))["engine"] for socket in (main, chat)]
+        assert engines == [main.io.engine.id] * 2
+        await chat.disconnect()
+        assert await main.emit_with_ack("echo_ack", "still here") == "still here"
+        await chat.connect()
+        assert await chat.emit_with_ack("echo_ack", "back") == "back"
+
+
+async def test_a_manager_in_a_scope_of_its_own(driver: Driver, target: Target) -> None:
+    opened = driver.queue()
+    async with driver.manager(target.peer.url, **target.options) as manager:
+        manager.on("open", lambda: opened.put("open"))
+        admitted = manager.socket("/auth", auth={"token": "secret"})
+        assert manager.socket("/auth") == admitted
+        await admitted.wait_connected()
+        assert await opened.get() == "open"
+        assert (await admitted.emit_with_ack("handshake"))["auth"] == {"token": "secret"}
+        await manager.close()
+        assert not admitted.connected
+
+
+async def test_auth_that_is_asked_for(driver: Driver, target: Target) -> None:
+    async def renewed_token() -> dict[str, str]:
+        return {"token": "secret"}
+
+    for auth in (lambda: {"token": "secret"}, driver.handler(renewed_token)):
+        async with target.connect(driver, "/auth", auth=auth) as socket:
+            assert (await socket.emit_with_ack("handshake"))["auth"] == {"token": "secret"}
+
+
+async def test_a_refusal_tells_why(driver: Driver, target: Target) -> None:
+    with pytest.raises(ConnectError) as caught:
+        async with target.connect(driver, "/auth", auth={"token": "wrong"}):
+            raise AssertionError("the server must refuse")
+    assert caught.value.message == "not authorized"
+    assert caught.value.data == {"code": "EAUTH", "wanted": "token"}
+
+
+async def test_a_refusal_leaves_the_other_namespace_alone(driver: Driver, target: Target) -> None:
+    errors = driver.queue()
+    async with driver.manager(target.peer.url, **target.options) as manager:
+        main, guarded = manager.socket("/"), manager.socket("/auth")
+        guarded.on("connect_error", errors.put)
+        await main.wait_connected()
+        error = await errors.get()
+        assert (error.message, error.data["code"], guarded.active) == ("not authorized", "EAUTH", False)
+        guarded.auth = {"token": "secret"}
+        await guarded.connect()
+        assert await guarded.emit_with_ack("echo_ack", "in") == "in"
+        assert main.connected
+
+
+async def test_a_namespace_that_does_not_exist(driver: Driver, plain_target: Target) -> None:
+    with pytest.raises(ConnectError, match="Invalid namespace"):
+        async with plain_target.connect(driver, "/nowhere"):
+            raise AssertionError("there is no such namespace")
+
+
+@pytest.mark.parametrize("close", [False, True], ids=["the namespace", "the connection"])
+async def test_the_server_disconnects(close: bool, driver: Driver, target: Target) -> None:
+    gone = driver.queue()
+    async with target.connect(driver) as socket:
+        socket.on("disconnect", lambda reason, details: gone.put((reason, socket.active)))
+        await target.settle(driver, socket)
+        await socket.emit("kick", close)
+        assert await gone.get() == ("io server disconnect", False)
+        await socket.wait_closed()
+        with pytest.raises(DisconnectedError):
+            await socket.wait_connected()
+        await socket.connect()
+        assert await socket.emit_with_ack("echo_ack", 1) == 1
+
+
+async def test_the_client_disconnects(driver: Driver, fresh: FreshTarget) -> None:
+    target = fresh()
+    gone = driver.queue()
+    async with target.connect(driver) as socket:
+        socket.on("disconnect", lambda reason, details: gone.put(reason))
+        await target.settle(driver, socket)
+        await socket.disconnect()
+        assert not socket.active
+        await socket.wait_closed()
+        assert await gone.get() == "io client disconnect"
+        await driver.until(lambda: target.peer.control("stats")["clients"] == 0)
+        assert target.peer.control("stats")["disconnections"] == ["client namespace disconnect"]
+
+
+async def test_a_scope_that_ends_says_goodbye(driver: Driver, fresh: FreshTarget) -> None:
+    target = fresh()
+    for count in (1, 2):
+        async with target.connect(driver) as socket:
+            await socket.emit("echo", "the last word is delivered")
+        await driver.until(lambda: target.peer.control("stats")["clients"] == 0)
+        assert target.peer.control("stats")["disconnections"] == ["client namespace disconnect"] * count
+
+
+async def test_an_acknowledgement_that_the_connection_did_not_live_to_see(driver: Driver, target: Target) -> None:
+    async with target.connect(driver, reconnection=False) as socket:
+        await target.settle(driver, socket)
+        await socket.emit("kick", True)
+        with pytest.raises(DisconnectedError) as caught:
+            await socket.emit_with_ack("silent")
+        assert caught.value.reason == "io server disconnect"
+
+
+async def test_the_server_closes_the_connection_beneath(driver: Driver, target: Target) -> None:
+    seen = driver.queue()
+    async with target.connect(driver) as socket:
+        socket.on("disconnect", lambda reason, details: seen.put((reason, socket.active)))
+        socket.io.on("reconnect", lambda attempt: seen.put(("reconnect", attempt)))
+        await target.settle(driver, socket)
+        first = socket.id
+        await socket.emit("close_engine")
+        assert await seen.get() == ("transport close", True)
+        assert await seen.get() == ("reconnect", 1)
+        await socket.wait_connected()
+        assert socket.id != first
+        assert await socket.emit_with_ack("echo_ack", 1) == 1
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+async def test_the_network_fails(reset: bool, driver: Driver, fresh: FreshTarget) -> None:
+    target = fresh()
+    gone = driver.queue()
+    async with target.connect(driver) as socket:
+        socket.on("disconnect", lambda reason, details: gone.put((reason, details)))
+        await target.settle(driver, socket)
+        await socket.emit("cut", reset)
+        reason, details = await gone.get()
+        assert reason in {"transport close", "transport error"}
+        assert details is not None
+        await socket.wait_connected()
+        assert await socket.emit_with_ack("echo_ack", "again") == "again"
+
+
+async def test_the_server_restarts(driver: Driver, fresh: FreshTarget) -> None:
+    target = fresh()
+    seen = driver.queue()
+    async with target.connect(driver) as socket:
+        socket.on("connect", lambda: seen.put("connect"))
+        socket.on("disconnect", lambda reason, details: seen.put("disconnect"))
+        await target.settle(driver, socket)
+        assert await seen.get() == "connect"
+        target.peer.kill()
+        assert await seen.get() == "disconnect"
+        for number in range(100):
+            await socket.emit("n", number)
+        target.peer.start()
+        assert await seen.get() == "connect"
+        assert await socket.emit_with_ack("count") == {"total": 100, "ordered": True}
+
+
+async def test_a_server_that_fell_silent(driver: Driver, plain_fresh: FreshTarget) -> None:
+    target = plain_fresh(options={"pingInterval": 100, "pingTimeout": 100})
+    gone = driver.queue()
+    async with target.connect(driver) as socket:
+        socket.on("disconnect", lambda reason, details: gone.put(reason))
+        await target.settle(driver, socket)
+        with target.peer.frozen():
+            assert await gone.get() == "ping timeout"
+        await socket.wait_connected()
+        assert await socket.emit_with_ack("echo_ack", "awake") == "awake"
+
+
+async def test_heartbeats_keep_a_quiet_connection(driver: Driver, plain_fresh: FreshTarget) -> None:
+    target = plain_fresh(options={"pingInterval": 30, "pingTimeout": 2000})
+    pings = driver.queue()
+    async with target.connect(driver) as socket:
+        socket.io.on("ping", lambda: pings.put(None))
+        first = socket.id
+        for _ in range(5):
+            await pings.get()
+        assert socket.id == first
+
+
+async def test_a_cancelled_scope_leaves_at_once(driver: Driver, fresh: FreshTarget) -> None:
+    target = fresh()
+
+    async def wait_for_ever(ready: Any) -> None:
+        async with target.connect(driver) as socket:
+            await socket.emit_with_ack("echo_ack", 1)
+            ready()
+            await socket.emit_with_ack("silent")
+
+    await driver.cancelled(wait_for_ever)
+    await driver.until(lambda: target.peer.control("stats")["sockets"] == 0)
+
+
+async def test_an_attempt_that_is_cancelled(driver: Driver, plain_fresh: FreshTarget) -> None:
+    target = plain_fresh()
+    asked = driver.queue()
+
+    async def connect(ready: Any) -> None:
+        async def auth() -> None:
+            asked.put(None)
+            await driver.sleep(30)
+
+        async with driver.manager(target.peer.url, **target.options) as manager:
+            manager.socket("/", auth=driver.handler(auth))
+            await asked.get()
+            ready()
+            await driver.sleep(30)
+
+    await driver.cancelled(connect)
+    await driver.until(lambda: target.peer.control("stats")["sockets"] == 0)
+
+
+async def test_the_exception_of_a_body_comes_out_as_it_is(driver: Driver, target: Target) -> None:
+    class Mine(Exception):
+        pass
+
+    async def raise_when_connected() -> None:
+        async with target.connect(driver) as socket:
+            await socket.emit("echo", 1)
+            raise Mine
+
+    async def raise_while_connecting() -> None:
+        async with driver.open_io() as io:
+            io(target.url(), **target.options)
+            raise Mine
+
+    for body in (raise_when_connected, raise_while_connecting):
+        with pytest.raises(Mine):
+            await body()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+async def test_names_and_addresses(
+    host: str, driver: Driver, scheme: str, tls: TLS, fresh_node_server: PeerFactory
+) -> None:
+    used = tls if scheme == "https" else None
+    peer = fresh_node_server(host=host, tls=tls.files if used else None)
+    async with Target(peer, "upgrade", used).connect(driver) as socket:
+        assert (await socket.emit_with_ack("handshake"))["headers"]["host"] == peer.url.partition("//")[2]
+
+
+async def test_a_certificate_that_nobody_trusts(driver: Driver, transport: str, node_server_tls: Any) -> None:
+    with pytest.raises(ConnectError, match=r"(?i)certificate"):
+        async with Target(node_server_tls, transport).connect(driver):
+            raise AssertionError("the certificate must not be trusted")

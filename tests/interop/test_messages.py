@@ -1,0 +1,206 @@
+"""What travels: events and acknowledgements, both ways, against the real server, on every driver and transport."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from sansio_socketio.protocol.errors import AckTimeout, OptionError, PacketError
+from tests.interop.conftest import FreshTarget
+from tests.support.drivers import Driver
+from tests.support.target import Target
+
+BYTES = bytes(range(256))
+PAYLOADS: list[tuple[Any, ...]] = [
+    (),
+    (None,),
+    (True, False, 0, -1, 1.5, 2**53 - 1),
+    ("", "text", "line\nbreak\x1eseparator", '"quoted" \\ '),
+    ("Grüße, 世界, 🙂👩‍👩‍👧, \u2028", {"ключ": "значение", "": "empty"}),
+    ([], {}, [[[]]], {"a": {"b": {"c": [1, "2", None]}}}),
+    (b"", b"\x00", BYTES),
+    ({"nested": [{"deep": BYTES}, BYTES[:7]], "text": "beside"}, 7, b"last"),
+    ("x" * 300_000, BYTES * 400),
+]
+BURST = 20_000
+
+
+async def test_events_come_back_as_they_were_sent(driver: Driver, target: Target) -> None:
+    echoed = driver.queue()
+    async with target.connect(driver) as socket:
+        socket.on("echo", lambda *args: echoed.put(args))
+        for payload in PAYLOADS:
+            await socket.emit("echo", *payload)
+        for payload in PAYLOADS:
+            assert await echoed.get() == payload
+        await target.settle(driver, socket)
+        assert await socket.emit_with_ack("transport") == target.settled
+
+
+async def test_an_acknowledgement_has_no_value_one_or_several(driver: Driver, target: Target) -> None:
+    async with target.connect(driver) as socket:
+        for payload in PAYLOADS:
+            want = payload[0] if len(payload) == 1 else payload or None
+            assert await socket.emit_with_ack("echo_ack", *payload) == want
+
+
+async def test_what_json_cannot_say_becomes_what_javascript_makes_of_it(driver: Driver, plain_target: Target) -> None:
+    async with plain_target.connect(driver) as socket:
+        answer = await socket.emit_with_ack("echo_ack", math.nan, math.inf, (1, 2), bytearray(b"a"), memoryview(b"b"))
+        assert answer == (None, None, [1, 2], b"a", b"b")
+        with pytest.raises(PacketError):
+            await socket.emit("echo", object())
+        with pytest.raises(OptionError):
+            await socket.emit("disconnect")
+
+
+async def test_a_callback_gets_the_acknowledgement(driver: Driver, target: Target) -> None:
+    called = driver.queue()
+    async with target.connect(driver) as socket:
+        await socket.emit("echo_ack", 1, [2], ack=lambda *args: called.put(args))
+        assert await called.get() == (1, [2])
+        await socket.timeout(5).emit("echo_ack", "in time", ack=lambda error, value: called.put((error, value)))
+        assert await called.get() == (None, "in time")
+        socket.emit_nowait("echo_ack", "at once", ack=called.put)
+        assert await called.get() == "at once"
+
+
+async def test_an_acknowledgement_that_does_not_come(driver: Driver, target: Target) -> None:
+    called = driver.queue()
+    async with target.connect(driver) as socket:
+        with pytest.raises(AckTimeout) as caught:
+            await socket.timeout(0.05).emit_with_ack("silent")
+        assert isinstance(caught.value, TimeoutError)
+        await socket.timeout(0.05).emit("silent", ack=called.put)
+        assert isinstance(await called.get(), AckTimeout)
+        assert await socket.emit_with_ack("echo_ack", "still there") == "still there"
+
+
+async def test_what_a_handler_returns_is_the_acknowledgement(driver: Driver, target: Target) -> None:
+    answered = driver.queue()
+
+    async def ask_back(value: Any) -> Any:
+        return [await socket.emit_with_ack("echo_ack", value), BYTES]
+
+    async with target.connect(driver) as socket:
+        socket.on("answered", lambda *args: answered.put(args))
+        socket.on("one", lambda value: value + 1)
+        socket.on("several", lambda value: (value, BYTES))
+        socket.on("none", lambda: None)
+        socket.on("waits", driver.handler(ask_back))
+        for question, answer in {
+            ("one", 41): (42,),
+            ("several", "x"): ("x", BYTES),
+            ("none",): (),
+            ("waits", 7): ([7, BYTES],),
+        }.items():
+            await socket.emit("ask", *question)
+            assert await answered.get() == answer
+
+
+async def test_a_handler_acknowledges_when_it_likes(driver: Driver, target: Target) -> None:
+    asked, answered = driver.queue(), driver.queue()
+    async with target.connect(driver) as socket:
+        socket.on("answered", lambda *args: answered.put(args))
+        socket.on("question", lambda value, ack: asked.put((value, ack)), manual_ack=True)
+        await socket.emit("ask", "question", "now or later?")
+        value, ack = await asked.get()
+        assert await socket.emit_with_ack("echo_ack", "meanwhile") == "meanwhile"
+        ack(value, "later")
+        assert await answered.get() == ("now or later?", "later")
+
+
+async def test_the_server_gets_no_answer_in_time_from_a_handler_that_failed(
+    driver: Driver, plain_target: Target
+) -> None:
+    answered, errors = driver.queue(), driver.queue()
+
+    def report(error: Exception, event: str) -> None:
+        errors.put((error, event))
+
+    def fail() -> None:
+        raise LookupError("no such thing")
+
+    async with plain_target.connect(driver, on_handler_error=report) as socket:
+        socket.on("answered", lambda *args: answered.put(args))
+        socket.on("question", fail)
+        await socket.emit("ask_timeout", 0.05, "question")
+        error, event = await errors.get()
+        assert (str(error), event) == ("no such thing", "question")
+        assert await answered.get() == ("timeout",)
+        assert socket.connected
+
+
+async def test_the_servers_bytes_are_bytes(driver: Driver, target: Target) -> None:
+    async with target.connect(driver) as socket:
+        nested, content = await socket.emit_with_ack("binary", 1000)
+        assert content == (BYTES * 4)[:1000]
+        assert nested == {"bytes": content, "nested": [{"bytes": content}, "text"]}
+
+
+async def test_a_hundred_questions_at_once(driver: Driver, target: Target) -> None:
+    async with target.connect(driver) as socket:
+
+        async def ask(number: int) -> Any:
+            return await socket.emit_with_ack("echo_ack", number)
+
+        answers = await driver.gather(*(lambda number=number: ask(number) for number in range(100)))
+        assert answers == list(range(100))
+
+
+async def test_events_as_a_stream(driver: Driver, target: Target) -> None:
+    async with target.connect(driver) as socket, socket.events() as events:
+        await socket.emit("burst", 10)
+        await socket.emit("ask", "question", 1, 2)
+        seen = []
+        async for event in events:
+            seen.append((event.name, *event.args))
+            if event.name == "question":
+                event.ack("three")
+            if event.name == "answered":
+                break
+        assert seen[0][0] == "welcome"
+        assert seen[1:] == [*(("n", i) for i in range(10)), ("question", 1, 2), ("answered", "three")]
+
+
+async def test_a_burst_from_the_server(driver: Driver, plain_target: Target) -> None:
+    numbers: list[int] = []
+    done = driver.queue()
+
+    def count(number: int) -> None:
+        numbers.append(number)
+        if number == BURST - 1:
+            done.put(None)
+
+    async with plain_target.connect(driver) as socket:
+        socket.on("n", count)
+        await socket.emit("burst", BURST)
+        await done.get()
+        assert numbers == list(range(BURST))
+
+
+async def test_a_burst_to_the_server(driver: Driver, plain_target: Target) -> None:
+    async with plain_target.connect(driver) as socket:
+        for number in range(BURST):
+            await socket.emit("n", number)
+        assert await socket.emit_with_ack("count") == {"total": BURST, "ordered": True}
+
+
+async def test_five_mebibytes_there_and_back(driver: Driver, plain_fresh: FreshTarget) -> None:
+    content = BYTES * (5 * 1024 * 4)
+    target = plain_fresh(options={"maxHttpBufferSize": 16 * 1024 * 1024})
+    async with target.connect(driver) as socket:
+        assert await socket.emit_with_ack("echo_ack", content) == content
+        assert socket.connected
+
+
+async def test_compression(driver: Driver, plain_fresh: FreshTarget) -> None:
+    target = plain_fresh(options={"perMessageDeflate": {"threshold": 100}, "httpCompression": {"threshold": 100}})
+    async with target.connect(driver, per_message_deflate=100) as socket:
+        await target.settle(driver, socket)
+        for size in (10, 1000, 300_000):
+            text = "all work and no play " * (size // 20)
+            assert await socket.emit_with_ack("echo_ack", text, BYTES) == (text, BYTES)
+            assert await socket.compress(False).emit_with_ack("echo_ack", text) == text

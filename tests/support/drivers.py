@@ -1,0 +1,431 @@
+"""The drivers under one vocabulary, so that a scenario is written once, and what is left of each run is looked at.
+
+Rules of this file:
+
+- A scenario is an `async def` that uses a driver's API as its users do (`driver.connect`, `open_io`, `Manager`), and
+  waits for nothing else than that and what a `Driver` offers here.
+- The blocking driver gets the same vocabulary by views of its objects, whose `async def` methods block.
+- After each run: no task, no thread and no socket is there that was not there before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from functools import wraps
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio
+import anyio.lowlevel
+import trio
+
+import sansio_socketio_anyio
+import sansio_socketio_asyncio
+import sansio_socketio_blocking
+import sansio_socketio_trio
+from sansio_socketio.client.blocking import drive
+
+Main = Callable[[], Coroutine[Any, Any, Any]]
+Ready = Callable[[], None]
+PATIENCE = 10.0
+"""How many seconds a scenario waits for what must come; far more than it takes on a busy machine."""
+
+
+class Queue(Protocol):
+    """Where handlers leave what a scenario waits for."""
+
+    def put(self, item: Any, /) -> None: ...
+    async def get(self) -> Any: ...
+
+
+class Driver(ABC):
+    """One driver on one backend."""
+
+    name: str
+    module: Any
+
+    def connect(self, *args: Any, **options: Any) -> Any:
+        return self.module.connect(*args, **options)
+
+    def open_io(self) -> Any:
+        return self.module.open_io()
+
+    def manager(self, *args: Any, **options: Any) -> Any:
+        return self.module.Manager(*args, **options)
+
+    def run(self, main: Main, *, check_sockets: bool = True) -> None:
+        """Run a scenario, and look at what it leaves."""
+        threads, sockets = set(threading.enumerate()), _sockets()
+        self._run(main)
+        left = [thread.name for thread in set(threading.enumerate()) - threads if _is_ours(thread)]
+        assert not left, f"threads are left: {left}"
+        if check_sockets:
+            assert not (opened := _sockets() - sockets), f"sockets are left: {opened}"
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something holds that nobody tells of."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, "waited in vain"
+            await self.sleep(0.005)
+
+    def handler(self, function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+        """An `async def` handler, as this driver takes it."""
+        return function
+
+    @abstractmethod
+    def _run(self, main: Main) -> None: ...
+
+    @abstractmethod
+    def queue(self) -> Queue: ...
+
+    @abstractmethod
+    async def sleep(self, seconds: float) -> None: ...
+
+    @abstractmethod
+    async def gather(self, *functions: Callable[[], Awaitable[Any]]) -> list[Any]:
+        """Call all of them at the same time, and return what they returned, in order."""
+
+    @abstractmethod
+    async def cancelled(self, function: Callable[[Ready], Awaitable[Any]]) -> None:
+        """Run `function(ready)`, and cancel it when it has called `ready` and waits for something."""
+
+
+class AsyncioDriver(Driver):
+    name = "asyncio"
+    module = sansio_socketio_asyncio
+
+    def _run(self, main: Main) -> None:
+        asyncio.run(_with_no_tasks_left(main))
+
+    def queue(self) -> Queue:
+        return _AsyncioQueue()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def gather(self, *functions: Callable[[], Awaitable[Any]]) -> list[Any]:
+        return await asyncio.gather(*(function() for function in functions))
+
+    async def cancelled(self, function: Callable[[Ready], Awaitable[Any]]) -> None:
+        ready = asyncio.Event()
+        task = asyncio.ensure_future(function(ready.set))
+        await asyncio.wait_for(ready.wait(), PATIENCE)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+
+class TrioDriver(Driver):
+    name = "trio"
+    module = sansio_socketio_trio
+
+    def _run(self, main: Main) -> None:
+        trio.run(main)
+
+    def queue(self) -> Queue:
+        return _TrioQueue()
+
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
+    async def gather(self, *functions: Callable[[], Awaitable[Any]]) -> list[Any]:
+        results: list[Any] = [None] * len(functions)
+
+        async def call(index: int) -> None:
+            results[index] = await functions[index]()
+
+        async with trio.open_nursery() as nursery:
+            for index in range(len(functions)):
+                nursery.start_soon(call, index)
+        return results
+
+    async def cancelled(self, function: Callable[[Ready], Awaitable[Any]]) -> None:
+        ready = trio.Event()
+        scope = trio.CancelScope()
+
+        async def call() -> None:
+            with scope:
+                await function(ready.set)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call)
+            with trio.fail_after(PATIENCE):
+                await ready.wait()
+            await trio.lowlevel.checkpoint()
+            scope.cancel()
+        assert scope.cancelled_caught
+
+
+class AnyioDriver(Driver):
+    module = sansio_socketio_anyio
+    backend: str
+
+    def _run(self, main: Main) -> None:
+        anyio.run(main, backend=self.backend)
+
+    def queue(self) -> Queue:
+        return _AnyioQueue()
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+    async def gather(self, *functions: Callable[[], Awaitable[Any]]) -> list[Any]:
+        results: list[Any] = [None] * len(functions)
+
+        async def call(index: int) -> None:
+            results[index] = await functions[index]()
+
+        async with anyio.create_task_group() as group:
+            for index in range(len(functions)):
+                group.start_soon(call, index)
+        return results
+
+    async def cancelled(self, function: Callable[[Ready], Awaitable[Any]]) -> None:
+        ready = anyio.Event()
+        scope = anyio.CancelScope()
+
+        async def call() -> None:
+            with scope:
+                await function(ready.set)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            with anyio.fail_after(PATIENCE):
+                await ready.wait()
+            await anyio.lowlevel.checkpoint()
+            scope.cancel()
+        assert scope.cancelled_caught
+
+
+class AnyioOnAsyncio(AnyioDriver):
+    name = "anyio-asyncio"
+    backend = "asyncio"
+
+    def _run(self, main: Main) -> None:
+        anyio.run(lambda: _with_no_tasks_left(main), backend=self.backend)
+
+
+class AnyioOnTrio(AnyioDriver):
+    name = "anyio-trio"
+    backend = "trio"
+
+
+class BlockingDriver(Driver):
+    name = "blocking"
+    module = sansio_socketio_blocking
+
+    def connect(self, *args: Any, **options: Any) -> Any:
+        return View(super().connect(*args, **options))
+
+    def open_io(self) -> Any:
+        return View(super().open_io())
+
+    def manager(self, *args: Any, **options: Any) -> Any:
+        return View(super().manager(*args, **options))
+
+    def _run(self, main: Main) -> None:
+        drive(main())
+
+    def handler(self, function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+        @wraps(function)
+        def handle(*args: Any) -> Any:
+            return drive(_coroutine(function(*args)))
+
+        return handle
+
+    def queue(self) -> Queue:
+        return _ThreadQueue()
+
+    async def sleep(self, seconds: float) -> None:
+        _sleep(seconds)
+
+    async def gather(self, *functions: Callable[[], Awaitable[Any]]) -> list[Any]:
+        results: list[Any] = [None] * len(functions)
+
+        def call(index: int) -> None:
+            results[index] = drive(_coroutine(functions[index]()))
+
+        threads = [threading.Thread(target=call, args=(index,)) for index in range(len(functions))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return results
+
+    async def cancelled(self, function: Callable[[Ready], Awaitable[Any]]) -> None:
+        """What comes nearest to it in a thread: an interrupt where it waits."""
+        interrupted = False
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        try:
+            await function(interrupt)
+        except KeyboardInterrupt:
+            interrupted = True
+        assert interrupted
+
+
+DRIVERS: list[Driver] = [AsyncioDriver(), TrioDriver(), AnyioOnAsyncio(), AnyioOnTrio(), BlockingDriver()]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The blocking driver, seen as an async one
+
+_AWAITED = frozenset(
+    {
+        "close",
+        "connect",
+        "disconnect",
+        "emit",
+        "emit_with_ack",
+        "open",
+        "send",
+        "wait_closed",
+        "wait_connected",
+    }
+)
+
+
+class View:
+    """An object of the blocking driver whose blocking methods are `async def`, and so are its scope and iteration."""
+
+    _target: Any
+
+    def __init__(self, target: Any) -> None:
+        object.__setattr__(self, "_target", target)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._target, name)
+        if name in _AWAITED:
+            return lambda *args, **options: _call(value, args, options)
+        if callable(value) and not isinstance(value, type):
+            return lambda *args, **options: _view(value(*args, **options))
+        return _view(value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._target, name, value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, View) and self._target is other._target
+
+    def __hash__(self) -> int:
+        return id(self._target)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return _view(self._target(*args, **options))
+
+    async def __aenter__(self) -> Any:
+        return _view(self._target.__enter__())
+
+    async def __aexit__(self, *exc_info: object) -> Any:
+        return self._target.__exit__(*exc_info)
+
+    def __aiter__(self) -> View:
+        return View(iter(self._target))
+
+    async def __anext__(self) -> Any:
+        try:
+            return next(self._target)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+def _view(value: Any) -> Any:
+    """A view of what is the library's, and everything else as it is."""
+    ours = type(value).__module__.startswith("sansio_socketio") and not isinstance(value, BaseException)
+    return View(value) if ours else value
+
+
+async def _call(function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    return _view(function(*args, **options))
+
+
+def _sleep(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+async def _coroutine(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Queues
+
+
+class _AsyncioQueue:
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.put = self._queue.put_nowait
+
+    async def get(self) -> Any:
+        return await asyncio.wait_for(self._queue.get(), PATIENCE)
+
+
+class _TrioQueue:
+    def __init__(self) -> None:
+        send, self._receive = trio.open_memory_channel[Any](float("inf"))
+        self.put = send.send_nowait
+
+    async def get(self) -> Any:
+        with trio.fail_after(PATIENCE):
+            return await self._receive.receive()
+
+
+class _AnyioQueue:
+    def __init__(self) -> None:
+        self._items: list[Any] = []
+        self._filled = anyio.Event()
+
+    def put(self, item: Any) -> None:
+        self._items.append(item)
+        self._filled.set()
+
+    async def get(self) -> Any:
+        with anyio.fail_after(PATIENCE):
+            while not self._items:
+                self._filled = anyio.Event()
+                await self._filled.wait()
+        return self._items.pop(0)
+
+
+class _ThreadQueue:
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.put = self._queue.put
+
+    async def get(self) -> Any:
+        return self._queue.get(timeout=PATIENCE)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is left
+
+
+async def _with_no_tasks_left(main: Main) -> None:
+    before = asyncio.all_tasks()
+    await main()
+    left = [task.get_name() for task in asyncio.all_tasks() - before]
+    assert not left, f"tasks are left: {left}"
+
+
+def _is_ours(thread: threading.Thread) -> bool:
+    """Not one of those that serve the tests, nor of those that trio keeps for the next call."""
+    return not thread.name.startswith(("bad peer", "peer", "Trio"))
+
+
+def _sockets() -> set[str]:
+    """The open sockets; nothing where the system does not tell."""
+    folder = Path("/proc/self/fd")
+    found = set()
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        with suppress(FileNotFoundError):  # the one by which the folder is read
+            found.add(entry.readlink().name)
+    return {name for name in found if name.startswith("socket:")}
