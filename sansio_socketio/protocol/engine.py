@@ -7,7 +7,8 @@ Rules of this file:
   transport says that it has drained. Between the probe's answer and the switch nothing leaves.
 - Only the handshake and a ping restart the ping timeout.
 - A session tells its observer what happens by calling it, in order; `on_engine_close` comes once, and nothing after it.
-- Closing is bounded by `close_timeout`. A transport that still says goodbye goes on without its session.
+- Closing is bounded by `close_timeout`. A transport that still says goodbye goes on without its session, for the rest of
+  that time.
 
 `EngineSession` is the session as the Socket.IO client embeds it. `EngineProtocol` makes it a machine of its own, for
 those who want Engine.IO alone.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from math import inf
 from random import Random
 from typing import Final, Literal, Protocol
 
@@ -114,6 +116,7 @@ class EngineSession:
         self._bytes_under_way = 0
         self._ping_wait = 0.0
         self._max_payload: int | None = None
+        self._close_by = inf
 
     @property
     def transport(self) -> str | None:
@@ -151,7 +154,8 @@ class EngineSession:
         """Close once all that was sent has left, and an upgrade under way is done, within `close_timeout`."""
         if self.state == "open":
             self.state = "closing"
-            self._timers.set(self, "close", now + self._options.close_timeout)
+            self._close_by = now + self._options.close_timeout
+            self._timers.set(self, "close", self._close_by)
             self._go_on_closing(now)
         elif self.state == "opening":
             self._end("forced close", None, now)
@@ -369,6 +373,7 @@ class EngineSession:
         if probe is not None:
             probe.abort()
         if tell_peer and transport is not None:
+            transport.endpoint.close_by = self._close_by
             transport.close(now)
         self._observer.on_engine_close(self, reason, details, now)
 

@@ -8,7 +8,8 @@ Rules of this file:
   (`send`, `close`, `abort`), so a transport looks at its own state again after each.
 - `on_close` comes at most once, and nothing after it. By then the transport has closed its streams.
 - No bytes from a peer make a transport raise. What a library raises over them ends in `on_close`.
-- After `close` and `abort` the session hears no more of it. `close` ends on its own within `close_timeout`.
+- After `close` and `abort` the session hears no more of it. `close` ends on its own within `close_timeout`, and by
+  `Endpoint.close_by`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
@@ -43,6 +45,8 @@ class Endpoint:
         headers: The application's headers.
         sid: The session's id; None until the handshake is done. The session sets it.
         cookies: Where cookies are kept, or None where they are not wanted.
+        close_by: When the transport must be closed, if that is before its own `close_timeout` is over: draining has
+            taken a part of the time. The session sets it.
         random: The machine's only entropy.
     """
 
@@ -53,6 +57,7 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict)
     sid: str | None = None
     cookies: CookieJar | None = None
+    close_by: float = inf
 
 
 class Session(Protocol):

@@ -95,7 +95,7 @@ class PollingTransport(Transport):
         elif self._state not in {"closing", "closed"}:
             self._state = "closing"
             self.writable = False
-            self.timers.set(self, "close", now + self.endpoint.options.close_timeout)
+            self.timers.set(self, "close", min(now + self.endpoint.options.close_timeout, self.endpoint.close_by))
             self._go_on_closing(now)
 
     def abort(self) -> None:

@@ -1,0 +1,810 @@
+"""Engine.IO alone, as a machine: real bytes between it and a server in memory, in virtual time."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sansio_socketio.protocol.engine import EngineProtocol
+from sansio_socketio.protocol.errors import OpenTimeout, OptionError, PacketError, StateError, TransportError
+from sansio_socketio.protocol.events import (
+    EngineClosed,
+    EngineDrained,
+    EngineMessage,
+    EngineOpened,
+    EnginePing,
+    EngineUpgraded,
+    EngineUpgradeFailed,
+    EngineUpgrading,
+    Event,
+)
+from sansio_socketio.protocol.options import ASK, EngineOptions
+from sansio_socketio.protocol.packets.engineio import OPEN, Packet
+from tests.support.engine_server import SID, EngineServer, Network
+
+
+def build(url: str = "http://localhost", server: EngineServer | None = None, **options: Any) -> Network:
+    machine = EngineProtocol(url, EngineOptions(**options), random=Random(1))
+    return Network(machine, server or EngineServer())
+
+
+def opened(server: EngineServer | None = None, **options: Any) -> Network:
+    network = build(server=server, **options)
+    network.machine.open(0)
+    network.settle()
+    assert network.machine.state == "open"
+    return network
+
+
+def closing_event(network: Network) -> EngineClosed:
+    event = network.events[-1]
+    assert isinstance(event, EngineClosed)
+    return event
+
+
+def assert_clean(network: Network) -> None:
+    """Everything has come to its end: streams, timers, the session."""
+    assert network.machine.state == "closed"
+    assert network.machine.idle
+    assert network.streams == []
+    assert network.machine._outbox.owners == {}
+    assert network.machine._timers.next_deadline is None
+    assert network.machine.buffered_bytes == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A session on each transport
+
+
+def test_polling_then_the_upgrade() -> None:
+    network = opened()
+    machine, server = network.machine, network.server
+    assert (machine.sid, machine.transport) == (SID, "websocket")
+    assert network.events == [
+        EngineOpened(SID, "polling"),
+        EngineUpgrading("websocket"),
+        EngineUpgraded("websocket"),
+        EngineDrained(),
+    ]
+    network.events.clear()
+    machine.send("text é", 0)
+    machine.send(b"\x00\xff", 0)
+    assert machine.buffered_bytes == 8
+    network.settle()
+    server.send("back", b"\x01")
+    server.ping()
+    network.settle()
+    assert server.messages == [("websocket", "text é"), ("websocket", b"\x00\xff")]
+    assert server.pongs == 1
+    machine.close(0)
+    network.settle()
+    assert server.said_goodbye
+    assert network.events == [
+        EngineDrained(),
+        EngineMessage("back"),
+        EngineMessage(b"\x01"),
+        EnginePing(),
+        EngineDrained(),
+        EngineClosed("forced close", None),
+    ]
+    assert_clean(network)
+    assert [opened.transport for opened in network.opened] == ["polling", "websocket"]
+
+
+def test_polling_alone() -> None:
+    network = opened(transports=["polling"])
+    machine, server = network.machine, network.server
+    machine.send("text é", 0)
+    machine.send(b"\x00\xff", 0)
+    server.send("back", b"\x01")
+    server.ping()
+    network.settle()
+    assert server.messages == [("polling", "text é"), ("polling", b"\x00\xff")]
+    assert server.pongs == 1
+    assert network.events[:4] == [
+        EngineOpened(SID, "polling"),
+        EngineMessage("back"),
+        EngineMessage(b"\x01"),
+        EnginePing(),
+    ]
+    machine.close(0)
+    network.settle()
+    assert server.said_goodbye
+    assert closing_event(network) == EngineClosed("forced close", None)
+    assert_clean(network)
+    assert len(network.opened) == 2
+
+
+def test_websocket_alone() -> None:
+    network = build(transports=["websocket"])
+    machine, server = network.machine, network.server
+    machine.open(0)
+    machine.send("early", 0)
+    network.settle()
+    server.send("back", b"\x01")
+    network.settle()
+    assert server.messages == [("websocket", "early")]
+    assert network.events == [
+        EngineOpened(SID, "websocket"),
+        EngineDrained(),
+        EngineMessage("back"),
+        EngineMessage(b"\x01"),
+    ]
+    machine.close(0)
+    network.settle()
+    assert server.said_goodbye
+    assert_clean(network)
+    assert [opened.transport for opened in network.opened] == ["websocket"]
+
+
+def test_what_comes_with_the_handshake_is_delivered() -> None:
+    server = EngineServer()
+    server.greeting = ["welcome", b"\x00"]
+    network = opened(server)
+    assert [event for event in network.events if isinstance(event, EngineMessage)] == [
+        EngineMessage("welcome"),
+        EngineMessage(b"\x00"),
+    ]
+
+
+def test_a_thousand_messages_keep_their_order_through_the_upgrade() -> None:
+    server = EngineServer()
+    server.echo = True
+    server.max_payload = 500
+    network = build(server=server)
+    network.machine.open(0)
+    for number in range(1000):
+        network.machine.send(str(number), 0)
+        if number % 50 == 0:
+            network.deliver()
+    network.settle()
+    assert [data for _, data in server.messages] == [str(number) for number in range(1000)]
+    assert {transport for transport, _ in server.messages} == {"polling", "websocket"}
+    received = [event.data for event in network.events if isinstance(event, EngineMessage)]
+    assert received == [str(number) for number in range(1000)]
+    assert all(len(body) <= 500 for body in server.bodies)
+
+
+@pytest.mark.parametrize("limit", [None, 40])
+def test_the_servers_limit_splits_posts(limit: int | None) -> None:
+    server = EngineServer()
+    server.max_payload = limit
+    network = build(server=server, transports=["polling"])
+    network.machine.open(0)
+    messages: list[str | bytes] = ["é" * 10, b"x" * 20, "z" * 100, "", "tail"]
+    for message in messages:
+        network.machine.send(message, 0)
+    network.settle()
+    assert [data for _, data in server.messages] == messages
+    sizes = [len(body) for body in server.bodies]
+    assert sizes == ([21 + 1 + 29 + 1 + 101 + 1 + 1 + 1 + 5] if limit is None else [21, 29, 101, 1 + 1 + 5])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# How the bytes come makes no difference
+
+
+def the_story(network: Network) -> list[Event]:
+    machine, server = network.machine, network.server
+    machine.open(0)
+    network.settle()
+    machine.send("one", 0)
+    server.send("two", b"three", "é" * 200, b"x" * 3000)
+    network.settle()
+    server.ping()
+    network.settle()
+    machine.close(0)
+    network.settle()
+    assert_clean(network)
+    return [event for event in network.events if not isinstance(event, EngineDrained)]
+
+
+@pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]])
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_pieces_of_any_size_give_the_same_events(transports: list[str], size: int) -> None:
+    whole = the_story(build(transports=transports))
+    assert len(whole) >= 7
+    pieces = build(transports=transports)
+    pieces._cut = lambda data: [data[at : at + size] for at in range(0, len(data), size)]
+    assert the_story(pieces) == whole
+
+
+def test_the_same_inputs_give_the_same_bytes() -> None:
+    one, two = build(transports=["polling"]), build(transports=["polling"])
+    assert the_story(one) == the_story(two)
+    assert one.server.requests == two.server.requests
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Requests on the wire
+
+
+def test_the_query_and_the_headers_of_each_transport() -> None:
+    own = {"query": {"own": "1"}, "extra_headers": {"X-Own": "yes"}}
+    network = opened(
+        query={"common": "é"},
+        extra_headers={"X-Common": "yes"},
+        path="/p",
+        transport_options={"websocket": own},
+    )
+    requests = network.server.requests
+    for method, target, headers in requests:
+        assert target.startswith("/p/?")
+        assert "common=%C3%A9" in target
+        assert "EIO=4" in target
+        assert headers["x-common"] == "yes"
+        assert ("sid=" in target) is (target != requests[0][1])
+        assert ("own=1" in target) is ("x-own" in headers) is (method == "WS")
+        assert (f"transport={'websocket' if method == 'WS' else 'polling'}") in target
+    assert {method for method, _, _ in requests} == {"GET", "WS"}
+
+
+def test_the_urls_query_takes_the_place_of_the_option() -> None:
+    network = build("http://localhost/ignored?from=url", query={"from": "option", "more": "1"})
+    network.machine.open(0)
+    network.settle()
+    for _, target, _ in network.server.requests:
+        assert "from=url" in target
+        assert "more" not in target
+        assert target.startswith("/engine.io/")
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_cookies_only_with_credentials(wanted: bool) -> None:
+    server = EngineServer()
+    server.response_headers = [("Set-Cookie", "server=1; Path=/; HttpOnly")]
+    network = opened(server, with_credentials=wanted)
+    first, *rest = network.server.requests
+    assert "cookie" not in first[2]
+    assert [headers.get("cookie") for _, _, headers in rest] == ["server=1" if wanted else None] * len(rest)
+    assert "WS" in {method for method, _, _ in rest}
+
+
+def test_streams_go_to_the_urls_host() -> None:
+    network = build("wss://[::1]:8443")
+    network.machine.open(0)
+    network.drain()
+    (stream,) = network.opened
+    assert (stream.host, stream.port, stream.tls, stream.transport) == ("::1", 8443, True, "polling")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Opening
+
+
+def test_a_refused_stream() -> None:
+    network = build()
+    network.refused = {"polling"}
+    network.machine.open(0)
+    network.settle()
+    event = closing_event(network)
+    assert event.reason == "transport error"
+    assert isinstance(event.details, TransportError)
+    assert "connection refused" in str(event.details)
+    assert_clean(network)
+
+
+def test_an_answer_with_another_status_keeps_it_and_the_body() -> None:
+    server = EngineServer()
+    server.status = 400
+    network = build(server=server)
+    network.machine.open(0)
+    network.settle()
+    details = closing_event(network).details
+    assert isinstance(details, TransportError)
+    assert (details.status, details.transport) == (400, "polling")
+    assert details.body == '{"code":3,"message":"Bad request"}'
+    assert_clean(network)
+
+
+def test_all_transports_are_tried() -> None:
+    network = build(try_all_transports=True)
+    network.refused = {"polling"}
+    network.machine.open(0)
+    network.settle()
+    assert network.events[0] == EngineOpened(SID, "websocket")
+    assert network.machine.transport == "websocket"
+    network.machine.close(0)
+    network.settle()
+    assert_clean(network)
+
+
+def test_all_transports_are_tried_in_vain() -> None:
+    network = build(try_all_transports=True)
+    network.refused = {"polling", "websocket"}
+    network.machine.open(0)
+    network.settle()
+    assert network.told() == ["EngineClosed"]
+    assert [stream.transport for stream in network.opened] == ["polling", "websocket"]
+    details = closing_event(network).details
+    assert isinstance(details, TransportError)
+    assert details.transport == "websocket"
+    assert_clean(network)
+
+
+@pytest.mark.parametrize("transports", [["polling"], ["websocket"]])
+@pytest.mark.parametrize("handshake", [b"0{}", b"4early", b"2", b"0[[[["])
+def test_a_wrong_start_is_a_clear_error(transports: list[str], handshake: bytes) -> None:
+    server = EngineServer()
+    server.handshake = handshake
+    network = build(server=server, transports=transports)
+    network.machine.open(0)
+    network.settle()
+    network.wait(5)
+    event = closing_event(network)
+    assert event.reason == "transport error"
+    assert isinstance(event.details, TransportError)
+    assert_clean(network)
+
+
+def test_a_second_handshake_is_an_error() -> None:
+    network = opened()
+    network.server.send_packets(Packet(OPEN, "{}"))
+    network.settle()
+    assert closing_event(network).reason == "transport error"
+    assert "second handshake" in str(closing_event(network).details)
+    network.settle()
+    assert_clean(network)
+
+
+@pytest.mark.parametrize("timeout", [20.0, 1, 0])
+def test_the_session_must_be_open_in_time(timeout: float) -> None:
+    network = build()
+    network.machine.open(100, timeout=timeout)
+    network.now = 100
+    network.drain()  # the stream never opens
+    assert network.deadline == 100 + timeout
+    network.now = 100 + timeout
+    network.tick()
+    event = closing_event(network)
+    assert event.reason == "transport error"
+    assert isinstance(event.details, OpenTimeout)
+    assert isinstance(event.details, TimeoutError)
+    assert str(event.details) == f"the session was not open within {timeout:g} seconds"
+    assert event.details.transport == "polling"
+    assert_clean(network)
+
+
+def test_the_time_to_open_has_a_default_and_counts_no_more_once_open() -> None:
+    network = build()
+    network.machine.open(0)
+    network.drain()
+    assert network.deadline == 20
+    network.settle()
+    network.wait(30)
+    assert network.machine.state == "open"
+
+
+def test_without_a_timeout_a_session_may_open_for_ever() -> None:
+    network = build()
+    network.machine.open(0, timeout=None)
+    network.drain()
+    assert network.deadline is None
+    network.now = 1e6
+    network.settle()
+    assert network.machine.state == "open"
+
+
+@pytest.mark.parametrize("timeout", [-1, "20", True, float("nan"), float("inf")])
+def test_a_timeout_that_is_none_is_refused_with_nothing_done(timeout: Any) -> None:
+    network = build()
+    with pytest.raises(OptionError, match="timeout takes"):
+        network.machine.open(0, timeout=timeout)
+    assert network.machine.state == "new"
+    assert network.machine.next_action() is None
+
+
+def test_a_session_opens_once() -> None:
+    network = build()
+    machine = network.machine
+    assert machine.idle
+    machine.open(0)
+    with pytest.raises(StateError, match="this one is opening; make another"):
+        machine.open(0)
+    network.settle()
+    with pytest.raises(StateError, match="this one is open"):
+        machine.open(0)
+    machine.abort(0)
+    network.drain()
+    with pytest.raises(StateError, match="this one is closed"):
+        machine.open(0)
+
+
+@pytest.mark.parametrize("options", [{"query": ASK}, {"extra_headers": ASK}])
+def test_it_asks_no_questions(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="asks no questions"):
+        build(**options)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "message"),
+    [
+        ("ftp://x", {}, "must start with"),
+        ("http://x", {"transport_options": {"websocket": {"colour": 1}}}, "no option 'colour'"),
+        ("http://x", {"extra_headers": {"Upgrade": "1"}}, "must not have 'Upgrade'"),
+    ],
+)
+def test_what_cannot_be_used_is_found_when_the_machine_is_made(url: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        build(url, **options)
+
+
+def test_without_options_the_defaults_count() -> None:
+    assert EngineProtocol("http://x", random=Random(1)).state == "new"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sending
+
+
+@pytest.mark.parametrize("data", [None, 1, bytearray(b"x"), memoryview(b"x"), ["x"], "\ud800", "é\udfff"])
+def test_what_is_no_message_is_refused_with_nothing_done(data: Any) -> None:
+    network = opened()
+    with pytest.raises(PacketError, match="a message must be"):
+        network.machine.send(data, 0)
+    assert network.machine.buffered_bytes == 0
+    assert network.machine.next_action() is None
+
+
+def test_sending_before_opening_is_a_mistake() -> None:
+    network = build()
+    with pytest.raises(StateError, match=r"open\(\) the session"):
+        network.machine.send("x", 0)
+
+
+@pytest.mark.parametrize("command", ["send", "close", "abort"])
+def test_a_command_after_the_deadline_finds_the_session_closed(command: str) -> None:
+    network = opened()
+    network.events.clear()
+    machine = network.machine
+    if command == "send":
+        machine.send("too late", 1000)
+    else:
+        getattr(machine, command)(1000)
+    network.drain()
+    network.now = 1000
+    network.settle()
+    assert network.events == [EngineClosed("ping timeout", None)]
+    assert network.server.messages == []
+    assert_clean(network)
+
+
+def test_a_ping_that_comes_after_the_deadline_comes_too_late() -> None:
+    network = opened(transports=["polling"])
+    network.server.ping()
+    network.now = 46
+    network.deliver()
+    assert closing_event(network) == EngineClosed("ping timeout", None)
+
+
+@pytest.mark.parametrize("transports", [["polling"], ["websocket"]])
+def test_pings_keep_the_session_alive_and_silence_ends_it(transports: list[str]) -> None:
+    network = opened(transports=transports)
+    for _ in range(10):
+        network.wait(44)
+        network.server.ping()
+        network.settle()
+    assert network.machine.state == "open"
+    assert network.server.pongs == 10
+    network.wait(44.9)
+    network.server.send("no ping")
+    network.settle()
+    assert network.machine.state == "open"
+    network.wait(0.1)
+    assert closing_event(network) == EngineClosed("ping timeout", None)
+    network.wait(5)
+    assert_clean(network)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Upgrades that fail
+
+
+def test_websocket_lost_between_the_pong_and_the_switch() -> None:
+    server = EngineServer()
+    server.release_poll = False
+    network = opened(server)
+    machine = network.machine
+    assert network.told()[-1] == "EngineUpgrading"
+    machine.send("waits", 0)
+    network.settle()
+    assert server.messages == []
+    server.close_streams(websocket=True)
+    network.settle()
+    assert isinstance(network.events[2], EngineUpgradeFailed)
+    assert machine.transport == "polling"
+    assert server.messages == [("polling", "waits")]
+    server.send("still here")
+    network.settle()
+    assert network.events[-1] == EngineMessage("still here")
+    machine.send("more", 0)
+    network.settle()
+    machine.close(0)
+    network.settle()
+    assert server.messages[1:] == [("polling", "more")]
+    assert server.said_goodbye
+    assert_clean(network)
+
+
+@pytest.mark.parametrize("answer", ["3", "4probe", b"3probe"])
+def test_a_wrong_answer_to_the_probe_closes_its_stream_and_leaves_polling(answer: str | bytes) -> None:
+    server = EngineServer()
+    server.probe_answer = answer
+    server.release_poll = False
+    network = opened(server)
+    (event,) = [event for event in network.events if isinstance(event, EngineUpgradeFailed)]
+    assert "answered the probe with" in str(event.error)
+    websocket = network.opened[-1]
+    assert websocket.transport == "websocket"
+    assert websocket.stream not in network.streams
+    network.server.send("fine")
+    network.settle()
+    assert network.events[-1] == EngineMessage("fine")
+
+
+def test_a_websocket_that_cannot_be_opened_leaves_polling() -> None:
+    network = build()
+    network.refused = {"websocket"}
+    network.machine.open(0)
+    network.settle()
+    assert network.told() == ["EngineOpened", "EngineUpgradeFailed"]
+    network.wait(40)
+    assert network.machine.state == "open"
+
+
+def test_a_probe_without_an_answer_does_not_outlive_the_session() -> None:
+    server = EngineServer()
+    server.probe_answer = None
+    network = opened(server)
+    network.machine.close(0)
+    network.settle()
+    assert_clean(network)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Closing
+
+
+def test_the_server_ends_polling() -> None:
+    network = opened(transports=["polling"])
+    network.server.end()
+    network.settle()
+    assert closing_event(network).reason == "transport close"
+    assert_clean(network)
+
+
+def test_the_server_ends_the_websocket() -> None:
+    network = opened()
+    network.server.end()
+    network.settle()
+    event = closing_event(network)
+    assert event.reason == "transport close"
+    assert isinstance(event.details, TransportError)
+    assert event.details.close_code == 1000
+    assert_clean(network)
+
+
+def test_what_was_sent_leaves_before_the_session_closes() -> None:
+    server = EngineServer()
+    server.max_payload = 10
+    network = opened(server, transports=["polling"])
+    for _ in range(5):
+        network.machine.send("12345678", 0)
+    network.machine.close(0)
+    network.machine.send("dropped", 0)
+    assert network.machine.state == "closing"
+    network.settle()
+    assert server.messages == [("polling", "12345678")] * 5
+    assert server.said_goodbye
+    assert_clean(network)
+
+
+def test_close_while_upgrading_waits_for_the_upgrade() -> None:
+    server = EngineServer()
+    server.release_poll = False
+    network = opened(server)
+    network.machine.send("behind it", 0)
+    network.machine.close(0)
+    network.settle()
+    assert network.machine.state == "closing"
+    server.send_packets(Packet("6"))
+    network.settle()
+    assert EngineUpgraded("websocket") in network.events
+    assert server.messages == [("websocket", "behind it")]
+    assert server.said_goodbye
+    assert_clean(network)
+
+
+@pytest.mark.parametrize("transports", [["polling"], ["websocket"]])
+def test_a_server_that_does_not_say_goodbye_is_left_in_time(transports: list[str]) -> None:
+    network = opened(transports=transports, close_timeout=3)
+    network.server.answer_posts = network.server.answer_close = False
+    network.machine.close(0)
+    network.settle()
+    assert network.machine.state == "closed"
+    assert not network.machine.idle
+    network.wait(2.9)
+    assert network.streams
+    network.wait(0.1)
+    assert_clean(network)
+
+
+def test_draining_and_saying_goodbye_share_the_time_to_close() -> None:
+    network = opened(transports=["polling"], close_timeout=5)
+    network.server.answer_posts = False
+    network.machine.send("slow", 0)
+    network.machine.close(0)
+    network.wait(4)
+    assert network.machine.state == "closing"
+    network.server.answer_held_posts()
+    network.server.answer_posts = False
+    network.wait(0.5)
+    assert closing_event(network) == EngineClosed("forced close", None)
+    assert network.streams
+    network.wait(0.5)
+    assert_clean(network)
+
+
+def test_a_session_that_cannot_drain_is_cut_in_time() -> None:
+    network = opened(transports=["polling"], close_timeout=5)
+    network.server.answer_posts = False
+    network.machine.send("stuck", 0)
+    network.machine.close(0)
+    network.wait(5)
+    assert closing_event(network) == EngineClosed("forced close", None)
+    assert_clean(network)
+
+
+@pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]])
+def test_abort_cuts_also_what_is_saying_goodbye(transports: list[str]) -> None:
+    network = opened(transports=transports)
+    network.server.answer_posts = network.server.answer_close = False
+    network.machine.close(0)
+    network.settle()
+    assert network.streams
+    network.machine.abort(1)
+    network.drain()
+    assert network.closed[-1].abort
+    assert network.told().count("EngineClosed") == 1
+    assert_clean(network)
+
+
+def test_abort_at_once() -> None:
+    network = opened()
+    network.machine.send("lost", 0)
+    network.machine.abort(0)
+    network.drain()
+    assert closing_event(network) == EngineClosed("forced close", None)
+    assert_clean(network)
+
+
+@pytest.mark.parametrize("command", ["close", "abort"])
+def test_leaving_while_opening(command: str) -> None:
+    network = build()
+    network.machine.open(0)
+    getattr(network.machine, command)(0)
+    network.settle()
+    assert network.events == [EngineClosed("forced close", None)]
+    assert_clean(network)
+
+
+def test_leaving_before_opening_does_nothing() -> None:
+    machine = build().machine
+    machine.close(0)
+    machine.abort(0)
+    assert machine.next_action() is None
+    assert machine.state == "new"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Any order, any pieces, any end
+
+STEPS = st.sampled_from(
+    [
+        *["deliver"] * 12,
+        *["send"] * 3,
+        *["receive"] * 3,
+        "ping",
+        "time",
+        "tick",
+        "stale",
+        "close",
+        "abort",
+        "end",
+        "close websockets",
+        "close polling",
+        "break",
+        "garbage",
+        "second handshake",
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_whatever_happens_the_session_lives_until_it_ends_clean(data: st.DataObject) -> None:
+    chance = data.draw(st.randoms(use_true_random=False), label="chance")
+    server = EngineServer()
+    server.probe_answer = data.draw(st.sampled_from(["3probe"] * 4 + ["3", None]), label="probe answer")
+    server.release_poll = data.draw(st.booleans(), label="release poll") or server.probe_answer != "3probe"
+    server.answer_posts = chance.random() < 0.8
+    server.answer_close = chance.random() < 0.8
+    server.max_payload = chance.choice([None, 5, 100])
+    server.echo = chance.random() < 0.5
+    transports = data.draw(
+        st.sampled_from([["polling", "websocket"], ["polling"], ["websocket"], ["websocket", "polling"]])
+    )
+    options = EngineOptions(transports=transports, try_all_transports=chance.random() < 0.5)
+
+    def cut(piece: bytes) -> list[bytes]:
+        places = sorted(chance.randrange(len(piece) + 1) for _ in range(chance.randrange(3)))
+        return [piece[start:end] for start, end in zip([0, *places], [*places, len(piece)], strict=True)]
+
+    machine = EngineProtocol("http://localhost", options, random=Random(1))
+    network = Network(machine, server, choose=chance.randrange, cut=cut)
+    if chance.random() < 0.2:
+        network.refused = {chance.choice(["polling", "websocket"])}
+    machine.open(0, timeout=chance.choice([None, 20.0]))
+    network.drain()
+    sent: list[str] = []
+    for step in data.draw(st.lists(STEPS, max_size=60), label="steps"):
+        was_taking = machine.state in {"opening", "open"}
+        match step:
+            case "deliver":
+                for _ in range(chance.randrange(1, 6)):
+                    network.deliver()
+            case "send":
+                machine.send(f"é{len(sent)}", network.now)
+                if was_taking:
+                    sent.append(f"é{len(sent)}")
+            case "receive" if server.open:
+                server.send("down", b"down")
+            case "ping" if server.open:
+                server.ping()
+            case "time":
+                network.now += chance.choice([0.1, 1, 10, 30])
+                if network.deadline is not None and network.deadline <= network.now:
+                    network.tick()
+            case "tick":
+                machine.tick(network.now)
+            case "stale":
+                machine.data_received(10_000, b"stale", network.now)
+                machine.stream_closed(10_000, None, network.now)
+                for closed in network.closed:
+                    machine.data_received(closed.stream, b"stale", network.now)
+                    machine.data_sent(closed.stream, network.now)
+                    machine.stream_opened(closed.stream, network.now)
+                    machine.stream_failed(closed.stream, OSError(), network.now)
+            case "close":
+                machine.close(network.now)
+            case "abort":
+                machine.abort(network.now)
+            case "end" if server.open:
+                server.end()
+            case "close websockets":
+                server.close_streams(websocket=True)
+            case "close polling":
+                server.close_streams(websocket=False)
+            case "break" if network.streams:
+                stream = chance.choice(network.streams)
+                network._forget(stream)
+                machine.stream_closed(stream, ConnectionResetError("reset"), network.now)
+            case "garbage" if network.streams:
+                machine.data_received(chance.choice(network.streams), chance.randbytes(20), network.now)
+            case "second handshake" if server.open:
+                server.send_packets(Packet(OPEN, "{}"))
+            case _:
+                pass
+        network.drain()
+    received = [data for _, data in server.messages]
+    assert received == sent[: len(received)]
+    # In the end all comes to rest, whatever is still under way.
+    machine.close(network.now)
+    network.drain()
+    network.wait(2 * options.close_timeout)
+    network.wait(100)
+    assert_clean(network)
