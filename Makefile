@@ -43,7 +43,7 @@ unit: $(VENV_READY) $(PEERS_READY)
 	$(BIN)/pytest --cov
 
 bench: $(VENV_READY) $(PEERS_READY)
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(ROUNDS)
 
 clean:
 	rm -rf .venv-* $(PEERS) build dist docs/_build .coverage .coverage.* .hypothesis .import_linter_cache
