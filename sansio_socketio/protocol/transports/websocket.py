@@ -19,6 +19,7 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar, Final, Literal
 
+import h11
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, RejectConnection, RejectData, Request
 from wsproto.frame_protocol import CloseReason as CloseCode
@@ -93,7 +94,7 @@ class WebSocketTransport(Transport):
             self.writable = False
             self._forget_pieces()
             self.outbox.send(self._stream, self._frames.close(CloseCode.NORMAL_CLOSURE))
-            self.timers.set(self, "close", now + self.endpoint.options.close_timeout)
+            self.timers.set(self, "close", min(now + self.endpoint.options.close_timeout, self.endpoint.close_by))
         elif self._state != "closing":
             self.abort()
 
@@ -175,7 +176,7 @@ class WebSocketTransport(Transport):
             end = self._end_of_section()
             if end is None:
                 if len(self._head) > _MAX_HEAD:
-                    self._fail_handshake(f"failed: its header has no end ({show(self._head)})", None, now)
+                    self._fail_handshake(f"failed: its header has no end (received {show(self._head)})", None, now)
                 return
             section = bytes(self._head[:end])
             del self._head[:end]
@@ -193,7 +194,9 @@ class WebSocketTransport(Transport):
             self._handshake.receive_data(section)
             events = list(self._handshake.events())
         except Exception as error:  # wsproto raises ValueError, IndexError and more over odd answers
-            self._fail_handshake(f"failed: {error} (received {show(section)})", error, now)
+            # "Bad HTTP message" is all that wsproto says of what h11 has found wrong.
+            why = error.__context__ if isinstance(error.__context__, h11.RemoteProtocolError) else error
+            self._fail_handshake(f"failed: {why} (received {show(section)})", error, now)
             return
         for event in events:
             if isinstance(event, AcceptConnection):

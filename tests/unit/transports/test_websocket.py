@@ -1,0 +1,607 @@
+"""WebSocket: the handshake and its refusals, messages, pings, bounds, pausing and closing."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from sansio_socketio.protocol.packets.engineio import Packet
+from sansio_socketio.protocol.transports.cookies import CookieJar
+from tests.unit.transports.rig import (
+    BINARY,
+    CLOSE_FRAME,
+    CLOSE_TIMEOUT,
+    CONTINUATION,
+    FIN,
+    PING_FRAME,
+    PONG_FRAME,
+    TEXT,
+    Rig,
+    answer,
+    chunked,
+    client_frames,
+    close_frame,
+    frame,
+    open_websocket,
+    parse_request,
+    switching,
+)
+
+HELLO = Packet("4", "hello")
+
+
+def packet(data: str | bytes, kind: str = "4") -> tuple[Any, ...]:
+    return ("packet", kind, data)
+
+
+def asked(**settings: Any) -> tuple[Rig, bytes]:
+    """A transport that has sent its handshake, and that handshake."""
+    rig = Rig("websocket", **settings)
+    rig.open()
+    rig.stream_opened(1)
+    return rig, rig.take(1)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The handshake
+
+
+def test_the_request() -> None:
+    rig, request = asked(url="wss://example.org:8443", query={"token": "1"}, sid="abc")
+    [stream] = rig.opened
+    assert (stream.host, stream.port, stream.tls, stream.transport) == ("example.org", 8443, True, "websocket")
+    method, target, headers, body = parse_request(request)
+    assert (method, body) == ("GET", b"")
+    assert target == "/engine.io/?token=1&EIO=4&transport=websocket&sid=abc"
+    key = headers.pop("Sec-WebSocket-Key")
+    assert len(key) == 24
+    assert headers == {
+        "Host": "example.org:8443",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits",
+        "User-Agent": "sansio-socketio",
+    }
+
+
+def test_the_request_under_options() -> None:
+    _, request = asked(
+        url="http://[::1]:3000",
+        headers={"Origin": "http://localhost", "HOST": "other", "user-agent": "mine"},
+        protocols=["chat", "v2"],
+        force_base64=True,
+        timestamp_requests=True,
+        timestamp_param="stamp",
+    )
+    _, target, headers, _ = parse_request(request)
+    assert target.startswith("/engine.io/?stamp=")
+    assert target.endswith("&EIO=4&transport=websocket&b64=1")
+    assert headers["Host"] == "other"
+    assert "HOST" not in headers
+    assert headers["Origin"] == "http://localhost"
+    assert headers["user-agent"] == "mine"
+    assert headers["Sec-WebSocket-Protocol"] == "chat, v2"
+
+
+def test_an_address_in_brackets() -> None:
+    assert parse_request(asked(url="http://[::1]:3000")[1])[2]["Host"] == "[::1]:3000"
+
+
+def test_opening() -> None:
+    rig, request = asked()
+    assert not rig.transport.writable
+    rig.flush()
+    assert rig.heard == [], "that the handshake left is no drain"
+    rig.feed(1, switching(request) + frame(TEXT, b'0{"sid":"abc"}') + frame(TEXT, b"4hello")[:4])
+    assert rig.heard == [("open", True), packet('{"sid":"abc"}', "0")]
+    rig.feed(1, frame(TEXT, b"4hello")[4:])
+    assert rig.heard == [packet("hello")]
+
+
+def test_early_hints_come_before_the_answer() -> None:
+    rig, request = asked()
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    rig.feed(1, b"HTTP/1.1 100 Continue\r\n\r\n" + hints + switching(request) + frame(TEXT, b"4a"))
+    assert rig.heard == [("open", True), packet("a")]
+
+
+def test_a_subprotocol_that_was_offered() -> None:
+    rig, request = asked(protocols=["chat"])
+    rig.feed(1, switching(request, b"Sec-WebSocket-Protocol: chat"))
+    assert rig.heard == [("open", True)]
+
+
+def test_cookies() -> None:
+    jar = CookieJar()
+    rig, request = asked(cookies=jar)
+    assert b"cookie" not in request.lower()
+    rig.feed(1, switching(request, b"Set-Cookie: a=1", b"Set-Cookie: b=2"))
+    assert parse_request(asked(cookies=jar)[1])[2]["Cookie"] == "a=1; b=2"
+    rig, _ = asked(cookies=jar)
+    rig.feed(1, answer(b"", b"Set-Cookie: c=3", status=b"401 Unauthorized"))
+    assert parse_request(asked(cookies=jar)[1])[2]["Cookie"] == "a=1; b=2; c=3"
+
+
+def wrong_key(_: bytes) -> bytes:
+    return switching(b"Sec-WebSocket-Key: other\r\n")
+
+
+def without(name: bytes) -> Callable[[bytes], bytes]:
+    def answer_without(request: bytes) -> bytes:
+        lines = switching(request).split(b"\r\n")
+        return b"\r\n".join(line for line in lines if not line.startswith(name))
+
+    return answer_without
+
+
+def adding(header: bytes) -> Callable[[bytes], bytes]:
+    return lambda request: switching(request, header)
+
+
+@pytest.mark.parametrize(
+    ("answered", "says"),
+    [
+        (wrong_key, "Bad accept token"),
+        (without(b"Sec-WebSocket-Accept"), "Bad accept token"),
+        (without(b"Upgrade"), "Upgrade"),
+        (without(b"Connection"), "Upgrade"),
+        (adding(b"Sec-WebSocket-Protocol: other"), "unrecognized subprotocol other"),
+        (adding(b"Sec-WebSocket-Protocol: \xff"), "ascii"),
+        (adding(b"Sec-WebSocket-Extensions: \xff"), "ascii"),
+        (adding(b"Sec-WebSocket-Extensions: x-other"), "unrecognized extension x-other"),
+        (lambda _: b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "received b'SSH-2.0-OpenSSH_9.6"),
+        (lambda _: b"\r\n\r\n", "no response line received"),
+        (lambda _: b"A" * 70_000, "its header has no end (received b'AAAA"),
+        (lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "bad Content-Length"),
+    ],
+)
+def test_bad_handshakes(answered: Callable[[bytes], bytes], says: str) -> None:
+    rig, request = asked()
+    rig.feed(1, answered(request))
+    error = rig.failure()
+    assert str(error).startswith("the WebSocket handshake failed: ")
+    assert says in str(error)
+    assert rig.closed == {1: True}
+
+
+@pytest.mark.parametrize(
+    ("headers", "url"),
+    [({"a b": "1"}, "http://localhost"), ({"Host": "ü"}, "http://localhost"), ({}, "http://a..b")],
+)
+def test_a_request_that_cannot_be_written(headers: dict[str, str], url: str) -> None:
+    rig = Rig("websocket", headers=headers, url=url)
+    rig.open()
+    rig.stream_opened(1)
+    error = rig.failure()
+    assert str(error).startswith("the WebSocket handshake could not be written: ")
+    assert error.__cause__ is not None
+
+
+def test_a_stream_that_cannot_be_opened() -> None:
+    rig = Rig("websocket")
+    rig.open()
+    refused = ConnectionRefusedError("refused")
+    rig.stream_failed(1, refused)
+    error = rig.failure()
+    assert str(error) == "could not connect to localhost:3000: refused"
+    assert error.__cause__ is refused
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "says"),
+    [
+        (b"", None, "the server closed the stream"),
+        (b"", ConnectionResetError("reset"), "the stream broke: reset"),
+        (b"\x15\x03\x03", None, r"the server closed the stream (received b'\x15\x03\x03')"),
+        (b"HTTP/1.1 1", None, "the server closed the stream (received b'HTTP/1.1 1')"),
+    ],
+)
+def test_a_stream_that_ends_in_the_handshake(data: bytes, error: Exception | None, says: str) -> None:
+    rig, _ = asked()
+    rig.feed(1, data)
+    rig.eof(1, error)
+    assert str(rig.failure()) == f"the WebSocket handshake failed: {says}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Refusals
+
+REFUSAL = b'{"code":3,"message":"Bad request"}'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        answer(REFUSAL, status=b"400 Bad Request"),
+        chunked(REFUSAL[:5], REFUSAL[5:]).replace(b"200 OK", b"400 Bad Request"),
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" + answer(REFUSAL, status=b"400 Bad Request"),
+    ],
+)
+def test_a_refusal_keeps_status_and_body(data: bytes) -> None:
+    rig, _ = asked()
+    rig.feed(1, data[:-8])
+    assert rig.heard == []
+    rig.feed(1, data[-8:])
+    error = rig.failure()
+    assert str(error) == "the server answered the WebSocket handshake with HTTP status 400: Bad request (code 3)"
+    assert (error.status, error.body) == (400, REFUSAL.decode())
+
+
+@pytest.mark.parametrize("cut", [None, ConnectionResetError("reset")])
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 502 Bad Gateway\r\n\r\n", b"HTTP/1.1 502 Bad\r\nContent-Length: 99\r\n\r\n"]
+)
+def test_a_refusal_that_ends_with_the_stream(head: bytes, cut: Exception | None) -> None:
+    rig, _ = asked()
+    rig.feed(1, head + b"Bad Gate")
+    rig.feed(1, b"way")
+    rig.eof(1, cut)
+    error = rig.failure()
+    assert (error.status, error.body) == (502, "Bad Gateway")
+
+
+def test_a_refusal_without_a_body() -> None:
+    rig, _ = asked()
+    rig.feed(1, b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert rig.failure().status == 204
+
+
+def test_a_server_that_knows_no_websocket() -> None:
+    rig, _ = asked()
+    rig.feed(1, answer(b"<html>"))
+    error = rig.failure()
+    assert str(error) == "the server answered the WebSocket handshake with HTTP status 200"
+    assert error.body == "<html>"
+
+
+def test_a_refusal_without_end_is_cut() -> None:
+    rig, _ = asked()
+    rig.feed(1, b"HTTP/1.1 500 Oops\r\n\r\n" + b"x" * 4000)
+    assert rig.heard == []
+    rig.feed(1, b"x" * 4000)
+    error = rig.failure()
+    assert (error.status, error.body) == (500, "x" * 4096)
+
+
+def test_garbage_in_the_body_of_a_refusal() -> None:
+    rig, _ = asked()
+    rig.feed(1, b"HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n")
+    rig.feed(1, b"garbage\r\n")
+    assert "illegal chunk header" in str(rig.failure())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Messages
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_receiving(kind: Callable[[bytes], bytes]) -> None:
+    rig = open_websocket()
+    data = frame(TEXT, "4hé€😀".encode()) + frame(BINARY, b"\x00\xff") + frame(TEXT, b"bAP8=") + frame(TEXT, b"1")
+    rig.feed(1, kind(data))
+    assert rig.heard == [packet("hé€😀"), packet(b"\x00\xff"), packet(b"\x00\xff"), packet("", "1")]
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536, 300_000])
+def test_sizes(size: int) -> None:
+    rig = open_websocket()
+    rig.feed(1, frame(BINARY, bytes(size)) + frame(TEXT, b"4" + b"x" * size))
+    assert rig.heard == [packet(bytes(size)), packet("x" * size)]
+    rig.send(Packet("4", bytes(size)), Packet("4", "x" * size, compress=False))
+    assert client_frames(rig.take(1)) == [(FIN | BINARY, bytes(size)), (FIN | TEXT, b"4" + b"x" * size)]
+
+
+def test_fragments() -> None:
+    rig = open_websocket()
+    text = "4hé€😀".encode()
+    pieces = [
+        frame(TEXT, text[:3], fin=False),
+        frame(CONTINUATION, text[3:4], fin=False),
+        frame(CONTINUATION, text[4:]),
+    ]
+    rig.feed(1, b"".join(pieces))
+    rig.feed(1, frame(BINARY, b"a", fin=False) + frame(CONTINUATION, fin=False) + frame(CONTINUATION, b"b"))
+    rig.feed(1, frame(TEXT, fin=False) + frame(CONTINUATION, b"4c"))
+    rig.feed(1, frame(BINARY, fin=False) + frame(CONTINUATION))
+    assert rig.heard == [packet("hé€😀"), packet(b"ab"), packet("c"), packet(b"")]
+
+
+def test_empty_fragments_are_not_kept() -> None:
+    rig = open_websocket()
+    transport: Any = rig.transport
+    rig.feed(1, frame(BINARY, fin=False) + frame(CONTINUATION, fin=False) * 100)
+    assert transport._binaries == []
+    rig.feed(1, frame(CONTINUATION, b"a") + frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 100)
+    assert transport._texts == []
+
+
+def test_sending_makes_one_write() -> None:
+    rig = open_websocket()
+    rig.send(HELLO, Packet("4", b"\x00"), Packet("3"))
+    assert not rig.transport.writable
+    assert len(rig.outbox.actions) == 1
+    assert client_frames(rig.take(1)) == [(FIN | TEXT, b"4hello"), (FIN | BINARY, b"\x00"), (FIN | TEXT, b"3")]
+    rig.flush()
+    assert rig.heard == [("drain", True)]
+    rig.flush()
+    assert rig.heard == [], "once is enough"
+
+
+def test_sending_base64() -> None:
+    rig = open_websocket(force_base64=True)
+    rig.send(Packet("4", b"\x00\xff"))
+    assert client_frames(rig.take(1)) == [(FIN | TEXT, b"bAP8=")]
+
+
+def test_sending_nothing() -> None:
+    rig = open_websocket()
+    rig.send()
+    assert rig.take(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "says"),
+    [
+        (frame(TEXT, b"hello"), 1007, "must start with a type from 0 to 6, not with 'h'"),
+        (frame(TEXT), 1007, "must start with a type"),
+        (frame(TEXT, b"b***"), 1007, "base64"),
+        (frame(TEXT, b"4\xff"), 1007, "utf-8"),
+        (frame(TEXT, b"4", fin=False) + frame(BINARY), 1002, "expected CONTINUATION"),
+        (frame(CONTINUATION, b"4"), 1002, "unexpected CONTINUATION"),
+        (frame(3), 1002, "Invalid opcode 0x3"),
+        (frame(PING_FRAME, fin=False), 1002, "fragment control frame"),
+        (frame(PING_FRAME, bytes(126)), 1002, "Control frame"),
+        (b"\x81\x81\x00\x00\x00\x004", 1002, "masked frame"),
+        (b"\x82\x7e\x00\x01x", 1002, "2 bytes when 1 would have sufficed"),
+        (b"\x82\x7f" + b"\xff" * 8, 1002, "MSB"),
+        (b"\xa1\x014", 1002, "Reserved bit"),
+        (frame(CLOSE_FRAME, b"x"), 1002, "CLOSE with 1 byte payload"),
+        (close_frame(1005), 1002, "local-only reason"),
+        (frame(CLOSE_FRAME, b"\x03\xe8\xff"), 1007, "CLOSE reason"),
+    ],
+)
+def test_bad_frames(data: bytes, code: int, says: str) -> None:
+    rig = open_websocket()
+    rig.feed(1, data + frame(TEXT, b"4too late"))
+    error = rig.failure()
+    assert str(error).startswith("the WebSocket is broken: ")
+    assert says in str(error)
+    assert error.close_code == code
+    [(first, payload)] = client_frames(rig.take(1))
+    assert (first, struct.unpack("!H", payload[:2])) == (FIN | CLOSE_FRAME, (code,))
+    assert rig.closed == {1: False}, "the close frame has to leave"
+
+
+BOUND = 1000
+
+
+@pytest.mark.parametrize(
+    "letter", [pytest.param(letter, id=name) for letter, name in [("x", "1"), ("é", "2"), ("€", "3"), ("😀", "4")]]
+)
+@pytest.mark.parametrize("fragments", [1, 2, 3])
+def test_the_bound_is_in_bytes(letter: str, fragments: int) -> None:
+    def message(size: int) -> bytes:
+        encoded = f"4{letter * ((size - 1) // len(letter.encode()))}".encode()
+        data = encoded + b"x" * (size - len(encoded))
+        cuts = [0, *(7 * (cut + 1) for cut in range(fragments - 1)), len(data)]
+        pieces = [data[start:end] for start, end in pairwise(cuts)]
+        return b"".join(
+            frame(CONTINUATION if index else TEXT, piece, fin=index == fragments - 1)
+            for index, piece in enumerate(pieces)
+        )
+
+    rig = open_websocket(max_message_size=BOUND)
+    rig.feed(1, message(BOUND) + message(BOUND))
+    assert len(rig.heard) == 2
+    rig.feed(1, message(BOUND + 1))
+    error = rig.failure()
+    assert str(error).endswith("a message of more than 1000 bytes came (the option `max_message_size`)")
+    assert error.close_code == 1009
+
+
+def test_a_large_frame_is_refused_before_it_is_complete() -> None:
+    rig = open_websocket(max_message_size=BOUND)
+    rig.feed(1, struct.pack("!BBQ", FIN | BINARY, 127, 1 << 40) + bytes(BOUND))
+    assert rig.heard == []
+    rig.feed(1, b"\x00")
+    assert rig.failure().close_code == 1009
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pings
+
+
+def test_pings_are_answered_between_fragments() -> None:
+    rig = open_websocket()
+    rig.feed(1, frame(TEXT, b"4a", fin=False) + frame(PING_FRAME, b"ping") + frame(PONG_FRAME, b"?"))
+    assert client_frames(rig.take(1)) == [(FIN | PONG_FRAME, b"ping")]
+    rig.feed(1, frame(CONTINUATION, b"b"))
+    rig.flush()
+    assert rig.heard == [packet("ab")], "a pong that left is no drain"
+
+
+def test_a_ping_is_answered_while_a_send_is_under_way() -> None:
+    rig = open_websocket()
+    rig.send(HELLO)
+    rig.feed(1, frame(PING_FRAME))
+    assert client_frames(rig.take(1)) == [(FIN | TEXT, b"4hello"), (FIN | PONG_FRAME, b"")]
+    assert rig.heard == []
+    rig.flush()
+    assert rig.heard == [("drain", True)]
+
+
+def test_a_peer_that_pings_and_never_reads_fills_no_buffer() -> None:
+    rig = open_websocket()
+    rig.feed(1, b"".join(frame(PING_FRAME, b"%d" % number) for number in range(100)))
+    assert client_frames(rig.take(1)) == [(FIN | PONG_FRAME, b"0")]
+    rig.flush()
+    assert client_frames(rig.take(1)) == [(FIN | PONG_FRAME, b"99")], "the latest stands for all"
+    rig.flush()
+    assert rig.take(1) == b""
+    rig.feed(1, frame(PING_FRAME, b"next"))
+    assert client_frames(rig.take(1)) == [(FIN | PONG_FRAME, b"next")]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pausing
+
+
+def test_pausing() -> None:
+    rig = open_websocket()
+    rig.pause()
+    assert rig.heard == [("pause",)]
+    rig.resume()
+    rig.send(HELLO)
+    rig.pause()
+    assert rig.heard == []
+    rig.flush()
+    assert rig.heard == [("drain", True), ("pause",)]
+
+
+def test_resuming_before_it_was_done() -> None:
+    rig = open_websocket()
+    rig.send(HELLO)
+    rig.pause()
+    rig.resume()
+    rig.flush()
+    assert rig.heard == [("drain", True)]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The end
+
+
+def test_closing() -> None:
+    rig = open_websocket()
+    rig.close()
+    assert not rig.transport.writable
+    assert client_frames(rig.take(1)) == [(FIN | CLOSE_FRAME, struct.pack("!H", 1000))]
+    rig.feed(1, frame(TEXT, b"4too late") + frame(PING_FRAME) + frame(BINARY, b"a", fin=False))
+    rig.flush()
+    assert rig.take(1) == b"", "nothing follows a close frame"
+    assert rig.open_streams == {1}
+    rig.close()
+    rig.feed(1, close_frame(1000))
+    assert rig.take(1) == b""
+    assert rig.closed == {1: False}
+    assert rig.heard == []
+    assert rig.timers.next_deadline is None
+
+
+def test_closing_in_the_middle_of_a_message() -> None:
+    rig = open_websocket(max_message_size=BOUND)
+    rig.feed(1, frame(BINARY, bytes(BOUND), fin=False))
+    rig.close()
+    rig.feed(1, frame(CONTINUATION, bytes(BOUND)) + close_frame(1000))
+    assert rig.heard == []
+    assert not rig.open_streams
+
+
+@pytest.mark.parametrize("end", ["eof", "reset", "garbage", "time"])
+def test_closing_ends_anyway(end: str) -> None:
+    rig = open_websocket()
+    rig.close()
+    rig.take(1)
+    rig.advance(CLOSE_TIMEOUT - 0.1)
+    assert rig.open_streams == {1}
+    if end == "garbage":
+        rig.feed(1, b"\xff\xff")
+        assert rig.take(1) == b"", "there is one close frame"
+    elif end == "time":
+        rig.advance(0.1)
+        rig.drain()
+        assert rig.closed == {1: True}
+    else:
+        rig.eof(1, ConnectionResetError() if end == "reset" else None)
+    assert not rig.open_streams
+    assert rig.heard == []
+    assert rig.timers.next_deadline is None
+
+
+@pytest.mark.parametrize("stage", ["connecting", "handshake", "refused"])
+def test_closing_before_it_was_open(stage: str) -> None:
+    rig = Rig("websocket")
+    rig.open()
+    if stage != "connecting":
+        rig.stream_opened(1)
+    if stage == "refused":
+        rig.feed(1, answer(b"body", status=b"400 Bad Request")[:-1])
+    rig.close()
+    rig.drain()
+    assert rig.closed == {1: True}
+    assert rig.timers.next_deadline is None
+    rig.close()
+    assert rig.heard == []
+
+
+def test_aborting() -> None:
+    rig = open_websocket()
+    rig.close()
+    rig.transport.abort()
+    rig.drain()
+    assert rig.closed == {1: True}
+    assert rig.timers.next_deadline is None
+    rig.transport.abort()
+    assert rig.heard == []
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "says", "answered"),
+    [
+        (close_frame(1000), 1000, "with code 1000", close_frame(1000)[2:]),
+        (close_frame(1001, "going away"), 1001, "with code 1001: going away", close_frame(1001)[2:]),
+        (close_frame(4321, "é"), 4321, "with code 4321: é", close_frame(4321)[2:]),
+        (frame(CLOSE_FRAME), 1005, "with code 1005", b""),
+    ],
+)
+def test_the_server_closes(data: bytes, code: int, says: str, answered: bytes) -> None:
+    rig = open_websocket()
+    rig.feed(1, data + frame(TEXT, b"4too late"))
+    error = rig.failure("transport close")
+    assert str(error) == f"the server closed the WebSocket {says}"
+    assert error.close_code == code
+    assert client_frames(rig.take(1)) == [(FIN | CLOSE_FRAME, answered)]
+    assert rig.closed == {1: False}
+
+
+@pytest.mark.parametrize(
+    ("cause", "how"),
+    [(None, "the server closed the stream"), (ConnectionResetError("reset"), "the stream broke: reset")],
+)
+def test_a_stream_that_ends_without_a_close_frame(cause: Exception | None, how: str) -> None:
+    rig = open_websocket()
+    rig.eof(1, cause)
+    error = rig.failure("transport close")
+    assert str(error) == f"the WebSocket ended without a close frame: {how}"
+    assert error.close_code == 1006
+    assert error.__cause__ is cause
+
+
+@pytest.mark.parametrize("command", ["close", "abort"])
+@pytest.mark.parametrize("moment", ["open", "packet"])
+def test_a_session_that_closes_in_the_middle_of_a_call(command: str, moment: str) -> None:
+    rig, request = asked()
+    rig.session.react[moment] = lambda: rig.close() if command == "close" else rig.transport.abort()
+    rig.feed(1, switching(request) + frame(TEXT, b"4a") + frame(TEXT, b"4b") + frame(BINARY, b"c"))
+    assert rig.heard == [("open", True), *([packet("a")] if moment == "packet" else [])]
+    assert bool(rig.open_streams) is (command == "close")
+    rig.feed(1, close_frame(1000))
+    rig.drain()
+    assert not rig.open_streams
+    assert rig.heard == []
+
+
+def test_a_session_that_sends_in_the_middle_of_a_call() -> None:
+    rig = open_websocket()
+    rig.session.react["packet"] = lambda: rig.send(HELLO) if rig.transport.writable else None
+    rig.session.react["drain"] = lambda: rig.send(Packet("3"))
+    rig.feed(1, frame(TEXT, b"4a") + frame(TEXT, b"4b"))
+    assert client_frames(rig.take(1)) == [(FIN | TEXT, b"4hello")]
+    rig.flush()
+    assert client_frames(rig.take(1)) == [(FIN | TEXT, b"3")]
+    assert rig.heard == [packet("a"), packet("b"), ("drain", True)]
