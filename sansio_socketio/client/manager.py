@@ -3,9 +3,9 @@
 Rules of this file:
 
 - A Manager owns a machine and, while its scope lasts, the hub that runs it.
-- Its own events go through a dispatcher, as those of sockets do. Where that had nothing else to do, a socket's event,
-  or a question, waits until the handlers of a Manager's event before it have been called: what they change takes
-  effect.
+- Its own events go through a dispatcher, as those of sockets do. Each keeps its own order, and one thing is kept among
+  them: a socket's event, or a question, waits until the handlers of the Manager's event that led to it have been called,
+  so that what they change takes effect. (Not so where a handler that awaits something holds those up.)
 - Questions are answered by tasks of their own. What goes wrong there is an error of that attempt to connect.
 - At the end whoever waits is woken, what runs is cancelled, and nothing goes on.
 """
@@ -273,6 +273,8 @@ class Manager(Listening):
     @property
     def trying(self) -> bool:
         """Whether the connection is open or opening, or waits for the next attempt."""
+        if self.hub.ended:
+            return False
         return self._machine.state != "closed" or self._machine.reconnecting
 
     @property

@@ -302,7 +302,7 @@ class Socket(Emitter, Listening):
 
     def settle(self, error: Exception) -> None:
         """Tell those who wait, if nothing tries to connect any more, because of `error`."""
-        if self.trying and not self._hub.ended:
+        if self.trying:
             return
         self._connections.fail(error)
         self._first_attempts.fail(error)

@@ -158,11 +158,11 @@ class FakeStream:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert self.is_open, "written before it was open"
         if not self.written:
-            self._world.call_soon(self._flush)
+            self._world.call_soon(self.flush)
         self.written.append(bytes(data))
 
     def close(self) -> None:
-        self._flush()
+        self.flush()
         self.abort()
 
     def abort(self) -> None:
@@ -171,9 +171,9 @@ class FakeStream:
             self._world.streams.remove(self)
             self._world.server.left(self)
 
-    def _flush(self) -> None:
-        written, self.written = self.written, []
-        if self._world.server.is_reading and written and self.receiver is not None:
+    def flush(self) -> None:
+        if self._world.server.is_reading and self.written and self.receiver is not None:
+            written, self.written = self.written, []
             for data in written:
                 self._world.server.got_data(self, data)
             if self.receiver is not None:
@@ -253,6 +253,12 @@ class Server:
         assert stream is not None
         stream.lose(error)
 
+    def read_on(self) -> None:
+        """Read what is there, and from now on."""
+        self.is_reading = True
+        if self.stream is not None:
+            self.stream.flush()
+
     def ping(self) -> None:
         assert self.stream is not None
         self.stream.say(engineio.Packet(engineio.PING))
@@ -315,6 +321,7 @@ class FakeRuntime:
     def __init__(self, world: World) -> None:
         self.lock = nullcontext()
         self.ended = False
+        self.tasks: list[FakeTask] = []
         self._world = world
 
     def now(self) -> float:
@@ -352,6 +359,7 @@ class FakeRuntime:
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> FakeTask:
         task = FakeTask(self._world, function(), copy_context(), name)
+        self.tasks.append(task)
         if self._world.eager:
             task.step()
         else:
@@ -412,12 +420,11 @@ class World:
     async def open_runtime(self) -> AsyncGenerator[FakeRuntime, None]:
         """The RuntimeScope."""
         runtime = FakeRuntime(self)
-        before = [self.main]
         try:
             yield runtime
         finally:
             runtime.ended = True
-            left = [task for task in self.tasks if task not in before and task is not self.current]
+            left = [task for task in runtime.tasks if not task.done]
             for task in left:
                 task.cancel()
             current, self.current = self.current, None

@@ -336,7 +336,7 @@ async def _async_value() -> str:
         ([lambda: 1 / 0], []),
         ([lambda: 1 / 0, lambda: None], []),
         ([lambda: 1 / 0, lambda: "given"], [["given"]]),
-        ([lambda: object()], []),
+        ([object], []),
         ([], []),
     ],
 )

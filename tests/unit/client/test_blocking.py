@@ -1,0 +1,380 @@
+"""The API without await: the same behaviour, timeouts of calls, and the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+
+from sansio_socketio import client
+from sansio_socketio.client import blocking
+from sansio_socketio.client.blocking import IO, SETTLED, Manager, Scopes, Socket, drive
+from sansio_socketio.protocol.client import HIGH_WATER
+from sansio_socketio.protocol.errors import AckTimeout, ConnectError, DisconnectedError, OptionError, StateError
+from tests.support.fake_runtime import World
+
+URL = "http://localhost:3000"
+
+
+@pytest.fixture
+def manager_class(threads_world: World) -> type[Manager]:
+    class WorldsManager(Manager):
+        counterpart: ClassVar[Any] = threads_world.manager_class
+
+    return WorldsManager
+
+
+@pytest.fixture
+def scopes(manager_class: type[Manager]) -> Scopes:
+    return Scopes(manager_class)
+
+
+@pytest.fixture
+def world(threads_world: World) -> Iterator[World]:
+    yield threads_world
+    assert threads_world.tasks == []
+
+
+def pass_time(world: World, seconds: float) -> None:
+    """Let time pass, as if the body slept."""
+    drive(world.sleep(seconds))
+
+
+def answer(world: World, *values: Any) -> None:
+    world.server.on_event = lambda packet: world.server.ack(packet, *values) if packet.id is not None else None
+
+
+def test_a_session_from_its_beginning_to_its_end(world: World, scopes: Scopes) -> None:
+    story: list[Any] = []
+    world.server.greets = ["welcome", 1]
+    with scopes.connect(f"{URL}/chat", auth={"token": 1}) as socket:
+        socket.on("connect", lambda: story.append("connect"))
+
+        @socket.on("welcome")
+        def welcome(value: int) -> str:
+            story.append(value)
+            return "thanks"
+
+        socket.once("disconnect", story.append)
+        answer(world, 5)
+        assert socket.emit_with_ack("question") == 5
+        assert story == ["connect", 1]
+        socket.emit("a", ack=story.append)
+        socket.send("b")
+        socket.emit_nowait("c")
+        socket.compress(False).emit("d")
+        socket.timeout(5).emit("e", ack=lambda error, value: story.append((error, value)))
+        assert socket.emit_with_ack("last") == 5
+        socket.volatile.emit("f")
+        world.server.emit("welcome", 2, namespace="/chat", id=9)
+        assert socket.emit_with_ack("last") == 5
+        assert (socket.nsp, socket.connected, socket.disconnected, socket.active) == ("/chat", True, False, True)
+        assert (socket.id, socket.recovered, socket.auth) == ("s1/chat", False, {"token": 1})
+        assert repr(socket) == "<Socket /chat of http://localhost:3000/chat, connected>"
+        assert socket.io.engine is not None
+        assert socket.io.engine.id == "e1"
+        assert socket.io.url == f"{URL}/chat"
+    assert story == ["connect", 1, 5, (None, 5), 2, "io client disconnect"]
+    assert world.server.acks() == [(9, ["thanks"])]
+    sent = [["question"], ["a"], ["message", "b"], ["c"], ["d"], ["e"], ["last"], ["f"], ["last"]]
+    assert world.server.events() == sent
+
+
+def test_handlers_wait_for_the_first_blocking_call(world: World, scopes: Scopes) -> None:
+    seen: list[str] = []
+    world.server.greets = ["welcome"]
+    with scopes.connect(URL) as socket:
+        pass_time(world, 100)
+        socket.on("welcome", lambda: seen.append("welcome"))
+        socket.io.on("open", lambda: seen.append("open"))
+        socket.emit_nowait("e")
+        pass_time(world, SETTLED / 2)
+        assert seen == []
+        socket.emit("e")
+        pass_time(world, 0)
+        assert seen == ["open", "welcome"]
+
+
+def test_handlers_do_not_wait_for_long_for_a_thread_that_waits_for_something_else(world: World, scopes: Scopes) -> None:
+    seen: list[str] = []
+    world.server.greets = ["welcome"]
+    with scopes.connect(URL) as socket:
+        socket.on("connect", lambda: seen.append("connect"))
+        pass_time(world, SETTLED * 0.9)
+        socket.on("welcome", lambda: seen.append("welcome"))
+        pass_time(world, SETTLED * 0.9)
+        assert seen == []
+        pass_time(world, SETTLED * 0.2)
+        assert seen == ["connect", "welcome"]
+        socket.on("late", lambda: seen.append("late"))
+        world.server.emit("late")
+        pass_time(world, 0)
+        assert seen == ["connect", "welcome", "late"]
+
+
+def test_a_body_that_only_registers_handlers_still_has_them_called(world: World, scopes: Scopes) -> None:
+    seen: list[str] = []
+    world.server.greets = ["welcome"]
+    with scopes.connect(URL) as socket:
+        socket.on("welcome", lambda: seen.append("welcome"))
+    assert seen == ["welcome"]
+
+
+def test_a_blocking_call_opens_the_gates_of_all_that_its_thread_has_made(world: World, scopes: Scopes) -> None:
+    seen: list[str] = []
+    world.server.greets = ["welcome"]
+    with scopes.open_io() as io:
+        news, chat = io(f"{URL}/news"), io(f"{URL}/chat")
+        pass_time(world, 10)
+        news.on("welcome", lambda: seen.append("news"))
+        chat.on("welcome", lambda: seen.append("chat"))
+        chat.wait_connected()
+        pass_time(world, 0)
+        assert sorted(seen) == ["chat", "news"]
+
+
+def test_gates_of_scopes_that_are_over_are_forgotten(world: World, scopes: Scopes) -> None:
+    with scopes.connect(URL):
+        pass
+    with scopes.connect(URL) as socket:
+        socket.emit("e")
+        pass_time(world, 0)
+        assert socket.connected
+
+
+def test_a_handler_may_call_anything(world: World, scopes: Scopes) -> None:
+    seen: list[Any] = []
+    answer(world, "answer")
+    with scopes.connect(URL) as socket:
+
+        @socket.on("e")
+        def handle() -> None:
+            seen.append(socket.emit_with_ack("question"))
+            socket.disconnect()
+            socket.wait_closed()
+            socket.connect()
+            seen.append(socket.connected)
+            other = socket.io.socket("/other")
+            other.wait_connected()
+            seen.append(other.id)
+
+        world.server.emit("e")
+        socket.emit("begin")
+        pass_time(world, 1)
+        assert seen == ["answer", True, "s2/other"]
+
+
+def test_what_takes_too_long_raises_a_timeout(world: World, scopes: Scopes) -> None:
+    with scopes.connect(URL) as socket:
+        start = world.time
+        with pytest.raises(AckTimeout, match="'e' was not acknowledged within 2 seconds"):
+            socket.emit_with_ack("e", timeout=2)
+        with pytest.raises(AckTimeout, match="within 1 seconds"):
+            socket.timeout(1).emit_with_ack("e", timeout=2)
+        with pytest.raises(TimeoutError):
+            socket.wait_closed(3)
+        with socket.events(timeout=4) as events, pytest.raises(TimeoutError):
+            next(events)
+        assert world.time == start + 2 + 1 + 3 + 4
+        world.server.is_reading = False
+        socket.emit_nowait("big", "x" * (HIGH_WATER + 1))
+        with pytest.raises(TimeoutError):
+            socket.emit("unsent", timeout=5)
+        with pytest.raises(TimeoutError):
+            socket.send("unsent", timeout=5)
+        world.server.read_on()
+    assert [name for name, *_ in world.server.events()] == ["e", "e", "big"]
+
+
+def test_connecting_that_takes_too_long_goes_on_in_the_background(world: World, scopes: Scopes) -> None:
+    with scopes.connect(URL) as socket:
+        world.server.accepts = False
+        world.server.lose()
+        with pytest.raises(TimeoutError):
+            socket.wait_connected(timeout=3)
+        with pytest.raises(TimeoutError):
+            socket.connect(timeout=3)
+        world.server.accepts = True
+        socket.wait_connected()
+        assert socket.connected
+
+
+def test_a_stream_of_events(world: World, scopes: Scopes) -> None:
+    world.server.greets = ["welcome", 0]
+    with scopes.connect(URL) as socket, socket.events() as events:
+        world.server.emit("e", 1, id=1)
+        world.server.kick()
+        got = []
+        for event in events:
+            got.append((event.name, event.args))
+            if event.wants_ack:
+                event.ack("too late")
+        assert got == [("welcome", (0,)), ("e", (1,))]
+
+
+def test_connect_raises_when_the_first_attempt_fails(world: World, scopes: Scopes) -> None:
+    world.server.accepts = False
+    with pytest.raises(ConnectError, match="refused"), scopes.connect(URL):
+        raise AssertionError
+
+
+def test_mistakes_are_errors_at_the_call(world: World, scopes: Scopes) -> None:
+    with pytest.raises(OptionError, match="did you mean 'path'"):
+        scopes.connect(URL, pat="/")  # type: ignore[call-arg]  # that is the point
+
+
+def test_the_bodys_exception_comes_out_bare(world: World, scopes: Scopes) -> None:
+    error = KeyError("mine")
+    with pytest.raises(KeyError) as caught, scopes.connect(URL):
+        raise error
+    assert caught.value is error
+
+
+def test_an_interrupt_ends_the_scope_at_once(world: World, scopes: Scopes) -> None:
+    with pytest.raises(KeyboardInterrupt), scopes.connect(URL):
+        world.server.is_reading = False
+        raise KeyboardInterrupt
+    assert world.time == 1000
+
+
+def test_off_and_the_chains(world: World, scopes: Scopes) -> None:
+    seen: list[str] = []
+    with scopes.connect(URL) as socket:
+
+        def handler() -> None:
+            seen.append("called")
+
+        assert socket.on("e", handler).off("e", handler).on("e", handler).off("e").on("f", handler).off() is socket
+        world.server.emit("e")
+        world.server.emit("f")
+        assert socket.disconnect().connect() is socket
+        assert socket.close().open() is socket
+        socket.auth = {"token": 2}
+        assert socket.auth == {"token": 2}
+    assert seen == []
+
+
+def test_io_gives_the_same_objects_each_time(world: World, scopes: Scopes) -> None:
+    with scopes.open_io() as io:
+        assert isinstance(io, IO)
+        news, chat = io(f"{URL}/news"), io(f"{URL}/chat", multiplex=True)
+        assert isinstance(news, Socket)
+        assert news.io is chat.io
+        assert news.io.socket("/news") is news
+        assert io(f"{URL}/news").io is not news.io
+
+
+def test_a_manager_as_a_scope(world: World, manager_class: type[Manager]) -> None:
+    story: list[Any] = []
+    manager = manager_class(URL, reconnection_delay=2)
+    manager.on("open", lambda: story.append("open"))
+    with pytest.raises(StateError, match="works in its scope"):
+        manager.socket("/")
+    with manager as entered:
+        assert entered is manager
+        manager.on("close", story.append).once("error", print).off("error")
+        admin = manager.socket("/admin", auth={"token": 1})
+        admin.wait_connected()
+        assert isinstance(admin.io, manager_class)
+        assert manager.socket("/admin") is admin
+        assert repr(manager) == f"<Manager of {URL}, open>"
+        assert manager.close() is manager
+        assert manager.open().connect() is manager
+    assert story == ["open", "forced close", "open", "forced close"]
+    with pytest.raises(StateError, match="entered once"), manager:
+        raise AssertionError
+    with pytest.raises(DisconnectedError):
+        admin.emit("e")
+
+
+def test_a_manager_that_takes_too_long(world: World, manager_class: type[Manager]) -> None:
+    with manager_class(URL, auto_connect=False) as manager:
+        world.server.accepts = None
+        with pytest.raises(TimeoutError):
+            manager.open(timeout=1)
+        world.server.accepts = True
+        manager.close()
+        manager.open()
+        world.server.is_reading = False
+        with pytest.raises(TimeoutError):
+            manager.close(timeout=1)
+
+
+def test_the_options_that_may_be_set_while_running(world: World, manager_class: type[Manager]) -> None:
+    with manager_class(URL) as manager:
+        for name, value in {
+            "reconnection_attempts": 3,
+            "reconnection_delay": 0.5,
+            "reconnection_delay_max": 7,
+            "randomization_factor": 0.1,
+            "timeout": 9,
+            "reconnection": False,
+        }.items():
+            setattr(manager, name, value)
+            assert getattr(manager, name) == value
+
+
+def test_errors_of_handlers_may_end_the_scope(world: World, scopes: Scopes) -> None:
+    with pytest.raises(ZeroDivisionError), scopes.connect(URL, on_handler_error="raise") as socket:
+        socket.on("e", lambda: 1 / 0)
+        world.server.emit("e")
+        socket.wait_closed()
+
+
+def test_a_runtime_that_suspends_is_a_mistake(world: World) -> None:
+    world.threads = False
+    with pytest.raises(RuntimeError, match="suspended"):
+        drive(world.sleep(1))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The same names
+
+
+def _public(cls: type) -> set[str]:
+    return {name for name in dir(cls) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("name", ["Socket", "Manager", "IO", "Scopes", "Emitter", "EventStream"])
+def test_the_blocking_api_has_the_names_of_the_async_one(name: str) -> None:
+    inner = {
+        "Socket": {
+            "begin",
+            "end",
+            "has_room",
+            "leave",
+            "route",
+            "send_and_wait",
+            "send_with_callback",
+            "settle",
+            "trying",
+            "wait_first_attempt",
+            "wait_room",
+        },
+        "Manager": {
+            "begin",
+            "begin_leaving",
+            "broken",
+            "check_left",
+            "dispatcher",
+            "dispatchers",
+            "end",
+            "has_namespace",
+            "has_room",
+            "hub",
+            "inbox_bounds",
+            "last_signal",
+            "left",
+            "living",
+            "move_in",
+            "overflowed",
+            "report",
+            "trying",
+            "wait_room",
+        },
+        "IO": {"runtime"},
+        "EventStream": {"end", "put"},
+    }
+    missing = _public(getattr(client, name)) - _public(getattr(blocking, name)) - inner.get(name, set())
+    assert missing == set()

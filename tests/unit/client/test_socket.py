@@ -1,0 +1,663 @@
+"""The Socket: sending, acknowledgements, connecting and leaving, and who is woken by what."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any
+
+import pytest
+
+from sansio_socketio.client import Socket
+from sansio_socketio.protocol.client import HIGH_WATER
+from sansio_socketio.protocol.errors import (
+    AckTimeout,
+    BufferFullError,
+    ConnectError,
+    DisconnectedError,
+    OptionError,
+    PacketError,
+)
+from sansio_socketio.protocol.packets.socketio import EVENT, Packet
+from tests.support.fake_runtime import Cancelled, FakeTask, World
+
+URL = "http://localhost"
+FULL = "x" * (HIGH_WATER + 1)
+"""What fills the room there is to send."""
+
+
+def play(world: World, body: Callable[[Socket], Any], url: str = URL, **options: Any) -> None:
+    """Run a body on a socket that has connected."""
+
+    async def main() -> None:
+        async with world.scopes.connect(url, **options) as socket:
+            await body(socket)
+
+    world.run(main)
+
+
+def beside(world: World, function: Callable[[], Any]) -> FakeTask:
+    """Run something beside the body."""
+
+    async def main() -> Any:
+        try:
+            return await function()
+        except (Exception, Cancelled) as error:
+            return error
+
+    task = FakeTask(world, main(), copy_context(), "beside")
+    world.call_soon(task.step)
+    return task
+
+
+def answer(world: World, *values: Any) -> None:
+    """Have the server acknowledge everything with these values."""
+    world.server.on_event = lambda packet: world.server.ack(packet, *values) if packet.id is not None else None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sending
+
+
+def test_emit_and_send_in_all_their_forms(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        await socket.emit("a", 1, {"b": b"2"})
+        socket.emit_nowait("c")
+        await socket.send("text", 3)
+        await socket.compress(False).emit("d")
+        await socket.emit(5)
+        await world.turn()
+        await socket.compress(True).volatile.timeout(3).emit("e")
+        await world.turn()
+
+    play(world, body)
+    assert world.server.events() == [["a", 1, {"b": b"2"}], ["c"], ["message", "text", 3], ["d"], [5], ["e"]]
+
+
+def test_flags_do_not_leak_into_the_next_call(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        view = socket.volatile
+        world.server.is_reading = False
+        await socket.emit("first")
+        await view.emit("dropped")
+        await socket.emit("second")
+        world.server.read_on()
+        await socket.emit("third")
+        await world.turn()
+
+    play(world, body)
+    assert world.server.events() == [["first"], ["second"], ["third"]]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda socket: socket.compress(1), "compress takes True or False"),
+        (lambda socket: socket.timeout(-1), "ack_timeout takes"),
+        (lambda socket: socket.timeout("5"), "ack_timeout takes"),
+        (lambda socket: socket.emit_nowait("connect"), "reserved"),
+        (lambda socket: socket.emit_nowait("e", ack=5), "callable"),
+    ],
+)
+def test_mistakes_are_errors_at_the_call(world: World, call: Callable[[Socket], Any], message: str) -> None:
+    async def body(socket: Socket) -> None:
+        with pytest.raises(OptionError, match=message):
+            call(socket)
+
+    play(world, body)
+
+
+def test_what_cannot_be_sent_is_an_error_at_the_call(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        with pytest.raises(PacketError):
+            await socket.emit("e", object())
+        with pytest.raises(PacketError):
+            await socket.emit_with_ack("e", object())
+
+    play(world, body)
+
+
+def test_events_are_buffered_offline_up_to_the_bound(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.lose()
+        for number in range(3):
+            await socket.emit("n", number)
+        with pytest.raises(BufferFullError):
+            await socket.emit("n", 3)
+        await world.sleep(10)
+
+    play(world, body, max_buffered_events=3)
+    assert world.server.events() == [["n", number] for number in range(3)]
+
+
+def test_emit_waits_for_room_and_a_cancelled_one_was_not_sent(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.is_reading = False
+        await socket.emit("big", FULL)
+        kept = beside(world, lambda: socket.emit("kept"))
+        given_up = beside(world, lambda: socket.emit("given up"))
+        await socket.volatile.emit("dropped")
+        socket.emit_nowait("at once")
+        await world.turn()
+        assert not kept.done
+        given_up.cancel()
+        await world.turn()
+        assert isinstance(given_up.result, Cancelled)
+        world.server.read_on()
+        await world.turn()
+        assert kept.done
+
+    play(world, body)
+    assert [name for name, *_ in world.server.events()] == ["big", "at once", "kept"]
+
+
+def test_who_waits_for_room_is_woken_at_the_end(world: World) -> None:
+    tasks: list[FakeTask] = []
+
+    async def body(socket: Socket) -> None:
+        world.server.is_reading = False
+        await socket.emit("big", FULL)
+        tasks.append(beside(world, lambda: socket.emit("waits")))
+        world.cancel_main_at(1)
+        await world.sleep(2)
+
+    with pytest.raises(Cancelled):
+        play(world, body)
+    world.play_until(lambda: tasks[0].done, None)
+    assert isinstance(tasks[0].result, DisconnectedError)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Acknowledgements
+
+
+@pytest.mark.parametrize(("values", "result"), [((), None), ((5,), 5), ((None,), None), ((1, 2), (1, 2)), (([],), [])])
+def test_emit_with_ack_returns_the_values(world: World, values: tuple[Any, ...], result: Any) -> None:
+    async def body(socket: Socket) -> None:
+        answer(world, *values)
+        assert await socket.emit_with_ack("e") == result
+
+    play(world, body)
+
+
+def test_emit_with_ack_raises_when_it_takes_too_long(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        start = world.time
+        with pytest.raises(AckTimeout, match=r"'e' .* 3 seconds"):
+            await socket.timeout(3).emit_with_ack("e")
+        with pytest.raises(AckTimeout):
+            await socket.emit_with_ack("e")
+        assert world.time == start + 3 + 7
+        waiting = beside(world, lambda: socket.timeout(None).emit_with_ack("e"))
+        await world.sleep(100)
+        assert not waiting.done
+        answer(world, 1)
+        world.server.ack(world.server.got[-1], "late")
+        await world.turn()
+        assert waiting.result == "late"
+
+    play(world, body, ack_timeout=7)
+
+
+def test_emit_with_ack_raises_when_the_connection_is_lost(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        waiting = beside(world, lambda: socket.emit_with_ack("e"))
+        await world.turn()
+        world.server.lose()
+        await world.turn()
+        assert isinstance(waiting.result, DisconnectedError)
+
+    play(world, body)
+
+
+def test_a_cancelled_emit_with_ack_is_withdrawn_or_forgotten(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        sent = beside(world, lambda: socket.emit_with_ack("sent"))
+        await world.turn()
+        sent.cancel()
+        await world.turn()
+        world.server.ack(world.server.got[-1], "late")
+        world.server.lose()
+        unsent = beside(world, lambda: socket.emit_with_ack("unsent"))
+        await world.turn()
+        unsent.cancel()
+        await world.sleep(10)
+        assert socket.connected
+        assert isinstance(sent.result, Cancelled)
+        assert isinstance(unsent.result, Cancelled)
+
+    play(world, body)
+    assert world.server.events() == [["sent"]]
+
+
+@pytest.mark.parametrize(
+    ("timeout", "values", "called"),
+    [(False, (1, 2), (1, 2)), (True, (1, 2), (None, 1, 2)), (False, (), ()), (True, (), (None,))],
+)
+def test_a_callback_gets_the_values_after_an_error_where_there_is_a_timeout(
+    world: World, timeout: bool, values: tuple[Any, ...], called: tuple[Any, ...]
+) -> None:
+    seen: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        def callback(*args: Any) -> None:
+            seen.append(args)
+
+        answer(world, *values)
+        emitter = socket.timeout(5) if timeout else socket
+        await emitter.emit("e", ack=callback)
+        await emitter.send("e", ack=callback)
+        emitter.emit_nowait("e", ack=callback)
+        await world.turn()
+
+    play(world, body)
+    assert seen == [called] * 3
+
+
+def test_a_callback_is_told_of_a_failure_only_where_there_is_a_timeout(world: World) -> None:
+    seen: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        await socket.timeout(5).emit("e", ack=seen.append)
+        await socket.timeout(50).emit("e", ack=seen.append)
+        await socket.emit("e", ack=lambda: seen.append("never"))
+        await world.sleep(6)
+        world.server.lose()
+        await world.turn()
+
+    play(world, body)
+    assert [type(error) for error in seen] == [AckTimeout, DisconnectedError]
+
+
+def test_callbacks_keep_their_place_among_the_events(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    story: list[str] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.on("event")
+        async def slow() -> None:
+            await world.sleep(1)
+            story.append("event")
+
+        async def callback() -> None:
+            story.append("callback")
+            raise RuntimeError("a mistake")
+
+        def respond(packet: Packet) -> None:
+            world.server.emit("event")
+            world.server.ack(packet)
+
+        world.server.on_event = respond
+        await socket.emit("e", ack=callback)
+        await world.sleep(2)
+
+    play(world, body)
+    assert story == ["event", "callback"]
+    assert "a handler of 'e (acknowledgement)' raised" in caplog.text
+
+
+def test_an_acknowledgement_nobody_waits_for_is_ignored(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.ack(Packet(EVENT, "/", [], 77))
+        await world.turn()
+        assert socket.connected
+
+    play(world, body)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Connecting and leaving
+
+
+def test_what_a_connected_socket_says_of_itself(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        assert (socket.nsp, socket.connected, socket.disconnected, socket.active) == ("/chat", True, False, True)
+        assert (socket.id, socket.recovered) == ("s1/chat", False)
+        assert repr(socket) == "<Socket /chat of http://localhost/chat, connected>"
+        assert socket.io.engine is not None
+        assert (socket.io.engine.id, socket.io.engine.transport.name) == ("e1", "polling")
+        assert repr(socket.io) == "<Manager of http://localhost/chat, open>"
+        world.server.lose()
+        assert (socket.id, socket.active, socket.connected) == (None, True, False)
+        assert repr(socket) == "<Socket /chat of http://localhost/chat, active>"
+        assert socket.io.engine is None
+
+    play(world, body, "http://localhost/chat")
+
+
+def test_disconnect_and_connect(world: World) -> None:
+    story: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("disconnect", lambda reason, details: story.append((reason, details)))
+        socket.on("connect", lambda: story.append("connect"))
+        assert await socket.disconnect() is socket
+        assert not socket.active
+        await socket.wait_closed()
+        with pytest.raises(DisconnectedError, match="nothing connects /; call connect"):
+            await socket.wait_connected()
+        assert await socket.connect() is socket
+        assert socket.id == "s2/"
+        await socket.connect()
+        await socket.close()
+        await socket.open()
+        await world.turn()
+
+    play(world, body)
+    left = ("io client disconnect", None)
+    assert story == ["connect", left, "connect", left, "connect", left]
+
+
+def test_wait_connected_waits_over_failures_until_it_succeeds(world: World) -> None:
+    errors: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("connect_error", errors.append)
+        world.server.accepts = False
+        world.server.lose()
+        world.call_at(world.time + 20, lambda: setattr(world.server, "accepts", True))
+        await socket.wait_connected()
+        assert world.time >= 1020
+        await world.turn()
+
+    play(world, body)
+    assert len(errors) >= 4
+    assert all(isinstance(error, ConnectError) for error in errors)
+    assert "refused" in str(errors[0])
+    assert errors[0].__cause__ is not None
+
+
+def test_wait_connected_raises_when_nothing_more_is_tried(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.accepts = False
+        world.server.lose()
+        waiting = beside(world, socket.wait_connected)
+        closing = beside(world, socket.wait_closed)
+        await world.sleep(100)
+        assert isinstance(waiting.result, ConnectError)
+        assert closing.done
+        await socket.wait_closed()
+        with pytest.raises(ConnectError):
+            await socket.wait_connected()
+        world.server.accepts = True
+        await socket.connect()
+        assert socket.connected
+
+    play(world, body, reconnection_attempts=2)
+
+
+def test_the_end_of_reconnection_wakes_who_waits(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.accepts = False
+        world.server.lose()
+        waiting = beside(world, socket.wait_connected)
+        await world.turn()
+        socket.io.reconnection = False
+        await world.turn()
+        assert "reconnection was switched off" in str(waiting.result)
+
+    play(world, body)
+
+
+def test_a_refusal_by_the_server_raises_with_its_data(world: World) -> None:
+    seen: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        world.server.refusal["/private"] = {"message": "not you", "data": {"code": 1}}
+        private = socket.io.socket("/private")
+        private.on("connect_error", lambda error: seen.append((error.message, error.data, private.active)))
+        with pytest.raises(ConnectError, match="not you") as caught:
+            await private.wait_connected()
+        assert caught.value.data == {"code": 1}
+        await world.turn()
+        with pytest.raises(ConnectError, match="not you"):
+            await private.connect()
+        assert socket.connected
+
+    play(world, body)
+    assert seen == [("not you", {"code": 1}, False)] * 2
+
+
+def test_disconnect_while_connecting_wakes_who_waits(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.joins = False
+        slow = socket.io.socket("/slow")
+        waiting = beside(world, slow.wait_connected)
+        closing = beside(world, slow.wait_closed)
+        await world.turn()
+        await slow.disconnect()
+        await world.turn()
+        assert isinstance(waiting.result, DisconnectedError)
+        assert closing.done
+
+    play(world, body)
+
+
+def test_the_server_may_end_it(world: World) -> None:
+    story: list[str] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("disconnect", story.append)
+        await world.turn()
+        world.server.kick()
+        await socket.wait_closed()
+        await world.turn()
+
+    play(world, body)
+    assert story == ["io server disconnect"]
+
+
+def test_after_the_scope_nothing_works_and_everything_says_why(world: World) -> None:
+    sockets: list[Socket] = []
+
+    async def body(socket: Socket) -> None:
+        sockets.append(socket)
+
+    play(world, body)
+    [socket] = sockets
+
+    async def after() -> None:
+        for call in (
+            lambda: socket.emit("e"),
+            lambda: socket.emit_with_ack("e"),
+            socket.connect,
+            socket.wait_connected,
+            socket.io.open,
+        ):
+            with pytest.raises(DisconnectedError):
+                await call()
+        with pytest.raises(DisconnectedError, match="scope"):
+            socket.io.socket("/other")
+        with pytest.raises(DisconnectedError, match="scope"):
+            socket.emit_nowait("e")
+        await socket.disconnect()
+        await socket.wait_closed()
+        await socket.io.close()
+
+    world.run(after)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# auth
+
+
+def test_auth_may_be_a_mapping_and_set_at_any_time(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        assert socket.auth == {"token": 1}
+        socket.auth = {"token": 2}
+        world.server.lose()
+        await world.sleep(10)
+        with pytest.raises(OptionError, match="auth"):
+            socket.auth = "a token"  # type: ignore[assignment]  # that is the point
+
+    play(world, body, auth={"token": 1})
+    assert world.server.payloads() == [{"token": 1}, {"token": 2}]
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_auth_may_be_a_function_that_is_asked_each_time(world: World, eager: bool) -> None:
+    world.eager = eager
+    numbers = iter(range(10))
+
+    async def get_auth() -> dict[str, int]:
+        await world.sleep(1)
+        return {"number": next(numbers)}
+
+    async def body(socket: Socket) -> None:
+        world.server.lose()
+        await world.sleep(10)
+        socket.auth = lambda: {"plain": 1}
+        world.server.lose()
+        await world.sleep(10)
+
+    play(world, body, auth=get_auth)
+    assert world.server.payloads() == [{"number": 0}, {"number": 1}, {"plain": 1}]
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_an_error_of_the_function_is_a_connect_error_that_does_not_tell_secrets(
+    world: World, eager: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    world.eager = eager
+
+    def get_auth() -> dict[str, str]:
+        raise KeyError("my-secret")
+
+    async def main() -> None:
+        async with world.scopes.connect(URL, auth=get_auth):
+            raise AssertionError
+
+    with pytest.raises(ConnectError, match="the function for auth raised KeyError") as caught:
+        world.run(main)
+    cause: BaseException | None = caught.value
+    while cause is not None and not isinstance(cause, KeyError):
+        cause = cause.__cause__
+    assert isinstance(cause, KeyError)
+    assert "KeyError" in caplog.text
+    assert "my-secret" not in caplog.text
+
+
+def test_a_function_that_gives_nonsense_is_an_error_that_does_not_tell_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def main() -> None:
+        async with world.scopes.connect(URL, auth=lambda: "my-secret"):  # type: ignore[arg-type, return-value]
+            raise AssertionError
+
+    with pytest.raises(ConnectError, match="auth raised OptionError"):
+        world.run(main)
+    assert "my-secret" not in caplog.text
+
+
+def test_a_handler_may_connect_while_auth_is_a_function(world: World) -> None:
+    story: list[str] = []
+
+    async def get_auth() -> dict[str, str]:
+        await world.sleep(1)
+        return {}
+
+    async def body(socket: Socket) -> None:
+        @socket.on("disconnect")
+        async def again() -> None:
+            await socket.connect()
+            story.append("connected")
+
+        await world.turn()
+        world.server.kick()
+        await world.sleep(5)
+        socket.off()
+
+    play(world, body, auth=get_auth)
+    assert story == ["connected"]
+
+
+def test_an_auth_that_never_comes_is_bounded_by_timeout(world: World) -> None:
+    cancelled: list[int] = []
+
+    async def get_auth() -> dict[str, str]:
+        try:
+            await world.sleep(1e9)
+        except Cancelled:
+            cancelled.append(1)
+            raise
+        return {}
+
+    async def main() -> None:
+        async with world.scopes.connect(URL, auth=get_auth, timeout=5):
+            raise AssertionError
+
+    with pytest.raises(ConnectError, match="auth"):
+        world.run(main)
+    assert world.time < 1010
+    assert cancelled == [1]
+
+
+def test_a_question_that_is_asked_again_ends_the_one_before(world: World) -> None:
+    asked: list[str] = []
+
+    async def get_query() -> dict[str, str]:
+        asked.append("asked")
+        try:
+            await world.sleep(1e9)
+        except Cancelled:
+            asked.append("cancelled")
+            raise
+        return {}
+
+    async def main() -> None:
+        async with world.scopes.connect(URL, query=get_query, timeout=5, reconnection_attempts=1, retry=True):
+            raise AssertionError
+
+    with pytest.raises(ConnectError):
+        world.run(main)
+    assert asked == ["asked", "cancelled", "asked", "cancelled"]
+
+
+def test_a_reconnect_attempt_handler_may_change_what_is_asked(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        def change() -> None:
+            socket.auth = {"changed": True}
+
+        socket.io.on("reconnect_attempt", change)
+        await world.turn()
+        world.server.lose()
+        await world.sleep(10)
+
+    play(world, body, query=lambda: {"q": "1"}, extra_headers=dict, auth=lambda: {"changed": False})
+    assert world.server.payloads() == [{"changed": False}, {"changed": True}]
+
+
+def test_an_auth_that_is_set_while_it_is_asked_for_is_what_is_sent(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        other = socket.io.socket("/other", auth=lambda: {"old": 1})
+        other.auth = {"new": 1}
+        await other.wait_connected()
+
+    play(world, body)
+    assert world.server.payloads()[-1] == {"new": 1}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The log
+
+
+def test_the_log_tells_events_and_sizes_but_never_auth(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "sansio_socketio")
+
+    async def body(socket: Socket) -> None:
+        answer(world, 1)
+        await socket.emit_with_ack("question", "my-value")
+        world.server.emit("news", "my-value")
+        await world.turn()
+
+    play(world, body, auth={"token": "my-secret"})
+    assert "emitting 'question' with 1 values, ack wanted" in caplog.text
+    assert "received 'news'" in caplog.text
+    assert "acknowledged" in caplog.text
+    assert "connected to http://localhost by polling" in caplog.text
+    assert "my-secret" not in caplog.text
+    assert "my-value" not in caplog.text
+    assert {record.levelno for record in caplog.records if "connected" in record.getMessage()} == {logging.INFO}
