@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 from .backoff import Backoff
 from .engine import EngineSession, Memory, request_query, transport_options
-from .errors import DisconnectedError, OpenTimeout, OptionError, PacketError, SocketIOError
+from .errors import DisconnectedError, OpenTimeout, OptionError, PacketError, SocketIOError, TransportError
 from .events import (
     Asked,
     Closed,
@@ -42,7 +42,7 @@ from .events import (
 from .machine import Machine
 from .namespace import Frames, Namespace
 from .options import ASK, ClientOptions, NamespaceOptions, check_option
-from .packets.socketio import Decoder, Encoder, JSONParser, Packet, Parser
+from .packets.socketio import Decoder, Encoder, JSONParser, Packet, Parser, check_namespace
 from .url import parse_url
 
 ConnectionState = Literal["closed", "opening", "open"]
@@ -83,7 +83,6 @@ class ClientProtocol(Machine):
         """Whether a connection that failed is being tried again, or waits for that."""
         self.engine: EngineSession | None = None
         """The session, while opening or open."""
-        self.epoch = 0
         self.report_engine = False
         """Whether the events of the session that few need (`EngineDrained`) are delivered, too."""
         parser: Parser = JSONParser() if options.parser is None else options.parser
@@ -99,7 +98,6 @@ class ClientProtocol(Machine):
         self._reconnection = options.reconnection
         self._reconnection_attempts = options.reconnection_attempts
         self._timeout = options.timeout
-        self._may_reconnect = False
         self._open_reconnects = False
         self._questions: dict[tuple[Asked, str | None], int] = {}
         self._next_question = 1
@@ -119,7 +117,7 @@ class ClientProtocol(Machine):
     def reconnection(self, value: bool) -> None:
         check_option("reconnection", value)
         self._reconnection = value
-        if not value:
+        if not value and self.state == "closed":
             self._stop_reconnecting()
 
     @property
@@ -203,10 +201,12 @@ class ClientProtocol(Machine):
             OptionError: The name is none.
         """
         name = name if name.startswith("/") else f"/{name}"
-        if "," in name:
-            raise OptionError(f"a namespace's name has no comma in it: {name!r}")
         namespace = self.namespaces.get(name)
         if namespace is None:
+            try:
+                check_namespace(name)
+            except PacketError as error:
+                raise OptionError(str(error)) from None
             options = NamespaceOptions() if options is None else options
             namespace = self.namespaces[name] = Namespace(name, options, self)
         return namespace
@@ -229,12 +229,12 @@ class ClientProtocol(Machine):
         self._close(now)
 
     def abort(self, now: float) -> None:
-        """Close everything at once, also what is still saying goodbye. What has not left is lost."""
+        """Close everything at once, also what is still saying goodbye. What has not left is lost, buffers included."""
         self._fire_due(now)
-        self._close(now)
-        for stream in list(self._outbox.owners):
-            self._outbox.close_stream(stream, abort=True)
-        self._timers.clear()
+        self._close(now, abort=True)
+        for namespace in list(self.namespaces.values()):
+            namespace.on_aborted()
+        self._cut()
 
     def answer(self, question: int, value: Any, now: float) -> None:
         """Answer a `Question`. An Exception fails the attempt. An answer that comes too late is ignored."""
@@ -257,7 +257,8 @@ class ClientProtocol(Machine):
         except SocketIOError:
             raise
         except Exception as error:
-            raise PacketError(f"the parser cannot encode {packet!r}: {error!r}") from error
+            # The packet is not shown: it may hold secrets, and be what cannot be shown.
+            raise PacketError(f"the parser cannot encode a packet: {error!r}") from error
 
     def send_frames(self, frames: Frames, now: float, *, compress: bool) -> None:
         """Hand messages to the session."""
@@ -267,6 +268,7 @@ class ClientProtocol(Machine):
                 engine.send(frame, now, compress=compress)
             if engine.buffered_bytes > HIGH_WATER:
                 self._congested = True
+                self._check_overflow(engine, now)
 
     def ensure_open(self, now: float) -> None:
         """Open the connection for a namespace, but not before the end of a wait for the next attempt."""
@@ -279,17 +281,21 @@ class ClientProtocol(Machine):
         if not any(namespace.active for namespace in self.namespaces.values()):
             self._close(now)
 
-    def ask(self, namespace: Namespace, about: Asked, now: float) -> None:
-        """Ask the application on behalf of a namespace."""
-        self._ask(about, namespace.name)
+    def ask(self, about: Asked, namespace: str | None) -> None:
+        """Ask the application, on behalf of a namespace or of the session that is about to open."""
+        question = self._next_question
+        self._next_question += 1
+        self._questions[about, namespace] = question
+        self._outbox.deliver(Question(question, about, namespace))
 
     def has_space(self, size: int) -> bool:
-        """Whether `size` more bytes may wait to be sent."""
+        """Whether one more event, of `size` bytes, may wait to be sent."""
         under_way = 0 if self.engine is None else self.engine.buffered_bytes
-        return (
-            self._buffered_events < self.options.max_buffered_events
-            and self._buffered_bytes + under_way + size <= self.options.max_buffered_bytes
-        )
+        return self.fits(self._buffered_events + 1, self._buffered_bytes + under_way + size)
+
+    def fits(self, events: int, size: int) -> bool:
+        """Whether a buffer may hold so much."""
+        return events <= self.options.max_buffered_events and size <= self.options.max_buffered_bytes
 
     def buffered(self, events: int, size: int) -> None:
         """Count what waits in a namespace."""
@@ -304,40 +310,27 @@ class ClientProtocol(Machine):
 
     def _begin(self, now: float) -> None:
         self.state = "opening"
-        self._may_reconnect = True
         if self._timeout is not None:
             self._timers.set(self, "open", now + self._timeout)
         self._answers = {}
         if self.options.query is ASK and not self.url.query:
-            self._ask("query", None)
+            self.ask("query", None)
         if self.options.extra_headers is ASK:
-            self._ask("extra_headers", None)
+            self.ask("extra_headers", None)
         if not self._questions:
             self._open_engine(now)
 
-    def _ask(self, about: Asked, namespace: str | None) -> None:
-        question = self._next_question
-        self._next_question += 1
-        self._questions[about, namespace] = question
-        self._outbox.deliver(Question(question, about, namespace))
-
     def _answered(self, about: Asked, value: Any, now: float) -> None:
-        error = value if isinstance(value, Exception) else None
-        if error is None:
-            try:
-                check_option(about, value)
-            except OptionError as invalid:
-                error = invalid
+        error = _answer_error(about, value)
         if error is not None:
             self._open_failed(error, now)
             return
-        self._answers[about] = value
+        self._answers[about] = dict(value)
         if not self._questions:
             self._open_engine(now)
 
     def _open_engine(self, now: float) -> None:
         headers = self._answers.get("extra_headers", self.options.extra_headers)
-        self.epoch += 1
         self.engine = EngineSession(
             self.url,
             self.options,
@@ -360,13 +353,13 @@ class ClientProtocol(Machine):
             self.reconnecting = False
             self._reconnect(now)
             self._outbox.deliver(ReconnectError(error))
-        elif self._open_reconnects and self._reconnection:
+        elif self._open_reconnects:
             self._reconnect(now)
 
     # Reconnection
 
     def _reconnect(self, now: float) -> None:
-        if not self._may_reconnect:
+        if not self._reconnection:
             return
         if self._backoff.attempts >= self._reconnection_attempts:
             self._backoff.reset()
@@ -376,7 +369,6 @@ class ClientProtocol(Machine):
             self._timers.set(self, "reconnect", now + self._backoff.next_delay())
 
     def _stop_reconnecting(self) -> None:
-        self._may_reconnect = False
         self.reconnecting = False
         self._backoff.reset()
         self._timers.cancel(self, "reconnect")
@@ -385,7 +377,7 @@ class ClientProtocol(Machine):
         if name == "reconnect":
             self._outbox.deliver(ReconnectAttempt(self._backoff.attempts))
             self._begin(now)
-        elif name == "open":
+        else:  # "open"
             engine = self.engine
             self._open_failed(OpenTimeout(f"the connection was not open within {self._timeout:g} seconds"), now)
             if engine is not None:
@@ -398,17 +390,14 @@ class ClientProtocol(Machine):
             return
         self._timers.cancel(self, "open")
         self.state = "open"
-        self._decoder.reset()
-        self._partial_bytes = 0
         self._outbox.deliver(EngineOpened(engine.sid or "", engine.transport or ""))
         self._outbox.deliver(Opened())
+        if self.reconnecting:
+            self.reconnecting = False
+            self._outbox.deliver(Reconnected(self._backoff.attempts))
+        self._backoff.reset()
         for namespace in list(self.namespaces.values()):
             namespace.on_open(now)
-        if self.reconnecting:
-            attempt = self._backoff.attempts
-            self.reconnecting = False
-            self._outbox.deliver(Reconnected(attempt))
-        self._backoff.reset()
 
     def on_engine_message(self, engine: EngineSession, data: Data, now: float) -> None:
         if engine is not self.engine:
@@ -418,7 +407,7 @@ class ClientProtocol(Machine):
         except PacketError as error:
             self.protocol_error(error, now)
             return
-        except Exception as error:  # noqa: BLE001  # a parser of the user's own may raise anything
+        except Exception as error:  # a parser of the user's own may raise anything
             self.protocol_error(_chained(PacketError(f"the parser cannot decode a message: {error!r}"), error), now)
             return
         if packet is None:
@@ -469,25 +458,29 @@ class ClientProtocol(Machine):
 
     # Closing
 
-    def _close(self, now: float) -> None:
+    def _close(self, now: float, *, abort: bool = False) -> None:
         """The application ends the connection, or the wait for the next one."""
         was_wanted = self.state != "closed" or self.reconnecting
         self._stop_reconnecting()
         if was_wanted:
-            self._closed("forced close", None, now)
+            self._end("forced close", None, now, abort=abort)
 
     def _closed(self, reason: DisconnectReason, details: Exception | None, now: float) -> None:
-        """The connection is over, whoever ended it: let the session drain, tell everybody, maybe connect again."""
+        """The connection was lost."""
+        self._end(reason, details, now)
+        self._reconnect(now)
+
+    def _end(self, reason: DisconnectReason, details: Exception | None, now: float, *, abort: bool = False) -> None:
+        """The connection is over, whoever ended it: let the session drain, and tell everybody."""
         engine = self.engine
         self._let_go()
         if engine is not None:
-            engine.close(now)
+            end = engine.abort if abort else engine.close
+            end(now)
         self._backoff.reset()
         self._outbox.deliver(Closed(reason, details))
         for namespace in list(self.namespaces.values()):
             namespace.on_closed(reason, details)
-        if self._reconnection:
-            self._reconnect(now)
 
     def _let_go(self) -> None:
         """Forget the session and what was asked on its behalf."""
@@ -495,12 +488,21 @@ class ClientProtocol(Machine):
         self.engine = None
         self._questions.clear()
         self._timers.cancel(self, "open")
+        self._decoder.reset()
+        self._partial_bytes = 0
         self._tell_room()
 
     def _tell_room(self) -> None:
         if self._congested and (self.engine is None or self.engine.buffered_bytes <= LOW_WATER):
             self._congested = False
             self._outbox.deliver(Room())
+
+    def _check_overflow(self, engine: EngineSession, now: float) -> None:
+        """End a session whose server wants acknowledgements and does not read them: emits are refused long before."""
+        bound = self.options.max_buffered_bytes
+        if engine.buffered_bytes > 2 * bound:
+            waiting = f"{engine.buffered_bytes} bytes wait to leave, over twice max_buffered_bytes ({bound})"
+            engine.fail(TransportError(f"the server does not read: {waiting}", transport=engine.transport), now)
 
     def _count_partial(self, size: int, now: float) -> None:
         self._partial_bytes += size
@@ -511,6 +513,15 @@ class ClientProtocol(Machine):
                 ),
                 now,
             )
+
+
+def _answer_error(about: Asked, value: Any) -> Exception | None:
+    if isinstance(value, Exception):
+        return value
+    if isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
+        return None
+    # The value is not shown: it may hold secrets.
+    return OptionError(f"the answer for {about} must be a mapping of str to str; this {type(value).__name__} is none")
 
 
 def _chained(error: PacketError, cause: Exception) -> PacketError:

@@ -4,8 +4,9 @@ Rules of this file:
 
 - `active` says whether the application wants the namespace; `join` says how far the server is. They meet in `_advance`.
 - At most one CONNECT is unanswered. The answer to one that nobody wants any more is consumed, and undone by DISCONNECT.
-- An emit is encoded when it is made, so that a value that cannot be sent is an error there, and then waits in exactly
-  one place: `_unsent` while offline, `_queue` under retries, `_sent` when an acknowledgement is to come.
+- An emit is encoded when it is made, so that a value that cannot be sent is an error there. Until it leaves it waits in
+  `_unsent`, or under retries in `_queue` until it is acknowledged; a try encodes its values anew, with a new id.
+- `_emits` has every emit that somebody may still hear of, `_sent` those whose acknowledgement has an id already.
 - On connect, in this order: events received early, events buffered to send, the retry queue, then `Connected`.
 - On disconnect: `Disconnected` first, then the acknowledgements that will not come any more.
 - Nothing but CONNECT is sent to a namespace that is not joined: the server would close the whole connection.
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from math import inf
 from typing import Any, Final, Literal, Protocol
 
 from .actions import Outbox
@@ -71,10 +73,9 @@ class Connection(Protocol):
 
     outbox: Outbox
     timers: Timers
-    epoch: int
-    """A number that each new connection changes."""
-    timeout: float | None
 
+    @property
+    def timeout(self) -> float | None: ...
     @property
     def is_open(self) -> bool: ...
     @property
@@ -83,8 +84,9 @@ class Connection(Protocol):
     def send_frames(self, frames: Frames, now: float, *, compress: bool) -> None: ...
     def ensure_open(self, now: float) -> None: ...
     def release(self, now: float) -> None: ...
-    def ask(self, namespace: Namespace, about: Asked, now: float) -> None: ...
+    def ask(self, about: Asked, namespace: str) -> None: ...
     def has_space(self, size: int) -> bool: ...
+    def fits(self, events: int, size: int) -> bool: ...
     def buffered(self, events: int, size: int) -> None: ...
     def protocol_error(self, error: PacketError, now: float) -> None: ...
 
@@ -98,7 +100,6 @@ class Emit:
         "compress",
         "frames",
         "handle",
-        "in_flight",
         "queued",
         "size",
         "timeout",
@@ -117,7 +118,6 @@ class Emit:
         self.wire_id: int | None = None
         self.tries = 0
         self.queued = False
-        self.in_flight = False
 
 
 class Namespace:
@@ -144,6 +144,7 @@ class Namespace:
         self._join = Join.NONE
         self._pid: str | None = None
         self._offset: str | None = None
+        self._epoch = 0
         self._next_handle = 1
         self._next_wire_id = 0
         self._emits: dict[int, Emit] = {}
@@ -151,6 +152,7 @@ class Namespace:
         self._queue: deque[Emit] = deque()
         self._sent: dict[int, Emit] = {}
         self._early: list[EventReceived] = []
+        self._early_bytes = 0
 
     @property
     def connected(self) -> bool:
@@ -182,9 +184,9 @@ class Namespace:
         self._connection.timers.fire_due(now)
         if not self.active:
             return
+        if self.connected:
+            self._send_disconnect(now)
         was_connected = self.connected
-        if was_connected:
-            self._send(Packet(DISCONNECT, self.name), now)
         self._deactivate(now)
         if was_connected:
             self._left("io client disconnect", None)
@@ -213,7 +215,7 @@ class Namespace:
             A handle, which the events about this emit carry.
 
         Raises:
-            OptionError: The name is reserved or missing.
+            OptionError: The name is reserved or missing, or the timeout is no number of seconds.
             PacketError: A value cannot be encoded.
             BufferFullError: Too much waits to be sent already.
         """
@@ -221,7 +223,7 @@ class Namespace:
         connection.timers.fire_due(now)
         args = list(args)
         _check_name(args)
-        limit = self._options.ack_timeout if timeout is UNSET else timeout
+        limit = _timeout(timeout, self._options.ack_timeout)
         emit = Emit(self._next_handle, args, ack=ack, timeout=limit, compress=compress)
         if self._options.retries and not volatile:
             self._enqueue(emit, now)
@@ -240,7 +242,7 @@ class Namespace:
         connection.timers.fire_due(now)
         epoch, wire_id = ack_id
         frames = connection.encode(Packet(ACK, self.name, list(args), wire_id))
-        if self.connected and epoch == self._epoch():
+        if self.connected and epoch == self._epoch:
             connection.send_frames(frames, now, compress=compress)
 
     def forget(self, handle: int, now: float) -> None:
@@ -250,13 +252,8 @@ class Namespace:
         if emit is None:
             return
         emit.ack = False
-        if emit.handle in self._unsent:
-            self._withdraw(emit)
-            self._settle(emit)
-        elif not emit.queued:
-            self._settle(emit)
-        elif emit.tries == 0:
-            self._dequeue(emit)
+        if not (emit.queued and emit.tries):  # one that was tried, and may be again, is still delivered
+            self._remove(emit)
 
     # What the connection tells
 
@@ -271,17 +268,22 @@ class Namespace:
 
     def on_closed(self, reason: DisconnectReason, details: Exception | None) -> None:
         """The connection is gone."""
+        self._end_join()
         if self.active:
             self._left(reason, details)
-        else:
-            self._reset()
+
+    def on_aborted(self) -> None:
+        """No connection is waited for any more."""
+        error = DisconnectedError("aborted before the event was acknowledged", "forced close")
+        for emit in [*(self._unsent | self._emits).values()]:
+            self._fail(emit, error)
 
     def on_answer(self, value: Any, now: float) -> None:
         """The application's answer to the question for `auth`."""
         if self._join is not Join.ASKING:
             return
         self._connection.timers.cancel(self, "auth")
-        error = value if isinstance(value, Exception) else _auth_error(value)
+        error = _auth_error(value)
         if error is not None:
             self._refused(_chained(ConnectError(f"auth failed: {error}"), error), now)
         else:
@@ -318,35 +320,33 @@ class Namespace:
             limit = self._connection.timeout
             if limit is not None:
                 self._connection.timers.set(self, "auth", now + limit)
-            self._connection.ask(self, "auth", now)
+            self._connection.ask("auth", self.name)
         else:
             self._send_connect(self._auth, now)
 
     def _send_connect(self, auth: Mapping[str, Any] | None, now: float) -> None:
-        payload: dict[str, Any] | None = None if auth is None else dict(auth)
-        if self._pid is not None:
-            # The session to recover; keys of the application's own win, as in the reference.
-            payload = {"pid": self._pid, "offset": self._offset, **(payload or {})}
-            if payload["offset"] is None:
-                del payload["offset"]
+        recovery = {"pid": self._pid, "offset": self._offset}
+        payload: dict[str, Any] = {key: value for key, value in recovery.items() if value is not None}
+        payload.update(auth or {})  # keys of the application's own win
         try:
-            frames = self._connection.encode(Packet(CONNECT, self.name, payload))
+            frames = self._connection.encode(Packet(CONNECT, self.name, payload or auth))
         except PacketError as error:
             self._refused(_chained(ConnectError(f"auth cannot be sent: {error}"), error), now)
             return
         self._join = Join.SENT
+        self._epoch += 1
         self._connection.send_frames(frames, now, compress=True)
 
     def _connect_received(self, packet: Packet, now: float) -> None:
         if self._join is Join.ABANDONED:
             self._join = Join.NONE
             if _session_id(packet) is not None:
-                self._send(Packet(DISCONNECT, self.name), now)
+                self._send_disconnect(now)
             self._advance(now)
         elif self._join is Join.SENT:
             sid = _session_id(packet)
             if sid is None:
-                self._join = Join.NONE
+                self._end_join()
                 self._deliver_connect_failed(ConnectError(_V2_SERVER))
             else:
                 self._joined(sid, packet.data.get("pid"), now)
@@ -362,8 +362,9 @@ class Namespace:
         for event in self._take_early():
             self._deliver_event(event)
         self._send_unsent(now)
-        self._drain_queue(now, again=True)
-        self._connection.outbox.deliver(Connected(self.name, sid, self.recovered))
+        self._drain_queue(now)
+        if self.connected:  # sending may have found that the connection is broken
+            self._connection.outbox.deliver(Connected(self.name, sid, self.recovered))
 
     def _connect_error_received(self, packet: Packet, now: float) -> None:
         if self._join is Join.ABANDONED:
@@ -379,30 +380,33 @@ class Namespace:
 
     def _disconnect_received(self, now: float) -> None:
         if self._join is Join.JOINED:
-            self._join = Join.NONE
             self._deactivate(now)
             self._left("io server disconnect", None)
 
     def _deactivate(self, now: float) -> None:
         self.active = False
-        self._connection.timers.cancel(self, "auth")
-        if self._join is Join.SENT:
-            self._join = Join.ABANDONED
-        elif self._join is Join.ASKING:
-            self._join = Join.NONE
+        is_unanswered = self._join in {Join.SENT, Join.ABANDONED}
+        self._end_join(Join.ABANDONED if is_unanswered else Join.NONE)
         self._connection.release(now)
 
+    def _end_join(self, join: Join = Join.NONE) -> None:
+        """Forget what was true of the join that is over."""
+        self._connection.timers.cancel(self, "auth")
+        self._join = join
+        self.sid = None
+        self._take_early()
+
     def _left(self, reason: DisconnectReason, details: Exception | None) -> None:
-        self._reset()
         self._connection.outbox.deliver(Disconnected(self.name, reason, details, self.active))
         self._fail_sent(reason)
 
-    def _reset(self) -> None:
-        """Forget what was true of the connection that is gone."""
-        self._connection.timers.cancel(self, "auth")
-        self._join = Join.NONE
-        self.sid = None
-        self._take_early()
+    def _send_disconnect(self, now: float) -> None:
+        try:
+            frames = self._connection.encode(Packet(DISCONNECT, self.name))
+        except PacketError as error:  # of a parser of the application's own
+            self._connection.protocol_error(error, now)
+        else:
+            self._connection.send_frames(frames, now, compress=True)
 
     def _deliver_connect_failed(self, error: Exception) -> None:
         self._connection.outbox.deliver(ConnectFailed(self.name, error, self.active))
@@ -410,20 +414,18 @@ class Namespace:
     # Events from the server
 
     def _event_received(self, packet: Packet, now: float) -> None:
-        ack_id = None if packet.id is None else (self._epoch(), packet.id)
+        ack_id = None if packet.id is None else (self._epoch, packet.id)
         event = EventReceived(self.name, packet.data, ack_id, packet.size)
         if self._join is Join.JOINED:
             self._deliver_event(event)
-        elif self._join is Join.SENT and self._connection.has_space(packet.size):
-            self._early.append(event)
-            self._connection.buffered(1, packet.size)
         elif self._join is Join.SENT:
-            self._connection.protocol_error(PacketError("too many events before the namespace was joined"), now)
+            self._early.append(event)
+            self._early_bytes += event.size
+            if not self._connection.fits(len(self._early), self._early_bytes):
+                self._connection.protocol_error(PacketError("too many events before the namespace was joined"), now)
 
     def _take_early(self) -> list[EventReceived]:
-        early, self._early = self._early, []
-        for event in early:
-            self._connection.buffered(-1, -event.size)
+        early, self._early, self._early_bytes = self._early, [], 0
         return early
 
     def _deliver_event(self, event: EventReceived) -> None:
@@ -433,164 +435,158 @@ class Namespace:
             if isinstance(last, str):
                 self._offset = last
 
-    def _epoch(self) -> int:
-        return self._connection.epoch
-
     # Events to the server
 
     def _emit_once(self, emit: Emit, now: float, *, volatile: bool) -> None:
         connection = self._connection
         wire_id = self._next_wire_id if emit.ack else None
         frames = connection.encode(Packet(EVENT, self.name, emit.args, wire_id))
-        if volatile and not connection.writable:
-            self._expect_ack(emit, wire_id, now)
-        elif self.connected:
-            if not connection.has_space(0):
-                raise _full()
-            self._expect_ack(emit, wire_id, now)
+        is_dropped = volatile and not connection.writable
+        if not is_dropped:
+            self._check_space(emit, frames)
+        if emit.ack:
+            self._expect_ack(emit, now)
+        if is_dropped:
+            return
+        if self.connected:
             self._transmit(emit, frames, now)
         else:
-            self._buffer(emit, frames)
-            self._expect_ack(emit, wire_id, now)
+            emit.frames = frames
+            self._unsent[emit.handle] = emit
+            connection.buffered(1, emit.size)
 
-    def _buffer(self, emit: Emit, frames: Frames) -> None:
-        size = sum([len(frame) for frame in frames])
-        if not self._connection.has_space(size):
-            raise _full()
-        emit.frames, emit.size = frames, size
-        self._unsent[emit.handle] = emit
-        self._connection.buffered(1, size)
-
-    def _withdraw(self, emit: Emit) -> None:
-        """Take an emit out of `_unsent`."""
-        del self._unsent[emit.handle]
-        self._connection.buffered(-1, -emit.size)
+    def _check_space(self, emit: Emit, frames: Frames) -> None:
+        emit.size = sum([len(frame) for frame in frames])
+        if not self._connection.has_space(emit.size):
+            raise BufferFullError(
+                f"too much waits to be sent for another {emit.size} bytes; wait for the connection, or raise "
+                "max_buffered_events or max_buffered_bytes"
+            )
 
     def _send_unsent(self, now: float) -> None:
         for emit in list(self._unsent.values()):
-            self._withdraw(emit)
+            if not self.connected:
+                return
+            del self._unsent[emit.handle]
+            self._connection.buffered(-1, -emit.size)
             frames, emit.frames = emit.frames, ()
             self._transmit(emit, frames, now)
 
     def _transmit(self, emit: Emit, frames: Frames, now: float) -> None:
+        emit.tries += 1
         if self.report_sent:
             self._connection.outbox.deliver(EventSent(self.name, emit.args))
         self._connection.send_frames(frames, now, compress=emit.compress)
 
-    def _send(self, packet: Packet, now: float) -> None:
-        self._connection.send_frames(self._connection.encode(packet), now, compress=True)
+    def _remove(self, emit: Emit) -> None:
+        """Take an emit out of wherever it is. Nothing more is heard of it."""
+        self._expect_no_more(emit)
+        self._emits.pop(emit.handle, None)
+        if self._unsent.pop(emit.handle, None) is not None:
+            self._connection.buffered(-1, -emit.size)
+        elif emit.queued:
+            self._queue.remove(emit)
+            self._connection.buffered(-1, -emit.size)
+
+    def _fail(self, emit: Emit, error: Exception) -> None:
+        self._remove(emit)
+        if emit.ack:
+            self._connection.outbox.deliver(AckFailed(self.name, emit.handle, error))
 
     # Acknowledgements
 
-    def _expect_ack(self, emit: Emit, wire_id: int | None, now: float) -> None:
-        if wire_id is None:
-            return
+    def _expect_ack(self, emit: Emit, now: float) -> None:
+        emit.wire_id = self._next_wire_id
         self._next_wire_id += 1
-        emit.wire_id = wire_id
         self._emits[emit.handle] = emit
-        self._sent[wire_id] = emit
+        self._sent[emit.wire_id] = emit
         if emit.timeout is not None:
             self._connection.timers.set(self, emit.handle, now + emit.timeout)
 
     def _expect_no_more(self, emit: Emit) -> None:
         """Forget the number that an acknowledgement would carry, and the timeout."""
         if emit.wire_id is not None:
-            self._sent.pop(emit.wire_id, None)
+            del self._sent[emit.wire_id]
             emit.wire_id = None
-        self._connection.timers.cancel(self, emit.handle)
+            self._connection.timers.cancel(self, emit.handle)
 
     def _ack_received(self, packet: Packet, now: float) -> None:
         emit = self._sent.get(packet.id) if packet.id is not None and self.connected else None
-        if emit is None or emit.handle in self._unsent:
+        if emit is None:
             return
-        self._settle(emit)
+        self._remove(emit)
         if emit.ack:
             self._connection.outbox.deliver(Acknowledged(self.name, emit.handle, packet.data))
-        if emit.in_flight:
-            self._dequeue(emit)
-            self._drain_queue(now)
-
-    def _settle(self, emit: Emit) -> None:
-        self._expect_no_more(emit)
-        self._emits.pop(emit.handle, None)
+        self._drain_queue(now)
 
     def _ack_timed_out(self, emit: Emit, now: float) -> None:
-        if emit.in_flight:
-            self._try_failed(emit, _timed_out(emit))
+        error = AckTimeout(f"event {emit.args[0]!r} was not acknowledged within {emit.timeout:g} seconds")
+        if emit.queued:
+            self._try_failed(emit, error)
             self._drain_queue(now)
-            return
-        if emit.handle in self._unsent:
-            self._withdraw(emit)
-        self._settle(emit)
-        self._connection.outbox.deliver(AckFailed(self.name, emit.handle, _timed_out(emit)))
+        else:
+            self._fail(emit, error)
 
     def _fail_sent(self, reason: DisconnectReason) -> None:
         """The acknowledgements of what went out on the connection that is gone will not come."""
+        error = DisconnectedError(f"disconnected before the acknowledgement came: {reason}", reason)
         for emit in list(self._sent.values()):
-            if emit.handle in self._unsent:
-                continue
-            error = DisconnectedError(f"disconnected before the acknowledgement came: {reason}", reason)
-            if emit.in_flight:
-                # Without a timeout the reference does not count this as a failed try: it waits for the next connection.
-                if emit.timeout is not None:
-                    self._try_failed(emit, error)
-                else:
-                    self._expect_no_more(emit)
-            else:
-                self._settle(emit)
-                self._connection.outbox.deliver(AckFailed(self.name, emit.handle, error))
+            if emit.queued and emit.timeout is None:
+                # The reference does not count this as a failed try: the emit waits for the next connection.
+                self._expect_no_more(emit)
+            elif emit.queued:
+                self._try_failed(emit, error)
+            elif emit.handle not in self._unsent:
+                self._fail(emit, error)
 
     # Retries: one packet in flight, the next only when it is acknowledged or given up
 
     def _enqueue(self, emit: Emit, now: float) -> None:
-        frames = self._connection.encode(Packet(EVENT, self.name, emit.args))
-        emit.size = sum([len(frame) for frame in frames])
-        if not self._connection.has_space(emit.size):
-            raise _full()
+        self._check_space(emit, self._connection.encode(Packet(EVENT, self.name, emit.args)))
         emit.queued = True
         self._queue.append(emit)
         self._emits[emit.handle] = emit
         self._connection.buffered(1, emit.size)
         self._drain_queue(now)
 
-    def _dequeue(self, emit: Emit) -> None:
-        self._queue.remove(emit)
-        self._connection.buffered(-1, -emit.size)
-        self._settle(emit)
-
-    def _drain_queue(self, now: float, *, again: bool = False) -> None:
-        """Send the first of the queue, unless it is under way already (`again`: even then, on a new connection)."""
-        if not self._queue or not self.connected:
-            return
-        emit = self._queue[0]
-        if emit.in_flight and not again:
-            return
-        self._expect_no_more(emit)
-        emit.in_flight = True
-        emit.tries += 1
-        frames = self._connection.encode(Packet(EVENT, self.name, emit.args, self._next_wire_id))
-        self._expect_ack(emit, self._next_wire_id, now)
-        self._transmit(emit, frames, now)
+    def _drain_queue(self, now: float) -> None:
+        """Send the first of the queue, unless it is under way already."""
+        while self.connected and self._queue and self._queue[0].wire_id is None:
+            emit = self._queue[0]
+            try:
+                frames = self._connection.encode(Packet(EVENT, self.name, emit.args, self._next_wire_id))
+            except PacketError as error:  # a list or a dict in it was changed since
+                self._fail(emit, error)
+            else:
+                self._expect_ack(emit, now)
+                self._transmit(emit, frames, now)
 
     def _try_failed(self, emit: Emit, error: Exception) -> None:
         """A try got no acknowledgement: give the emit up after the last, else leave it at the head of the queue."""
         self._expect_no_more(emit)
-        emit.in_flight = False
         if emit.tries > self._options.retries:
-            self._dequeue(emit)
-            if emit.ack:
-                self._connection.outbox.deliver(AckFailed(self.name, emit.handle, error))
+            self._fail(emit, error)
+
+
+def _timeout(timeout: float | Literal[Unset.UNSET] | None, otherwise: float | None) -> float | None:
+    if timeout is UNSET:
+        return otherwise
+    check_option("ack_timeout", timeout)
+    return timeout
 
 
 def _check_name(args: Sequence[Any]) -> None:
     name = args[0] if args else None
-    if not isinstance(name, (str, int, float)) or isinstance(name, bool):
+    if isinstance(name, str):
+        if name in RESERVED_EVENTS:
+            raise OptionError(f"{name!r} is a reserved event name; choose another")
+    elif isinstance(name, bool) or not isinstance(name, (int, float)) or not -inf < name < inf:
         raise OptionError(f"an event needs a name, a str or a number, not {name!r}")
-    if name in RESERVED_EVENTS:
-        raise OptionError(f"{name!r} is a reserved event name; choose another")
 
 
 def _auth_error(value: Any) -> Exception | None:
+    if isinstance(value, Exception):
+        return value
     if value is None or isinstance(value, Mapping):
         return None
     return OptionError(f"auth takes a mapping, or None, not {type(value).__name__}")
@@ -611,13 +607,3 @@ def _refusal(data: Any) -> ConnectError:
 def _chained(error: ConnectError, cause: Exception) -> ConnectError:
     error.__cause__ = cause
     return error
-
-
-def _timed_out(emit: Emit) -> AckTimeout:
-    return AckTimeout(f"event {emit.args[0]!r} was not acknowledged within {emit.timeout:g} seconds")
-
-
-def _full() -> BufferFullError:
-    return BufferFullError(
-        "too much waits to be sent; wait for the connection, or raise max_buffered_events or max_buffered_bytes"
-    )

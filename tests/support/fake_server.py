@@ -1,0 +1,318 @@
+"""A Socket.IO server that a test plays by hand, around a `ClientProtocol` in virtual time.
+
+The test gives the client its commands (`socket.connect(server.now)`), says what the server does (`server.accept()`,
+`server.join()`, `server.emit("news")`, `server.lose()`) and lets time pass (`server.advance(5)`). What the application
+was told since the last look is in `server.told()`, what the server got in `server.sent()`.
+
+Below the session is a `Wire`: a transport without HTTP and WebSocket, on which each chunk of bytes is one packet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from random import Random
+from typing import Any, ClassVar
+from unittest import mock
+
+from sansio_socketio.protocol import engine
+from sansio_socketio.protocol.actions import CloseStream, Deliver, OpenStream, Outbox, Send, SetTimer
+from sansio_socketio.protocol.client import ClientProtocol
+from sansio_socketio.protocol.errors import TransportError
+from sansio_socketio.protocol.events import EngineEvent, Event
+from sansio_socketio.protocol.namespace import Namespace
+from sansio_socketio.protocol.options import ClientOptions, NamespaceOptions
+from sansio_socketio.protocol.packets import engineio
+from sansio_socketio.protocol.packets.socketio import (
+    ACK,
+    CONNECT,
+    CONNECT_ERROR,
+    DISCONNECT,
+    EVENT,
+    Decoder,
+    JSONParser,
+    Packet,
+    Parser,
+)
+from sansio_socketio.protocol.timers import Timers
+from sansio_socketio.protocol.transports.base import CloseReason, Endpoint, Session, Transport
+
+_MOST_TICKS = 20_000
+
+
+class Wire(Transport):
+    """A transport that says goodbye with a CLOSE packet, and waits for the stream's end within `close_timeout`."""
+
+    name: ClassVar[str] = "polling"
+    breaks_on_send: ClassVar[bool] = False
+
+    def __init__(self, endpoint: Endpoint, session: Session, outbox: Outbox, timers: Timers) -> None:
+        super().__init__(endpoint, session, outbox, timers)
+        self._is_open = False
+        self._is_closing = False
+
+    def open(self, now: float) -> None:
+        url = self.endpoint.url
+        self._stream = self.outbox.open_stream(self, url.host, url.port, tls=url.secure, transport=self.name)
+
+    def send(self, packets: Sequence[engineio.Packet], now: float) -> None:
+        assert self.writable, "sent while not writable"
+        self.writable = False
+        if self.breaks_on_send:
+            self.abort()
+            self.session.on_close(self, "transport error", TransportError("the stream broke"), now)
+            return
+        for packet in packets:
+            self.outbox.send(self._stream, _to_wire(packet))
+
+    def pause(self, now: float) -> None:
+        self.session.on_pause(self, now)
+
+    def resume(self, now: float) -> None:
+        pass
+
+    def close(self, now: float) -> None:
+        if self._is_open:
+            self._is_closing = True
+            self.outbox.send(self._stream, _to_wire(engineio.Packet(engineio.CLOSE)))
+            self.timers.set(self, "close", now + self.endpoint.options.close_timeout)
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        self.timers.cancel(self, "close")
+        self.outbox.close_stream(self._stream, abort=True)
+
+    def timer_fired(self, name: str | int, now: float) -> None:
+        self.abort()
+
+    def stream_opened(self, stream: int, now: float) -> None:
+        self.writable = self._is_open = True
+        self.session.on_open(self, now)
+
+    def stream_failed(self, stream: int, error: Exception, now: float) -> None:
+        self.session.on_close(self, "transport error", TransportError(f"could not connect: {error}"), now)
+
+    def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
+        if not self._is_closing:
+            self.session.on_packet(self, _from_wire(bytes(data)), now)
+
+    def data_sent(self, stream: int, now: float) -> None:
+        if not self._is_closing and not self.writable:
+            self.writable = True
+            self.session.on_drain(self, now)
+
+    def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
+        self.timers.cancel(self, "close")
+        if not self._is_closing:
+            reason: CloseReason = "transport close" if error is None else "transport error"
+            self.session.on_close(self, reason, TransportError(f"the stream ended: {error}"), now)
+
+
+class BetterWire(Wire):
+    """What a `Wire` can be upgraded to."""
+
+    name: ClassVar[str] = "websocket"
+
+
+@contextmanager
+def wires() -> Generator[None]:
+    """Have sessions use wires."""
+    with mock.patch.object(engine, "TRANSPORT_CLASSES", {"polling": Wire, "websocket": BetterWire}):
+        yield
+
+
+def kinds(events: Sequence[Event]) -> list[type[Event]]:
+    """What kinds of events these are: for stories in which the order is the point."""
+    return [type(event) for event in events]
+
+
+class FakeServer:
+    """A client and the server that the test plays.
+
+    Attributes:
+        client: The client.
+        now: The time.
+        is_reading: Whether what the client sends leaves; otherwise its transport is not writable after one write.
+        says_goodbye: Whether the server ends its side of a stream that the client closes.
+        engine_told: What the application was told of the session.
+        streams: The streams that are open or opening, the latest last.
+        deadline: When the client's timer is set to fire.
+    """
+
+    def __init__(self, url: str = "http://localhost", **options: Any) -> None:
+        self.client = ClientProtocol(url, ClientOptions(**options), random=Random(1))
+        self.now = 100.0
+        self.is_reading = True
+        self.says_goodbye = True
+        self.engine_told: list[EngineEvent] = []
+        self.streams: list[int] = []
+        self.deadline: float | None = None
+        self._parser: Parser = options.get("parser") or JSONParser()
+        self._encoder = self._parser.encoder()
+        self._decoders: dict[int, Decoder] = {}
+        self._unread: list[int] = []
+        self._told: list[Event] = []
+        self._sent: list[Packet] = []
+        self._last_id: int | None = None
+
+    # What a test looks at
+
+    def told(self) -> list[Event]:
+        """What the application was told since the last look, but for what it is told of the session."""
+        self.run()
+        told, self._told = self._told, []
+        return told
+
+    def sent(self) -> list[Packet]:
+        """The Socket.IO packets that the server got since the last look."""
+        self.run()
+        sent, self._sent = self._sent, []
+        return sent
+
+    # What the server does
+
+    def accept(self, *, upgrades: Sequence[str] = ()) -> None:
+        """Open the stream that the client wants, and answer with the handshake."""
+        self.open_stream()
+        handshake = {"sid": "e1", "upgrades": upgrades, "pingInterval": 3_600_000, "pingTimeout": 3_600_000}
+        self.feed(engineio.Packet(engineio.OPEN, json.dumps(handshake)))
+
+    def open_stream(self) -> None:
+        """Open the stream that the client wants, and say nothing."""
+        self.run()
+        self.client.stream_opened(self.streams[-1], self.now)
+
+    def refuse(self, error: str = "refused") -> None:
+        """Do not open the stream that the client wants."""
+        self.run()
+        self.client.stream_failed(self.streams.pop(), OSError(error), self.now)
+
+    def join(self, namespace: str = "/", *, sid: str = "s1", pid: str | None = None) -> None:
+        """Answer CONNECT."""
+        self.send(Packet(CONNECT, namespace, {"sid": sid} if pid is None else {"sid": sid, "pid": pid}))
+
+    def deny(self, data: Any, namespace: str = "/") -> None:
+        """Answer CONNECT with CONNECT_ERROR."""
+        self.send(Packet(CONNECT_ERROR, namespace, data))
+
+    def emit(self, *args: Any, namespace: str = "/", id: int | None = None) -> None:  # noqa: A002  # the packet's term
+        self.send(Packet(EVENT, namespace, list(args), id))
+
+    def ack(self, *values: Any, namespace: str = "/", id: int | None = None) -> None:  # noqa: A002  # the packet's term
+        """Acknowledge the latest event that wanted it, or that of this id."""
+        self.run()
+        self.send(Packet(ACK, namespace, list(values), self._last_id if id is None else id))
+
+    def kick(self, namespace: str = "/") -> None:
+        """Have the client leave a namespace."""
+        self.send(Packet(DISCONNECT, namespace))
+
+    def send(self, packet: Packet) -> None:
+        for message in self._encoder.encode(packet):
+            self.say(message)
+
+    def say(self, message: str | bytes) -> None:
+        """Send one message, such as half a packet, or nonsense."""
+        self.feed(engineio.Packet(engineio.MESSAGE, message))
+
+    def feed(self, packet: engineio.Packet) -> None:
+        """Send one packet of the session, on the latest stream."""
+        self.run()
+        self.client.data_received(self.streams[-1], _to_wire(packet), self.now)
+
+    def lose(self, error: Exception | None = None) -> None:
+        """The latest stream ends, or breaks."""
+        self.run()
+        self.client.stream_closed(self.streams.pop(), error, self.now)
+
+    # Time
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, with the client's timer fired whenever it is due."""
+        end = self.now + seconds
+        for _ in range(_MOST_TICKS):
+            self.run()
+            if self.deadline is None or self.deadline > end:
+                self.now = end
+                return
+            self.now = max(self.now, self.deadline)
+            self.deadline = None
+            self.client.tick(self.now)
+        raise AssertionError(f"more than {_MOST_TICKS} ticks in {seconds} seconds")
+
+    def run(self) -> None:
+        """Carry out what the client asks for."""
+        while True:
+            while (action := self.client.next_action()) is not None:
+                if isinstance(action, Deliver):
+                    self._deliver(action.event)
+                elif isinstance(action, Send):
+                    self._receive(action.stream, bytes(action.data))
+                elif isinstance(action, OpenStream):
+                    self.streams.append(action.stream)
+                elif isinstance(action, CloseStream):
+                    self.streams.remove(action.stream)
+                else:
+                    assert isinstance(action, SetTimer)
+                    self.deadline = action.deadline
+            if not (self.is_reading and self._unread):
+                return
+            self.client.data_sent(self._unread.pop(0), self.now)
+
+    def _deliver(self, event: Event) -> None:
+        if isinstance(event, EngineEvent):
+            self.engine_told.append(event)
+        else:
+            self._told.append(event)
+
+    def _receive(self, stream: int, data: bytes) -> None:
+        assert stream in self.streams, "sent on a stream that is closed"
+        if stream not in self._unread:
+            self._unread.append(stream)
+        packet = _from_wire(data)
+        if packet.type == engineio.MESSAGE:
+            decoder = self._decoders.setdefault(stream, self._parser.decoder(100))
+            message = decoder.feed(packet.data)
+            if message is not None:
+                self._got(message)
+        elif packet.type == engineio.CLOSE and self.says_goodbye:
+            self.streams.remove(stream)
+            self.client.stream_closed(stream, None, self.now)
+
+    def _got(self, packet: Packet) -> None:
+        self._sent.append(packet)
+        if packet.type == EVENT and packet.id is not None:
+            self._last_id = packet.id
+
+    # Short cuts for how most stories begin
+
+    def socket(self, name: str = "/", **options: Any) -> Namespace:
+        return self.client.namespace(name, NamespaceOptions(**options))
+
+    def opened(self, name: str = "/", **options: Any) -> Namespace:
+        """A namespace that has asked to join, on an open connection."""
+        socket = self.socket(name, **options)
+        socket.connect(self.now)
+        if not self.client.is_open:
+            self.accept()
+        self.told()
+        return socket
+
+    def joined(self, name: str = "/", *, pid: str | None = None, **options: Any) -> Namespace:
+        """A namespace that has joined."""
+        socket = self.opened(name, **options)
+        self.join(name, pid=pid)
+        self.told()
+        self.sent()
+        return socket
+
+
+def _to_wire(packet: engineio.Packet) -> bytes:
+    frame = engineio.encode_frame(packet)
+    return frame.encode() if isinstance(frame, str) else b"\0" + frame
+
+
+def _from_wire(data: bytes) -> engineio.Packet:
+    return engineio.decode_frame(data[1:] if data[:1] == b"\0" else data.decode())

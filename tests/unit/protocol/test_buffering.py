@@ -1,0 +1,171 @@
+"""What waits to be sent: in order, encoded when it was given, within bounds, and with nothing half done at the bound."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sansio_socketio.protocol.errors import BufferFullError, PacketError
+from sansio_socketio.protocol.events import Acknowledged
+from sansio_socketio.protocol.packets.socketio import EVENT
+from tests.support.fake_server import FakeServer
+
+Serve = type[FakeServer]
+
+
+def emitted(server: FakeServer) -> list[Any]:
+    """What was emitted, of what the server got since the last look."""
+    return [packet.data for packet in server.sent() if packet.type == EVENT]
+
+
+def buffered(server: FakeServer) -> tuple[int, int]:
+    """How many events wait in namespaces, and how many bytes they are."""
+    return server.client._buffered_events, server.client._buffered_bytes
+
+
+def test_what_is_emitted_offline_leaves_in_order_once_joined(serve: Serve) -> None:
+    server = serve()
+    socket = server.socket()
+    for number in range(3):
+        socket.emit([number], server.now)
+    socket.connect(server.now)
+    server.accept()
+    for number in range(3, 5):
+        socket.emit([number, b"x"], server.now)
+    server.run()
+    assert emitted(server) == []
+    server.join()
+    assert emitted(server) == [[0], [1], [2], [3, b"x"], [4, b"x"]]
+    assert buffered(server) == (0, 0)
+
+
+def test_what_is_emitted_between_connections_leaves_on_the_next(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined()
+    server.lose()
+    socket.emit(["a"], server.now)
+    server.advance(2)
+    server.accept()
+    server.join()
+    assert emitted(server) == [["a"]]
+
+
+def test_what_is_buffered_survives_leaving(serve: Serve) -> None:
+    server = serve()
+    socket = server.socket()
+    socket.emit(["a"], server.now)
+    socket.disconnect(server.now)
+    server.client.close(server.now)
+    socket.connect(server.now)
+    server.accept()
+    server.join()
+    assert emitted(server) == [["a"]]
+
+
+def test_an_event_is_what_it_was_when_it_was_emitted(serve: Serve) -> None:
+    server = serve()
+    socket = server.socket()
+    values = [1]
+    data = bytearray(b"one")
+    socket.emit(["a", values, data], server.now)
+    values.append(2)
+    data[:] = b"two"
+    socket.connect(server.now)
+    server.accept()
+    server.join()
+    assert emitted(server) == [["a", [1], b"one"]]
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_the_number_of_events_is_bounded_over_all_namespaces(serve: Serve, retries: int) -> None:
+    server = serve(max_buffered_events=3)
+    first, second = server.socket("/a", retries=retries), server.socket("/b", retries=retries)
+    for socket in (first, first, second):
+        socket.emit(["fits"], server.now)
+    for socket in (first, second):
+        with pytest.raises(BufferFullError, match="max_buffered_events"):
+            socket.emit(["does not"], server.now)
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_the_number_of_bytes_is_bounded(serve: Serve, retries: int) -> None:
+    server = serve(max_buffered_bytes=1000)
+    socket = server.socket(retries=retries)
+    socket.emit(["a", bytes(900)], server.now)
+    with pytest.raises(BufferFullError, match="max_buffered_bytes"):
+        socket.emit(["a", bytes(100)], server.now)
+    socket.emit(["a"], server.now)
+
+
+def test_what_the_transport_has_not_sent_counts(serve: Serve) -> None:
+    server = serve(max_buffered_bytes=1000)
+    socket = server.joined()
+    server.is_reading = False
+    socket.emit(["a", "x" * 900], server.now)
+    with pytest.raises(BufferFullError):
+        socket.emit(["b", "x" * 200], server.now)
+    server.is_reading = True
+    server.run()
+    socket.emit(["b", "x" * 200], server.now)
+    assert [data[0] for data in emitted(server)] == ["a", "b"]
+
+
+def test_a_volatile_event_that_is_dropped_needs_no_room(serve: Serve) -> None:
+    server = serve(max_buffered_events=1)
+    socket = server.socket()
+    socket.emit(["fills"], server.now)
+    socket.emit(["dropped"], server.now, volatile=True)
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+@pytest.mark.parametrize("joined", [True, False])
+@pytest.mark.parametrize("value", [object(), {1.5: "float key"}, {"a", "set"}])
+def test_a_value_that_cannot_be_sent_leaves_nothing_behind(
+    serve: Serve, retries: int, joined: bool, value: Any
+) -> None:
+    server = serve()
+    socket = server.joined(retries=retries) if joined else server.socket(retries=retries)
+    before = buffered(server)
+    with pytest.raises(PacketError):
+        socket.emit(["a", b"attachment", value], server.now, ack=True, timeout=5)
+    assert buffered(server) == before
+    server.advance(10)
+    assert server.told() == []
+    if not joined:
+        socket.connect(server.now)
+        server.accept()
+        server.join()
+    handle = socket.emit(["b"], server.now, ack=True)
+    (packet,) = [packet for packet in server.sent() if packet.type == EVENT]
+    assert (packet.data, packet.id) == (["b"], 0)
+    server.ack()
+    assert server.told()[-1] == Acknowledged("/", handle, [])
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_full_buffer_leaves_nothing_half_done(serve: Serve, retries: int) -> None:
+    server = serve(max_buffered_events=1)
+    socket = server.socket(retries=retries)
+    fits = socket.emit(["fits"], server.now, ack=True)
+    before = buffered(server)
+    with pytest.raises(BufferFullError):
+        socket.emit(["does not"], server.now, ack=True, timeout=5)
+    assert buffered(server) == before
+    server.advance(10)
+    assert server.told() == []
+    socket.connect(server.now)
+    server.accept()
+    server.join()
+    handle = socket.emit(["later"], server.now, ack=True) if not retries else fits + 1
+    assert handle == fits + 1
+    assert [packet.id for packet in server.sent() if packet.type == EVENT] == ([0, 1] if not retries else [0])
+    server.ack(id=0)
+    assert Acknowledged("/", fits, []) in server.told()
+
+
+def test_handles_are_never_used_twice(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined()
+    handles = [socket.emit([number], server.now, ack=bool(number % 2)) for number in range(10)]
+    assert len(set(handles)) == 10

@@ -1,0 +1,833 @@
+"""The connection: opening, what is told in which order, closing, room, and what a server or a parser does wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+
+from sansio_socketio.protocol.client import HIGH_WATER, ClientProtocol
+from sansio_socketio.protocol.errors import BufferFullError, OpenTimeout, OptionError, PacketError, TransportError
+from sansio_socketio.protocol.events import (
+    AckFailed,
+    Closed,
+    Connected,
+    ConnectFailed,
+    Disconnected,
+    EngineDrained,
+    EngineOpened,
+    EngineUpgraded,
+    EngineUpgradeFailed,
+    EngineUpgrading,
+    EventReceived,
+    Failed,
+    Opened,
+    Pinged,
+    ReconnectAttempt,
+    ReconnectError,
+    ReconnectFailed,
+    Room,
+)
+from sansio_socketio.protocol.options import ASK, ClientOptions
+from sansio_socketio.protocol.packets import engineio
+from sansio_socketio.protocol.packets.socketio import (
+    CONNECT,
+    DISCONNECT,
+    EVENT,
+    JSONDecoder,
+    JSONEncoder,
+    Packet,
+)
+from tests.support.fake_server import FakeServer, Wire, kinds
+
+Serve = type[FakeServer]
+
+# Opening
+
+
+def test_a_namespace_opens_the_connection_and_joins(serve: Serve) -> None:
+    server = serve()
+    socket = server.socket()
+    socket.connect(server.now)
+    assert server.client.state == "opening"
+    assert socket.active
+    assert not socket.connected
+    server.accept()
+    assert server.told() == [Opened()]
+    assert server.sent() == [Packet(CONNECT)]
+    server.join(sid="s1")
+    assert server.told() == [Connected("/", "s1", recovered=False)]
+    assert socket.connected
+    assert socket.sid == "s1"
+    assert server.client.is_open
+    assert server.client.engine is not None
+    assert (server.client.engine.sid, server.client.engine.transport) == ("e1", "polling")
+
+
+def test_the_connection_opens_without_a_namespace(serve: Serve) -> None:
+    server = serve()
+    server.client.open(server.now)
+    server.client.open(server.now)
+    server.accept()
+    server.client.open(server.now)
+    assert server.told() == [Opened()]
+    assert len(server.streams) == 1
+    server.client.close(server.now)
+    assert server.told() == [Closed("forced close", None)]
+    assert server.client.idle
+
+
+def test_several_namespaces_share_the_connection(serve: Serve) -> None:
+    server = serve()
+    for name in ("/", "/a"):
+        server.socket(name).connect(server.now)
+    server.accept()
+    server.socket("/b").connect(server.now)
+    assert server.sent() == [Packet(CONNECT), Packet(CONNECT, "/a"), Packet(CONNECT, "/b")]
+    for name in ("/b", "/", "/a"):
+        server.join(name)
+    assert [event.namespace for event in server.told() if isinstance(event, Connected)] == ["/b", "/", "/a"]
+    server.emit("hi", namespace="/a")
+    server.emit("who?", namespace="/nobody")
+    told = server.told()
+    assert kinds(told) == [EventReceived]
+    assert told[0].namespace == "/a"  # type: ignore[attr-defined]  # its kind was just looked at
+    assert len(server.streams) == 1
+
+
+def test_a_first_attempt_that_fails_is_told_in_the_references_order(serve: Serve) -> None:
+    server = serve(reconnection_attempts=0)
+    joining, idle = server.socket(), server.socket("/idle")
+    joining.connect(server.now)
+    server.refuse()
+    told = server.told()
+    assert kinds(told) == [Failed, ConnectFailed, ReconnectFailed]
+    failed, refused = told[0], told[1]
+    assert isinstance(failed, Failed)
+    assert refused == ConnectFailed("/", failed.error, active=True)
+    assert not idle.active
+    assert server.client.idle
+
+
+def test_without_reconnection_a_failure_is_the_end(serve: Serve) -> None:
+    server = serve(reconnection=False)
+    server.socket().connect(server.now)
+    server.refuse()
+    assert kinds(server.told()) == [Failed, ConnectFailed]
+    assert server.client.idle
+    server.advance(1000)
+    assert server.deadline is None
+    assert server.told() == []
+
+
+def test_open_that_must_not_reconnect_fails_once(serve: Serve) -> None:
+    server = serve()
+    server.client.open(server.now, reconnect=False)
+    server.refuse()
+    assert kinds(server.told()) == [Failed]
+    assert server.client.idle
+
+
+def test_a_namespaces_own_attempt_reconnects_after_one_that_must_not(serve: Serve) -> None:
+    server = serve()
+    server.client.open(server.now, reconnect=False)
+    server.refuse()
+    server.socket().connect(server.now)
+    server.refuse()
+    assert server.client.reconnecting
+
+
+def test_a_session_that_ends_in_its_handshake_is_a_failure(serve: Serve) -> None:
+    server = serve(reconnection=False)
+    server.socket().connect(server.now)
+    server.open_stream()
+    server.lose()
+    told = server.told()
+    assert kinds(told) == [Failed, ConnectFailed]
+    assert isinstance(told[0], Failed)
+    assert isinstance(told[0].error, TransportError)
+
+
+def test_a_session_that_is_aborted_in_its_handshake_is_a_failure(serve: Serve) -> None:
+    server = serve(reconnection=False)
+    server.socket().connect(server.now)
+    assert server.client.engine is not None
+    server.client.engine.abort(server.now)
+    told = server.told()
+    assert kinds(told) == [Failed, ConnectFailed]
+    assert "before it was open: forced close" in str(told[0].error)  # type: ignore[attr-defined]
+
+
+def test_opening_takes_no_longer_than_the_timeout(serve: Serve) -> None:
+    server = serve(timeout=7, reconnection=False)
+    server.socket().connect(server.now)
+    server.open_stream()
+    server.advance(6.9)
+    assert server.told() == []
+    server.advance(0.1)
+    told = server.told()
+    assert kinds(told) == [Failed, ConnectFailed]
+    assert isinstance(told[0], Failed)
+    assert isinstance(told[0].error, OpenTimeout)
+    assert "within 7 seconds" in str(told[0].error)
+    assert server.client.idle
+    assert server.streams == []
+
+
+def test_the_timeout_does_not_cover_joining(serve: Serve) -> None:
+    server = serve(timeout=7)
+    socket = server.opened()
+    server.advance(60)
+    assert server.told() == []
+    server.join()
+    assert socket.connected
+
+
+def test_a_timeout_of_0_is_immediate(serve: Serve) -> None:
+    server = serve(timeout=0, reconnection=False)
+    server.socket().connect(server.now)
+    server.advance(0)
+    assert kinds(server.told()) == [Failed, ConnectFailed]
+
+
+def test_no_timeout_waits_for_ever(serve: Serve) -> None:
+    server = serve(timeout=None)
+    socket = server.socket()
+    socket.connect(server.now)
+    server.advance(1e6)
+    assert server.deadline is None
+    server.accept()
+    server.join()
+    assert socket.connected
+
+
+def test_no_wait_and_no_time_do_not_spin_inside_the_machine(serve: Serve) -> None:
+    server = serve(timeout=0, reconnection_delay=0, reconnection_attempts=5)
+    server.socket().connect(server.now)
+    server.client.tick(server.now)
+    assert server.client.reconnecting
+    server.advance(0)
+    assert kinds(server.told())[-2:] == [ReconnectFailed, ReconnectError]
+    assert server.client.idle
+
+
+# Closing
+
+
+def test_the_last_namespace_that_leaves_closes_the_connection(serve: Serve) -> None:
+    server = serve()
+    first, last = server.joined("/a"), server.joined("/b")
+    first.disconnect(server.now)
+    assert server.told() == [Disconnected("/a", "io client disconnect", None, active=False)]
+    assert server.client.is_open
+    last.disconnect(server.now)
+    assert server.told() == [
+        Closed("forced close", None),
+        Disconnected("/b", "io client disconnect", None, active=False),
+    ]
+    assert server.sent() == [Packet(DISCONNECT, "/a"), Packet(DISCONNECT, "/b")]
+    assert server.client.idle
+    assert server.streams == []
+
+
+def test_close_lets_what_was_sent_leave(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined()
+    server.is_reading = False
+    socket.emit(["one"], server.now)
+    socket.emit(["two"], server.now)
+    server.client.close(server.now)
+    assert server.told() == [Closed("forced close", None), Disconnected("/", "forced close", None, active=True)]
+    assert not server.client.idle
+    assert [packet.data for packet in server.sent()] == [["one"]]
+    server.is_reading = True
+    assert [packet.data for packet in server.sent()] == [["two"]]
+    assert server.client.idle
+    server.advance(100)
+    assert server.deadline is None
+    assert server.told() == []
+
+
+def test_close_is_bounded_in_time(serve: Serve) -> None:
+    server = serve(close_timeout=3)
+    server.joined()
+    server.says_goodbye = False
+    server.client.close(server.now)
+    server.run()
+    assert not server.client.idle
+    server.advance(3)
+    assert server.client.idle
+    assert server.streams == []
+
+
+def test_abort_leaves_nothing(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined()
+    server.is_reading = False
+    handle = socket.emit(["one"], server.now, ack=True, timeout=50)
+    server.client.abort(server.now)
+    told = server.told()
+    assert kinds(told) == [Closed, Disconnected, AckFailed]
+    assert told[2].handle == handle  # type: ignore[attr-defined]
+    assert server.client.idle
+    assert server.streams == []
+    server.advance(100)
+    assert server.deadline is None
+    assert server.told() == []
+
+
+def test_abort_loses_what_waits_for_a_later_connection(serve: Serve) -> None:
+    server = serve(max_buffered_events=2)
+    socket = server.socket()
+    handles = [socket.emit(["offline"], server.now, ack=True, timeout=50)]
+    socket.emit(["offline, no acknowledgement"], server.now)
+    server.client.abort(server.now)
+    told = server.told()
+    assert [event.handle for event in told if isinstance(event, AckFailed)] == handles
+    assert kinds(told) == [AckFailed]
+    server.advance(100)
+    assert server.told() == []
+    for _ in range(2):
+        socket.emit(["there is room again"], server.now)
+    with pytest.raises(BufferFullError):
+        socket.emit(["no more"], server.now)
+
+
+def test_a_session_that_drains_does_not_hold_up_a_new_one(serve: Serve) -> None:
+    server = serve(close_timeout=5)
+    socket = server.joined()
+    server.says_goodbye = False
+    socket.disconnect(server.now)
+    socket.connect(server.now)
+    server.told()
+    server.accept()
+    server.join(sid="s2")
+    assert socket.sid == "s2"
+    assert kinds(server.told()) == [Opened, Connected]
+    assert len(server.streams) == 2
+    server.advance(5)
+    assert len(server.streams) == 1
+    assert server.told() == []
+    assert socket.connected
+
+
+def test_what_a_draining_session_tells_does_not_count(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined()
+    server.is_reading = False
+    socket.emit(["one"], server.now)
+    socket.emit(["two"], server.now)
+    socket.disconnect(server.now)
+    server.told()
+    server.engine_told.clear()
+    server.emit("late")
+    server.feed(engineio.Packet(engineio.PING))
+    server.lose()
+    assert server.told() == []
+    assert server.engine_told == []
+    assert server.client.idle
+
+
+Prepare = Callable[[FakeServer], None]
+
+
+def _new(server: FakeServer) -> None:
+    server.socket()
+
+
+def _asking(server: FakeServer) -> None:
+    server.client.options.query = ASK
+    server.socket().connect(server.now)
+
+
+def _opening(server: FakeServer) -> None:
+    server.socket().connect(server.now)
+
+
+def _handshaking(server: FakeServer) -> None:
+    server.socket().connect(server.now)
+    server.open_stream()
+
+
+def _joining(server: FakeServer) -> None:
+    server.opened()
+
+
+def _asking_auth(server: FakeServer) -> None:
+    server.opened(auth=ASK)
+
+
+def _joined(server: FakeServer) -> None:
+    server.joined().emit(["sent"], server.now, ack=True, timeout=20)
+
+
+def _backing_off(server: FakeServer) -> None:
+    server.joined()
+    server.lose()
+
+
+def _draining(server: FakeServer) -> None:
+    server.says_goodbye = False
+    server.joined().disconnect(server.now)
+
+
+STATES = [_new, _asking, _opening, _handshaking, _joining, _asking_auth, _joined, _backing_off, _draining]
+
+
+@pytest.mark.parametrize("prepare", STATES)
+@pytest.mark.parametrize("end", [ClientProtocol.close, ClientProtocol.abort])
+def test_close_and_abort_leave_nothing_in_any_state(
+    serve: Serve, prepare: Prepare, end: Callable[[ClientProtocol, float], None]
+) -> None:
+    server = serve()
+    prepare(server)
+    server.run()
+    end(server.client, server.now)
+    end(server.client, server.now)
+    server.run()
+    assert server.client.state == "closed"
+    assert not server.client.reconnecting
+    if end is ClientProtocol.abort:
+        assert server.client.idle
+    server.advance(30)
+    assert server.client.idle
+    assert server.streams == []
+    assert server.deadline is None
+    assert ReconnectAttempt not in kinds(server.told())
+
+
+@pytest.mark.parametrize("prepare", STATES)
+@pytest.mark.parametrize("end", [ClientProtocol.close, ClientProtocol.abort])
+def test_the_client_can_be_used_again_after_close_and_abort(
+    serve: Serve, prepare: Prepare, end: Callable[[ClientProtocol, float], None]
+) -> None:
+    server = serve()
+    prepare(server)
+    server.run()
+    end(server.client, server.now)
+    server.advance(30)
+    server.client.options.query = {}
+    socket = server.client.namespace()
+    socket.auth = None
+    server.told()
+    socket.connect(server.now)
+    server.accept()
+    server.join()
+    assert kinds(server.told()) == [Opened, Connected]
+
+
+def test_leaving_without_having_joined_is_silent(serve: Serve) -> None:
+    server = serve()
+    socket = server.opened()
+    socket.disconnect(server.now)
+    assert server.told() == [Closed("forced close", None)]
+    assert server.sent() == [Packet(CONNECT)]
+    socket.disconnect(server.now)
+    assert server.told() == []
+
+
+def test_leaving_while_opening_stops_the_attempt(serve: Serve) -> None:
+    server = serve()
+    socket = server.socket()
+    socket.connect(server.now)
+    socket.disconnect(server.now)
+    assert server.told() == [Closed("forced close", None)]
+    assert server.client.idle
+    assert server.streams == []
+
+
+def test_leaving_during_a_wait_ends_it(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined()
+    server.lose()
+    server.told()
+    socket.disconnect(server.now)
+    assert server.told() == [Closed("forced close", None)]
+    assert server.client.idle
+    server.advance(100)
+    assert server.told() == []
+
+
+def test_leaving_after_close_tells_nothing(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined()
+    server.client.close(server.now)
+    server.told()
+    socket.disconnect(server.now)
+    assert server.told() == []
+    assert not socket.active
+
+
+# The connection ends
+
+
+def test_the_server_ends_the_connection(serve: Serve) -> None:
+    server = serve(reconnection=False)
+    joined, joining = server.joined("/a"), server.opened("/b")
+    server.lose()
+    told = server.told()
+    assert kinds(told) == [Closed, Disconnected, Disconnected]
+    closed = told[0]
+    assert isinstance(closed, Closed)
+    assert closed.reason == "transport close"
+    assert told[1:] == [
+        Disconnected(socket.name, "transport close", closed.details, active=True) for socket in (joined, joining)
+    ]
+    assert joined.sid is None
+    assert not joined.connected
+    assert server.client.idle
+
+
+def test_a_transport_error_is_an_error_too(serve: Serve) -> None:
+    server = serve(reconnection=False)
+    server.joined("/a")
+    server.opened("/b")
+    server.lose(OSError("reset"))
+    told = server.told()
+    assert kinds(told) == [Failed, ConnectFailed, Closed, Disconnected, Disconnected]
+    assert told[1].namespace == "/b"  # type: ignore[attr-defined]
+    assert told[2].reason == "transport error"  # type: ignore[attr-defined]
+
+
+def test_a_silent_server_is_a_ping_timeout(serve: Serve) -> None:
+    server = serve(reconnection=False)
+    server.joined()
+    server.advance(7200)
+    assert server.told() == [Closed("ping timeout", None), Disconnected("/", "ping timeout", None, active=True)]
+
+
+def test_emitting_after_the_ping_timeout_buffers(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined()
+    server.now += 7201  # a process that slept
+    socket.emit(["late"], server.now)
+    assert kinds(server.told()) == [Closed, Disconnected]
+    assert server.sent() == []
+    server.advance(2)
+    server.accept()
+    server.join()
+    assert [packet.data for packet in server.sent()] == [None, ["late"]]
+
+
+# What the session tells
+
+
+def test_pings_and_upgrades_are_passed_on(serve: Serve) -> None:
+    server = serve()
+    server.socket().connect(server.now)
+    server.accept(upgrades=["websocket"])
+    server.open_stream()
+    server.feed(engineio.Packet(engineio.PONG, "probe"))
+    server.feed(engineio.Packet(engineio.PING))
+    assert kinds(server.told()) == [Opened, Pinged]
+    assert server.engine_told == [
+        EngineOpened("e1", "polling"),
+        EngineUpgrading("websocket"),
+        EngineUpgraded("websocket"),
+    ]
+    assert len(server.streams) == 1
+
+
+def test_a_failed_upgrade_is_passed_on(serve: Serve) -> None:
+    server = serve()
+    server.socket().connect(server.now)
+    server.accept(upgrades=["websocket"])
+    server.refuse()
+    server.join()
+    assert kinds(server.told()) == [Opened, Connected]
+    assert kinds(server.engine_told) == [EngineOpened, EngineUpgradeFailed]
+
+
+def test_drains_are_told_to_who_wants_them(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined()
+    socket.emit(["unreported"], server.now)
+    server.run()
+    assert EngineDrained() not in server.engine_told
+    server.client.report_engine = True
+    socket.emit(["reported"], server.now)
+    server.run()
+    assert server.engine_told[-1] == EngineDrained()
+
+
+def test_an_observed_session_that_was_let_go_is_not_heard(serve: Serve) -> None:
+    server = serve()
+    server.joined()
+    old = server.client.engine
+    assert old is not None
+    server.client.close(server.now)
+    server.told()
+    server.engine_told.clear()
+    client, now = server.client, server.now
+    client.on_engine_open(old, now)
+    client.on_engine_message(old, "0", now)
+    client.on_engine_ping(old, now)
+    client.on_engine_upgrading(old, "websocket", now)
+    client.on_engine_upgrade(old, "websocket", now)
+    client.on_engine_upgrade_error(old, OSError(), now)
+    client.on_engine_drain(old, now)
+    client.on_engine_close(old, "transport close", None, now)
+    assert server.told() == []
+    assert server.engine_told == []
+    assert client.idle
+
+
+# Room
+
+
+def test_room(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined()
+    server.is_reading = False
+    assert server.client.has_room
+    socket.emit(["x" * HIGH_WATER], server.now)
+    assert not server.client.has_room
+    assert server.told() == []
+    server.is_reading = True
+    assert server.told() == [Room()]
+    assert server.client.has_room
+
+
+def test_there_is_room_when_the_connection_is_gone(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined()
+    server.is_reading = False
+    socket.emit(["x" * HIGH_WATER], server.now)
+    server.run()
+    server.lose()
+    assert kinds(server.told()) == [Room, Closed, Disconnected]
+    assert server.client.has_room
+
+
+def test_a_server_that_wants_acknowledgements_and_reads_none_is_left(serve: Serve) -> None:
+    server = serve(max_buffered_bytes=400_000, reconnection=False)
+    socket = server.joined()
+    server.is_reading = False
+    wanted = 0
+    while server.client.is_open:
+        server.emit("want", id=wanted)
+        wanted += 1
+        for event in server.told():
+            if isinstance(event, EventReceived):
+                assert event.ack_id is not None
+                socket.acknowledge(event.ack_id, ["x" * 10_000], server.now)
+        assert wanted < 100
+    told = server.told()
+    assert kinds(told) == [Failed, Room, Closed, Disconnected]
+    assert "does not read" in str(told[0].error)  # type: ignore[attr-defined]
+    assert wanted == 80
+
+
+# What is wrong
+
+
+@pytest.mark.parametrize("message", ["", "9", "2[", '2["connect"]', b"no header", '50-["a"]', '2["a"]x'])
+def test_nonsense_ends_the_connection(serve: Serve, message: str | bytes) -> None:
+    server = serve()
+    server.joined()
+    server.say(message)
+    assert kinds(server.told()) == [Closed, Disconnected]
+    assert server.client.reconnecting
+
+
+def test_nonsense_is_a_parse_error(serve: Serve) -> None:
+    server = serve(reconnection=False)
+    server.joined()
+    server.say("nonsense")
+    told = server.told()
+    assert kinds(told) == [Closed, Disconnected]
+    assert isinstance(told[0], Closed)
+    assert told[0].reason == "parse error"
+    assert isinstance(told[0].details, PacketError)
+    assert server.client.idle
+
+
+def test_half_a_packet_does_not_outlive_its_connection(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined()
+    server.say('51-["half",{"_placeholder":true,"num":0}]')
+    server.lose()
+    server.advance(2)
+    server.accept()
+    server.join()
+    server.emit("whole")
+    assert socket.connected
+    assert server.told()[-1] == EventReceived("/", ["whole"], None, 10)
+
+
+def test_the_attachments_of_a_packet_are_bounded_in_total(serve: Serve) -> None:
+    server = serve(max_message_size=1000, reconnection=False)
+    server.joined()
+    server.emit("fits", bytes(400), bytes(400))
+    assert kinds(server.told()) == [EventReceived]
+    server.emit("fits again", bytes(400), bytes(400))
+    assert kinds(server.told()) == [EventReceived]
+    server.say('53-["too much",{"_placeholder":true,"num":0}]')
+    server.say(bytes(600))
+    assert server.told() == []
+    server.say(bytes(600))
+    told = server.told()
+    assert kinds(told) == [Closed, Disconnected]
+    assert "max_message_size (1000 bytes)" in str(told[0].details)  # type: ignore[attr-defined]
+
+
+def test_a_transport_that_breaks_as_it_sends_loses_nothing_more(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve()
+    socket = server.opened()
+    offline = [socket.emit([number], server.now, ack=True) for number in range(3)]
+    monkeypatch.setattr(Wire, "breaks_on_send", True)
+    server.join()
+    told = server.told()
+    assert kinds(told) == [Failed, Closed, Disconnected, AckFailed]
+    assert [event.handle for event in told if isinstance(event, AckFailed)] == offline[:1]
+    monkeypatch.setattr(Wire, "breaks_on_send", False)
+    server.advance(2)
+    server.accept()
+    server.join()
+    assert [packet.data for packet in server.sent() if packet.type == EVENT] == [[1], [2]]
+
+
+def test_a_transport_that_breaks_as_it_says_that_we_leave(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve()
+    socket = server.joined()
+    monkeypatch.setattr(Wire, "breaks_on_send", True)
+    socket.disconnect(server.now)
+    told = server.told()
+    assert kinds(told).count(Disconnected) == 1
+    assert not socket.active
+    assert server.client.idle
+
+
+class Broken(JSONEncoder, JSONDecoder):
+    """A parser of the application's own, that raises what it is told to, for one type of packet or for what it reads."""
+
+    def __init__(self, broken_type: int | None = None, error: Exception | None = None) -> None:
+        JSONDecoder.__init__(self, 10)
+        self.broken_type = broken_type
+        self.error = error or ZeroDivisionError("oops")
+        self.breaks_reading = False
+
+    def encoder(self) -> JSONEncoder:
+        return self
+
+    def decoder(self, max_attachments: int) -> JSONDecoder:
+        return self
+
+    def encode(self, packet: Packet) -> list[str | bytes]:
+        if packet.type == self.broken_type:
+            raise self.error
+        return super().encode(packet)
+
+    def feed(self, data: str | bytes) -> Packet | None:
+        if self.breaks_reading:
+            raise self.error
+        return super().feed(data)
+
+
+def _serve_with(serve: Serve, parser: Broken) -> FakeServer:
+    """The server itself has a parser that works."""
+    server = serve(reconnection=False)
+    client = server.client
+    client._encoder, client._decoder = parser, parser
+    return server
+
+
+def test_a_parser_may_raise_anything_over_what_it_reads(serve: Serve) -> None:
+    parser = Broken()
+    server = _serve_with(serve, parser)
+    server.joined()
+    parser.breaks_reading = True
+    server.emit("hi")
+    told = server.told()
+    assert kinds(told) == [Closed, Disconnected]
+    assert isinstance(told[0], Closed)
+    assert told[0].reason == "parse error"
+    assert isinstance(told[0].details, PacketError)
+    assert isinstance(told[0].details.__cause__, ZeroDivisionError)
+
+
+def test_a_parser_may_raise_anything_over_what_it_writes(serve: Serve) -> None:
+    parser = Broken(EVENT)
+    server = _serve_with(serve, parser)
+    socket = server.joined()
+    with pytest.raises(PacketError, match="cannot encode a packet") as caught:
+        socket.emit(["secret"], server.now)
+    assert "secret" not in str(caught.value)
+    parser.error = OptionError("its own error")
+    with pytest.raises(OptionError, match="its own error"):
+        socket.emit(["x"], server.now)
+
+
+def test_a_parser_that_cannot_write_connect_refuses_the_namespace(serve: Serve) -> None:
+    server = _serve_with(serve, Broken(CONNECT))
+    socket = server.opened()
+    assert not socket.active
+    assert server.client.idle
+
+
+def test_a_parser_that_cannot_write_disconnect_ends_the_connection(serve: Serve) -> None:
+    server = _serve_with(serve, Broken(DISCONNECT))
+    socket = server.joined()
+    socket.disconnect(server.now)
+    told = server.told()
+    assert kinds(told) == [Closed, Disconnected]
+    assert told[0].reason == "parse error"  # type: ignore[attr-defined]
+    assert not socket.active
+    assert server.client.idle
+
+
+# Options and names
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("reconnection", 1),
+        ("reconnection_attempts", -1),
+        ("reconnection_delay", -1),
+        ("reconnection_delay_max", "5"),
+        ("randomization_factor", 2),
+        ("timeout", False),
+    ],
+)
+def test_options_that_are_set_while_running_are_checked(serve: Serve, name: str, value: Any) -> None:
+    server = serve()
+    before = getattr(server.client, name)
+    with pytest.raises(OptionError, match=name):
+        setattr(server.client, name, value)
+    assert getattr(server.client, name) == before
+
+
+def test_options_that_are_set_while_running_are_kept(serve: Serve) -> None:
+    client = serve().client
+    client.reconnection = False
+    client.reconnection_attempts = 3
+    client.reconnection_delay = 2
+    client.reconnection_delay_max = 30
+    client.randomization_factor = 0
+    client.timeout = None
+    assert (client.reconnection, client.reconnection_attempts, client.reconnection_delay) == (False, 3, 2)
+    assert (client.reconnection_delay_max, client.randomization_factor, client.timeout) == (30, 0, None)
+
+
+def test_a_namespace_is_made_once() -> None:
+    client = ClientProtocol("http://localhost", random=Random(1))
+    assert client.namespace("chat") is client.namespace("/chat")
+    assert client.namespace().name == "/"
+    assert list(client.namespaces) == ["/chat", "/"]
+
+
+@pytest.mark.parametrize("name", ["/a,b", "/\ud800"])
+def test_a_namespace_that_no_packet_can_bear_is_refused(name: str) -> None:
+    client = ClientProtocol("http://localhost", random=Random(1))
+    with pytest.raises(OptionError, match="namespace"):
+        client.namespace(name)
+    assert client.namespaces == {}
+
+
+def test_options_of_one_transport_are_checked_at_once() -> None:
+    options = ClientOptions(transport_options={"polling": {"close_timeout": -1}})
+    with pytest.raises(OptionError, match="close_timeout"):
+        ClientProtocol("http://localhost", options, random=Random(1))
