@@ -130,6 +130,8 @@ def ask(url: str, event: str, *values: object) -> list[object]:
                         return args
                     case events.ConnectFailed(error=error) | events.AckFailed(error=error):
                         raise error
+                    case _:
+                        pass
             select.select([], [], [], 0.005)  # the rest of the frame: a game draws here
     finally:
         client.close()

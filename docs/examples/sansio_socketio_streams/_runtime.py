@@ -1,0 +1,126 @@
+"""The services of `client.runtime`, by asyncio's streams: two tasks for each stream, `call_at`, events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager, nullcontext, suppress
+from functools import partial
+from inspect import isawaitable
+from typing import Any
+
+from sansio_socketio.client.parts import EventCell, TaskStream
+from sansio_socketio.client.runtime import Cell, StreamReceiver
+from sansio_socketio.protocol.errors import DisconnectedError, StateError
+
+_CHUNK = 1 << 18  # bytes read at once
+
+
+class StreamsTimer:
+    """One deadline."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+        self._loop, self._callback = loop, callback
+        self._handle: asyncio.TimerHandle | None = None
+
+    def set(self, deadline: float | None) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = None if deadline is None else self._loop.call_at(deadline, self._callback)
+
+
+class StreamsStream(TaskStream):
+    """A stream: a task that opens it and reads, and beside it one that writes."""
+
+    def __init__(self, runtime: StreamsRuntime, host: str, port: int, receiver: StreamReceiver) -> None:
+        super().__init__(runtime, receiver, OSError)
+        self._task = runtime.spawn(lambda: self._run(host, port), f"stream to {host}:{port}")
+
+    def abort(self) -> None:
+        self.receiver = None
+        self._task.cancel()
+
+    async def _run(self, host: str, port: int) -> None:
+        try:
+            reader, writer = await asyncio.open_connection(host, port, happy_eyeballs_delay=0.25)
+        except Exception as error:
+            self.tell_failed(error)
+            return
+        writer.transport.set_write_buffer_limits(high=0)  # so that `drain` waits until all has left
+
+        async def send(data: bytes) -> None:
+            writer.write(data)
+            await writer.drain()
+
+        try:
+            self.tell_opened()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.write_out(send))
+                await self.read(partial(reader.read, _CHUNK))
+        finally:
+            writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+class StreamsRuntime:
+    """The services, on the running loop."""
+
+    def __init__(self) -> None:
+        self.lock = nullcontext()  # everything runs on the loop's thread
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = False
+        self.now = self._loop.time
+
+    def open_stream(self, host: str, port: int, receiver: StreamReceiver) -> StreamsStream:
+        return StreamsStream(self, host, port, receiver)
+
+    def timer(self, callback: Callable[[], None]) -> StreamsTimer:
+        return StreamsTimer(self._loop, callback)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon(callback)
+
+    def cell(self) -> EventCell[asyncio.Event]:
+        return EventCell(asyncio.Event())
+
+    async def wait(self, cell: Cell) -> Any:
+        assert isinstance(cell, EventCell)
+        if self._ended and not cell.done:
+            raise DisconnectedError("the scope of this connection has ended")
+        await cell.event.wait()
+        return cell.result()
+
+    def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
+        task = self._loop.create_task(function(), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        try:
+            result = function(*args)
+            return await result if isawaitable(result) else result
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # it is this task that is being cancelled
+            raise StateError(f"{function} awaited something that was cancelled") from error
+
+    async def end(self) -> None:
+        self._ended = True
+        for task in self._tasks:
+            task.cancel()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+@asynccontextmanager
+async def open_runtime() -> AsyncGenerator[StreamsRuntime, None]:
+    """A runtime whose tasks end with this scope."""
+    runtime = StreamsRuntime()
+    try:
+        yield runtime
+    finally:
+        await runtime.end()

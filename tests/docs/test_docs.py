@@ -1,0 +1,148 @@
+"""Every piece of code in README.md and docs/ is run against the real server, and prints what the page says.
+
+Rules of this file:
+
+- A fence of ```python is a whole program, which runs on its own; a fence of ```python continued goes on with it.
+- A fence of ```python socket is what stands in `async with connect("http://localhost:3000") as socket:`, a fence of
+  ```python scope what stands in an `async def`. They run with each async driver, whose names they find.
+- A fence of ```text behind one of these is what it prints. One that has none behind it prints nothing.
+- http://localhost:3000 stands for the server, which has the behaviours of tests/peers/server.js.
+- No other word may stand behind ```python, and no language but those of NOT_RUN is left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import indent
+from typing import Any, Final
+
+import pytest
+
+from tests.support.drivers import DRIVERS, Driver
+from tests.support.peers import Peer
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = ROOT / "docs" / "examples"
+PLACEHOLDER = "http://localhost:3000"
+NOT_RUN: Final = {"sh", "text"}
+WHOLE: Final = ""
+CONTINUED: Final = "continued"
+HEADS: Final = {
+    "scope": "async def main():\n",
+    "socket": f"async def main():\n  async with connect('{PLACEHOLDER}') as socket:\n",
+}
+ASYNC_DRIVERS = [driver for driver in DRIVERS if driver.name != "blocking"]
+FENCE: Final = re.compile(r"^(?P<mark>`{3,})(?P<info>[^\n]*)\n(?P<code>.*?)^(?P=mark)$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Fence:
+    """A piece of code on a page, and what it prints."""
+
+    page: Path
+    line: int
+    kind: str
+    code: str
+    output: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+    def run(self, server: Peer, names: dict[str, Any]) -> None:
+        """Execute it, such that a traceback shows the page and the line."""
+        head = HEADS.get(self.kind, "")
+        body = indent(self.code, "    ") if head else self.code
+        skipped = "\n" * (self.line - head.count("\n"))
+        source = (skipped + head + body).replace(PLACEHOLDER, server.url)
+        exec(compile(source, self.page, "exec"), names)
+
+
+def fences(page: Path) -> Iterator[Fence]:
+    """The fences of a page that are run. A mistake in their marks is an AssertionError."""
+    text = page.read_text("utf-8")
+    found = list(FENCE.finditer(text))
+    marks = len(re.findall(r"^\s*```", text, re.MULTILINE))
+    assert marks == 2 * len(found), f"{page}: a fence is not closed, or is not at the start of a line"
+    followers: list[re.Match[str] | None] = [*found[1:], None]
+    for fence, after in zip(found, followers, strict=False):
+        language, _, kind = fence["info"].partition(" ")
+        if language == "python":
+            line = text.count("\n", 0, fence.start()) + 1
+            assert kind in {WHOLE, CONTINUED, *HEADS}, f"{page}:{line}: there is no kind {kind!r} of piece"
+            between = text[fence.end() : after.start()].strip() if after is not None else ""
+            has_output = after is not None and after["info"] == "text" and not between
+            yield Fence(page, line, kind, fence["code"], after["code"] if after is not None and has_output else "")
+        else:
+            assert language in NOT_RUN or language.startswith("{"), f"{page}: nobody runs {language!r}"
+
+
+def programs(all_fences: list[Fence]) -> list[list[Fence]]:
+    """The programs, each with its continuations."""
+    found: list[list[Fence]] = []
+    for fence in all_fences:
+        if fence.kind == WHOLE:
+            found.append([fence])
+        elif fence.kind == CONTINUED:
+            assert found, fence
+            assert found[-1][0].page == fence.page, fence
+            found[-1].append(fence)
+    return found
+
+
+FENCES = [fence for page in PAGES for fence in fences(page)]
+PROGRAMS = programs(FENCES)
+FRAGMENTS = [fence for fence in FENCES if fence.kind in HEADS]
+
+
+@contextmanager
+def logging_as_at_start() -> Iterator[None]:
+    """Logging as a program finds it that was just started; what it sets up is gone after it."""
+    root, ours = logging.getLogger(), logging.getLogger("sansio_socketio")
+    handlers, level = root.handlers, ours.level
+    root.handlers = []
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        ours.setLevel(level)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: str(program[0]))
+def test_programs_run(
+    program: list[Fence], node_server: Peer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    names: dict[str, Any] = {"__name__": "__main__"}
+
+    for fence in program:
+        with logging_as_at_start():
+            fence.run(node_server, names)
+
+        assert capsys.readouterr().out == fence.output, fence
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("driver", ASYNC_DRIVERS, ids=lambda driver: driver.name)
+@pytest.mark.parametrize("fence", FRAGMENTS, ids=str)
+def test_fragments_run_with_every_async_driver(
+    fence: Fence, driver: Driver, node_server: Peer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = dict(vars(driver.module))
+    fence.run(node_server, names)
+
+    driver.run(names["main"])
+
+    assert capsys.readouterr().out == fence.output
+
+
+def test_there_is_something_on_the_pages() -> None:
+    pages = {fence.page.name for fence in FENCES}
+
+    assert {"README.md", "asyncio.md", "trio.md", "anyio.md", "blocking.md", "machine.md", "behaviour.md"} <= pages
