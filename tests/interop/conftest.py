@@ -1,17 +1,20 @@
 """The matrix: an `async def` test that takes `driver` runs on each driver, one that takes `target` on each transport.
 
 - `target` is the shared server by http and by https; `plain_target` the same by http alone, for what is expensive.
+- `bad_peer` starts one of those that behave badly; its sockets are this process's, too, and are not looked for after.
 - `fresh` and `plain_fresh` start a server of the test's own, with its own configuration, and give the target.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from inspect import iscoroutinefunction
 
 import pytest
 
 from tests.conftest import TLS, PeerFactory
+from tests.support.bad_peers import BadPeer, Behaviour
 from tests.support.drivers import DRIVERS, Driver
 from tests.support.target import TRANSPORTS, Target
 
@@ -58,6 +61,13 @@ def fresh(transport: str, scheme: str, tls: TLS, fresh_node_server: PeerFactory)
 @pytest.fixture
 def plain_fresh(transport: str, fresh_node_server: PeerFactory) -> FreshTarget:
     return lambda **config: Target(fresh_node_server(**config), transport)
+
+
+@pytest.fixture
+def bad_peer() -> Iterator[Callable[[Behaviour], str]]:
+    """Starts a server that behaves badly, and gives its URL."""
+    with ExitStack() as stack:
+        yield lambda behaviour: stack.enter_context(BadPeer(behaviour)).url
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,7 +9,7 @@ import pytest
 from sansio_socketio.protocol.errors import ConnectError, DisconnectedError
 from tests.conftest import TLS, PeerFactory
 from tests.interop.conftest import FreshTarget
-from tests.support.drivers import Driver
+from tests.support.drivers import ASYNC_DRIVERS, Driver
 from tests.support.target import Target
 
 
@@ -204,6 +204,7 @@ async def test_heartbeats_keep_a_quiet_connection(driver: Driver, plain_fresh: F
     pings = driver.queue()
     async with target.connect(driver) as socket:
         socket.io.on("ping", lambda: pings.put(None))
+        await target.settle(driver, socket)
         first = socket.id
         for _ in range(5):
             await pings.get()
@@ -223,17 +224,35 @@ async def test_a_cancelled_scope_leaves_at_once(driver: Driver, fresh: FreshTarg
     await driver.until(lambda: target.peer.control("stats")["sockets"] == 0)
 
 
-async def test_an_attempt_that_is_cancelled(driver: Driver, plain_fresh: FreshTarget) -> None:
+@pytest.mark.parametrize("moment", ["before a stream is open", "before the server answers"])
+async def test_an_attempt_that_is_cancelled(moment: str, driver: Driver, plain_fresh: FreshTarget) -> None:
+    target = plain_fresh()
+
+    async def connect(ready: Any) -> None:
+        async with driver.manager(target.peer.url, **target.options) as manager:
+            manager.socket("/")
+            if moment == "before the server answers":
+                await driver.sleep(0.05)
+            ready()
+            await driver.sleep(30)
+
+    with target.peer.frozen():
+        await driver.cancelled(connect)
+    await driver.until(lambda: target.peer.control("stats")["sockets"] == 0)
+
+
+@pytest.mark.parametrize("driver", ASYNC_DRIVERS, ids=lambda driver: driver.name)
+async def test_a_question_that_is_cancelled(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh()
     asked = driver.queue()
 
-    async def connect(ready: Any) -> None:
-        async def auth() -> None:
-            asked.put(None)
-            await driver.sleep(30)
+    async def auth() -> None:
+        asked.put(None)
+        await driver.sleep(30)
 
+    async def connect(ready: Any) -> None:
         async with driver.manager(target.peer.url, **target.options) as manager:
-            manager.socket("/", auth=driver.handler(auth))
+            manager.socket("/", auth=auth)
             await asked.get()
             ready()
             await driver.sleep(30)

@@ -288,6 +288,12 @@ def bare_frames(*sent: bytes) -> Behaviour:
     return behave
 
 
+def oversized_frame(peer: Connection) -> None:
+    peer.upgrade()
+    peer.send(frame(TEXT, HANDSHAKE), b"\x82\x7f", (1 << 62).to_bytes(8, "big"))
+    peer.flood(b"x" * 65536 for _ in range(1_000_000))
+
+
 def endless_message(peer: Connection) -> None:
     peer.upgrade()
     peer.send(frame(TEXT, HANDSHAKE), frame(TEXT, b"4", first=0))
@@ -326,7 +332,7 @@ WEBSOCKET: dict[str, Behaviour] = {
     "no handshake": bare_frames(frame(TEXT, b'42["news"]')),
     "garbage frames": bare_frames(b"\xff" * 200),
     "masked frame": bare_frames(b"\x81\x81\x00\x00\x00\x000"),
-    "oversized frame": frames(b"\x82\x7f" + (1 << 62).to_bytes(8, "big") + b"x" * 1000),
+    "oversized frame": oversized_frame,
     "length of 64 bits": frames(b"\x82\x7f" + b"\xff" * 8 + b"x" * 1000),
     "endless message": endless_message,
     "deflate bomb": deflate_bomb,

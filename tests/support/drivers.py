@@ -274,7 +274,8 @@ class BlockingDriver(Driver):
         assert interrupted
 
 
-DRIVERS: list[Driver] = [AsyncioDriver(), TrioDriver(), AnyioOnAsyncio(), AnyioOnTrio(), BlockingDriver()]
+ASYNC_DRIVERS: list[Driver] = [AsyncioDriver(), TrioDriver(), AnyioOnAsyncio(), AnyioOnTrio()]
+DRIVERS: list[Driver] = [*ASYNC_DRIVERS, BlockingDriver()]
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The blocking driver, seen as an async one

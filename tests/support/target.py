@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tests.conftest import TLS
@@ -23,6 +24,7 @@ class Target:
     peer: Peer
     transport: str
     tls: TLS | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def options(self) -> dict[str, Any]:
@@ -30,7 +32,7 @@ class Target:
         options: dict[str, Any] = {"transports": TRANSPORTS[self.transport], "reconnection_delay": 0.02}
         if self.tls is not None:
             options["ssl"] = self.tls.context
-        return options
+        return {**options, **self.extra}
 
     @property
     def settled(self) -> str:
@@ -43,10 +45,7 @@ class Target:
     def connect(self, driver: Driver, namespace: str = "/", **options: Any) -> Any:
         return driver.connect(self.url(namespace), **{**self.options, **options})
 
-    def at(self, peer: Peer) -> Target:
-        """The same way to another server."""
-        return replace(self, peer=peer)
-
     async def settle(self, driver: Driver, socket: Any) -> None:
-        """Wait until the session has upgraded, if it is to."""
+        """Wait until the namespace is joined, and the session has upgraded if it is to."""
+        await socket.wait_connected()
         await driver.until(lambda: socket.io.engine is not None and socket.io.engine.transport.name == self.settled)

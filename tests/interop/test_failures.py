@@ -1,0 +1,153 @@
+"""Servers that are not there, do not answer, are of another kind or talk nonsense: each ends in a clear error."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sansio_socketio.protocol.errors import ConnectError, OpenTimeout, TransportError
+from tests.conftest import PeerFactory
+from tests.support.bad_peers import POLLING, WEBSOCKET, hang, refused_url
+from tests.support.drivers import Driver
+from tests.support.target import TRANSPORTS, Target
+
+
+async def fail_to_connect(driver: Driver, url: str, transport: str, **options: Any) -> ConnectError:
+    with pytest.raises(ConnectError) as caught:
+        async with driver.connect(url, transports=TRANSPORTS[transport], **options):
+            raise AssertionError("there is nothing to connect to")
+    return caught.value
+
+
+async def test_a_refused_port(driver: Driver, transport: str) -> None:
+    error = await fail_to_connect(driver, refused_url(), transport)
+    assert isinstance(error.__cause__, TransportError)
+    assert "127.0.0.1" in str(error)
+
+
+async def test_a_refused_port_is_tried_again(driver: Driver, transport: str) -> None:
+    seen = driver.queue()
+    options = {"transports": TRANSPORTS[transport], "reconnection_delay": 0.01, "reconnection_attempts": 2}
+    async with driver.manager(refused_url(), **options) as manager:
+        for name in ("error", "reconnect_attempt", "reconnect_error", "reconnect_failed"):
+            manager.on(name, lambda *args, name=name: seen.put(name))
+        socket = manager.socket("/")
+        with pytest.raises(ConnectError):
+            await socket.wait_connected()
+        attempt = ["reconnect_attempt", "error", "reconnect_error"]
+        wanted = ["error", *attempt, *attempt, "reconnect_failed"]
+        assert sorted([await seen.get() for _ in wanted]) == sorted(wanted)
+
+
+async def test_a_server_that_starts_late(driver: Driver, transport: str, fresh_node_server: PeerFactory) -> None:
+    peer = fresh_node_server()
+    target = Target(peer, transport)
+    errors = driver.queue()
+    peer.kill()
+    async with driver.open_io() as io:
+        socket = io(peer.url, **target.options)
+        socket.on("connect_error", errors.put)
+        await socket.emit("n", 0)
+        assert isinstance(await errors.get(), ConnectError)
+        peer.start()
+        await socket.wait_connected()
+        assert await socket.emit_with_ack("count") == {"total": 1, "ordered": True}
+
+
+async def test_a_server_that_hangs_in_the_handshake(
+    driver: Driver, transport: str, bad_peer: Callable[..., str]
+) -> None:
+    error = await fail_to_connect(driver, bad_peer(hang), transport, timeout=0.1)
+    assert isinstance(error.__cause__, OpenTimeout)
+
+
+async def test_an_old_server(driver: Driver, transport: str, fresh_node_server: PeerFactory) -> None:
+    target = Target(fresh_node_server(version=2), transport)
+    error = await fail_to_connect(driver, target.url(), transport)
+    # Over polling its first answer cannot be read; over WebSocket it joins us as a server of Socket.IO 2 does.
+    assert "without a session id" in str(error) or isinstance(error.__cause__, TransportError)
+
+
+SAID = {
+    "garbage": "HTTP answer is broken|handshake failed",
+    "hang": "not open within",
+    "close at once": "closed the stream",
+    "cut in headers": "closed the stream",
+    "endless headers": "too long|has no end",
+    "cut in body": "closed the stream before its HTTP answer was complete",
+    "endless body": "more than 1048576 bytes.*max_message_size",
+    "gzip bomb": "more than 1048576 bytes.*max_message_size",
+    "broken gzip": "cannot be decompressed",
+    "unknown encoding": "Content-Encoding.*compress",
+    "empty body": "payload is empty",
+    "no packet": "<html>welcome to the captive portal",
+    "no handshake": "before the handshake",
+    "handshake without sid": "sid .* absent",
+    "text where binary is due": "text came after 0 of the 1 binary attachments",
+    "wrong accept key": "accept",
+    "no accept key": "accept",
+    "window bits out of range": "server_max_window_bits.*99",
+    "window bits of no number": "client_max_window_bits.*many",
+    "window bits of nothing": "server_max_window_bits",
+    "unknown parameter": "shoe_size",
+    "extension that was not asked for": "x-other",
+    "broken extension header": "extension",
+    "protocol that was not asked for": "mqtt",
+    "hang after the upgrade": "not open within",
+    "garbage frames": "opcode",
+    "masked frame": "masked",
+    "oversized frame": "more than 1048576 bytes.*max_message_size",
+    "length of 64 bits": "length",
+    "endless message": "more than 1048576 bytes.*max_message_size",
+    "deflate bomb": "more than 1048576 bytes.*max_message_size",
+    "compressed without an agreement": "[Rr]eserved bit",
+    "close code": "1011.*out of order",
+    "binary that nobody announced": "binary message of 2 bytes",
+    "not UTF-8": "(?i)utf-?8",
+    "400": "HTTP status 400",
+    "404": "HTTP status 404",
+    "500": "HTTP status 500",
+    "502": "HTTP status 502",
+}
+"""What the error must say, in the words of a regular expression."""
+BODIES = {
+    "400": '{"code":0,"message":"Transport unknown"}',
+    "404": "no such page",
+    "500": "<h1>Oh no</h1>",
+    "502": "<h1>nobody behind me</h1>",
+}
+CLOSE_CODES = {"close code": 1011, "endless message": 1009, "deflate bomb": 1009, "garbage frames": 1002}
+BAD = [("polling", name) for name in POLLING] + [("websocket", name) for name in WEBSOCKET]
+
+
+@pytest.mark.parametrize(("transport", "name"), BAD, ids=[f"{transport}: {name}" for transport, name in BAD])
+async def test_a_bad_peer(
+    transport: str, name: str, driver: Driver, bad_peer: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    url = bad_peer((POLLING if transport == "polling" else WEBSOCKET)[name])
+    bounds = {"timeout": 0.3 if "hang" in name else 10, "close_timeout": 0.3, "max_message_size": 1024 * 1024}
+    error = await error_of(driver, url, transports=[transport], reconnection=False, **bounds)
+    assert re.search(SAID[name], str(error), re.DOTALL), str(error)
+    assert len(str(error)) < 1000
+    if isinstance(error, TransportError):
+        assert error.status == (int(name) if name.isdigit() else error.status)
+        assert error.body == BODIES.get(name)
+        assert error.close_code == CLOSE_CODES.get(name, error.close_code)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info]
+
+
+async def error_of(driver: Driver, url: str, **options: Any) -> BaseException | None:
+    """The error that ends an attempt to connect, or the connection soon after."""
+    gone = driver.queue()
+    try:
+        async with driver.connect(url, **options) as socket:
+            socket.on("disconnect", lambda reason, details: gone.put(details))
+            await socket.wait_closed()
+            ended: BaseException | None = await gone.get()
+            return ended
+    except ConnectError as error:
+        return error.__cause__
