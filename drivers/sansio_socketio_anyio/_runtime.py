@@ -4,8 +4,8 @@ Rules of this file:
 
 - All that runs beside runs in the task group of `open_runtime`, which is cancelled when its body is done. It is anyio's
   own: under a cancelled scope of anyio's, asyncio's group would be woken over and over until its last task is done.
-- An exception of the body leaves as it is: the group that the task group makes of it is taken off, a group that the body
-  raised is not.
+- An exception of the body leaves as it is: it goes round the task group, which would put it into a group, and would take
+  apart a group that the body raised.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from math import inf
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import ByteReceiveStream, TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream
 
@@ -128,6 +129,7 @@ class AnyioRuntime:
         """Wait for a cell of this runtime."""
         assert isinstance(cell, AnyioCell)
         if self._ended and not cell.done:
+            await anyio.lowlevel.checkpoint_if_cancelled()
             raise DisconnectedError("the scope of this connection has ended: there is nothing to wait for any more")
         await cell.event.wait()
         return cell.result()
@@ -174,9 +176,13 @@ async def open_runtime() -> AsyncGenerator[AnyioRuntime, None]:
             runtime = AnyioRuntime(tasks)
             try:
                 yield runtime
+            except BaseException as raised:
+                if isinstance(raised, anyio.get_cancelled_exc_class()) or tasks.cancel_scope.cancel_called:
+                    raise
+                error = raised
             finally:
                 runtime.end()
     except BaseExceptionGroup as group:
-        error = ungrouped(group, anyio.get_cancelled_exc_class())
+        error = error or ungrouped(group, anyio.get_cancelled_exc_class())
     if error is not None:
         raise error

@@ -10,16 +10,18 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, nullcontext
+from functools import partial
 from inspect import isawaitable
 from typing import Any, cast
 
-from sansio_socketio.client.parts import EventCell, Teller
+from sansio_socketio.client.parts import EventCell, Teller, as_one
 from sansio_socketio.client.runtime import Cell, StreamReceiver
 from sansio_socketio.protocol.errors import DisconnectedError, StateError
 
-_HAPPY_EYEBALLS_DELAY = 0.25  # seconds (RFC 8305, section 5)
+_NEXT_ADDRESS = 0.25  # seconds (RFC 8305, section 5)
 
 
 class AsyncioCell(EventCell[asyncio.Event]):
@@ -53,6 +55,7 @@ class AsyncioStream(Teller, asyncio.Protocol):
         self._runtime = runtime
         self._transport: asyncio.Transport | None = None
         self._written: list[bytes | bytearray | memoryview] = []
+        self._errors: list[Exception] = []  # of opening
         self._full = False  # the operating system has not taken all yet
         self._opening = runtime.spawn(lambda: self._open(host, port), f"open a stream to {host}:{port}")
 
@@ -80,15 +83,36 @@ class AsyncioStream(Teller, asyncio.Protocol):
             self._transport.abort()
 
     async def _open(self, host: str, port: int) -> None:
-        await asyncio.sleep(0)  # where tasks start eagerly, this is still the turn of `open_stream`
-        loop = self._runtime.loop
-        options: dict[str, Any] = {}
-        if isinstance(loop, asyncio.BaseEventLoop):  # uvloop's, which is none, refuses the argument
-            options["happy_eyeballs_delay"] = _HAPPY_EYEBALLS_DELAY
+        """Try one address after the other, beside those that are being tried (happy eyeballs, RFC 8305).
+
+        That of `create_connection` loses a socket when it is cancelled in the wrong turn.
+        """
+        tries: set[asyncio.Task[None]] = set()
         try:
-            await loop.create_connection(lambda: self, host, port, **options)
-        except Exception as error:
-            self.tell_failed(error)
+            addresses = await self._runtime.loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            while self._transport is None and (addresses or tries):
+                if addresses:
+                    tries.add(self._runtime.spawn(partial(self._try, *addresses.pop(0)), f"connect to {host}:{port}"))
+                delay = _NEXT_ADDRESS if addresses else None
+                _, tries = await asyncio.wait(tries, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+        except Exception as error:  # a name can be wrong in several ways
+            self._errors.append(error)
+        finally:
+            for one in tries:
+                one.cancel()
+        if self._transport is None:
+            self.tell_failed(as_one(self._errors))
+
+    async def _try(self, family: int, kind: int, protocol: int, _: str, address: Any) -> None:
+        try:
+            with ExitStack() as stack:
+                sock = stack.enter_context(socket.socket(family, kind, protocol))
+                sock.setblocking(False)
+                await self._runtime.loop.sock_connect(sock, address)
+                stack.pop_all()
+                await self._runtime.loop.create_connection(lambda: self, sock=sock)
+        except OSError as error:
+            self._errors.append(error)
 
     def _flush(self) -> None:
         if self.receiver is not None and self._transport is not None:

@@ -3,8 +3,8 @@
 Rules of this file:
 
 - All that runs beside runs in the nursery of `open_runtime`, which is cancelled when its body is done.
-- An exception of the body leaves as it is: the group that the nursery makes of it is taken off, a group that the body
-  raised is not.
+- An exception of the body leaves as it is: it goes round the nursery, which would put it into a group, and would take
+  apart a group that the body raised.
 - Client code is protected from KeyboardInterrupt, which is raised where the application's own code runs.
 """
 
@@ -124,6 +124,7 @@ class TrioRuntime:
         """Wait for a cell of this runtime."""
         assert isinstance(cell, TrioCell)
         if self._ended and not cell.done:
+            await trio.lowlevel.checkpoint_if_cancelled()
             raise DisconnectedError("the scope of this connection has ended: there is nothing to wait for any more")
         await cell.event.wait()
         return cell.result()
@@ -170,9 +171,13 @@ async def open_runtime() -> AsyncGenerator[TrioRuntime, None]:
             runtime = TrioRuntime(nursery)
             try:
                 yield runtime
+            except BaseException as raised:
+                if isinstance(raised, trio.Cancelled) or nursery.cancel_scope.cancel_called:
+                    raise
+                error = raised
             finally:
                 runtime.end()
     except BaseExceptionGroup as group:
-        error = ungrouped(group, trio.Cancelled)
+        error = error or ungrouped(group, trio.Cancelled)
     if error is not None:
         raise error

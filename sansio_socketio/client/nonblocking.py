@@ -19,7 +19,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
-from .parts import Teller
+from .parts import Teller, as_one
 from .runtime import Runtime, StreamReceiver
 
 Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
@@ -109,8 +109,7 @@ class NonblockingStream(Teller):
                 self._next_address.set(self._runtime.now() + _NEXT_ADDRESS)
                 return
         if not self._sockets:
-            errors = self._errors
-            self.tell_failed(errors[0] if len(errors) == 1 else OSError("; ".join(map(str, errors))))
+            self.tell_failed(as_one(self._errors))
 
     def _try(self, sock: socket.socket, address: Any) -> None:
         try:

@@ -10,7 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from .runtime import Cell, Runtime, StreamReceiver
@@ -154,9 +154,13 @@ def plain_cause(error: Exception) -> Exception:
     """The operating system's own error behind one of a runtime's, where it is known: that one says what happened."""
     cause = error.__cause__
     if isinstance(cause, ExceptionGroup):
-        members = cause.exceptions
-        return members[0] if len(members) == 1 else OSError("; ".join(str(member) for member in members))
+        return as_one(cause.exceptions)
     return cause if isinstance(cause, Exception) else error
+
+
+def as_one(errors: Sequence[Exception]) -> Exception:
+    """One error for several, which names them all: those of the addresses of a host."""
+    return errors[0] if len(errors) == 1 else OSError("; ".join(map(str, errors)))
 
 
 def ungrouped(group: BaseExceptionGroup[BaseException], cancelled: type[BaseException]) -> BaseException:

@@ -1,0 +1,272 @@
+"""The runtimes of all drivers under one name each, and what a test of their contract needs.
+
+Rules of this file:
+
+- A scenario is an `async def` that waits for cells only, like client code; so the same one runs on every runtime.
+- A `LoopbackServer` is a listening socket on loopback and a thread that plays one script for each connection.
+- Nothing waits for time to pass: what a test waits for is told by a cell, or by the other side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Self
+
+import anyio
+import trio
+
+import sansio_socketio_anyio._runtime as on_anyio
+import sansio_socketio_asyncio._runtime as on_asyncio
+import sansio_socketio_blocking._runtime as on_threads
+import sansio_socketio_trio._runtime as on_trio
+from sansio_socketio.client.runtime import Cell, Runtime, RuntimeScope, Stream
+
+Scenario = Callable[[Runtime], Coroutine[Any, Any, Any]]
+Main = Callable[[], Coroutine[Any, Any, Any]]
+
+
+def drive(main: Main) -> Any:
+    """Run a coroutine that never suspends, as those of threads do."""
+    coroutine = main()
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    raise AssertionError("it has suspended")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A runtime's scope, and how a program of that runtime is run."""
+
+    name: str
+    open_runtime: RuntimeScope
+    run: Callable[[Main], Any]
+
+    def play(self, scenario: Scenario) -> Any:
+        """Run a scenario inside the scope of a runtime."""
+
+        async def main() -> Any:
+            async with self.open_runtime() as runtime:
+                with runtime.lock:
+                    return await scenario(runtime)
+
+        return self.run(main)
+
+
+BACKENDS = [
+    Backend("asyncio", on_asyncio.open_runtime, lambda main: asyncio.run(main())),
+    Backend("trio", on_trio.open_runtime, trio.run),
+    Backend("anyio-asyncio", on_anyio.open_runtime, lambda main: anyio.run(main, backend="asyncio")),
+    Backend("anyio-trio", on_anyio.open_runtime, lambda main: anyio.run(main, backend="trio")),
+    Backend("threads", on_threads.open_runtime, drive),
+]
+
+
+class Recorder:
+    """A StreamReceiver that keeps what it is told, and lets a scenario wait for it."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.log: list[str] = []
+        self.data = bytearray()
+        self.error: Exception | None = None
+        self.runtime = runtime
+        self.on_opened: Callable[[], None] = lambda: None
+        self._cell: Cell | None = None
+
+    def opened(self) -> None:
+        self.on_opened()
+        self.note("opened")
+
+    def failed(self, error: Exception) -> None:
+        self.error = error
+        self.note("failed")
+
+    def received(self, data: bytes | bytearray | memoryview) -> None:
+        self.data += data
+        if self.log[-1:] != ["received"]:
+            self.log.append("received")
+        self._wake()
+
+    def sent(self) -> None:
+        self.note("sent")
+
+    def closed(self, error: Exception | None) -> None:
+        self.error = error
+        self.note("closed")
+
+    def note(self, what: str) -> None:
+        self.log.append(what)
+        self._wake()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something was told that makes the condition true."""
+        while not condition():
+            self._cell = self.runtime.cell()
+            await self.runtime.wait(self._cell)
+
+    async def until_told(self, what: str) -> None:
+        """Wait until `what` was told, once more than the times that this was waited for before."""
+        await self.until(lambda: what in self.log)
+
+    def _wake(self) -> None:
+        if self._cell is not None:
+            self._cell.set()
+
+
+async def turns(runtime: Runtime, count: int = 1) -> None:
+    """Let some turns of the loop go by."""
+    for _ in range(count):
+        cell = runtime.cell()
+        runtime.call_soon(cell.set)
+        await runtime.wait(cell)
+
+
+async def connected(runtime: Runtime, server: LoopbackServer) -> tuple[Stream, Recorder]:
+    """A stream to the server that is open."""
+    recorder = Recorder(runtime)
+    stream = runtime.open_stream(server.host, server.port, recorder)
+    await recorder.until_told("opened")
+    return stream, recorder
+
+
+Script = Callable[["Connection"], None]
+
+
+class Connection:
+    """The server's end of a stream, used from the thread of its script."""
+
+    def __init__(self, server: LoopbackServer, sock: socket.socket) -> None:
+        self.sock = sock
+        self.server = server
+
+    def read(self, count: int) -> bytes:
+        """Read exactly `count` bytes, or fewer where the client ended the stream."""
+        data = bytearray()
+        while len(data) < count and (more := self.sock.recv(min(count - len(data), 1 << 16))):
+            data += more
+        return bytes(data)
+
+    def read_all(self) -> bytes:
+        """Read until the client ends the stream, or b"reset"."""
+        data = bytearray()
+        try:
+            while more := self.sock.recv(1 << 16):
+                data += more
+        except ConnectionResetError:
+            return b"reset"
+        return bytes(data)
+
+    def reset(self) -> None:
+        """Close with RST."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+
+class LoopbackServer:
+    """A server on loopback that plays `script` for each connection, in a thread of its own.
+
+    It ends with its `with` statement, where an exception of a script is raised.
+
+    Attributes:
+        go: For scripts that wait for the test.
+        told: For scripts that tell the test something.
+    """
+
+    def __init__(self, script: Script, host: str = "127.0.0.1", *, receive_buffer: int | None = None) -> None:
+        self._script = script
+        self._listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        if receive_buffer is not None:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self._listener.bind((host, 0))
+        self._listener.listen()
+        self.host = host
+        self.port: int = self._listener.getsockname()[1]
+        self.go = threading.Event()
+        self.told: SimpleQueue[Any] = SimpleQueue()
+        self._errors: list[BaseException] = []
+        self._connections: list[socket.socket] = []
+        self._scripts: list[threading.Thread] = []
+        self._acceptor = threading.Thread(target=self._accept, name="server")
+
+    def __enter__(self) -> Self:
+        self._acceptor.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.go.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._acceptor.join()
+        for sock in self._connections:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        for script in self._scripts:
+            script.join()
+        if self._errors and exc_info[0] is None:
+            raise self._errors[0]
+
+    async def what_is_told(self, runtime: Runtime) -> Any:
+        """Wait for what a script tells, while the runtime goes on."""
+        while self.told.empty():
+            await turns(runtime)
+        return self.told.get()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                sock, _ = self._listener.accept()
+                self._connections.append(sock)
+                script = threading.Thread(target=self._play, args=(sock,), name="server's script")
+                self._scripts.append(script)
+                script.start()
+
+    def _play(self, sock: socket.socket) -> None:
+        with sock:
+            try:
+                self._script(Connection(self, sock))
+            except BaseException as error:
+                self._errors.append(error)
+
+
+def echo(connection: Connection) -> None:
+    """Send back what comes, until the client ends the stream."""
+    with suppress(ConnectionError):
+        while data := connection.sock.recv(1 << 16):
+            connection.sock.sendall(data)
+
+
+def swallow(connection: Connection) -> None:
+    """Read until the client ends the stream, and tell what came."""
+    connection.server.told.put(connection.read_all())
+
+
+@contextmanager
+def deaf_address(host: str = "127.0.0.1", port: int = 0) -> Generator[int, None, None]:
+    """A port at which connecting never ends: its queue is full, so the system does not answer."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
+        listener.bind((host, port))
+        listener.listen(0)
+        address = listener.getsockname()
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket(listener.family))
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        yield address[1]
+
+
+def refusing_port(host: str = "127.0.0.1") -> int:
+    """A port at which nobody listens."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        sock.bind((host, 0))
+        return int(sock.getsockname()[1])

@@ -1,0 +1,872 @@
+"""The contract of `client.runtime`, held by every driver over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from typing import Any
+
+import anyio
+import pytest
+import trio
+
+from sansio_socketio.client.runtime import Runtime
+from sansio_socketio.protocol.errors import DisconnectedError, StateError
+from tests.support.runtimes import (
+    BACKENDS,
+    Backend,
+    Connection,
+    LoopbackServer,
+    Recorder,
+    connected,
+    deaf_address,
+    echo,
+    refusing_port,
+    swallow,
+    turns,
+)
+
+pytestmark = pytest.mark.timeout(60)
+
+MEGABYTE = 1 << 20
+ASYNC_BACKENDS = [backend for backend in BACKENDS if backend.name != "threads"]
+asynchronous = pytest.mark.parametrize("backend", ASYNC_BACKENDS, ids=lambda backend: backend.name)
+
+
+# Opening
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_stream_opens_and_carries_bytes_both_ways(backend: Backend, host: str) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(echo, host) as server:
+            recorder = Recorder(runtime)
+            stream = runtime.open_stream(host, server.port, recorder)
+            assert recorder.log == []
+            await recorder.until_told("opened")
+            stream.write(b"hello")
+            assert recorder.log == ["opened"]
+            await recorder.until(lambda: recorder.data == b"hello" and "sent" in recorder.log)
+            assert sorted(recorder.log) == ["opened", "received", "sent"]
+            stream.abort()
+
+    backend.play(scenario)
+
+
+def test_bytes_are_not_held_back_to_be_sent_with_more(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(echo) as server:
+            stream, _ = await connected(runtime, server)
+            assert _socket_to(server).getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            stream.abort()
+
+    backend.play(scenario)
+
+
+def _socket_to(server: LoopbackServer) -> socket.socket:
+    """The client's socket. Some runtimes hold it well hidden."""
+    for thing in gc.get_objects():
+        if type(thing) is socket.socket and thing.fileno() != -1 and thing.type == socket.SOCK_STREAM:
+            try:
+                if thing.getpeername()[1] == server.port:
+                    return thing
+            except (OSError, IndexError):
+                continue
+    raise AssertionError("there is none")
+
+
+def test_a_refusal_is_told_with_its_reason(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        recorder = Recorder(runtime)
+        runtime.open_stream("127.0.0.1", refusing_port(), recorder)
+        assert recorder.log == []
+        await recorder.until_told("failed")
+        assert "127.0.0.1" in str(recorder.error)
+        assert "111" in str(recorder.error) or "refused" in str(recorder.error).lower()
+        assert recorder.log == ["failed"]
+
+    backend.play(scenario)
+
+
+def test_a_name_that_is_none_is_told(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        recorder = Recorder(runtime)
+        runtime.open_stream("h" * 300, 80, recorder)
+        await recorder.until_told("failed")
+        assert isinstance(recorder.error, (OSError, ValueError))
+
+    backend.play(scenario)
+
+
+def _resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
+    look_up = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        if host not in ("several.test", b"several.test"):
+            return look_up(host, port, *args, **kwargs)
+        return [
+            (socket.AF_INET6 if ":" in place else socket.AF_INET, socket.SOCK_STREAM, 6, "", (place, where))
+            for place, where in addresses
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+def test_the_next_address_is_tried_when_one_refuses(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(echo) as server:
+            _resolve_to(monkeypatch, ("::1", server.port), ("127.0.0.1", server.port))
+            recorder = Recorder(runtime)
+            stream = runtime.open_stream("several.test", server.port, recorder)
+            await recorder.until_told("opened")
+            stream.abort()
+
+    backend.play(scenario)
+
+
+def test_the_next_address_is_tried_beside_one_that_hangs(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(echo) as server, deaf_address("127.0.0.2", server.port) as port:
+            _resolve_to(monkeypatch, ("127.0.0.2", port), ("127.0.0.1", port))
+            recorder = Recorder(runtime)
+            stream = runtime.open_stream("several.test", port, recorder)
+            await recorder.until_told("opened")
+            stream.write(b"there")
+            await recorder.until(lambda: recorder.data == b"there")
+            stream.abort()
+
+    backend.play(scenario)
+
+
+def test_when_every_address_refuses_each_is_named(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        port = refusing_port()
+        _resolve_to(monkeypatch, ("127.0.0.2", port), ("127.0.0.1", port))
+        recorder = Recorder(runtime)
+        runtime.open_stream("several.test", port, recorder)
+        await recorder.until_told("failed")
+        assert "127.0.0.1" in str(recorder.error)
+        assert "127.0.0.2" in str(recorder.error)
+
+    backend.play(scenario)
+
+
+@pytest.mark.parametrize("way", ["abort", "close"])
+def test_what_hangs_while_opening_can_be_given_up(backend: Backend, way: str) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        with deaf_address() as port:
+            recorder = Recorder(runtime)
+            stream = runtime.open_stream("127.0.0.1", port, recorder)
+            await turns(runtime, 20)
+            getattr(stream, way)()
+            await turns(runtime, 20)
+            assert recorder.log == []
+
+    backend.play(scenario)
+
+
+def test_what_hangs_while_opening_ends_with_the_scope(backend: Backend) -> None:
+    recorders: list[Recorder] = []
+
+    async def scenario(runtime: Runtime) -> None:
+        recorder = Recorder(runtime)
+        recorders.append(recorder)
+        runtime.open_stream("127.0.0.1", port, recorder)
+        await turns(runtime, 20)
+
+    with deaf_address() as port:
+        backend.play(scenario)
+    assert recorders[0].log == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 6])
+def test_giving_up_at_any_turn_of_opening_leaves_nothing(backend: Backend, count: int) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(echo) as server:
+            recorder = Recorder(runtime)
+            stream = runtime.open_stream("127.0.0.1", server.port, recorder)
+            await turns(runtime, count)
+            told = list(recorder.log)
+            stream.abort()
+            stream.abort()
+            await turns(runtime, 20)
+            assert recorder.log == told
+
+    backend.play(scenario)
+
+
+# Sending
+
+
+def test_what_is_written_in_one_turn_is_told_as_sent_once(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(echo) as server:
+            stream, recorder = await connected(runtime, server)
+            for piece in (b"one ", bytearray(b"two "), memoryview(b"three"), b""):
+                stream.write(piece)
+            await recorder.until(lambda: recorder.data == b"one two three")
+            await turns(runtime, 5)
+            assert recorder.log.count("sent") == 1
+            stream.abort()
+
+    backend.play(scenario)
+
+
+def test_writing_nothing_is_told_as_sent(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(echo) as server:
+            stream, recorder = await connected(runtime, server)
+            stream.write(b"")
+            await recorder.until_told("sent")
+            stream.abort()
+
+    backend.play(scenario)
+
+
+def test_sent_is_told_when_the_system_has_taken_the_last_byte(backend: Backend) -> None:
+    size = 16 * MEGABYTE
+
+    def read_when_told(connection: Connection) -> None:
+        connection.server.go.wait()
+        connection.server.told.put(connection.read(size + 4))
+
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(read_when_told, receive_buffer=1 << 16) as server:
+            stream, recorder = await connected(runtime, server)
+            stream.write(b"x" * size)
+            await turns(runtime, 50)
+            stream.write(b"last")
+            await turns(runtime, 50)
+            assert recorder.log == ["opened"]
+            server.go.set()
+            await recorder.until_told("sent")
+            assert await server.what_is_told(runtime) == b"x" * size + b"last"
+            await turns(runtime, 5)
+            assert recorder.log.count("sent") == 1
+
+    backend.play(scenario)
+
+
+def test_large_transfers_go_both_ways_at_once(backend: Backend) -> None:
+    data = os.urandom(5 * MEGABYTE)
+
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(echo) as server:
+            stream, recorder = await connected(runtime, server)
+            for start in range(0, len(data), MEGABYTE):
+                stream.write(memoryview(data)[start : start + MEGABYTE])
+            await recorder.until(lambda: len(recorder.data) == len(data) and "sent" in recorder.log)
+            assert recorder.data == data
+            stream.abort()
+
+    backend.play(scenario)
+
+
+# Ends
+
+
+def test_the_peer_ends_the_stream(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(lambda connection: connection.sock.sendall(b"bye")) as server:
+            _, recorder = await connected(runtime, server)
+            await recorder.until_told("closed")
+            await turns(runtime, 5)
+            assert recorder.log == ["opened", "received", "closed"]
+            assert recorder.error is None
+
+    backend.play(scenario)
+
+
+def test_a_peer_that_ends_its_half_has_ended_the_stream(backend: Backend) -> None:
+    def end_its_half(connection: Connection) -> None:
+        connection.sock.shutdown(socket.SHUT_WR)
+        connection.server.told.put(connection.read_all())
+
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(end_its_half) as server:
+            _, recorder = await connected(runtime, server)
+            await recorder.until_told("closed")
+            assert await server.what_is_told(runtime) == b""
+            assert recorder.log == ["opened", "closed"]
+            assert recorder.error is None
+
+    backend.play(scenario)
+
+
+def test_a_peer_that_ends_while_it_reads_nothing_ends_the_stream(backend: Backend) -> None:
+    """What waits to be written does not keep the end from being told."""
+
+    def end_its_half(connection: Connection) -> None:
+        connection.read(1)
+        connection.sock.shutdown(socket.SHUT_WR)
+        connection.server.go.wait()
+
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(end_its_half, receive_buffer=1 << 16) as server:
+            stream, recorder = await connected(runtime, server)
+            stream.write(b"x" * (16 * MEGABYTE))
+            await recorder.until_told("closed")
+            assert recorder.log == ["opened", "closed"]
+
+    backend.play(scenario)
+
+
+def test_a_stream_that_breaks_tells_why(backend: Backend) -> None:
+    def reset(connection: Connection) -> None:
+        connection.read(1)
+        connection.reset()
+
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(reset) as server:
+            stream, recorder = await connected(runtime, server)
+            stream.write(b"x")
+            await recorder.until_told("closed")
+            await turns(runtime, 5)
+            assert isinstance(recorder.error, ConnectionResetError)
+            assert recorder.log == ["opened", "sent", "closed"]
+
+    backend.play(scenario)
+
+
+def test_a_stream_that_breaks_while_it_is_written_to_ends_once(backend: Backend) -> None:
+    def reset(connection: Connection) -> None:
+        connection.read(1)
+        connection.reset()
+
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(reset, receive_buffer=1 << 16) as server:
+            stream, recorder = await connected(runtime, server)
+            stream.write(b"x" * (16 * MEGABYTE))
+            await recorder.until_told("closed")
+            stream.write(b"y")
+            await turns(runtime, 10)
+            assert recorder.log == ["opened", "closed"]
+
+    backend.play(scenario)
+
+
+def test_closing_sends_what_was_written_first(backend: Backend) -> None:
+    size = 16 * MEGABYTE
+
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(swallow, receive_buffer=1 << 16) as server:
+            stream, recorder = await connected(runtime, server)
+            stream.write(b"x" * size)
+            await turns(runtime, 3)
+            stream.write(b"last")
+            stream.close()
+            stream.close()
+            assert await server.what_is_told(runtime) == b"x" * size + b"last"
+            assert recorder.log == ["opened"]
+
+    backend.play(scenario)
+
+
+def test_closing_when_nothing_waits_ends_the_stream(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(swallow) as server:
+            stream, recorder = await connected(runtime, server)
+            stream.write(b"all")
+            await recorder.until_told("sent")
+            stream.close()
+            assert await server.what_is_told(runtime) == b"all"
+
+    backend.play(scenario)
+
+
+def test_what_arrives_after_closing_is_not_told(backend: Backend) -> None:
+    def answer_the_end(connection: Connection) -> None:
+        connection.server.go.wait()
+        connection.sock.sendall(b"late")
+        connection.read_all()
+        connection.server.told.put(True)
+
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(answer_the_end, receive_buffer=1 << 16) as server:
+            stream, recorder = await connected(runtime, server)
+            stream.write(b"x" * (16 * MEGABYTE))
+            stream.close()
+            server.go.set()
+            await server.what_is_told(runtime)
+            assert recorder.log == ["opened"]
+
+    backend.play(scenario)
+
+
+def test_aborting_drops_what_was_written(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(swallow, receive_buffer=1 << 16) as server:
+            stream, recorder = await connected(runtime, server)
+            stream.write(b"x" * (16 * MEGABYTE))
+            stream.abort()
+            read = await server.what_is_told(runtime)
+            assert read == b"reset" or len(read) < 16 * MEGABYTE
+            assert recorder.log == ["opened"]
+
+    backend.play(scenario)
+
+
+def test_a_stream_may_be_aborted_from_what_it_tells(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(lambda connection: connection.sock.sendall(b"hello")) as server:
+            recorder = Recorder(runtime)
+            stream = runtime.open_stream(server.host, server.port, recorder)
+            recorder.on_opened = stream.abort
+            await recorder.until_told("opened")
+            await turns(runtime, 20)
+            assert recorder.log == ["opened"]
+
+    backend.play(scenario)
+
+
+# Timers and turns
+
+
+def test_a_timer_calls_back_when_its_time_has_come(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        recorder = Recorder(runtime)
+        deadline = runtime.now() + 0.02
+        runtime.timer(lambda: recorder.note("fired")).set(deadline)
+        await recorder.until_told("fired")
+        assert runtime.now() >= deadline - 0.002  # loops round a little
+
+    backend.play(scenario)
+
+
+def test_a_timer_whose_time_has_passed_calls_back_in_a_later_turn(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        recorder = Recorder(runtime)
+        runtime.timer(lambda: recorder.note("fired")).set(runtime.now() - 5)
+        assert recorder.log == []
+        await recorder.until_told("fired")
+
+    backend.play(scenario)
+
+
+def test_a_timer_that_is_set_again_calls_back_once_for_the_last_time(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        recorder = Recorder(runtime)
+        early, late = runtime.timer(lambda: recorder.note("early")), runtime.timer(lambda: recorder.note("late"))
+        never = runtime.timer(lambda: recorder.note("never"))
+        early.set(runtime.now() + 60)
+        late.set(runtime.now() + 0.001)
+        never.set(runtime.now() + 0.001)
+        early.set(runtime.now() + 0.02)
+        late.set(runtime.now() + 0.05)
+        never.set(None)
+        never.set(None)
+        await recorder.until_told("late")
+        assert recorder.log == ["early", "late"]
+
+    backend.play(scenario)
+
+
+def test_a_timer_may_be_set_again_while_it_calls_back(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        recorder = Recorder(runtime)
+
+        def fired() -> None:
+            recorder.note("fired")
+            if len(recorder.log) < 3:
+                timer.set(runtime.now())
+
+        timer = runtime.timer(fired)
+        timer.set(runtime.now())
+        await recorder.until(lambda: len(recorder.log) == 3)
+        await turns(runtime, 10)
+        assert len(recorder.log) == 3
+
+    backend.play(scenario)
+
+
+def test_a_timer_that_is_due_may_be_moved_by_another(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        recorder = Recorder(runtime)
+        second = runtime.timer(lambda: recorder.note("second"))
+        first = runtime.timer(lambda: second.set(None))
+        third = runtime.timer(lambda: recorder.note("third"))
+        now = runtime.now()
+        first.set(now)
+        second.set(now + 0.02)
+        third.set(now + 0.03)
+        await recorder.until_told("third")
+        assert recorder.log == ["third"]
+
+    backend.play(scenario)
+
+
+def test_a_timer_that_is_set_does_not_outlive_its_scope(backend: Backend) -> None:
+    fired: list[bool] = []
+
+    async def main() -> None:
+        async with backend.open_runtime() as runtime:
+            with runtime.lock:
+                runtime.timer(lambda: fired.append(True)).set(runtime.now() + 0.001)
+        async with backend.open_runtime() as runtime:
+            with runtime.lock:
+                recorder = Recorder(runtime)
+                runtime.timer(lambda: recorder.note("later")).set(runtime.now() + 0.02)
+                await recorder.until_told("later")
+
+    backend.run(main)
+    assert not fired
+
+
+def test_callbacks_come_in_order_each_in_a_later_turn(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        recorder = Recorder(runtime)
+        for number in range(100):
+            runtime.call_soon(lambda number=number: recorder.note(str(number)))  # type: ignore[misc]  # mypy wants its type
+        runtime.call_soon(lambda: runtime.call_soon(lambda: recorder.note("again")))
+        assert recorder.log == []
+        await recorder.until_told("again")
+        assert recorder.log == [*map(str, range(100)), "again"]
+
+    backend.play(scenario)
+
+
+# Cells
+
+
+def test_a_cell_gives_its_first_result_to_all_who_wait(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        cell, results = runtime.cell(), []
+        done = Recorder(runtime)
+
+        async def waiter() -> None:
+            results.append(await runtime.wait(cell))
+            done.note("waited")
+
+        for _ in range(3):
+            runtime.spawn(waiter, "waiter")
+        await turns(runtime, 3)
+        assert not cell.done
+        cell.set("first")
+        cell.set("second")
+        cell.fail(ValueError("third"))
+        assert cell.done
+        await done.until(lambda: len(results) == 3)
+        assert results == ["first"] * 3
+        assert await runtime.wait(cell) == "first"
+
+    backend.play(scenario)
+
+
+def test_a_cell_that_failed_raises(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        cell = runtime.cell()
+        cell.fail(ValueError("no"))
+        cell.set("yes")
+        assert cell.done
+        with pytest.raises(ValueError, match="no"):
+            await runtime.wait(cell)
+
+    backend.play(scenario)
+
+
+def test_a_cell_may_fail_while_somebody_waits(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        cell = runtime.cell()
+        runtime.call_soon(lambda: cell.fail(ValueError("no")))
+        with pytest.raises(ValueError, match="no"):
+            await runtime.wait(cell)
+
+    backend.play(scenario)
+
+
+@asynchronous
+def test_one_who_is_cancelled_does_not_take_the_others_along(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        cell, done, results = runtime.cell(), runtime.cell(), []
+
+        async def waiter() -> None:
+            results.append(await runtime.wait(cell))
+            done.set()
+
+        gone = runtime.spawn(waiter, "gone")
+        runtime.spawn(waiter, "stays")
+        await turns(runtime, 3)
+        gone.cancel()
+        await turns(runtime, 3)
+        cell.set(1)
+        await runtime.wait(done)
+        await turns(runtime, 3)
+        assert results == [1]
+
+    backend.play(scenario)
+
+
+# Tasks and the application's code
+
+VARIABLE: ContextVar[str] = ContextVar("VARIABLE", default="unset")
+
+
+def test_a_task_runs_in_a_copy_of_the_context(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        done, seen = runtime.cell(), []
+
+        async def task() -> None:
+            seen.append(VARIABLE.get())
+            VARIABLE.set("inner")
+            done.set()
+
+        token = VARIABLE.set("outer")
+        runtime.spawn(task, "task")
+        await runtime.wait(done)
+        assert seen == ["outer"]
+        assert VARIABLE.get() == "outer"
+        VARIABLE.reset(token)
+
+    backend.play(scenario)
+
+
+@asynchronous
+def test_a_task_can_be_cancelled(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        ended = runtime.cell()
+
+        async def task() -> None:
+            try:
+                await runtime.wait(runtime.cell())
+            finally:
+                ended.set()
+
+        running = runtime.spawn(task, "task")
+        await turns(runtime, 3)
+        running.cancel()
+        await runtime.wait(ended)
+
+    backend.play(scenario)
+
+
+def test_the_applications_plain_code_is_called(backend: Backend) -> None:
+    def fail() -> None:
+        raise LookupError("of the application")
+
+    async def scenario(runtime: Runtime) -> None:
+        assert await runtime.call(divmod, 7, 4) == (1, 3)
+        with pytest.raises(LookupError, match="of the application"):
+            await runtime.call(fail)
+
+    backend.play(scenario)
+
+
+@asynchronous
+def test_the_applications_async_code_is_awaited(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        cell = runtime.cell()
+
+        async def handler(value: int) -> int:
+            await runtime.wait(cell)
+            return value + 1
+
+        runtime.call_soon(cell.set)
+        assert await runtime.call(handler, 1) == 2
+
+    backend.play(scenario)
+
+
+@pytest.mark.parametrize("name", ["asyncio", "anyio-asyncio"])
+def test_a_cancellation_that_is_the_applications_own_is_an_error_of_its_code(name: str) -> None:
+    backend = next(backend for backend in BACKENDS if backend.name == name)
+
+    async def scenario(runtime: Runtime) -> None:
+        async def handler() -> None:
+            future = asyncio.get_running_loop().create_future()
+            future.cancel()
+            await future
+
+        with pytest.raises(StateError, match=r"handler.*cancelled") as caught:
+            await runtime.call(handler)
+        assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+
+    backend.play(scenario)
+
+
+# The end of the scope
+
+
+class BaseError(BaseException):
+    """None that anybody knows."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LookupError("bare"),
+        ExceptionGroup("the body's own", [ValueError(1)]),
+        ExceptionGroup("the body's own", [ValueError(1), ExceptionGroup("inner", [KeyError(2)])]),
+        BaseError("bare"),
+        KeyboardInterrupt(),
+        SystemExit(3),
+    ],
+    ids=repr,
+)
+def test_an_exception_of_the_body_comes_out_bare(backend: Backend, error: BaseException) -> None:
+    cause, context = OSError("the cause"), OSError("the context")
+    error.__cause__, error.__context__ = cause, context
+    caught: list[BaseException] = []
+
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(echo) as server:
+            await connected(runtime, server)
+            runtime.spawn(lambda: _wait_for_ever(runtime), "waits for ever")
+            runtime.timer(lambda: None).set(runtime.now() + 60)
+            await turns(runtime, 3)
+            raise error
+
+    async def main() -> None:
+        try:
+            async with backend.open_runtime() as runtime:
+                with runtime.lock:
+                    await scenario(runtime)
+        except BaseException as raised:
+            caught.append(raised)
+
+    backend.run(main)
+    assert caught == [error]
+    assert caught[0] is error
+    assert error.__cause__ is cause
+    assert error.__context__ is context
+
+
+async def _wait_for_ever(runtime: Runtime) -> None:
+    try:
+        await runtime.wait(runtime.cell())
+    except DisconnectedError:  # which is how a thread ends
+        return
+
+
+Cancel = Callable[[], Any]
+
+
+async def _cancelled_in_asyncio(body: Callable[[Cancel], Coroutine[Any, Any, None]]) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    with pytest.raises(asyncio.CancelledError):
+        await body(task.cancel)
+    assert task.uncancel() == 0
+
+
+async def _cancelled_in_trio(body: Callable[[Cancel], Coroutine[Any, Any, None]]) -> None:
+    with trio.CancelScope() as scope:
+        await body(scope.cancel)
+    assert scope.cancelled_caught
+
+
+async def _cancelled_in_anyio(body: Callable[[Cancel], Coroutine[Any, Any, None]]) -> None:
+    with anyio.CancelScope() as scope:
+        await body(scope.cancel)
+    assert scope.cancelled_caught
+
+
+CANCELLED = [
+    ("asyncio", _cancelled_in_asyncio),
+    ("asyncio", _cancelled_in_anyio),
+    ("trio", _cancelled_in_trio),
+    ("anyio-asyncio", _cancelled_in_asyncio),
+    ("anyio-asyncio", _cancelled_in_anyio),
+    ("anyio-trio", _cancelled_in_anyio),
+    ("anyio-trio", _cancelled_in_trio),
+]
+
+
+@pytest.mark.parametrize(("name", "cancelled"), CANCELLED)
+def test_a_cancelled_scope_leaves_at_once(
+    name: str, cancelled: Callable[[Callable[[Cancel], Coroutine[Any, Any, None]]], Coroutine[Any, Any, None]]
+) -> None:
+    backend = next(backend for backend in BACKENDS if backend.name == name)
+    ended: list[str] = []
+
+    async def task(runtime: Runtime) -> None:
+        try:
+            await runtime.wait(runtime.cell())
+        finally:
+            ended.append("task")
+
+    async def body(cancel: Cancel) -> None:
+        with LoopbackServer(swallow, receive_buffer=1 << 16) as server:
+            async with backend.open_runtime() as runtime:
+                stream, _ = await connected(runtime, server)
+                stream.write(b"x" * (16 * MEGABYTE))
+                runtime.spawn(lambda: task(runtime), "task")
+                await turns(runtime, 3)
+                runtime.call_soon(cancel)
+                await runtime.wait(runtime.cell())
+
+    backend.run(lambda: cancelled(body))
+    assert ended == ["task"]
+
+
+@asynchronous
+def test_a_scope_waits_for_what_its_tasks_clean_up(backend: Backend) -> None:
+    ended: list[str] = []
+
+    async def task() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.01)
+            ended.append("cleaned up")
+
+    async def scenario(runtime: Runtime) -> None:
+        runtime.spawn(task, "task")
+        await turns(runtime, 3)
+
+    backend.play(scenario)
+    assert ended == ["cleaned up"]
+
+
+@asynchronous
+def test_a_task_that_swallows_its_cancellation_ends_at_its_next_wait(backend: Backend) -> None:
+    ended: list[str] = []
+
+    async def scenario(runtime: Runtime) -> None:
+        async def task() -> None:
+            try:
+                await runtime.wait(runtime.cell())
+            except BaseException:
+                ended.append("swallowed")
+            try:
+                await runtime.wait(runtime.cell())
+            finally:
+                ended.append("ended")
+
+        runtime.spawn(task, "task")
+        await turns(runtime, 3)
+
+    backend.play(scenario)
+    assert ended == ["swallowed", "ended"]
+
+
+def test_nothing_can_be_waited_for_once_the_scope_has_ended(backend: Backend) -> None:
+    async def main() -> None:
+        async with backend.open_runtime() as runtime:
+            pass
+        with runtime.lock:
+            done, never = runtime.cell(), runtime.cell()
+            done.set("kept")
+            assert await runtime.wait(done) == "kept"
+            with pytest.raises(DisconnectedError, match="scope of this connection has ended"):
+                await runtime.wait(never)
+
+    backend.run(main)
+
+
+def test_streams_that_are_open_end_with_the_scope(backend: Backend) -> None:
+    recorders: list[Recorder] = []
+
+    async def scenario(runtime: Runtime) -> None:
+        for _ in range(3):
+            _, recorder = await connected(runtime, server)
+            recorders.append(recorder)
+
+    with LoopbackServer(swallow) as server:
+        backend.play(scenario)
+        assert [server.told.get(timeout=30) for _ in range(3)] == [b""] * 3
+    assert all(recorder.log == ["opened"] for recorder in recorders)
