@@ -27,7 +27,7 @@ from . import socket as async_socket
 from .dispatch import Dispatcher, Event
 from .dispatch import EventStream as AsyncEventStream
 from .listeners import Listener, Listening
-from .manager import Engine, outside_of_scope
+from .manager import Engine
 from .options import Auth, IOOptions, ManagerOptions, Options, SocketOptions
 from .runtime import Handler, Runtime, Timer
 
@@ -251,7 +251,7 @@ class Socket(Emitter, Listening):
         self._core = core
         self._listeners = core._listeners
         runtime = manager._runtime
-        self._call = Caller(runtime, Gate(runtime, core.io.dispatcher, core.dispatcher))
+        self._call = Caller(runtime, Gate(runtime, core._connection.dispatcher, core._dispatcher))
 
     def __repr__(self) -> str:
         return repr(self._core)
@@ -391,16 +391,16 @@ class Manager(Listening):
         self._caller: Caller | None = None
 
     @classmethod
-    def around(cls, core: async_manager.Manager) -> Self:
+    def _around(cls, core: async_manager.Manager) -> Self:
         """The Manager for its counterpart, which lives already."""
         manager = cls.__new__(cls)
         manager._hold(core)
-        manager._settle_in()
+        manager._caller = manager._settled_in()
         return manager
 
-    def _settle_in(self) -> None:
+    def _settled_in(self) -> Caller:
         runtime = self._runtime
-        self._caller = Caller(runtime, Gate(runtime, self._core.dispatcher))
+        return Caller(runtime, Gate(runtime, self._core._connection.dispatcher))
 
     def __repr__(self) -> str:
         return repr(self._core)
@@ -408,33 +408,33 @@ class Manager(Listening):
     # The scope
 
     def __enter__(self) -> Self:
-        scope = _Plain(self._core.living(gated=True))
+        scope = _Plain(self._core._connection.living(type(self._core).runtime_scope, gated=True))
         scope.__enter__()
         self._scope = scope
-        self._settle_in()
+        self._caller = self._settled_in()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         assert self._scope is not None
-        self.open_gates()
+        self._open_gates()
         return self._scope.__exit__(kind, error, traceback)
 
-    def open_gates(self) -> None:
+    def _open_gates(self) -> None:
         """Let all handlers be called: the scope ends."""
         with self._lock:
-            for dispatcher in self._core.dispatchers():
+            for dispatcher in self._core._connection.dispatchers():
                 dispatcher.open_gate()
 
     @property
     def _runtime(self) -> BlockingRuntime:
-        return cast("BlockingRuntime", self._core.hub.runtime)
+        return cast("BlockingRuntime", self._core._connection.hub.runtime)
 
     @property
     def _call(self) -> Caller:
         if self._caller is None:
-            raise outside_of_scope()
+            self._caller = self._settled_in()  # which raises where the scope was not entered
         return self._caller
 
     @property
@@ -485,9 +485,9 @@ class Manager(Listening):
             OptionError: The name or an option cannot be used.
         """
         with self._call.runtime.lock:
-            return self.facade(self._core.socket(nsp, **options))
+            return self._facade(self._core.socket(nsp, **options))
 
-    def facade(self, core: async_socket.Socket) -> Socket:
+    def _facade(self, core: async_socket.Socket) -> Socket:
         """The Socket for its counterpart; the same one each time."""
         if core not in self._sockets:
             self._sockets[core] = Socket(core, self)
@@ -585,16 +585,16 @@ class IO:
         Raises:
             OptionError: The URL or an option cannot be used.
         """
-        with self._core.runtime.lock:
+        with self._core._life.runtime.lock:
             core = self._core(url, **options)
             if core.io not in self._managers:
-                self._managers[core.io] = self._manager_class.around(core.io)
-            return self._managers[core.io].facade(core)
+                self._managers[core.io] = self._manager_class._around(core.io)
+            return self._managers[core.io]._facade(core)
 
-    def open_gates(self) -> None:
+    def _open_gates(self) -> None:
         """Let all handlers be called: the scope ends."""
         for manager in self._managers.values():
-            manager.open_gates()
+            manager._open_gates()
 
 
 class Scopes:
@@ -639,11 +639,11 @@ class Scopes:
     @contextmanager
     def _connect(self, scope: AbstractAsyncContextManager[async_socket.Socket]) -> Generator[Socket, None, None]:
         with _Plain(scope) as core:
-            manager = self._manager_class.around(core.io)
+            manager = self._manager_class._around(core.io)
             try:
-                yield manager.facade(core)
+                yield manager._facade(core)
             finally:
-                manager.open_gates()
+                manager._open_gates()
 
     @contextmanager
     def _open_io(self, scope: AbstractAsyncContextManager[async_scopes.IO]) -> Generator[IO, None, None]:
@@ -652,7 +652,7 @@ class Scopes:
             try:
                 yield io
             finally:
-                io.open_gates()
+                io._open_gates()
 
 
 class _Plain(Generic[T]):

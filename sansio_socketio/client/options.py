@@ -11,6 +11,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -222,3 +223,10 @@ def check_answer(about: str, value: Any) -> None:
         isinstance(key, str) and isinstance(text, str) for key, text in value.items()
     ):
         raise OptionError(f"{about} takes a mapping of str to str; its function gave something else")
+
+
+def warn_of_ignored(what: str, given: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+    """Warn of options that differ from those that something that exists already was made with."""
+    ignored = sorted(name for name, value in given.items() if name not in kept or kept[name] != value)
+    if ignored:
+        warnings.warn(f"{what} exists already and keeps its options; ignored: {', '.join(ignored)}", stacklevel=3)

@@ -17,9 +17,8 @@ from typing import Any, Unpack
 from ..protocol.errors import OptionError
 from ..protocol.url import URL, parse_url
 from .lifetime import Lifetime, lifetime
-from .manager import Manager, warn_of_ignored
-from .options import IOOptions, Options, manager_settings, socket_settings, split_options
-from .runtime import Runtime
+from .manager import Manager
+from .options import IOOptions, Options, manager_settings, socket_settings, split_options, warn_of_ignored
 from .socket import Socket
 
 
@@ -31,11 +30,6 @@ class IO:
         self._manager_class = manager_class
         self._gated = gated
         self._managers: dict[tuple[str, str, int, str], Manager] = {}
-
-    @property
-    def runtime(self) -> Runtime:
-        """The runtime that the connections live on."""
-        return self._life.runtime
 
     def __call__(self, url: str, **options: Unpack[IOOptions]) -> Socket:
         """The Socket of a URL, whose path is the namespace. It connects in the background.
@@ -64,15 +58,15 @@ class IO:
         settings = manager_settings(options)
         key = (place.scheme, place.host, place.port, settings.machine.path)
         manager = self._managers.get(key)
-        if share and manager is not None and not manager.has_namespace(nsp):
-            warn_of_ignored(f"the Manager of {manager.url}", options, manager.options)
+        if share and manager is not None and nsp not in manager._connection.sockets:
+            warn_of_ignored(f"the Manager of {manager.url}", options, manager._options)
             return manager
         new = self._manager_class(url, **options)
-        new.move_in(self._life, gated=self._gated)
+        new._connection.move_in(self._life, gated=self._gated)
         if share and manager is None:
             self._managers[key] = new
         if settings.local.auto_connect:
-            new.begin()
+            new._connection.begin()
         return new
 
 
@@ -130,11 +124,11 @@ class Scopes:
         manager = self._manager_class(url, **manager_options)
         async with lifetime(self._manager_class.runtime_scope) as life:
             with life.runtime.lock:
-                manager.move_in(life, gated=True)
+                manager._connection.move_in(life, gated=True)
                 socket = manager.socket(nsp, **socket_options)
-                await (socket.wait_connected() if retry else socket.wait_first_attempt())
+                await (socket.wait_connected() if retry else socket._wait_first_attempt())
                 if not self._gated:
-                    manager.open_gates()
+                    manager._connection.open_gates()
             yield socket
 
     @asynccontextmanager

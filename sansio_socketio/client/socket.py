@@ -29,6 +29,7 @@ from ..protocol.events import (
 )
 from ..protocol.namespace import UNSET, Namespace, Unset
 from ..protocol.options import ASK, NamespaceOptions, check_option
+from .connection import Connection
 from .dispatch import Callback, Dispatcher, EventStream, InboxOverflow, Signal, StreamsEnd
 from .hub import Hub, Waiters
 from .listeners import Listener, Listeners, Listening
@@ -97,13 +98,13 @@ class Emitter:
             DisconnectedError: The scope is over.
         """
         socket, flags = self._socket, self._flags
-        if not (socket.has_room or flags.volatile):
-            await socket.wait_room()
-        socket.send_with_callback((event, *values), flags, ack)
+        if not (socket._has_room or flags.volatile):
+            await socket._wait_room()
+        socket._send_with_callback((event, *values), flags, ack)
 
     def emit_nowait(self, event: str | float, *values: Any, ack: Handler | None = None) -> None:
         """As `emit`, but however much is on its way already."""
-        self._socket.send_with_callback((event, *values), self._flags, ack)
+        self._socket._send_with_callback((event, *values), self._flags, ack)
 
     async def send(self, *values: Any, ack: Handler | None = None) -> None:
         """Send the event "message": `emit("message", *values)`."""
@@ -124,9 +125,9 @@ class Emitter:
             OptionError, PacketError, BufferFullError: As in `emit`.
         """
         socket, flags = self._socket, self._flags
-        if not (socket.has_room or flags.volatile):
-            await socket.wait_room()
-        return await socket.send_and_wait((event, *values), flags)
+        if not (socket._has_room or flags.volatile):
+            await socket._wait_room()
+        return await socket._send_and_wait((event, *values), flags)
 
 
 class _View(Emitter):
@@ -144,16 +145,22 @@ class Socket(Emitter, Listening):
 
     Attributes:
         io: The Manager, whose connection the socket shares with those of other namespaces.
-        options: The options that it was made with.
     """
 
     _flags = _PLAIN
 
     def __init__(
-        self, manager: Manager, hub: Hub, namespace: Namespace, settings: NamespaceOptions, options: SocketOptions
+        self,
+        manager: Manager,
+        connection: Connection,
+        hub: Hub,
+        namespace: Namespace,
+        settings: NamespaceOptions,
+        options: SocketOptions,
     ) -> None:
         self.io = manager
-        self.options: Mapping[str, Any] = options
+        self._options: Mapping[str, Any] = options
+        self._connection = connection
         self._socket = self
         self._hub = hub
         self._namespace = namespace
@@ -166,16 +173,16 @@ class Socket(Emitter, Listening):
         self._first_attempts = Waiters(hub.runtime)
         self._closings = Waiters(hub.runtime)
         self._listeners = Listeners()
-        self.dispatcher = Dispatcher(
+        self._dispatcher = Dispatcher(
             f"handlers of {namespace.name}",
             hub.runtime,
             self._listeners,
-            report=manager.report,
-            finished=manager.check_left,
-            broken=manager.broken,
+            report=connection.report,
+            finished=connection.check_left,
+            broken=connection.broken,
             acknowledge=self._acknowledge,
             overflow=self._overflow,
-            bounds=manager.inbox_bounds,
+            bounds=connection.inbox_bounds,
         )
         self._routes = {
             EventReceived: self._event_received,
@@ -242,7 +249,7 @@ class Socket(Emitter, Listening):
             ConnectError: The server refused, or there are no more attempts.
             DisconnectedError: `disconnect` was called meanwhile, or the scope is over.
         """
-        self.begin()
+        self._begin()
         await self.wait_connected()
         return self
 
@@ -250,7 +257,7 @@ class Socket(Emitter, Listening):
 
     async def disconnect(self) -> Self:
         """Leave the namespace. The connection closes when no other needs it. Waits for nothing, handlers included."""
-        self.leave()
+        self._leave()
         return self
 
     close = disconnect
@@ -263,11 +270,11 @@ class Socket(Emitter, Listening):
             DisconnectedError: Nothing tries to connect.
         """
         if not self.connected:
-            if not self.trying:
+            if not self._trying:
                 raise self._failure or DisconnectedError(f"nothing connects {self.nsp}; call connect()")
             await self._connections.wait()
 
-    async def wait_first_attempt(self) -> None:
+    async def _wait_first_attempt(self) -> None:
         """As `wait_connected`, but raise ConnectError when the first attempt fails, whatever follows it."""
         if self._failure is not None:
             raise self._failure
@@ -276,47 +283,47 @@ class Socket(Emitter, Listening):
 
     async def wait_closed(self) -> None:
         """Wait until the socket is disconnected and nothing tries to connect it again; return at once if it is so."""
-        if self.trying:
+        if self._trying:
             await self._closings.wait()
 
     @property
-    def trying(self) -> bool:
+    def _trying(self) -> bool:
         """Whether the socket is connected, or may become so by itself."""
-        return self.active and self.io.trying
+        return self.active and self._connection.trying
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         """Connect in the background."""
         self._check_open()
         self._failure = None
         self._namespace.connect(self._hub.now())
-        if not self.io.trying:  # it was active, but the connection was given up
-            self.io.begin()
+        if not self._connection.trying:  # it was active, but the connection was given up
+            self._connection.begin()
         self._hub.drain()
 
-    def leave(self) -> None:
+    def _leave(self) -> None:
         """Disconnect."""
         if not self._hub.ended:
             self._namespace.disconnect(self._hub.now())
             self._hub.drain()
-            self.settle(DisconnectedError(f"disconnect() was called before {self.nsp} was connected"))
+            self._settle(DisconnectedError(f"disconnect() was called before {self.nsp} was connected"))
 
-    def settle(self, error: Exception) -> None:
+    def _settle(self, error: Exception) -> None:
         """Tell those who wait, if nothing tries to connect any more, because of `error`."""
-        if self.trying:
+        if self._trying:
             return
         self._connections.fail(error)
         self._first_attempts.fail(error)
         self._closings.wake()
-        if self.dispatcher.streams:
-            self.dispatcher.put(StreamsEnd())
+        if self._dispatcher.streams:
+            self._dispatcher.put(StreamsEnd())
 
-    def end(self, error: Exception) -> None:
+    def _end(self, error: Exception) -> None:
         """The scope is over: nobody waits any longer."""
-        self.settle(error)
+        self._settle(error)
         acks, self._acks = self._acks, {}
         for cell in acks.values():
             cell.fail(error)
-        self.dispatcher.cancel()
+        self._dispatcher.cancel()
 
     # Events
 
@@ -326,20 +333,20 @@ class Socket(Emitter, Listening):
         Each has a `name`, `args`, and `ack(*values)`. While a stream is open, an event that no handler acknowledges with
         a value is the stream's consumer's to acknowledge: no empty acknowledgement is sent.
         """
-        return EventStream(self.dispatcher)
+        return EventStream(self._dispatcher)
 
     # Sending
 
     @property
-    def has_room(self) -> bool:
+    def _has_room(self) -> bool:
         """Whether more should be sent now."""
-        return self.io.has_room
+        return self._connection.machine.has_room
 
-    async def wait_room(self) -> None:
+    async def _wait_room(self) -> None:
         """Wait while too much is on its way already."""
-        await self.io.wait_room()
+        await self._connection.wait_room()
 
-    def send_with_callback(self, args: Sequence[Any], flags: Flags, ack: Handler | None) -> None:
+    def _send_with_callback(self, args: Sequence[Any], flags: Flags, ack: Handler | None) -> None:
         """Hand an event to the machine, and remember who is to be called with its acknowledgement."""
         if ack is None:
             self._emit(args, flags, ack=False)
@@ -350,7 +357,7 @@ class Socket(Emitter, Listening):
             self._callbacks[handle] = (listener, str(args[0]), timeout is not None)
         self._hub.drain()
 
-    async def send_and_wait(self, args: Sequence[Any], flags: Flags) -> Any:
+    async def _send_and_wait(self, args: Sequence[Any], flags: Flags) -> Any:
         """Hand an event to the machine, and wait for its acknowledgement."""
         hub = self._hub
         handle = self._emit(args, flags, ack=True)
@@ -384,14 +391,14 @@ class Socket(Emitter, Listening):
 
     # What the machine tells
 
-    def route(self, event: NamespaceEvent) -> None:
+    def _route(self, event: NamespaceEvent) -> None:
         """Wake who waits for what happened, and put it into the inbox for the handlers."""
         self._routes[type(event)](event)  # type: ignore[operator]  # the table pairs each type with its method
 
     def _event_received(self, event: EventReceived) -> None:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s: received %r, %d bytes", self.nsp, event.args[0], event.size)
-        self.dispatcher.received(event)
+        self._dispatcher.received(event)
 
     def _acknowledged(self, event: Acknowledged) -> None:
         if log.isEnabledFor(logging.DEBUG):
@@ -404,7 +411,7 @@ class Socket(Emitter, Listening):
         if waiting is not None:
             listener, name, with_error = waiting
             values = [None, *event.args] if with_error else event.args
-            self.dispatcher.put(Callback(f"{name} (acknowledgement)", listener, values))
+            self._dispatcher.put(Callback(f"{name} (acknowledgement)", listener, values))
 
     def _ack_failed(self, event: AckFailed) -> None:
         cell = self._acks.pop(event.handle, None)
@@ -415,12 +422,12 @@ class Socket(Emitter, Listening):
         if waiting is not None:
             listener, name, with_error = waiting
             if with_error:
-                self.dispatcher.put(Callback(f"{name} (acknowledgement)", listener, [event.error]))
+                self._dispatcher.put(Callback(f"{name} (acknowledgement)", listener, [event.error]))
 
     def _connected(self, event: Connected) -> None:
         log.info("%s: connected%s", self.nsp, ", session recovered" * event.recovered)
         self._failure = None
-        self.dispatcher.accept_again()
+        self._dispatcher.accept_again()
         self._connections.wake()
         self._first_attempts.wake()
         self._signal("connect")
@@ -430,26 +437,26 @@ class Socket(Emitter, Listening):
         log.info("%s: cannot connect: %s", self.nsp, error)
         self._failure = error
         self._first_attempts.fail(error)
-        self.settle(error)
+        self._settle(error)
         self._signal("connect_error", error)
 
     def _disconnected(self, event: Disconnected) -> None:
-        details = self.io.overflow or event.details
+        details = self._connection.overflow or event.details
         log.info("%s: disconnected: %s", self.nsp, event.reason if details is None else f"{event.reason}: {details}")
         error = DisconnectedError(f"{self.nsp} was disconnected: {event.reason}", event.reason)
         error.__cause__ = details
         self._signal("disconnect", event.reason, details)
-        self._first_attempts.fail(error)
-        self.settle(error)
+        self._first_attempts.fail(_connect_error(error))
+        self._settle(error)
 
     def _event_sent(self, event: EventSent) -> None:
         pass  # for the listeners of outgoing events, which nobody can register yet
 
     def _signal(self, name: str, *args: Any) -> None:
-        self.dispatcher.put(Signal(name, args, after=self.io.last_signal))
+        self._dispatcher.put(Signal(name, args, after=self._connection.last_signal))
 
     def _overflow(self, error: InboxOverflow) -> None:
-        self.io.overflowed(error)
+        self._connection.overflowed(error)
 
 
 def _connect_error(error: Exception) -> ConnectError:

@@ -168,7 +168,7 @@ def test_other_tasks_get_a_turn_while_many_events_are_handled(world: World) -> N
         while not handled:
             cell = FakeCell(world)
             world.call_soon(cell.set)
-            await socket.io.hub.runtime.wait(cell)
+            await socket.io._connection.hub.runtime.wait(cell)
         assert len(handled) < 1000
         await world.turn()
         assert handled == list(range(1000))
@@ -766,7 +766,7 @@ def test_a_mistake_in_the_dispatch_ends_the_connection_with_a_clear_log(
             raise ZeroDivisionError("ours")
 
         await world.turn()
-        monkeypatch.setattr(socket.dispatcher, "_listeners", type("Broken", (), {"get": staticmethod(mistake)}))
+        monkeypatch.setattr(socket._dispatcher, "_listeners", type("Broken", (), {"get": staticmethod(mistake)}))
         world.server.emit("e")
         await socket.emit_with_ack("question")
 

@@ -1,0 +1,431 @@
+"""A connection and all that lives on it: what a `Manager` and its sockets are faces of.
+
+Rules of this file:
+
+- A connection owns a machine and, while its scope lasts, the hub that runs it.
+- Its own events go through a dispatcher, as those of sockets do. Each keeps its own order, and one thing is kept among
+  them: a socket's event, or a question, waits until the handlers of the Manager's event that led to it have been called,
+  so that what they change takes effect. (Not so where a handler that awaits something holds those up.)
+- Questions are answered by tasks of their own. What goes wrong there is an error of that attempt to connect.
+- At the end whoever waits is woken, what runs is cancelled, and nothing goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from random import Random
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..protocol.client import ClientProtocol
+from ..protocol.errors import ConnectError, DisconnectedError, SocketIOError, StateError
+from ..protocol.events import (
+    Asked,
+    Closed,
+    EngineDrained,
+    EngineOpened,
+    EngineUpgraded,
+    EngineUpgradeFailed,
+    EngineUpgrading,
+    Event,
+    Failed,
+    NamespaceEvent,
+    Opened,
+    Pinged,
+    Question,
+    ReconnectAttempt,
+    Reconnected,
+    ReconnectError,
+    ReconnectFailed,
+    Room,
+)
+from .dispatch import Dispatcher, InboxOverflow, Signal
+from .hub import Hub, TLSSettings, Waiters
+from .lifetime import Lifetime, lifetime
+from .listeners import Listener, Listeners
+from .options import ManagerSettings, check_answer
+from .runtime import Cell, RuntimeScope, Task
+
+if TYPE_CHECKING:
+    from .socket import Socket
+
+log = logging.getLogger(f"{__package__}.manager")  # by the name of what users hold
+
+
+class Connection:
+    """A machine, its hub, its sockets and its dispatcher.
+
+    Attributes:
+        url: Where the server is.
+        machine: The machine.
+        sockets: The sockets by namespace.
+        failure: What ended it from inside: an exception of a handler under on_handler_error="raise", or our own mistake.
+        overflow: Why this side closed it, where too many events waited for their handlers.
+        inbox_bounds: How many events, and how many bytes, may wait for the handlers of a socket.
+    """
+
+    def __init__(self, url: str, settings: ManagerSettings, listeners: Listeners) -> None:
+        local = settings.local
+        self.url = url
+        self.machine = ClientProtocol(url, settings.machine, random=Random())
+        self.sockets: dict[str, Socket] = {}
+        self.failure: Exception | None = None
+        self.overflow: InboxOverflow | None = None
+        self.inbox_bounds = (local.inbox_events, local.inbox_bytes)
+        self.auto_connect = local.auto_connect
+        self._tls = TLSSettings(local.ssl, local.server_hostname)
+        self._policy = local.on_handler_error
+        self._askers = settings.askers
+        self._listeners = listeners
+        self._hub: Hub | None = None
+        self._gated = True
+        self._over: Cell | None = None
+        self._barrier: Cell | None = None
+        self._open_error: ConnectError | None = None
+        self._asking: dict[tuple[Asked, str | None], Task] = {}
+
+    @property
+    def hub(self) -> Hub:
+        """What runs the machine. Raises StateError before the scope is entered."""
+        if self._hub is None:
+            raise StateError(
+                "a Manager works in its scope: `with Manager(url) as manager`, `async with` where it is async"
+            )
+        return self._hub
+
+    @property
+    def open_hub(self) -> Hub:
+        """The same. Raises DisconnectedError after the scope."""
+        hub = self.hub
+        if hub.ended:
+            raise DisconnectedError("the scope of the connection is over: it is of no use any more")
+        return hub
+
+    @asynccontextmanager
+    async def living(self, runtime_scope: RuntimeScope, *, gated: bool = False) -> AsyncGenerator[None, None]:
+        """The scope of this connection alone. `gated`: the gates stay closed, to be opened by somebody else."""
+        async with lifetime(runtime_scope) as life:
+            with life.runtime.lock:
+                self.move_in(life, gated=gated)
+                if self.auto_connect:
+                    self.begin()
+            yield
+
+    def move_in(self, life: Lifetime, *, gated: bool) -> None:
+        """Live in a scope from now on, until it ends."""
+        if self._hub is not None:
+            raise StateError("a Manager is entered once; make another")
+        runtime = life.runtime
+        self._hub = Hub(
+            self.machine,
+            runtime,
+            self._tls,
+            deliver=self._deliver,
+            drained=self._drained,
+            broken=self.broken,
+        )
+        self.dispatcher = Dispatcher(
+            "handlers of the Manager",
+            runtime,
+            self._listeners,
+            report=self.report,
+            finished=self.check_left,
+            broken=self.broken,
+        )
+        self._leaving = runtime.timer(self._leaving_took_too_long)
+        self._openings = Waiters(runtime)
+        self._closings = Waiters(runtime)
+        self._room = Waiters(runtime)
+        life.tenants.append(self)
+        if not gated:
+            self.open_gates()
+
+    def open_gates(self) -> None:
+        """Let handlers be called, from the next turn on."""
+        self._gated = False
+        self.dispatcher.open_gate()
+        for socket in self.sockets.values():
+            socket._dispatcher.open_gate()
+
+    def begin_leaving(self) -> None:
+        """Start to disconnect; what has been received is still handled."""
+        hub = self.hub
+        if not hub.ended:
+            self._over = hub.runtime.cell()
+            self._leaving.set(hub.now() + self.machine.options.close_timeout)
+            for namespace in self.machine.namespaces.values():
+                namespace.disconnect(hub.now())
+            self.machine.close(hub.now())
+            hub.drain()
+        for dispatcher in self.dispatchers():
+            dispatcher.finish()
+        self.check_left()
+
+    async def left(self) -> None:
+        """Wait until everything is closed and handled, at most `close_timeout`."""
+        if self._over is not None:
+            await self.hub.runtime.wait(self._over)
+
+    def check_left(self) -> None:
+        """Look whether that is so."""
+        if self._over is not None and self.machine.idle and all(each.done for each in self.dispatchers()):
+            self._over.set()
+
+    def end(self) -> None:
+        """End at once whatever is left, and wake all who wait."""
+        hub = self.hub
+        hub.feed(self.machine.abort)
+        hub.end()
+        self._leaving.set(None)
+        error = DisconnectedError("the scope of the connection is over")
+        error.__cause__ = self.failure
+        for waiters in (self._openings, self._room):
+            waiters.fail(error)
+        self._closings.wake()
+        for socket in self.sockets.values():
+            socket._end(error)
+        self.dispatcher.cancel()
+
+    def dispatchers(self) -> list[Dispatcher]:
+        """What calls the handlers of the Manager and of its sockets."""
+        return [self.dispatcher, *(socket._dispatcher for socket in self.sockets.values())]
+
+    def _leaving_took_too_long(self) -> None:
+        limit = self.machine.options.close_timeout
+        if not all(each.done for each in self.dispatchers()):
+            log.warning("handlers still run %g seconds (close_timeout) after the end of their scope", limit)
+        if self._over is not None:
+            self._over.set()
+
+    # The connection
+
+    @property
+    def trying(self) -> bool:
+        """Whether it is open or opening, or waits for the next attempt."""
+        machine = self.machine
+        return (machine.state != "closed" or machine.reconnecting) and not self.hub.ended
+
+    def begin(self) -> None:
+        """Open it in the background."""
+        self._open(reconnect=True)
+
+    async def opened(self) -> None:
+        """Open it and wait until it is open. A failure starts no reconnection."""
+        self._open_error = None
+        self._open(reconnect=False)
+        if self._open_error is not None:
+            raise self._open_error
+        if self.machine.state != "open":
+            await self._openings.wait()
+
+    async def closed(self) -> None:
+        """Close it, and wait until all that was sent has left."""
+        self.hub.feed(self.machine.close)
+        if not self.machine.idle:
+            await self._closings.wait()
+
+    def add(self, socket: Socket) -> None:
+        """A new socket lives on the connection."""
+        self.sockets[socket.nsp] = socket
+        if not self._gated:
+            socket._dispatcher.open_gate()
+
+    async def wait_room(self) -> None:
+        """Wait while too much is on its way."""
+        while not self.machine.has_room:
+            await self._room.wait()
+
+    def settle(self, why: str) -> None:
+        """Tell those who wait for their sockets, if nothing tries to connect any more."""
+        for socket in self.sockets.values():
+            error = ConnectError(f"{socket.nsp} is not connected: {why}")
+            error.__cause__ = self._open_error
+            socket._settle(error)
+
+    def reconnection_changed(self) -> None:
+        """The option was set: what follows from it."""
+        if self._hub is not None:
+            self._hub.drain()
+            self.settle("reconnection was switched off")
+
+    def _open(self, *, reconnect: bool) -> None:
+        hub = self.open_hub
+        self.machine.open(hub.now(), reconnect=reconnect)
+        hub.drain()
+
+    # Errors
+
+    async def report(self, error: Exception, event: str) -> None:
+        """A handler raised: do what `on_handler_error` says."""
+        policy = self._policy
+        if policy == "raise" and self.failure is None:
+            self._fail(error)
+        elif callable(policy):
+            await self._tell(policy, error, event)
+        else:
+            log.error("a handler of %r raised", event, exc_info=error)
+
+    async def _tell(self, policy: Any, error: Exception, event: str) -> None:
+        try:
+            await self.hub.runtime.call(policy, *Listener(policy).fit((error, event)))
+        except Exception:
+            log.exception(
+                "on_handler_error raised, when it was called for a handler of %r that raised %r", event, error
+            )
+
+    def _fail(self, error: Exception) -> None:
+        """End the connection; the scope raises `error` at its end."""
+        self.failure = error
+        self.hub.feed(self.machine.abort)
+
+    def broken(self, error: Exception) -> None:
+        """Something happened that must not: a mistake of this library."""
+        if self.failure is None:
+            self.failure = error
+        log.critical("a mistake in sansio_socketio ends the connection; please report it", exc_info=error)
+        self.end()
+
+    def overflowed(self, error: InboxOverflow) -> None:
+        """The inbox of a socket is full: close the connection, and do not connect again."""
+        log.error("closing the connection: %s", error)
+        self.overflow = error
+        self.hub.feed(self.machine.abort)
+
+    # What the machine tells
+
+    @property
+    def last_signal(self) -> Cell | None:
+        """What is set when the handlers of the Manager's last event have been called; None if they have been."""
+        barrier = self._barrier
+        return None if barrier is None or barrier.done else barrier
+
+    def _deliver(self, event: Event) -> None:
+        if isinstance(event, NamespaceEvent):
+            self.sockets[event.namespace]._route(event)
+        else:
+            self._routes[type(event)](self, event)
+
+    def _drained(self) -> None:
+        if self._over is not None:
+            self.check_left()
+        if self._closings and self.machine.idle:
+            self._closings.wake()
+
+    def _engine_opened(self, event: EngineOpened) -> None:
+        log.info("connected to %s by %s", self.url, event.transport)
+
+    def _engine_upgraded(self, event: EngineUpgraded) -> None:
+        log.info("%s: upgraded to %s", self.url, event.transport)
+
+    def _engine_upgrading(self, event: EngineUpgrading) -> None:
+        log.debug("%s: upgrading to %s", self.url, event.transport)
+
+    def _engine_upgrade_failed(self, event: EngineUpgradeFailed) -> None:
+        log.info("%s: the upgrade failed: %s", self.url, event.error)
+
+    def _opened(self, _: Opened) -> None:
+        self.overflow = None
+        self._openings.wake()
+        self._signal("open")
+
+    def _failed(self, event: Failed) -> None:
+        log.info("%s: %s", self.url, event.error)
+        error = ConnectError(str(event.error))
+        error.__cause__ = event.error
+        self._open_error = error
+        self._openings.fail(error)
+        self._signal("error", event.error)
+
+    def _closed(self, event: Closed) -> None:
+        details = self.overflow or event.details
+        log.info("%s: closed: %s", self.url, event.reason)
+        self._openings.fail(DisconnectedError(f"the connection was closed: {event.reason}", event.reason))
+        self._signal("close", event.reason, details)
+
+    def _pinged(self, _: Pinged) -> None:
+        self._signal("ping")
+
+    def _reconnect_attempt(self, event: ReconnectAttempt) -> None:
+        log.info("%s: attempt %d to connect again", self.url, event.attempt)
+        self._signal("reconnect_attempt", event.attempt)
+
+    def _reconnected(self, event: Reconnected) -> None:
+        log.info("%s: connected again", self.url)
+        self._signal("reconnect", event.attempt)
+
+    def _reconnect_error(self, event: ReconnectError) -> None:
+        self._signal("reconnect_error", event.error)
+
+    def _reconnect_failed(self, _: ReconnectFailed) -> None:
+        log.info("%s: giving up", self.url)
+        self.settle("there are no more attempts to connect")
+        self._signal("reconnect_failed")
+
+    def _has_room_again(self, _: Room) -> None:
+        self._room.wake()
+
+    def _ignore(self, _: EngineDrained) -> None:
+        pass
+
+    def _signal(self, name: str, *args: Any) -> None:
+        dispatcher = self.dispatcher
+        if not dispatcher.wants(name):
+            return
+        called = None
+        if dispatcher.idle:
+            called = self._barrier = self.hub.runtime.cell()
+        dispatcher.put(Signal(name, args, called=called))
+
+    # Questions
+
+    def _asked(self, question: Question) -> None:
+        before = self.last_signal if self.dispatcher.is_open else None
+        earlier = self._asking.get((question.about, question.namespace))
+        if earlier is not None:  # its answer is worth nothing any more
+            earlier.cancel()
+        self._asking[question.about, question.namespace] = self.hub.runtime.spawn(
+            lambda: self._answer(question, before), f"function for {question.about}"
+        )
+
+    async def _answer(self, question: Question, before: Cell | None) -> None:
+        hub = self.hub
+        if before is not None:
+            await hub.runtime.wait(before)
+        hub.feed(self.machine.answer, question.question, await self._answer_to(question))
+
+    async def _answer_to(self, question: Question) -> Any:
+        about = question.about
+        asker: Any = self._askers.get(about)
+        if question.namespace is not None:
+            asker = self.sockets[question.namespace].auth
+            if not callable(asker):  # it was set meanwhile
+                return asker
+        try:
+            value = await self.hub.runtime.call(asker)
+            check_answer(about, value)
+        except Exception as error:
+            # Neither the log nor a message shows what the exception says, or its traceback: it may hold what is secret.
+            log.error("the function for %s raised %s", about, type(error).__name__)  # noqa: TRY400
+            failure = SocketIOError(f"the function for {about} raised {type(error).__name__}")
+            failure.__cause__ = error
+            return failure
+        return value
+
+    _routes: ClassVar[Mapping[type[Event], Any]] = {
+        EngineOpened: _engine_opened,
+        EngineUpgrading: _engine_upgrading,
+        EngineUpgraded: _engine_upgraded,
+        EngineUpgradeFailed: _engine_upgrade_failed,
+        EngineDrained: _ignore,
+        Opened: _opened,
+        Failed: _failed,
+        Closed: _closed,
+        Pinged: _pinged,
+        ReconnectAttempt: _reconnect_attempt,
+        Reconnected: _reconnected,
+        ReconnectError: _reconnect_error,
+        ReconnectFailed: _reconnect_failed,
+        Room: _has_room_again,
+        Question: _asked,
+    }
