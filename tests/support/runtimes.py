@@ -245,6 +245,12 @@ def echo(connection: Connection) -> None:
             connection.sock.sendall(data)
 
 
+def greet(connection: Connection) -> None:
+    """Say something, and end the stream."""
+    with suppress(ConnectionError):
+        connection.sock.sendall(b"hello")
+
+
 def swallow(connection: Connection) -> None:
     """Read until the client ends the stream, and tell what came."""
     connection.server.told.put(connection.read_all())

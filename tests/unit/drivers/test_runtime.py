@@ -25,6 +25,7 @@ from tests.support.runtimes import (
     connected,
     deaf_address,
     echo,
+    greet,
     refusing_port,
     swallow,
     turns,
@@ -271,7 +272,7 @@ def test_large_transfers_go_both_ways_at_once(backend: Backend) -> None:
 
 def test_the_peer_ends_the_stream(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
-        with LoopbackServer(lambda connection: connection.sock.sendall(b"bye")) as server:
+        with LoopbackServer(greet) as server:
             _, recorder = await connected(runtime, server)
             await recorder.until_told("closed")
             await turns(runtime, 5)
@@ -412,7 +413,7 @@ def test_aborting_drops_what_was_written(backend: Backend) -> None:
 
 def test_a_stream_may_be_aborted_from_what_it_tells(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
-        with LoopbackServer(lambda connection: connection.sock.sendall(b"hello")) as server:
+        with LoopbackServer(greet) as server:
             recorder = Recorder(runtime)
             stream = runtime.open_stream(server.host, server.port, recorder)
             recorder.on_opened = stream.abort
