@@ -202,25 +202,25 @@ class EngineSession:
             self._go_on_closing(now)
 
     def on_pause(self, transport: Transport, now: float) -> None:
-        if self._upgrading and transport is self._transport and self._probe is not None:
+        if self._probe is not None:
             self._switch(transport, self._probe, now)
 
     def on_close(self, transport: Transport, reason: CloseReason, details: TransportError, now: float) -> None:
-        if transport is self._probe:
+        if transport is not self._transport:
             self._probe_failed(transport, f"probe error: {details}", now, details)
-        elif transport is self._transport:
-            if reason == "transport error":
-                self._memory.websocket_worked = False
-            self._candidates = [name for name in self._candidates if name != transport.name]
-            if self.state == "opening" and self._options.try_all_transports and self._candidates:
-                self._open_on(self._candidates[0], now)
-            else:
-                self._end(reason, details, now, tell_peer=False)
+            return
+        if reason == "transport error":
+            self._memory.websocket_worked = False
+        self._candidates = [name for name in self._candidates if name != transport.name]
+        if self.state == "opening" and self._options.try_all_transports and self._candidates:
+            self._open_on(self._candidates[0], now)
+        else:
+            self._end(reason, details, now, tell_peer=False)
 
     def timer_fired(self, name: str | int, now: float) -> None:
         if name == "ping":
             self._end("ping timeout", None, now)
-        elif name == "close":
+        else:
             self.abort(now)
 
     # The handshake and the heartbeat

@@ -433,9 +433,9 @@ def test_while_the_probe_waits_messages_leave_through_polling(rig: Rig) -> None:
 
 def test_nothing_leaves_between_the_pong_and_the_switch(rig: Rig) -> None:
     polling, websocket = rig.upgrading()
+    assert not rig.session.writable
     rig.session.send("a", 0)
     polling.receives("4in", "2")
-    assert not rig.session.writable
     assert polling.sent == []
     assert websocket.sent == [["2probe"]]
     polling.pauses()
@@ -459,12 +459,16 @@ def test_a_batch_under_way_ends_before_the_switch_and_the_next_waits_for_it(rig:
 
 def test_the_switch_does_not_need_the_probe_to_have_left_by_then(rig: Rig) -> None:
     polling, websocket = rig.probing()
+    rig.session.send("a", 0)
+    polling.drains()
+    rig.told.clear()
     websocket.receives("3probe")
     polling.pauses()
     assert websocket.sent == [["2probe"]]
     websocket.drains()
     assert websocket.sent == [["2probe"], ["5"]]
     assert "drain" not in rig.names
+    assert rig.session.buffered_bytes == 0
 
 
 def test_websocket_lost_between_the_pong_and_the_switch_polling_goes_on(rig: Rig) -> None:
@@ -483,6 +487,14 @@ def test_websocket_lost_between_the_pong_and_the_switch_polling_goes_on(rig: Rig
     rig.session.send("b", 0)
     assert polling.sent == [["4a"], ["4b"]]
     assert rig.session.state == "open"
+
+
+def test_a_pause_that_is_done_too_late_is_ignored(rig: Rig) -> None:
+    polling, websocket = rig.upgrading()
+    websocket.closes("transport close")
+    polling.pauses()
+    assert rig.session.transport == "polling"
+    assert polling.live
 
 
 def test_a_probe_that_fails_leaves_polling_as_it_is(rig: Rig) -> None:
@@ -506,9 +518,10 @@ def test_a_wrong_answer_to_the_probe_closes_its_stream(rig: Rig, frame: str | by
     assert polling.sent == [["4x"]]
 
 
-def test_what_comes_over_the_probe_before_the_switch_fails_the_upgrade(rig: Rig) -> None:
+@pytest.mark.parametrize("frame", ["4early", "3probe", "6"])
+def test_what_comes_over_the_probe_before_the_switch_fails_the_upgrade(rig: Rig, frame: str) -> None:
     polling, websocket = rig.upgrading()
-    websocket.receives("4early", "4dropped")
+    websocket.receives(frame, "4dropped")
     assert rig.names == ["open", "upgrading", "upgrade_error"]
     assert websocket.calls[-1] == "close"
     assert polling.calls[-1] == "resume"

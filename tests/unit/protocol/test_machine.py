@@ -1,0 +1,171 @@
+"""Inputs and actions: who hears of a stream, and what the driver gets, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sansio_socketio.protocol.actions import CloseStream, Deliver, OpenStream, Send, SetTimer
+from sansio_socketio.protocol.events import EnginePing
+from sansio_socketio.protocol.machine import Machine
+
+NEVER = 10_000
+
+
+class Owner:
+    """Owns streams and deadlines, and writes down what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+
+    def stream_opened(self, stream: int, now: float) -> None:
+        self.heard.append(("opened", stream, now))
+
+    def stream_failed(self, stream: int, error: Exception, now: float) -> None:
+        self.heard.append(("failed", stream, error, now))
+
+    def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
+        self.heard.append(("received", stream, data, now))
+
+    def data_sent(self, stream: int, now: float) -> None:
+        self.heard.append(("sent", stream, now))
+
+    def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
+        self.heard.append(("closed", stream, error, now))
+
+    def timer_fired(self, name: str | int, now: float) -> None:
+        self.heard.append(("timer", name, now))
+
+
+ERROR = OSError("broken")
+INPUTS: dict[str, tuple[Callable[[Machine, int, float], None], tuple[Any, ...]]] = {
+    "opened": (Machine.stream_opened, ()),
+    "failed": (lambda machine, stream, now: machine.stream_failed(stream, ERROR, now), (ERROR,)),
+    "received": (lambda machine, stream, now: machine.data_received(stream, b"x", now), (b"x",)),
+    "sent": (Machine.data_sent, ()),
+    "closed": (lambda machine, stream, now: machine.stream_closed(stream, None, now), (None,)),
+}
+
+
+def actions(machine: Machine) -> list[Any]:
+    taken: list[Any] = []
+    while (action := machine.next_action()) is not None:
+        taken.append(action)
+    return taken
+
+
+def with_stream() -> tuple[Machine, Owner, int]:
+    machine, owner = Machine(), Owner()
+    stream = machine._outbox.open_stream(owner, "h", 1, tls=False, transport="polling")
+    actions(machine)
+    return machine, owner, stream
+
+
+def test_actions_leave_in_order_and_the_timer_last() -> None:
+    machine, owner = Machine(), Owner()
+    assert machine.next_action() is None
+    machine._timers.set(owner, "t", 5)
+    first = machine._outbox.open_stream(owner, "h", 80, tls=True, transport="polling")
+    machine._outbox.send(first, b"x")
+    second = machine._outbox.open_stream(owner, "::1", 1, tls=False, transport="websocket")
+    machine._outbox.close_stream(first)
+    machine._outbox.close_stream(first, abort=True)
+    machine._outbox.close_stream(second, abort=True)
+    machine._outbox.deliver(EnginePing())
+    assert first != second
+    assert actions(machine) == [
+        OpenStream(first, "h", 80, True, "polling"),
+        Send(first, b"x"),
+        OpenStream(second, "::1", 1, False, "websocket"),
+        CloseStream(first, False),
+        CloseStream(second, True),
+        Deliver(EnginePing()),
+        SetTimer(5),
+    ]
+    assert machine.next_action() is None
+
+
+def test_the_number_of_a_stream_is_never_used_again() -> None:
+    machine, owner, stream = with_stream()
+    machine.stream_closed(stream, None, 0)
+    assert machine._outbox.open_stream(owner, "h", 1, tls=False, transport="polling") != stream
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_the_owner_of_a_stream_hears_of_it(name: str) -> None:
+    machine, owner, stream = with_stream()
+    give, rest = INPUTS[name]
+    give(machine, stream, 3)
+    assert owner.heard == [(name, stream, *rest, 3)]
+    assert (stream in machine._outbox.owners) is (name not in {"failed", "closed"})
+
+
+@pytest.mark.parametrize("name", INPUTS)
+@pytest.mark.parametrize("how", ["closed by us", "closed by the peer", "failed", "never there"])
+def test_what_comes_for_a_stream_that_is_gone_is_ignored(name: str, how: str) -> None:
+    machine, owner, stream = with_stream()
+    if how == "closed by us":
+        machine._outbox.close_stream(stream)
+    elif how == "closed by the peer":
+        machine.stream_closed(stream, None, 0)
+    elif how == "failed":
+        machine.stream_failed(stream, ERROR, 0)
+    else:
+        stream = NEVER
+    owner.heard.clear()
+    actions(machine)
+    INPUTS[name][0](machine, stream, 0)
+    assert owner.heard == []
+    assert machine.next_action() is None
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_every_input_first_fires_what_is_due(name: str) -> None:
+    machine, owner, stream = with_stream()
+    machine._timers.set(owner, "due", 2)
+    machine._timers.set(owner, "later", 4)
+    INPUTS[name][0](machine, stream, 3)
+    assert [heard[0] for heard in owner.heard] == ["timer", name]
+    INPUTS[name][0](machine, NEVER, 4)
+    assert owner.heard[2:] == [("timer", "later", 4)]
+
+
+def test_what_is_due_may_close_the_very_stream() -> None:
+    machine, owner, stream = with_stream()
+
+    class Closer(Owner):
+        def timer_fired(self, name: str | int, now: float) -> None:
+            machine._outbox.close_stream(stream)
+
+    machine._timers.set(Closer(), "due", 1)
+    machine.data_received(stream, b"x", 1)
+    assert owner.heard == []
+
+
+def test_early_and_spurious_ticks_are_harmless_and_the_timer_is_set_again() -> None:
+    machine, owner = Machine(), Owner()
+    machine.tick(0)
+    assert machine.next_action() is None
+    machine._timers.set(owner, "t", 5)
+    assert actions(machine) == [SetTimer(5)]
+    machine.tick(4.9)
+    assert owner.heard == []
+    assert actions(machine) == [SetTimer(5)]
+    machine.tick(5)
+    machine.tick(5)
+    assert owner.heard == [("timer", "t", 5)]
+    assert actions(machine) == []
+
+
+def test_cutting_closes_all_and_waits_for_nothing() -> None:
+    machine, owner, stream = with_stream()
+    machine._timers.set(owner, "t", 5)
+    actions(machine)
+    machine._cut()
+    machine._cut()
+    assert actions(machine) == [CloseStream(stream, True), SetTimer(None)]
+    assert machine._outbox.owners == {}
+    machine.tick(10)
+    assert owner.heard == []
