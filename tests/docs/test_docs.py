@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +101,7 @@ FRAGMENTS = [fence for fence in FENCES if fence.kind in HEADS]
 
 
 @contextmanager
-def logging_as_at_start() -> Iterator[None]:
+def logging_as_at_start() -> Generator[None]:
     """Logging as a program finds it that was just started; what it sets up is gone after it."""
     root, ours = logging.getLogger(), logging.getLogger("sansio_socketio")
     handlers, level = root.handlers, ours.level

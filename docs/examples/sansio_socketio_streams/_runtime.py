@@ -42,7 +42,7 @@ class StreamsStream(TaskStream):
 
     async def _run(self, host: str, port: int) -> None:
         try:
-            reader, writer = await asyncio.open_connection(host, port, happy_eyeballs_delay=0.25)
+            reader, writer = await asyncio.open_connection(host, port)
         except Exception as error:
             self.tell_failed(error)
             return
@@ -70,6 +70,7 @@ class StreamsRuntime:
         self.lock = nullcontext()  # everything runs on the loop's thread
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._timers: list[StreamsTimer] = []
         self._ended = False
         self.now = self._loop.time
 
@@ -77,7 +78,9 @@ class StreamsRuntime:
         return StreamsStream(self, host, port, receiver)
 
     def timer(self, callback: Callable[[], None]) -> StreamsTimer:
-        return StreamsTimer(self._loop, callback)
+        timer = StreamsTimer(self._loop, callback)
+        self._timers.append(timer)
+        return timer
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._loop.call_soon(callback)
@@ -110,6 +113,8 @@ class StreamsRuntime:
 
     async def end(self) -> None:
         self._ended = True
+        for timer in self._timers:
+            timer.set(None)
         for task in self._tasks:
             task.cancel()
         while self._tasks:
