@@ -244,57 +244,55 @@ class Socket(Emitter, Listening):
         io: The Manager, whose connection the socket shares with those of other namespaces.
     """
 
-    _core: async_socket.Socket
-
     def __init__(self, core: async_socket.Socket, manager: Manager) -> None:
         self.io = manager
-        self._core = core
+        self._core = self._socket = core
         self._listeners = core._listeners
         runtime = manager._runtime
         self._call = Caller(runtime, Gate(runtime, core._connection.dispatcher, core._dispatcher))
 
     def __repr__(self) -> str:
-        return repr(self._core)
+        return repr(self._socket)
 
     @property
     def nsp(self) -> str:
         """The namespace's name, such as "/" or "/chat"."""
-        return self._core.nsp
+        return self._socket.nsp
 
     @property
     def connected(self) -> bool:
         """Whether the server has joined us."""
-        return self._core.connected
+        return self._socket.connected
 
     @property
     def disconnected(self) -> bool:
         """Whether it has not."""
-        return self._core.disconnected
+        return self._socket.disconnected
 
     @property
     def active(self) -> bool:
         """Whether the namespace is wanted: joined, or to be joined as soon as the connection is there."""
-        return self._core.active
+        return self._socket.active
 
     @property
     def id(self) -> str | None:
         """The id that the server knows this namespace's session by; None while disconnected. A new one each time."""
-        return self._core.id
+        return self._socket.id
 
     @property
     def recovered(self) -> bool:
         """Whether the last join restored the session before, so that nothing was missed (connection state recovery)."""
-        return self._core.recovered
+        return self._socket.recovered
 
     @property
     def auth(self) -> Auth:
         """What is sent when joining: a mapping, or a function that is asked each time. What is set counts from then on."""
-        return self._core.auth
+        return self._socket.auth
 
     @auth.setter
     def auth(self, value: Auth) -> None:
         with self._call.runtime.lock:
-            self._core.auth = value
+            self._socket.auth = value
 
     def connect(self, *, timeout: float | None = None) -> Self:
         """Connect, and wait until the server has joined us. Failed attempts are repeated as `reconnection` says.
@@ -307,14 +305,14 @@ class Socket(Emitter, Listening):
             ConnectError: The server refused, or there are no more attempts.
             DisconnectedError: `disconnect` was called meanwhile, or the scope is over.
         """
-        self._call(self._core.connect, timeout)
+        self._call(self._socket.connect, timeout)
         return self
 
     open = connect
 
     def disconnect(self) -> Self:
         """Leave the namespace. The connection closes when no other needs it. Waits for nothing, handlers included."""
-        self._call(self._core.disconnect, None)
+        self._call(self._socket.disconnect, None)
         return self
 
     close = disconnect
@@ -327,7 +325,7 @@ class Socket(Emitter, Listening):
             ConnectError: The server refused, or there are no more attempts.
             DisconnectedError: Nothing tries to connect.
         """
-        self._call(self._core.wait_connected, timeout)
+        self._call(self._socket.wait_connected, timeout)
 
     def wait_closed(self, timeout: float | None = None) -> None:
         """Wait until the socket is disconnected and nothing tries to connect it again; return at once if it is so.
@@ -335,7 +333,7 @@ class Socket(Emitter, Listening):
         Raises:
             TimeoutError: It took longer than `timeout` seconds.
         """
-        self._call(self._core.wait_closed, timeout)
+        self._call(self._socket.wait_closed, timeout)
 
     def events(self, *, timeout: float | None = None) -> EventStream:
         """The server's events as a stream: `with socket.events() as events: for event in events: …`.
@@ -347,7 +345,7 @@ class Socket(Emitter, Listening):
             timeout: How many seconds to wait for each event, before TimeoutError is raised; the stream goes on if it
                 is iterated again.
         """
-        return EventStream(self._core.events(), self._call, timeout)
+        return EventStream(self._socket.events(), self._call, timeout)
 
     def off(self, event: str | float | None = None, handler: Handler | None = None) -> Self:
         """Remove a handler of an event, all handlers of an event, or all there are. One that is not there is no error."""

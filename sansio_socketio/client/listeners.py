@@ -199,14 +199,17 @@ class Listening:
     def _register(
         self, event: str | float, handler: Handler | None, *, once: bool, concurrency: int | None, manual_ack: bool
     ) -> Callable[[H], H] | Self:
-        def register(handler: H) -> H:
+        def add(handler: Handler) -> None:
             self._add(event, Listener(handler, once=once, concurrency=concurrency, manual_ack=manual_ack))
+
+        def register(handler: H) -> H:
+            add(handler)
             return handler
 
         if handler is None:
             event_name(event)
             return register
-        register(handler)
+        add(handler)
         return self
 
     def _add(self, event: str | float, listener: Listener) -> None:

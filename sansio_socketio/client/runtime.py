@@ -114,7 +114,10 @@ class Runtime(Protocol):
         """
 
 
-RuntimeScope = Callable[[], AbstractAsyncContextManager[Runtime]]
-"""Each driver has one: a context manager that makes a Runtime, and at whose end nothing that it started is left."""
+class RuntimeScope(Protocol):
+    """Each driver has one: a context manager that makes a Runtime, and at whose end nothing that it started is left."""
+
+    def __call__(self) -> AbstractAsyncContextManager[Runtime]: ...
+
 
 Handler = Callable[..., Awaitable[Any] | Any]

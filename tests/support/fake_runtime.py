@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from contextvars import Context, copy_context
 from inspect import isawaitable
@@ -349,7 +349,7 @@ class FakeRuntime:
         return cell.result()
 
     @contextmanager
-    def deadline(self, timeout: float | None) -> Iterator[None]:
+    def deadline(self, timeout: float | None) -> Generator[None, None, None]:
         world, before = self._world, self._world.deadline
         world.deadline = None if timeout is None else world.time + timeout
         try:

@@ -232,9 +232,13 @@ def test_the_bodys_exception_comes_out_bare(world: World, scopes: Scopes) -> Non
 
 
 def test_an_interrupt_ends_the_scope_at_once(world: World, scopes: Scopes) -> None:
-    with pytest.raises(KeyboardInterrupt), scopes.connect(URL):
-        world.server.is_reading = False
-        raise KeyboardInterrupt
+    def body() -> None:
+        with scopes.connect(URL):
+            world.server.is_reading = False
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        body()
     assert world.time == 1000
 
 
@@ -316,10 +320,14 @@ def test_the_options_that_may_be_set_while_running(world: World, manager_class: 
 
 
 def test_errors_of_handlers_may_end_the_scope(world: World, scopes: Scopes) -> None:
-    with pytest.raises(ZeroDivisionError), scopes.connect(URL, on_handler_error="raise") as socket:
-        socket.on("e", lambda: 1 / 0)
-        world.server.emit("e")
-        socket.wait_closed()
+    def body() -> None:
+        with scopes.connect(URL, on_handler_error="raise") as socket:
+            socket.on("e", lambda: 1 / 0)
+            world.server.emit("e")
+            socket.wait_closed()
+
+    with pytest.raises(ZeroDivisionError):
+        body()
 
 
 def test_a_runtime_that_suspends_is_a_mistake(world: World) -> None:

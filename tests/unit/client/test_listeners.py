@@ -1,0 +1,117 @@
+"""Registering handlers: all forms of on, once and off, and what cannot be registered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from sansio_socketio.client.listeners import Listener, Listeners, Listening
+from sansio_socketio.protocol.errors import OptionError
+
+
+class Registry(Listening):
+    def __init__(self) -> None:
+        self._listeners = Listeners()
+
+    def handlers(self, event: str) -> list[Any]:
+        return [listener.handler for listener in self._listeners.get(event)]
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+def test_as_methods_and_as_decorators(registry: Registry) -> None:
+    def first() -> None: ...
+
+    assert registry.on("e", first) is registry
+
+    @registry.on("e", concurrency=2)
+    def second() -> None: ...
+
+    @registry.once("e")
+    def third() -> None: ...
+
+    assert registry.once("e", first) is registry
+    assert callable(second)
+    assert registry.handlers("e") == [first, second, third, first]
+
+
+def test_off_removes_one_registration_all_of_an_event_or_all(registry: Registry) -> None:
+    def first() -> None: ...
+    def second() -> None: ...
+
+    registry.on("e", first).on("e", second).on("e", first).on("f", first)
+    registry.off("e", first)
+    assert registry.handlers("e") == [second, first]
+    registry.off("e", print).off("unknown", print).off("unknown")
+    assert registry.handlers("e") == [second, first]
+    registry.off("e", first).off("e", second)
+    assert registry.handlers("e") == []
+    registry.on("e", first).on("e", second).off("e")
+    assert registry.handlers("e") == []
+    registry.on("e", first).off()
+    assert registry.handlers("e") == registry.handlers("f") == []
+
+
+def test_off_finds_bound_methods_and_names_that_are_numbers(registry: Registry) -> None:
+    class Handlers:
+        def handle(self) -> None: ...
+
+    handlers = Handlers()
+    registry.on(1, handlers.handle).off("1", handlers.handle)
+    assert registry.handlers("1") == []
+    registry.on(1.5, handlers.handle).off(1.5)
+    assert registry.handlers("1.5") == []
+
+
+@pytest.mark.parametrize(
+    ("register", "message"),
+    [
+        (lambda registry: registry.on(None, print), "an event's name is a str or a number"),
+        (lambda registry: registry.on(True), "an event's name is a str or a number"),
+        (lambda registry: registry.on("e", 5), "a handler must be callable; 5 is not"),
+        (lambda registry: registry.on("e", print, concurrency=0), "concurrency takes a whole number of at least 1"),
+        (lambda registry: registry.on("e", print, concurrency=True), "concurrency takes a whole number"),
+        (lambda registry: registry.on("e", lambda *, key: key), "needs the keyword key, which no event gives"),
+        (lambda registry: registry.off(None, print), "takes the event of the handler"),
+    ],
+)
+def test_mistakes_are_errors_at_the_call(registry: Registry, register: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        register(registry)
+
+
+@pytest.mark.parametrize(
+    ("handler", "fitted"),
+    [
+        (lambda: None, []),
+        (lambda a, /: a, [1]),
+        (lambda a, b=0, *, c=0: a, [1, 2]),
+        (lambda *a: a, [1, 2, 3]),
+        (lambda a, *b, **c: a, [1, 2, 3]),
+        (partial(lambda a, b: a, 0), [1]),
+        ([].append, [1]),
+        (int, [1, 2, 3]),
+    ],
+)
+def test_a_handler_is_fitted_with_what_it_can_take(handler: Callable[..., Any], fitted: list[int]) -> None:
+    assert list(Listener(handler).fit([1, 2, 3])) == fitted
+
+
+def test_a_handler_that_needs_more_is_an_error_that_names_it() -> None:
+    def needs_three(a: int, b: int, c: int) -> None: ...
+
+    with pytest.raises(TypeError, match="needs_three needs at least 3 values, but 2 came"):
+        Listener(needs_three).fit([1, 2])
+    with pytest.raises(TypeError, match=r"partial.* needs at least 2"):
+        Listener(partial(needs_three, 1)).fit([1])
+
+
+def test_with_a_manual_acknowledgement_one_place_is_kept_for_it() -> None:
+    assert list(Listener(lambda a, ack: a, manual_ack=True).fit([1, 2, 3])) == [1]
+    assert list(Listener(lambda *a: a, manual_ack=True).fit([1, 2, 3])) == [1, 2, 3]

@@ -1,0 +1,113 @@
+"""Options: one flat set of keywords, named alike everywhere, checked at the call."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, get_type_hints
+
+import pytest
+
+from sansio_socketio.client.options import (
+    IOOptions,
+    Local,
+    ManagerOptions,
+    Options,
+    SocketOptions,
+    check_answer,
+    manager_settings,
+    socket_settings,
+    split_options,
+)
+from sansio_socketio.protocol.errors import OptionError
+from sansio_socketio.protocol.options import ASK, ClientOptions, NamespaceOptions
+
+
+def _fields(*classes: type) -> set[str]:
+    return {option.name for cls in classes for option in fields(cls)}
+
+
+def test_editors_know_every_option_there_is() -> None:
+    assert set(get_type_hints(ManagerOptions)) == _fields(ClientOptions, Local)
+    assert set(get_type_hints(SocketOptions)) == _fields(NamespaceOptions)
+    assert set(get_type_hints(Options)) == _fields(ClientOptions, Local, NamespaceOptions)
+    assert set(get_type_hints(IOOptions)) - set(get_type_hints(Options)) == {"force_new", "multiplex"}
+
+
+@pytest.mark.parametrize(("typed", "cls"), [(ManagerOptions, ClientOptions), (SocketOptions, NamespaceOptions)])
+def test_editors_know_the_types_that_the_machine_takes(typed: type, cls: type) -> None:
+    told, taken = get_type_hints(typed), get_type_hints(cls)
+    may_be_asked = {"auth", "query", "extra_headers"}  # where the machine has ASK, users give a function
+    names = set(told) & set(taken) - may_be_asked
+    assert {name: told[name] for name in names} == {name: taken[name] for name in names}
+
+
+def test_options_are_shared_out() -> None:
+    def get_query() -> dict[str, str]:
+        return {}
+
+    settings = manager_settings({"path": "/x", "query": get_query, "extra_headers": {"a": "b"}, "inbox_events": 5})
+    assert settings.machine == ClientOptions(path="/x", query=ASK, extra_headers={"a": "b"})
+    assert settings.local == Local(inbox_events=5)
+    assert settings.askers == {"query": get_query}
+    assert socket_settings({"auth": {"a": 1}, "retries": 2}) == NamespaceOptions(auth={"a": 1}, retries=2)
+    assert socket_settings({"auth": dict}) == NamespaceOptions(auth=ASK)
+    assert split_options({"path": "/x", "ssl": None, "auth": None}) == ({"path": "/x", "ssl": None}, {"auth": None})
+
+
+@pytest.mark.parametrize(
+    ("check", "options", "message"),
+    [
+        (manager_settings, {"auth": {}}, "auth is an option of a socket"),
+        (manager_settings, {"recconnection": True}, "no option 'recconnection'; did you mean 'reconnection'"),
+        (manager_settings, {"zzz": 1}, "no option 'zzz'; there are add_trailing_slash, auto_connect"),
+        (manager_settings, {"timeout": -1}, "timeout takes a number .*, not -1"),
+        (manager_settings, {"ssl": "no"}, "ssl takes an ssl.SSLContext"),
+        (manager_settings, {"ssl": True}, "ssl takes an ssl.SSLContext"),
+        (manager_settings, {"server_hostname": ""}, "server_hostname takes a str"),
+        (manager_settings, {"auto_connect": 1}, "auto_connect takes True or False"),
+        (manager_settings, {"on_handler_error": "ignore"}, "on_handler_error takes 'log', 'raise', or a callable"),
+        (manager_settings, {"inbox_events": 0}, "inbox_events takes a whole number of at least 1"),
+        (manager_settings, {"inbox_bytes": True}, "inbox_bytes takes a whole number of at least 1"),
+        (manager_settings, {"query": 5}, "query takes a mapping of str to str"),
+        (socket_settings, {"path": "/"}, "path is an option of the Manager"),
+        (socket_settings, {"retry": 1}, "did you mean 'retries'"),
+        (socket_settings, {"auth": "token"}, "auth takes a mapping"),
+        (split_options, {"force_new": True}, "no option 'force_new'"),
+    ],
+)
+def test_mistakes_name_the_option_and_what_it_takes(
+    check: Callable[[dict[str, Any]], Any], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        check(options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ssl": ssl.create_default_context()},
+        {"ssl": False},
+        {"server_hostname": "name"},
+        {"on_handler_error": print},
+        {"on_handler_error": "raise"},
+    ],
+)
+def test_what_the_client_takes_itself(options: dict[str, Any]) -> None:
+    assert {name: getattr(manager_settings(options).local, name) for name in options} == options
+
+
+@pytest.mark.parametrize(("about", "value"), [("auth", None), ("auth", {"a": 1}), ("query", {}), ("query", {"a": "b"})])
+def test_answers_that_are_fine(about: str, value: Any) -> None:
+    check_answer(about, value)
+
+
+@pytest.mark.parametrize(
+    ("about", "value"),
+    [("auth", "secret"), ("query", None), ("query", {"secret": 1}), ("extra_headers", {1: "secret"})],
+)
+def test_answers_that_are_not_are_not_shown(about: str, value: Any) -> None:
+    with pytest.raises(OptionError, match=about) as caught:
+        check_answer(about, value)
+    assert "secret" not in str(caught.value)
