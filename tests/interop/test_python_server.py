@@ -9,6 +9,7 @@ import pytest
 from sansio_socketio.protocol.errors import ConnectError
 from tests.conftest import PeerFactory
 from tests.support.drivers import Driver
+from tests.support.peers import Peer
 from tests.support.target import Target
 
 BYTES = bytes(range(256))
@@ -23,6 +24,11 @@ def target(transport: str, scheme: str, request: pytest.FixtureRequest) -> Targe
     if scheme == "http":
         return Target(request.getfixturevalue("python_server"), transport, extra=PARTING)
     return Target(request.getfixturevalue("python_server_tls"), transport, request.getfixturevalue("tls"), PARTING)
+
+
+@pytest.fixture
+def plain_target(transport: str, python_server: Peer) -> Target:
+    return Target(python_server, transport, extra=PARTING)
 
 
 async def test_events_and_acknowledgements_both_ways(driver: Driver, target: Target) -> None:
@@ -46,25 +52,25 @@ async def test_events_and_acknowledgements_both_ways(driver: Driver, target: Tar
         assert await socket.emit_with_ack("transport") == target.settled
 
 
-async def test_namespaces_and_a_refusal(driver: Driver, target: Target) -> None:
+async def test_namespaces_and_a_refusal(driver: Driver, plain_target: Target) -> None:
     async with driver.open_io() as io:
         main, admitted = (
-            io(target.url(), **target.options),
-            io(target.url("/auth"), auth={"token": "secret"}, **target.options),
+            io(plain_target.url(), **plain_target.options),
+            io(plain_target.url("/auth"), auth={"token": "secret"}, **plain_target.options),
         )
         await main.wait_connected()
         await admitted.wait_connected()
         assert main.io == admitted.io
         assert await admitted.emit_with_ack("echo_ack", "in") == "in"
     with pytest.raises(ConnectError) as caught:
-        async with target.connect(driver, "/auth"):
+        async with plain_target.connect(driver, "/auth"):
             raise AssertionError("the server must refuse")
     assert (caught.value.message, caught.value.data["code"]) == ("not authorized", "EAUTH")
 
 
-async def test_bursts(driver: Driver, target: Target) -> None:
+async def test_bursts(driver: Driver, plain_target: Target) -> None:
     numbers = driver.queue()
-    async with target.connect(driver) as socket:
+    async with plain_target.connect(driver) as socket:
         socket.on("n", numbers.put)
         await socket.emit("burst", 1000)
         assert [await numbers.get() for _ in range(1000)] == list(range(1000))
@@ -73,11 +79,11 @@ async def test_bursts(driver: Driver, target: Target) -> None:
         assert await socket.emit_with_ack("count") == {"total": 1000, "ordered": True}
 
 
-async def test_the_server_disconnects(driver: Driver, target: Target) -> None:
+async def test_the_server_disconnects(driver: Driver, plain_target: Target) -> None:
     gone = driver.queue()
-    async with target.connect(driver) as socket:
+    async with plain_target.connect(driver) as socket:
         socket.on("disconnect", lambda reason, details: gone.put(reason))
-        await target.settle(driver, socket)
+        await plain_target.settle(driver, socket)
         await socket.emit("kick")
         assert await gone.get() == "io server disconnect"
         await socket.connect()
