@@ -290,8 +290,9 @@ class ClientProtocol(Machine):
 
     def has_space(self, size: int) -> bool:
         """Whether one more event, of `size` bytes, may wait to be sent."""
-        under_way = 0 if self.engine is None else self.engine.buffered_bytes
-        return self.fits(self._buffered_events + 1, self._buffered_bytes + under_way + size)
+        engine = self.engine
+        waiting = self._buffered_bytes if engine is None else self._buffered_bytes + engine.buffered_bytes
+        return self.fits(self._buffered_events + 1, waiting + size)
 
     def fits(self, events: int, size: int) -> bool:
         """Whether a buffer may hold so much."""

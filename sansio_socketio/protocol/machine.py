@@ -77,5 +77,4 @@ class Machine:
         self._timers.clear()
 
     def _fire_due(self, now: float) -> None:
-        if self._timers.is_due(now):
-            self._timers.fire_due(now)
+        self._timers.fire_due(now)

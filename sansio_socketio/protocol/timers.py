@@ -27,17 +27,19 @@ _Entry = tuple[float, int, TimerOwner, str | int]
 class Timers:
     """A heap of deadlines in which moved and cancelled ones are skipped when they surface."""
 
-    __slots__ = ("_announced", "_heap", "_live", "_sequence")
+    __slots__ = ("_announced", "_changed", "_heap", "_live", "_sequence")
 
     def __init__(self) -> None:
         self._heap: list[_Entry] = []
         self._live: dict[tuple[TimerOwner, str | int], tuple[float, int]] = {}
         self._sequence = 0
         self._announced: float | None = None
+        self._changed = False  # since the driver was told: it is asked about after every input, and nearly always in vain
 
     def set(self, owner: TimerOwner, name: str | int, deadline: float) -> None:
         """Have `owner.timer_fired(name, now)` called at `deadline`, instead of when it was set for before."""
         self._sequence += 1
+        self._changed = True
         self._live[owner, name] = (deadline, self._sequence)
         heappush(self._heap, (deadline, self._sequence, owner, name))
         if len(self._heap) > 64 and len(self._heap) > 4 * len(self._live):
@@ -46,14 +48,20 @@ class Timers:
     def cancel(self, owner: TimerOwner, name: str | int) -> None:
         """Forget a deadline; one that is not set is no error."""
         self._live.pop((owner, name), None)
+        self._changed = True
 
     def clear(self) -> None:
         """Forget all deadlines."""
         self._heap.clear()
         self._live.clear()
+        self._changed = True
 
     def fire_due(self, now: float) -> None:
         """Fire all that is due by now. What fires may set and cancel deadlines."""
+        heap = self._heap
+        if not heap or heap[0][0] > now:
+            return
+        self._changed = True
         due: list[_Entry] = []
         while self._heap and self._heap[0][0] <= now:
             due.append(heappop(self._heap))
@@ -70,12 +78,11 @@ class Timers:
             heappop(heap)
         return heap[0][0] if heap else None
 
-    def is_due(self, now: float) -> bool:
-        """Whether something may be due: a cheap test for the start of every input."""
-        return bool(self._heap) and self._heap[0][0] <= now
-
     def to_announce(self) -> tuple[float | None] | None:
         """The deadline that the driver must hear of, in a tuple of one, or None where it need not hear anything."""
+        if not self._changed:
+            return None
+        self._changed = False
         deadline = self.next_deadline
         told = self._announced
         if deadline == told or (deadline is not None and told is not None and deadline > told):
@@ -86,6 +93,7 @@ class Timers:
     def ticked(self) -> None:
         """The driver's timer has fired, maybe early: it is not set any more, so whatever is next is announced anew."""
         self._announced = None
+        self._changed = True
 
     def _compact(self) -> None:
         self._heap = [(when, sequence, *key) for key, (when, sequence) in self._live.items()]

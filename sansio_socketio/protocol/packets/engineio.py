@@ -72,9 +72,10 @@ class Handshake:
 
 def encode_frame(packet: Packet, *, force_base64: bool = False) -> str | bytes:
     """The WebSocket message of a packet: text, or the very bytes of a binary MESSAGE (text, too, if `force_base64`)."""
-    if force_base64 or isinstance(packet.data, str):
-        return _encode_text(packet)
-    return packet.data
+    data = packet.data
+    if isinstance(data, str):
+        return packet.type + data
+    return _encode_text(packet) if force_base64 else data
 
 
 def decode_frame(data: str | bytes) -> Packet:
