@@ -727,7 +727,7 @@ STEPS = st.sampled_from(
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_whatever_happens_the_session_lives_until_it_ends_clean(data: st.DataObject) -> None:
-    chance = data.draw(st.randoms(use_true_random=False), label="chance")
+    chance = Random(data.draw(st.integers(0, 2**32), label="chance"))
     server = EngineServer()
     server.probe_answer = data.draw(st.sampled_from(["3probe"] * 4 + ["3", None]), label="probe answer")
     server.release_poll = data.draw(st.booleans(), label="release poll") or server.probe_answer != "3probe"
@@ -750,8 +750,10 @@ def test_whatever_happens_the_session_lives_until_it_ends_clean(data: st.DataObj
         network.refused = {chance.choice(["polling", "websocket"])}
     machine.open(0, timeout=chance.choice([None, 20.0]))
     network.drain()
+    for _ in range(data.draw(st.sampled_from([0, 3, 10, 20, 40]), label="deliveries before")):
+        network.deliver()
     sent: list[str] = []
-    for step in data.draw(st.lists(STEPS, max_size=60), label="steps"):
+    for step in data.draw(st.lists(STEPS, min_size=5, max_size=60), label="steps"):
         was_taking = machine.state in {"opening", "open"}
         match step:
             case "deliver":
