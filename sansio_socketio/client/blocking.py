@@ -26,7 +26,7 @@ from . import scopes as async_scopes
 from . import socket as async_socket
 from .dispatch import Dispatcher, Event
 from .dispatch import EventStream as AsyncEventStream
-from .listeners import Listener, Listening
+from .listeners import Listening, ListeningToAny
 from .manager import Engine
 from .options import Auth, IOOptions, ManagerOptions, Options, SocketOptions
 from .runtime import Handler, Runtime, Timer
@@ -235,7 +235,7 @@ class EventStream:
             raise StopIteration from None
 
 
-class Socket(Emitter, Listening):
+class Socket(Emitter, ListeningToAny):
     """A namespace of the connection. Made by `connect`, `io` and `Manager.socket`.
 
     Its handlers are plain functions. They are called by a thread of the socket, one after the other.
@@ -347,14 +347,10 @@ class Socket(Emitter, Listening):
         """
         return EventStream(self._socket.events(), self._call, timeout)
 
-    def off(self, event: str | float | None = None, handler: Handler | None = None) -> Self:
-        """Remove a handler of an event, all handlers of an event, or all there are. One that is not there is no error."""
+    @contextmanager
+    def _changing(self) -> Generator[None, None, None]:
         with self._call.runtime.lock:
-            return super().off(event, handler)
-
-    def _add(self, event: str | float, listener: Listener) -> None:
-        with self._call.runtime.lock:
-            super()._add(event, listener)
+            yield
             self._call.gate.open_soon()
 
 
@@ -550,14 +546,10 @@ class Manager(Listening):
 
     # Handlers
 
-    def off(self, event: str | float | None = None, handler: Handler | None = None) -> Self:
-        """Remove a handler of an event, all handlers of an event, or all there are. One that is not there is no error."""
+    @contextmanager
+    def _changing(self) -> Generator[None, None, None]:
         with self._lock:
-            return super().off(event, handler)
-
-    def _add(self, event: str | float, listener: Listener) -> None:
-        with self._lock:
-            super()._add(event, listener)
+            yield
             if self._caller is not None:
                 self._caller.gate.open_soon()
 

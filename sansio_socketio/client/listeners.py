@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from inspect import Parameter, signature
 from typing import Any, Final, Self, TypeVar, overload
 
@@ -193,14 +194,25 @@ class Listening:
         """Remove a handler of an event, all handlers of an event, or all there are. One that is not there is no error."""
         if event is None and handler is not None:
             raise OptionError("off() takes the event of the handler, too")
-        self._listeners.remove(event, handler)
+        with self._changing():
+            self._listeners.remove(event, handler)
         return self
+
+    def listeners(self, event: str | float) -> list[Handler]:
+        """The handlers of an event, in the order in which they are called."""
+        return [listener.handler for listener in self._listeners.get(event_name(event))]
+
+    def _changing(self) -> AbstractContextManager[None]:
+        """What is held while the listeners change."""
+        return nullcontext()
 
     def _register(
         self, event: str | float, handler: Handler | None, *, once: bool, concurrency: int | None, manual_ack: bool
     ) -> Callable[[H], H] | Self:
         def add(handler: Handler) -> None:
-            self._add(event, Listener(handler, once=once, concurrency=concurrency, manual_ack=manual_ack))
+            with self._changing():
+                listener = Listener(handler, once=once, concurrency=concurrency, manual_ack=manual_ack)
+                self._listeners.add(event, listener)
 
         def register(handler: H) -> H:
             add(handler)
@@ -212,8 +224,53 @@ class Listening:
         add(handler)
         return self
 
-    def _add(self, event: str | float, listener: Listener) -> None:
-        self._listeners.add(event, listener)
+
+class ListeningToAny(Listening):
+    """The same for handlers of any event of the server's application (not of the connection's life)."""
+
+    @overload
+    def on_any(self, handler: None = None) -> Callable[[H], H]: ...
+    @overload
+    def on_any(self, handler: Handler) -> Self: ...
+    def on_any(self, handler: Handler | None = None) -> Callable[[H], H] | Self:
+        """Have `handler(event, *values)` called for each event, before the event's own handlers.
+
+        What it returns is no acknowledgement. Without a handler, a decorator that does it.
+        """
+        return self._register_any(handler, first=False)
+
+    @overload
+    def prepend_any(self, handler: None = None) -> Callable[[H], H]: ...
+    @overload
+    def prepend_any(self, handler: Handler) -> Self: ...
+    def prepend_any(self, handler: Handler | None = None) -> Callable[[H], H] | Self:
+        """As `on_any`, but before those that are registered already."""
+        return self._register_any(handler, first=True)
+
+    def off_any(self, handler: Handler | None = None) -> Self:
+        """Remove the first registration of a handler by `on_any` or `prepend_any`, or all there are."""
+        with self._changing():
+            self._listeners.any = () if handler is None else without(self._listeners.any, handler)
+        return self
+
+    def listeners_any(self) -> list[Handler]:
+        """The handlers of any event, in the order in which they are called."""
+        return [listener.handler for listener in self._listeners.any]
+
+    def _register_any(self, handler: Handler | None, *, first: bool) -> Callable[[H], H] | Self:
+        def add(handler: Handler) -> None:
+            with self._changing():
+                listener, others = Listener(handler), self._listeners.any
+                self._listeners.any = (listener, *others) if first else (*others, listener)
+
+        def register(handler: H) -> H:
+            add(handler)
+            return handler
+
+        if handler is None:
+            return register
+        add(handler)
+        return self
 
 
 def _arity(handler: Handler) -> tuple[int, int | None]:

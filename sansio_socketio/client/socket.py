@@ -32,7 +32,7 @@ from ..protocol.options import ASK, NamespaceOptions, check_option
 from .connection import Connection
 from .dispatch import Callback, Dispatcher, EventStream, InboxOverflow, Signal, StreamsEnd
 from .hub import Hub, Waiters
-from .listeners import Listener, Listeners, Listening
+from .listeners import Listener, Listeners, ListeningToAny
 from .options import Auth, SocketOptions
 from .runtime import Cell, Handler
 
@@ -140,7 +140,7 @@ class _View(Emitter):
         self._flags = flags
 
 
-class Socket(Emitter, Listening):
+class Socket(Emitter, ListeningToAny):
     """A namespace of the connection. Made by `connect`, `io` and `Manager.socket`.
 
     Attributes:

@@ -195,6 +195,39 @@ def test_handlers_run_in_a_copy_of_the_context_of_the_scope(world: World) -> Non
     assert seen == ["scope's"]
 
 
+def test_handlers_of_any_event_come_first_and_acknowledge_nothing(world: World) -> None:
+    story: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.on_any()
+        def second(event: str, *values: Any) -> str:
+            story.append(("second", event, *values))
+            return "ignored"
+
+        @socket.prepend_any()
+        def first(event: str) -> None:
+            story.append(("first", event))
+
+        socket.on_any(lambda: story.append("third")).on("e", lambda: story.append("own"))
+        assert len(socket.listeners_any()) == 3
+        assert socket.listeners_any()[:2] == [first, second]
+        world.server.emit("e", 1, id=5)
+        world.server.emit("f", id=6)
+        await world.turn()
+        socket.off_any(second).prepend_any(second).off_any(first)
+        assert socket.listeners_any()[0] == second
+        assert socket.off_any().listeners_any() == []
+        world.server.emit("g")
+        await world.turn()
+
+    play(world, body)
+    assert story == [
+        *[("first", "e"), ("second", "e", 1), "third", "own"],
+        *[("first", "f"), ("second", "f"), "third"],
+    ]
+    assert world.server.acks() == [(5, [])]
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Waiting in a handler
 

@@ -38,7 +38,7 @@ def test_as_methods_and_as_decorators(registry: Registry) -> None:
 
     assert registry.once("e", first) is registry
     assert callable(second)
-    assert registry.handlers("e") == [first, second, third, first]
+    assert registry.handlers("e") == registry.listeners("e") == [first, second, third, first]
 
 
 def test_off_removes_one_registration_all_of_an_event_or_all(registry: Registry) -> None:
