@@ -43,7 +43,6 @@ class Deflate(Extension):
         self._enabled = False
         # What was agreed on
         self._forget_sent = False
-        self._forget_received = False
         self._window_bits = zlib.MAX_WBITS
         # The streams, and the message that is coming in
         self._deflater: zlib._Compress | None = None
@@ -69,7 +68,6 @@ class Deflate(Extension):
             raise RemoteProtocolError(f"the server accepted {self.name} twice")
         chosen = _parameters(offer)
         self._forget_sent = "client_no_context_takeover" in chosen
-        self._forget_received = "server_no_context_takeover" in chosen
         self._window_bits = chosen.get("client_max_window_bits", zlib.MAX_WBITS)
         self._enabled = True
 
@@ -99,14 +97,12 @@ class Deflate(Extension):
             return None
         rest = self._inflate(_TAIL)
         self._inflating = False
-        if self._forget_received:
-            self._inflater = None
         return rest
 
     def _inflate(self, data: bytes) -> bytes | CloseReason:
         inflater = self._inflater
         if inflater is None:
-            # A window that is larger than the server's harms nothing.
+            # A window that is larger than the server's, or outlasts its messages, harms nothing.
             inflater = self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
             output = inflater.decompress(data, self._room + 1)

@@ -461,6 +461,9 @@ def test_pausing() -> None:
     assert rig.heard == []
     rig.flush()
     assert rig.heard == [("drain", True), ("pause",)]
+    rig.send(HELLO)
+    rig.flush()
+    assert rig.heard == [("drain", True)], "once is enough"
 
 
 def test_resuming_before_it_was_done() -> None:
@@ -592,6 +595,16 @@ def test_a_session_that_closes_in_the_middle_of_a_call(command: str, moment: str
     assert bool(rig.open_streams) is (command == "close")
     rig.feed(1, close_frame(1000))
     rig.drain()
+    assert not rig.open_streams
+    assert rig.heard == []
+
+
+@pytest.mark.parametrize("command", ["close", "abort"])
+def test_a_session_that_closes_just_before_the_server_does(command: str) -> None:
+    rig = open_websocket()
+    rig.session.react["packet"] = lambda: rig.close() if command == "close" else rig.transport.abort()
+    rig.feed(1, frame(TEXT, b"4a") + close_frame(1000))
+    assert rig.heard == [packet("a")]
     assert not rig.open_streams
     assert rig.heard == []
 
