@@ -125,8 +125,8 @@ class BlockingRuntime:
     async def wait(self, cell: Cell) -> Any:
         """Block this thread until the cell has a result; TimeoutError when the thread's `deadline` comes before."""
         assert isinstance(cell, BlockingCell)
-        if self._ended:
-            cell.fail(DisconnectedError(_ENDED))
+        if self._ended and not cell.done:
+            raise DisconnectedError(_ENDED)
         self._waited_for.append(cell)
         try:
             while not cell.done:

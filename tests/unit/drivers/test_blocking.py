@@ -1,0 +1,271 @@
+"""What only the runtime of threads does: a monitor, deadlines of calls, threads that do not end, forks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sansio_socketio.client.runtime import Runtime
+from sansio_socketio.protocol.errors import DisconnectedError, StateError
+from sansio_socketio_blocking._runtime import BlockingRuntime, open_runtime
+from tests.support.runtimes import LoopbackServer, Recorder, connected, drive, echo, swallow, turns
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def play(scenario: Callable[[BlockingRuntime], Any]) -> None:
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            with runtime.lock:
+                await scenario(runtime)
+
+    drive(main)
+
+
+def test_the_applications_code_runs_without_the_lock() -> None:
+    async def scenario(runtime: BlockingRuntime) -> None:
+        def handler() -> str:
+            taken: list[bool] = []
+            other = threading.Thread(target=lambda: _take(runtime.lock, taken))
+            other.start()
+            other.join()
+            return "another thread had it" if taken else "it was held"
+
+        assert await runtime.call(handler) == "another thread had it"
+
+    play(scenario)
+
+
+def _take(lock: threading.RLock, taken: list[bool]) -> None:
+    with lock:
+        taken.append(True)
+
+
+def test_an_async_handler_is_refused_with_a_reason() -> None:
+    async def scenario(runtime: BlockingRuntime) -> None:
+        async def handler() -> None: ...
+
+        with pytest.raises(TypeError, match=r"handler is an async function: .*make it a plain one"):
+            await runtime.call(handler)
+
+    play(scenario)
+
+
+def test_a_wait_ends_at_its_threads_deadline() -> None:
+    async def scenario(runtime: BlockingRuntime) -> None:
+        done = runtime.cell()
+        done.set(1)
+        with runtime.deadline(0.01):
+            with pytest.raises(TimeoutError, match="timeout"):
+                await runtime.wait(runtime.cell())
+            with pytest.raises(TimeoutError):
+                await runtime.wait(runtime.cell())
+            assert await runtime.wait(done) == 1
+            with runtime.deadline(None):
+                await turns(runtime)
+
+    play(scenario)
+
+
+def test_a_deadline_is_that_of_one_thread_and_one_call() -> None:
+    async def scenario(runtime: BlockingRuntime) -> None:
+        cell, other = runtime.cell(), Recorder(runtime)
+
+        async def task() -> None:
+            await runtime.wait(cell)
+            other.note("went on")
+
+        runtime.spawn(task, "task")
+        with runtime.deadline(0.01), pytest.raises(TimeoutError):
+            await runtime.wait(runtime.cell())
+        cell.set()
+        await other.until_told("went on")
+
+    play(scenario)
+
+
+def test_those_who_wait_are_woken_when_the_scope_ends() -> None:
+    errors: list[Exception] = []
+
+    def wait_for_ever(runtime: Runtime) -> None:
+        async def main() -> None:
+            with runtime.lock:
+                await runtime.wait(runtime.cell())
+
+        try:
+            drive(main)
+        except DisconnectedError as error:
+            errors.append(error)
+
+    async def scenario(runtime: BlockingRuntime) -> None:
+        threads.extend(threading.Thread(target=wait_for_ever, args=[runtime]) for _ in range(2))
+        for thread in threads:
+            thread.start()
+        while len(runtime._waited_for) < len(threads):
+            await turns(runtime)
+
+    threads: list[threading.Thread] = []
+    play(scenario)
+    for thread in threads:
+        thread.join()
+    assert ["scope of this connection has ended" in str(error) for error in errors] == [True, True]
+
+
+def test_a_handler_that_does_not_return_is_left_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sansio_socketio_blocking._runtime._LAST_WAIT", 0.01)
+    returns, left = threading.Event(), []
+
+    async def scenario(runtime: BlockingRuntime) -> None:
+        running = runtime.cell()
+
+        def handler() -> None:
+            left.append(threading.current_thread())
+            with runtime.lock:
+                running.set()
+            returns.wait()
+
+        runtime.spawn(lambda: runtime.call(handler), "handler of 'news'")
+        await runtime.wait(running)
+
+    with pytest.warns(RuntimeWarning, match=r"handler of 'news'.* does not end: a handler still runs"):
+        play(scenario)
+    assert left[0].is_alive()
+    assert left[0].daemon
+    returns.set()
+    left[0].join()
+
+
+def test_a_scope_may_end_in_a_thread_of_its_own() -> None:
+    """That one is not waited for."""
+    scope = open_runtime()
+    ended = threading.Event()
+
+    async def leave() -> None:
+        await scope.__aexit__(None, None, None)
+
+    async def main() -> None:
+        runtime = await scope.__aenter__()
+
+        async def task() -> None:
+            await runtime.call(drive, leave)
+            ended.set()
+
+        with runtime.lock:
+            runtime.spawn(task, "leaves the scope")
+
+    drive(main)
+    assert ended.wait(30)
+
+
+def test_an_interrupt_ends_a_wait_at_once() -> None:
+    async def scenario(runtime: BlockingRuntime) -> None:
+        def interrupt() -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+        with LoopbackServer(echo) as server:
+            await connected(runtime, server)
+            runtime.spawn(lambda: runtime.call(interrupt), "interrupts")
+            await runtime.wait(runtime.cell())
+
+    with pytest.raises(KeyboardInterrupt):
+        play(scenario)
+
+
+def test_a_mistake_in_a_callback_ends_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: reported.append(args.exc_value))
+
+    def fail() -> None:
+        raise LookupError("a mistake")
+
+    async def scenario(runtime: BlockingRuntime) -> None:
+        runtime.call_soon(fail)
+        with pytest.raises(DisconnectedError):
+            await runtime.wait(runtime.cell())
+
+    play(scenario)
+    assert [str(error) for error in reported] == ["a mistake"]
+
+
+def test_a_forked_child_closes_its_copies_and_says_what_it_cannot_use() -> None:
+    async def scenario(runtime: BlockingRuntime) -> None:
+        with LoopbackServer(swallow) as server:
+            stream, recorder = await connected(runtime, server)
+            assert _in_a_child(lambda: _use_in_child(runtime)) == "as it should be"
+            stream.write(b"still there")
+            await recorder.until_told("sent")
+            stream.close()
+            assert await server.what_is_told(runtime) == b"still there"
+
+    play(scenario)
+
+
+def _use_in_child(runtime: BlockingRuntime) -> str:
+    left = [sock for sock in (runtime._alarm,) if sock.fileno() != -1]
+    if left or runtime._selector.get_map():
+        return f"open: {left}"
+    try:
+        runtime.lock.acquire()
+    except StateError as error:
+        if "forked child" not in str(error):
+            return str(error)
+    runtime.end()
+    with pytest.raises(DisconnectedError):
+        drive(lambda: runtime.wait(runtime.cell()))
+    return "as it should be"
+
+
+def test_a_fork_while_another_thread_holds_the_lock() -> None:
+    async def scenario(runtime: BlockingRuntime) -> None:
+        held, done = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with runtime.lock:
+                held.set()
+                done.wait()
+
+        def fork_meanwhile() -> str:
+            thread = threading.Thread(target=hold)
+            thread.start()
+            held.wait()
+            told = _in_a_child(lambda: _use_in_child(runtime))
+            done.set()
+            thread.join()
+            return told
+
+        assert await runtime.call(fork_meanwhile) == "as it should be"
+
+    play(scenario)
+
+
+def test_a_child_does_not_mind_a_runtime_that_had_ended() -> None:
+    async def main() -> BlockingRuntime:
+        async with open_runtime() as runtime:
+            return runtime
+
+    runtime = drive(main)
+    assert _in_a_child(lambda: str(runtime._forked)) == "False"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # that a fork copies no threads is the point
+def _in_a_child(function: Callable[[], str]) -> str:
+    """What a function says in a forked child."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            said = function()
+        except BaseException as error:
+            said = repr(error)
+        os.write(writer, said.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        said = answer.read()
+    os.waitpid(child, 0)
+    return said
