@@ -22,9 +22,9 @@ import anyio.lowlevel
 from anyio.abc import ByteReceiveStream, TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from sansio_socketio.client.parts import EventCell, TaskStream, plain_cause, ungrouped
+from sansio_socketio.client.parts import EventCell, TaskStream, nothing_comes, plain_cause, ungrouped
 from sansio_socketio.client.runtime import Cell, StreamReceiver
-from sansio_socketio.protocol.errors import DisconnectedError, StateError
+from sansio_socketio.protocol.errors import StateError
 
 _CHUNK = 1 << 18  # bytes read at once
 
@@ -130,7 +130,7 @@ class AnyioRuntime:
         assert isinstance(cell, AnyioCell)
         if self._ended and not cell.done:
             await anyio.lowlevel.checkpoint_if_cancelled()
-            raise DisconnectedError("the scope of this connection has ended: there is nothing to wait for any more")
+            raise nothing_comes()
         await cell.event.wait()
         return cell.result()
 

@@ -17,9 +17,9 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any, cast
 
-from sansio_socketio.client.parts import EventCell, Teller, as_one
+from sansio_socketio.client.parts import EventCell, Teller, as_one, nothing_comes
 from sansio_socketio.client.runtime import Cell, StreamReceiver
-from sansio_socketio.protocol.errors import DisconnectedError, StateError
+from sansio_socketio.protocol.errors import StateError
 
 _NEXT_ADDRESS = 0.25  # seconds (RFC 8305, section 5)
 
@@ -201,7 +201,8 @@ class AsyncioRuntime:
         assert isinstance(cell, AsyncioCell)
         if not cell.done:
             if self._ended:
-                raise self._nothing_comes()
+                # A task that is still here has swallowed the cancellation that was meant to end it.
+                raise asyncio.CancelledError if asyncio.current_task() in self._tasks else nothing_comes()
             await cell.event.wait()
         return cell.result()
 
@@ -247,11 +248,6 @@ class AsyncioRuntime:
                 cancelled = error
         if cancelled is not None:
             raise cancelled
-
-    def _nothing_comes(self) -> BaseException:
-        if asyncio.current_task() in self._tasks:  # it has swallowed the cancellation that was meant to end it
-            return asyncio.CancelledError()
-        return DisconnectedError("the scope of this connection has ended: there is nothing to wait for any more")
 
 
 @asynccontextmanager

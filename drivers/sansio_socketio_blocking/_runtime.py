@@ -29,11 +29,10 @@ from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from sansio_socketio.client.nonblocking import Addresses, NonblockingStream, look_up
-from sansio_socketio.client.parts import EventCell
+from sansio_socketio.client.parts import Deadlines, DeadlineTimer, EventCell, nothing_comes
 from sansio_socketio.client.runtime import Cell, StreamReceiver
-from sansio_socketio.protocol.errors import DisconnectedError, StateError
+from sansio_socketio.protocol.errors import StateError
 
-_ENDED = "the scope of this connection has ended: there is nothing to wait for any more"
 _LAST_WAIT = 1.0  # seconds, for threads to end; the client has waited already for what is being handled
 
 
@@ -45,21 +44,6 @@ class Moment(threading.Condition):
 
 class BlockingCell(EventCell[Moment]):
     """A result that threads wait for."""
-
-
-class BlockingTimer:
-    """One deadline, which the network thread looks at before it sleeps."""
-
-    def __init__(self, runtime: BlockingRuntime, callback: Callable[[], None]) -> None:
-        self._runtime = runtime
-        self.callback = callback
-
-    def set(self, deadline: float | None) -> None:
-        """Call back at `deadline`, instead of when it was set before; None: never."""
-        self._runtime.deadlines.pop(self, None)
-        if deadline is not None:
-            self._runtime.deadlines[self] = deadline
-            self._runtime.wake()
 
 
 class BlockingTask:
@@ -79,7 +63,7 @@ class BlockingRuntime:
     """The services, and the network thread."""
 
     def __init__(self) -> None:
-        self.deadlines: dict[BlockingTimer, float] = {}
+        self._deadlines = Deadlines(self.wake)
         self._lock = threading.RLock()
         self._selector = DefaultSelector()
         self._soon: deque[Callable[[], None]] = deque()
@@ -109,9 +93,9 @@ class BlockingRuntime:
         """Begin to open a TCP stream."""
         return NonblockingStream(self, host, port, receiver)
 
-    def timer(self, callback: Callable[[], None]) -> BlockingTimer:
+    def timer(self, callback: Callable[[], None]) -> DeadlineTimer:
         """Make a timer that calls back, from the network thread."""
-        return BlockingTimer(self, callback)
+        return self._deadlines.timer(callback)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call back from the network thread."""
@@ -126,7 +110,7 @@ class BlockingRuntime:
         """Block this thread until the cell has a result; TimeoutError when the thread's `deadline` comes before."""
         assert isinstance(cell, BlockingCell)
         if self._ended and not cell.done:
-            raise DisconnectedError(_ENDED)
+            raise nothing_comes()
         self._waited_for.append(cell)
         try:
             while not cell.done:
@@ -206,17 +190,14 @@ class BlockingRuntime:
                 self._ended = True
                 _runtimes.discard(self)
                 for cell in self._waited_for:
-                    cell.fail(DisconnectedError(_ENDED))
+                    cell.fail(nothing_comes())
                 self._close_sockets()
 
     def _take_turn(self) -> None:
         for _ in range(len(self._soon)):
             self._soon.popleft()()
-        for timer, deadline in list(self.deadlines.items()):
-            if deadline <= monotonic() and self.deadlines.get(timer) == deadline:
-                del self.deadlines[timer]
-                timer.callback()
-        wake_at = 0.0 if self._soon or self._ended else min(self.deadlines.values(), default=inf)
+        self._deadlines.fire(monotonic())
+        wake_at = 0.0 if self._soon or self._ended else self._deadlines.earliest
         self._asleep = True
         with self._unlocked():
             ready = self._selector.select(None if wake_at == inf else max(0.0, wake_at - monotonic()))

@@ -20,20 +20,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sansio_socketio.client import IO, Emitter, Event, EventStream, InboxOverflow, RuntimeScope, Scopes, Socket
+from sansio_socketio.client import IO, Emitter, EventStream, RuntimeScope, Scopes, Socket, names
 from sansio_socketio.client import Manager as _Manager
-from sansio_socketio.protocol.errors import (
-    AckTimeout,
-    BufferFullError,
-    ConnectError,
-    DisconnectedError,
-    OpenTimeout,
-    OptionError,
-    PacketError,
-    SocketIOError,
-    StateError,
-    TransportError,
-)
+from sansio_socketio.client.names import *  # noqa: F403  # the same in every driver
 
 from ._runtime import open_runtime
 
@@ -48,24 +37,5 @@ _scopes = Scopes(Manager)
 connect = _scopes.connect
 open_io = _scopes.open_io
 
-__all__ = [
-    "IO",
-    "AckTimeout",
-    "BufferFullError",
-    "ConnectError",
-    "DisconnectedError",
-    "Emitter",
-    "Event",
-    "EventStream",
-    "InboxOverflow",
-    "Manager",
-    "OpenTimeout",
-    "OptionError",
-    "PacketError",
-    "Socket",
-    "SocketIOError",
-    "StateError",
-    "TransportError",
-    "connect",
-    "open_io",
-]
+__all__ = ["IO", "Emitter", "EventStream", "Manager", "Socket", "connect", "open_io"]
+__all__ += names.__all__

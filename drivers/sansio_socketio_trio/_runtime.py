@@ -21,10 +21,9 @@ import trio
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
 from sansio_socketio.client.hub import Hub
-from sansio_socketio.client.parts import EventCell, TaskStream, plain_cause, ungrouped
+from sansio_socketio.client.parts import EventCell, TaskStream, nothing_comes, plain_cause, ungrouped
 from sansio_socketio.client.runtime import Cell, StreamReceiver
 from sansio_socketio.protocol.client import ClientProtocol
-from sansio_socketio.protocol.errors import DisconnectedError
 from sansio_socketio.protocol.namespace import Namespace
 
 _CHUNK = 1 << 18  # bytes read at once
@@ -125,7 +124,7 @@ class TrioRuntime:
         assert isinstance(cell, TrioCell)
         if self._ended and not cell.done:
             await trio.lowlevel.checkpoint_if_cancelled()
-            raise DisconnectedError("the scope of this connection has ended: there is nothing to wait for any more")
+            raise nothing_comes()
         await cell.event.wait()
         return cell.result()
 

@@ -11,8 +11,11 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from math import inf
+from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeVar
 
+from ..protocol.errors import DisconnectedError
 from .runtime import Cell, Runtime, StreamReceiver
 
 
@@ -54,6 +57,51 @@ class EventCell(Generic[E]):
         if self._error is not None:
             raise self._error
         return self._value
+
+
+class Deadlines:
+    """The timers of a runtime that has none of its own, but can sleep until a time.
+
+    Args:
+        changed: Called when one was set: the runtime may have to wake earlier.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self.changed = changed
+        self.armed: dict[DeadlineTimer, float] = {}
+
+    def timer(self, callback: Callable[[], None]) -> DeadlineTimer:
+        """Make a timer that calls back, from `fire`."""
+        return DeadlineTimer(self, callback)
+
+    @property
+    def earliest(self) -> float:
+        """When `fire` is due; infinite where no timer is set."""
+        return min(self.armed.values(), default=inf)
+
+    def fire(self, now: float) -> None:
+        """Call back whose time has come."""
+        for timer, deadline in sorted(self.armed.items(), key=itemgetter(1)):
+            if deadline <= now and self.armed.get(timer) == deadline:  # a callback may have moved the timers after it
+                del self.armed[timer]
+                timer.callback()
+
+
+class DeadlineTimer:
+    """A `Timer` among `Deadlines`."""
+
+    __slots__ = ("_deadlines", "callback")
+
+    def __init__(self, deadlines: Deadlines, callback: Callable[[], None]) -> None:
+        self._deadlines = deadlines
+        self.callback = callback
+
+    def set(self, deadline: float | None) -> None:
+        """Call back at `deadline`, instead of when it was set before; None: never."""
+        self._deadlines.armed.pop(self, None)
+        if deadline is not None:
+            self._deadlines.armed[self] = deadline
+            self._deadlines.changed()
 
 
 class Teller:
@@ -148,6 +196,11 @@ class TaskStream(Teller):
     def _wake_the_writer(self) -> None:
         if self._more is not None:
             self._more.set()
+
+
+def nothing_comes() -> DisconnectedError:
+    """What a wait raises that begins after the end of the runtime's scope."""
+    return DisconnectedError("the scope of this connection has ended: there is nothing to wait for any more")
 
 
 def plain_cause(error: Exception) -> Exception:

@@ -98,7 +98,7 @@ class Runtime(Protocol):
     async def wait(self, cell: Cell) -> Any:
         """Wait for the cell's result: return its value or raise its error. Raises the runtime's own cancellation.
 
-        Once the runtime's scope has ended there is nothing to wait for: what is still waited for raises
+        A wait that begins when the runtime's scope has ended, and for what has not come by then, raises
         DisconnectedError.
         """
 

@@ -1,0 +1,41 @@
+"""The names that every driver's package has, whatever its runtime: the errors, and what events are.
+
+A driver takes them all, so that no driver lacks one:
+
+    from sansio_socketio.client import names
+    from sansio_socketio.client.names import *
+
+    __all__ = ["Manager", "connect", ...]
+    __all__ += names.__all__
+"""
+
+from __future__ import annotations
+
+from ..protocol.errors import (
+    AckTimeout,
+    BufferFullError,
+    ConnectError,
+    DisconnectedError,
+    OpenTimeout,
+    OptionError,
+    PacketError,
+    SocketIOError,
+    StateError,
+    TransportError,
+)
+from .dispatch import Event, InboxOverflow
+
+__all__ = [
+    "AckTimeout",
+    "BufferFullError",
+    "ConnectError",
+    "DisconnectedError",
+    "Event",
+    "InboxOverflow",
+    "OpenTimeout",
+    "OptionError",
+    "PacketError",
+    "SocketIOError",
+    "StateError",
+    "TransportError",
+]
