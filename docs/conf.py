@@ -1,6 +1,11 @@
 """How Sphinx builds these pages. It needs no network."""
 
+from __future__ import annotations
+
 from importlib.metadata import version as version_of
+from typing import Any
+
+from sphinx.application import Sphinx
 
 project = "sansio-socketio"
 author = "The sansio-socketio authors"
@@ -21,3 +26,36 @@ napoleon_use_ivar = True
 
 html_theme = "furo"
 html_title = f"{project} {version}"
+
+_MADE_BY_THE_LIBRARY = {"IO", "Emitter", "Engine", "Event", "EventStream", "Namespace", "Socket"}
+_ATTRIBUTES = {"attribute", "property"}
+
+
+def _hide_signature(_app: Sphinx, what: str, name: str, *_: Any) -> tuple[str, None] | None:
+    """How a class is made is of no interest where the library makes it, or where it is a contract."""
+    is_contract = name.startswith("sansio_socketio.client.runtime.") or name.endswith("PollingRuntime")
+    if what == "class" and (is_contract or name.rpartition(".")[2] in _MADE_BY_THE_LIBRARY):
+        return "", None
+    return None
+
+
+class _Whole:
+    """The docstrings of properties as they are: napoleon takes what stands before a colon for a type."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def keep(self, app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+        self._lines = list(lines)
+
+    def restore(self, app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+        if what in _ATTRIBUTES:
+            lines[:] = self._lines
+
+
+def setup(app: Sphinx) -> None:
+    """Hook into autodoc, before and after napoleon (whose priority is 500)."""
+    whole = _Whole()
+    app.connect("autodoc-process-signature", _hide_signature)
+    app.connect("autodoc-process-docstring", whole.keep, priority=400)
+    app.connect("autodoc-process-docstring", whole.restore, priority=600)

@@ -3,8 +3,8 @@
 Rules of this file:
 
 - An event is plain data; which floor it comes from is told by its base class.
-- `NamespaceEvent`s carry the namespace that they are about. A program may rely on their order within a namespace.
-- `Question`s want an `answer` before the machine goes on; an answer that comes too late is ignored.
+- Each `NamespaceEvent` carries the namespace that it is about. A program may rely on their order within a namespace.
+- Each `Question` wants an `answer` before the machine goes on; an answer that comes too late is ignored.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Pinged(ManagerEvent):
 
 @dataclass(slots=True)
 class ReconnectAttempt(ManagerEvent):
-    """`reconnect_attempt`: about to try again, for the `attempt`th time (counted from 1)."""
+    """`reconnect_attempt`: about to try again; `attempt` is the number of this one (counted from 1)."""
 
     attempt: int
 
