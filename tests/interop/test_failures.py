@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.protocol.errors import ConnectError, OpenTimeout, TransportError
+from sansio_socketio.protocol.errors import ConnectError, OpenTimeout, PacketError, TransportError
 from tests.conftest import PeerFactory
 from tests.support.bad_peers import POLLING, WEBSOCKET, hang, refused_url
 from tests.support.drivers import Driver
@@ -140,14 +140,17 @@ async def test_a_bad_peer(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info]
 
 
-async def error_of(driver: Driver, url: str, **options: Any) -> BaseException | None:
-    """The error that ends an attempt to connect, or the connection soon after."""
+async def error_of(driver: Driver, url: str, **options: Any) -> BaseException:
+    """The error that ends an attempt to connect, or the connection soon after, beneath those that tell of the end."""
     gone = driver.queue()
     try:
         async with driver.connect(url, **options) as socket:
             socket.on("disconnect", lambda reason, details: gone.put(details))
             await socket.wait_closed()
-            ended: BaseException | None = await gone.get()
-            return ended
-    except ConnectError as error:
-        return error.__cause__
+            error: BaseException = await gone.get()
+    except ConnectError as failure:
+        error = failure
+    while not isinstance(error, TransportError | PacketError):
+        assert error.__cause__ is not None, repr(error)
+        error = error.__cause__
+    return error

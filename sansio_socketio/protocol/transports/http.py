@@ -22,6 +22,7 @@ MAX_EXCERPT = 4096
 """How many bytes of a body an error carries."""
 
 _MAX_SHOWN = 60
+_MAX_WORDS = 200
 _HINTS = {
     404: "; does the server answer on this path (the option `path`)?",
     413: "; the message is larger than the server accepts",
@@ -62,6 +63,12 @@ def show(data: bytes | bytearray) -> str:
     return f"{bytes(data[:_MAX_SHOWN])!r}{'…' if len(data) > _MAX_SHOWN else ''}"
 
 
+def words_of(error: BaseException) -> str:
+    """What an error of a library says, within bounds: some quote all that a peer sent."""
+    text = str(error)
+    return text if len(text) <= _MAX_WORDS else f"{text[:_MAX_WORDS]}…"
+
+
 class Exchange:
     """Requests out and answers in, one after the other, on one stream."""
 
@@ -99,7 +106,7 @@ class Exchange:
         except TransportError:
             raise
         except Exception as error:  # whatever h11 makes of bad bytes, they are the peer's fault
-            raise TransportError(f"the server's HTTP answer is broken: {error}{self._received()}") from error
+            raise TransportError(f"the server's HTTP answer is broken: {words_of(error)}{self._received()}") from error
 
     def receive_eof(self) -> Answer:
         """The server has closed the stream: the end of an answer without a length. Raises TransportError."""

@@ -31,7 +31,7 @@ from ..packets.engineio import Packet, decode_frame, encode_frame
 from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
 from .deflate import DEFAULT_THRESHOLD, Deflate
-from .http import MAX_EXCERPT, join_header, refusal, show
+from .http import MAX_EXCERPT, join_header, refusal, show, words_of
 from .requests import USER_AGENT, Requests
 
 State = Literal["opening", "refused", "open", "closing", "closed"]
@@ -196,7 +196,7 @@ class WebSocketTransport(Transport):
         except Exception as error:  # wsproto raises ValueError, IndexError and more over odd answers
             # "Bad HTTP message" is all that wsproto says of what h11 has found wrong.
             why = error.__context__ if isinstance(error.__context__, h11.RemoteProtocolError) else error
-            self._fail_handshake(f"failed: {why} (received {show(section)})", error, now)
+            self._fail_handshake(f"failed: {words_of(why)} (received {show(section)})", error, now)
             return
         for event in events:
             if isinstance(event, AcceptConnection):
