@@ -442,8 +442,9 @@ class Socket(Emitter, ListeningToAny):
 
     def _disconnected(self, event: Disconnected) -> None:
         details = self._connection.overflow or event.details
-        log.info("%s: disconnected: %s", self.nsp, event.reason if details is None else f"{event.reason}: {details}")
-        error = DisconnectedError(f"{self.nsp} was disconnected: {event.reason}", event.reason)
+        why = event.reason if details is None else f"{event.reason}: {details}"
+        log.info("%s: disconnected: %s", self.nsp, why)
+        error = DisconnectedError(f"{self.nsp} was disconnected: {why}", event.reason)
         error.__cause__ = details
         self._signal("disconnect", event.reason, details)
         self._first_attempts.fail(_connect_error(error))

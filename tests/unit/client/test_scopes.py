@@ -77,7 +77,7 @@ def test_connect_raises_when_the_connection_is_lost_before_the_namespace_is_join
         async with world.scopes.connect(URL):
             raise AssertionError
 
-    with pytest.raises(ConnectError, match="transport close"):
+    with pytest.raises(ConnectError, match="transport close: the stream ended"):
         world.run(main)
 
 
