@@ -198,8 +198,6 @@ class TLSStream:
                 pieces.append(piece)
         except ssl.SSLWantReadError:
             ended = False
-        except ssl.SSLZeroReturnError:
-            pass
         except OSError as broken:
             error = broken
         if self._waiting and not ended:

@@ -1,0 +1,514 @@
+"""TLS in memory: the adapter between a plain stream that is a double, and a server of the standard library."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from typing import Any, cast
+
+import pytest
+import trustme
+
+from sansio_socketio.client.runtime import Runtime, Stream, StreamReceiver
+from sansio_socketio.client.tls import TLSStream, default_context, open_tls_stream
+
+MEGABYTE = 1 << 20
+
+
+@cache
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@cache
+def client_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority().configure_trust(context)
+    return context
+
+
+def server_context(*names: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority().issue_cert(*(names or ("localhost",))).configure_cert(context)
+    return context
+
+
+class PlainStream:
+    """The runtime's stream: keeps what is written."""
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+        self.writes = 0
+        self.end: str | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert self.end is None
+        self.written += data
+        self.writes += 1
+
+    def close(self) -> None:
+        self.end = self.end or "closed"
+
+    def abort(self) -> None:
+        self.end = "aborted"
+
+
+class Receiver:
+    """The hub's side: keeps what is told."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.pieces: list[bytes] = []
+        self.error: Exception | None = None
+        self.on_opened: Callable[[], None] = lambda: None
+        self.on_received: Callable[[], None] = lambda: None
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.pieces)
+
+    def opened(self) -> None:
+        self.log.append("opened")
+        self.on_opened()
+
+    def failed(self, error: Exception) -> None:
+        self.log.append("failed")
+        self.error = error
+
+    def received(self, data: bytes | bytearray | memoryview) -> None:
+        self.pieces.append(bytes(data))
+        self.on_received()
+
+    def sent(self) -> None:
+        self.log.append("sent")
+
+    def closed(self, error: Exception | None) -> None:
+        self.log.append("closed")
+        self.error = error
+
+
+class Line:
+    """A client, a server, and what lies between them, which moves in pieces of a chosen size."""
+
+    def __init__(
+        self,
+        server: ssl.SSLContext | None = None,
+        client: ssl.SSLContext | None = None,
+        *,
+        hostname: str = "localhost",
+        piece: int = MEGABYTE,
+    ) -> None:
+        self.piece = piece
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.server = (server or server_context()).wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self.server_open = False
+        self.server_error: ssl.SSLError | None = None
+        self.at_server = bytearray()
+        self.plain = PlainStream()
+        self.receiver = Receiver()
+        self.stream = TLSStream(self.receiver, client or client_context(), hostname)
+        self.stream.attach(self.plain)
+
+    def opened(self) -> Line:
+        """After the handshake."""
+        self.stream.opened()
+        self.move()
+        assert self.receiver.log == ["opened"]
+        self.plain.writes = 0
+        return self
+
+    def move(self) -> None:
+        """Let both sides have what the other has sent, until nothing more comes."""
+        while self.to_server() or self.to_client():
+            pass
+
+    def to_server(self) -> bool:
+        moved = bytes(self.plain.written)
+        self.plain.written.clear()
+        self.incoming.write(moved)
+        with suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            try:
+                if not self.server_open:
+                    self.server.do_handshake()
+                    self.server_open = True
+                while data := self.server.read(MEGABYTE):
+                    self.at_server += data
+            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+                raise
+            except ssl.SSLError as error:
+                self.server_error = self.server_error or error
+        return bool(moved)
+
+    def to_client(self) -> bool:
+        moved = self.outgoing.read()
+        for piece in _pieces(moved, self.piece):
+            if self.plain.end is None:
+                self.stream.received(piece)
+        return bool(moved)
+
+
+def _pieces(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+# Opening
+
+
+@pytest.mark.parametrize("piece", [1, 7, MEGABYTE])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_bytes_go_both_ways_however_they_are_split(piece: int, version: ssl.TLSVersion) -> None:
+    server = server_context()
+    server.maximum_version = version
+    line = Line(server, piece=piece)
+    line.stream.opened()
+    assert line.receiver.log == []
+    line.move()
+    assert line.receiver.log == ["opened"]
+    line.stream.write(b"to the server")
+    line.server.write(b"to the ")
+    line.server.write(b"client")
+    line.move()
+    assert line.at_server == b"to the server"
+    assert line.receiver.data == b"to the client"
+    assert line.server.version() == version.name.replace("_", ".")
+
+
+def test_what_comes_with_the_end_of_the_handshake_is_told_after_it() -> None:
+    server = server_context()
+    server.maximum_version = ssl.TLSVersion.TLSv1_2
+    line = Line(server)
+    line.stream.opened()
+    line.to_server()
+    line.to_client()
+    line.to_server()
+    line.server.write(b"early")
+    line.receiver.on_received = lambda: line.receiver.log.append("received")
+    line.to_client()
+    assert line.receiver.log == ["opened", "received"]
+
+
+@pytest.mark.parametrize(
+    ("hostname", "told"),
+    [("localhost", "localhost"), ("127.0.0.1", None), ("::1", None), ("bücher.test", "xn--bcher-kva.test")],
+)
+def test_the_server_is_told_its_name_but_no_address(hostname: str, told: str | None) -> None:
+    names: list[str | None] = []
+    server = server_context("localhost", "127.0.0.1", "::1", "bücher.test")
+    server.sni_callback = lambda _object, name, _context: names.append(name)
+    Line(server, hostname=hostname).opened()
+    assert names == [told]
+
+
+def test_http_1_1_is_offered() -> None:
+    context = default_context()
+    authority().configure_trust(context)
+    server = server_context()
+    server.set_alpn_protocols(["h2", "http/1.1"])
+    assert Line(server, context).opened().server.selected_alpn_protocol() == "http/1.1"
+
+
+def test_the_default_context_verifies() -> None:
+    context = default_context()
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert context.check_hostname
+
+
+def test_a_stream_is_opened_to_the_host_and_verified_as_the_name() -> None:
+    plain, opened = PlainStream(), []
+
+    class Opener:
+        def open_stream(self, host: str, port: int, receiver: StreamReceiver) -> Stream:
+            opened.append((host, port))
+            return plain
+
+    receiver = Receiver()
+    stream = open_tls_stream(cast("Runtime", Opener()), "10.0.0.1", 443, receiver, client_context(), "localhost")
+    assert opened == [("10.0.0.1", 443)]
+    cast("TLSStream", stream).opened()
+    assert b"localhost" in plain.written
+    stream.abort()
+    assert plain.end == "aborted"
+    open_tls_stream(cast("Runtime", Opener()), "localhost", 443, receiver, client_context())
+
+
+def test_a_certificate_that_nobody_trusts() -> None:
+    line = Line(client=ssl.create_default_context())
+    line.stream.opened()
+    line.move()
+    assert line.receiver.log == ["failed"]
+    assert isinstance(line.receiver.error, ConnectionError)
+    assert isinstance(line.receiver.error.__cause__, ssl.SSLCertVerificationError)
+    assert "the certificate of localhost could not be verified: " in str(line.receiver.error)
+    assert "ssl=" in str(line.receiver.error)
+    assert line.plain.end == "closed"
+    assert line.server_error is not None
+    assert "UNKNOWN_CA" in str(line.server_error.reason)  # the alert has told it
+
+
+def test_a_certificate_for_another_name() -> None:
+    line = Line(server_context("elsewhere.test"))
+    line.stream.opened()
+    line.move()
+    assert line.receiver.log == ["failed"]
+    assert "Hostname mismatch, certificate is not valid for 'localhost'. If " in str(line.receiver.error)
+    assert isinstance(cast("Exception", line.receiver.error).__cause__, ssl.SSLCertVerificationError)
+
+
+def test_a_server_that_speaks_something_else() -> None:
+    line = Line()
+    line.stream.opened()
+    line.stream.received(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    assert line.receiver.log == ["failed"]
+    assert "TLS handshake with localhost failed" in str(line.receiver.error)
+    assert "use http:// or ws://" in str(line.receiver.error)
+
+
+def test_a_server_that_has_nothing_in_common_with_us() -> None:
+    old, new = server_context(), ssl.create_default_context()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    new.minimum_version = ssl.TLSVersion.TLSv1_3
+    line = Line(old, new)
+    line.stream.opened()
+    line.move()
+    assert line.receiver.log == ["failed"]
+    assert "TLS handshake with localhost failed: " in str(line.receiver.error)
+    assert "http://" not in str(line.receiver.error)
+
+
+@pytest.mark.parametrize(
+    ("context", "hostname"),
+    [(client_context(), ".no.name"), (client_context(), "h" * 300), (server_context(), "localhost")],
+    ids=["a leading dot", "too long", "a context for servers"],
+)
+def test_a_handshake_that_cannot_begin(context: ssl.SSLContext, hostname: str) -> None:
+    line = Line(client=context, hostname=hostname)
+    line.stream.opened()
+    assert line.receiver.log == ["failed"]
+    assert isinstance(line.receiver.error, ConnectionError)
+    assert line.plain.end == "closed"
+
+
+def test_a_stream_that_cannot_be_opened() -> None:
+    line, error = Line(), ConnectionRefusedError("no")
+    line.stream.failed(error)
+    assert line.receiver.log == ["failed"]
+    assert line.receiver.error is error
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError("broken")])
+def test_a_stream_that_ends_during_the_handshake(error: Exception | None) -> None:
+    line = Line()
+    line.stream.opened()
+    line.stream.closed(error)
+    assert line.receiver.log == ["failed"]
+    assert str(line.receiver.error) == (
+        "broken" if error else "localhost closed the connection during the TLS handshake"
+    )
+
+
+# Sending
+
+
+def test_sent_speaks_of_the_applications_bytes_only() -> None:
+    line = Line()
+    line.stream.opened()
+    line.stream.sent()
+    line.move()
+    line.stream.sent()
+    assert line.receiver.log == ["opened"]
+    line.stream.write(b"one")
+    line.stream.write(memoryview(b"two"))
+    line.stream.sent()
+    line.stream.sent()
+    assert line.receiver.log == ["opened", "sent"]
+
+
+def test_writing_nothing_is_told_as_sent() -> None:
+    line = Line().opened()
+    line.stream.write(b"")
+    assert line.plain.writes == 1
+    line.stream.sent()
+    assert line.receiver.log == ["opened", "sent"]
+
+
+def test_what_tls_sends_of_its_own_accord_leaves_and_is_not_told() -> None:
+    """Here: the answer to a server that asks for a certificate when it likes to (RFC 8446, section 4.6.2)."""
+    server, client = server_context(), ssl.create_default_context()
+    for context in (server, client):
+        authority().configure_trust(context)
+        context.post_handshake_auth = True
+    authority().issue_cert("client.test").configure_cert(client)
+    server.verify_mode = ssl.CERT_OPTIONAL
+    line = Line(server, client).opened()
+    line.server.verify_client_post_handshake()
+    line.server.write(b"after")
+    line.to_client()
+    assert line.plain.writes == 1
+    assert line.receiver.data == b"after"
+    line.stream.sent()
+    assert line.receiver.log == ["opened"]
+    line.move()
+    line.server.write(b"verified")
+    assert line.server.getpeercert()
+
+
+class Renegotiating:
+    """An SSLObject which must read before it writes on, and takes only so much at a time."""
+
+    def __init__(self, real: ssl.SSLObject) -> None:
+        self.real = real
+        self.waits = True
+
+    def write(self, data: bytes | memoryview) -> int:
+        if self.waits:
+            raise ssl.SSLWantReadError
+        return self.real.write(memoryview(data)[:5])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+def test_what_must_wait_for_a_renegotiation_is_sent_after_it() -> None:
+    line = Line().opened()
+    real = line.stream._tls
+    tls = Renegotiating(real)
+    line.stream._tls = cast("ssl.SSLObject", tls)
+    line.stream.write(b"hello ")
+    line.stream.write(b"world")
+    line.stream.sent()
+    assert line.receiver.log == ["opened"]
+    tls.waits = False
+    line.server.write(b"something")
+    line.move()
+    line.stream.sent()
+    assert line.at_server == b"hello world"
+    assert line.receiver.log == ["opened", "sent"]
+
+
+def test_large_transfers_are_told_in_large_pieces() -> None:
+    line, data = Line(piece=MEGABYTE // 4).opened(), os.urandom(5 * MEGABYTE)
+    line.stream.write(data)
+    assert line.plain.writes == 1
+    line.move()
+    assert line.at_server == data
+    for piece in _pieces(data, MEGABYTE):
+        line.server.write(piece)
+    size = line.outgoing.pending
+    line.move()
+    assert line.receiver.data == data
+    assert len(line.receiver.pieces) <= size // line.piece + 1
+
+
+# Ends
+
+
+@pytest.mark.parametrize("piece", [1, MEGABYTE])
+def test_the_server_says_goodbye(piece: int) -> None:
+    line = Line(piece=piece).opened()
+    line.server.write(b"last words")
+    with suppress(ssl.SSLWantReadError):
+        line.server.unwrap()
+    line.move()
+    assert line.receiver.data == b"last words"
+    assert line.receiver.log == ["opened", "closed"]
+    assert line.receiver.error is None
+    assert line.plain.end == "closed"
+    line.server.unwrap()  # ours has come
+
+
+def test_the_server_says_goodbye_while_something_is_unsent() -> None:
+    line = Line().opened()
+    line.stream.write(b"x")
+    with suppress(ssl.SSLWantReadError):
+        line.server.unwrap()
+    line.to_client()
+    assert line.receiver.log == ["opened", "closed"]
+    assert line.plain.end == "aborted"
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError("broken")])
+def test_the_stream_ends_without_goodbye(error: Exception | None) -> None:
+    line = Line().opened()
+    line.stream.closed(error)
+    assert line.receiver.log == ["opened", "closed"]
+    assert line.receiver.error is error
+
+
+def test_a_record_that_was_tampered_with() -> None:
+    line = Line().opened()
+    line.server.write(b"first")
+    good = line.outgoing.read()
+    line.server.write(b"second")
+    bad = bytearray(line.outgoing.read())
+    bad[-1] ^= 1
+    line.stream.received(good + bad)
+    assert line.receiver.data == b"first"
+    assert line.receiver.log == ["opened", "closed"]
+    assert isinstance(line.receiver.error, ssl.SSLError)
+    assert line.plain.end == "closed"
+    line.to_server()
+    assert line.server_error is not None  # the alert has told it
+
+
+def test_a_server_that_wants_a_certificate() -> None:
+    """With TLS 1.3 it says so only when the client thinks that the stream is open."""
+    server = server_context()
+    server.verify_mode = ssl.CERT_REQUIRED
+    authority().configure_trust(server)
+    line = Line(server)
+    line.stream.opened()
+    line.move()
+    assert line.receiver.log == ["opened", "closed"]
+    assert "certificate required" in str(line.receiver.error).lower()
+
+
+def test_closing_says_goodbye() -> None:
+    line = Line().opened()
+    line.stream.write(b"last words")
+    line.stream.close()
+    line.stream.close()
+    assert line.plain.end == "closed"
+    line.to_server()
+    assert line.at_server == b"last words"
+    assert line.server_error is None
+    line.server.unwrap()
+    line.stream.write(b"too late")
+    assert line.receiver.log == ["opened"]
+
+
+@pytest.mark.parametrize("way", ["close", "abort"])
+def test_giving_up_during_the_handshake(way: str) -> None:
+    line = Line()
+    line.stream.opened()
+    getattr(line.stream, way)()
+    assert line.plain.end == "aborted"
+    assert line.receiver.log == []
+
+
+def test_giving_up_as_soon_as_it_is_open() -> None:
+    server = server_context()
+    server.maximum_version = ssl.TLSVersion.TLSv1_2
+    line = Line(server)
+    line.receiver.on_opened = line.stream.abort
+    line.stream.opened()
+    line.to_server()
+    line.to_client()
+    line.to_server()
+    line.server.write(b"early")
+    line.to_client()
+    assert line.receiver.log == ["opened"]
+    assert line.receiver.data == b""
+
+
+def test_giving_up_when_something_came() -> None:
+    line = Line().opened()
+    line.receiver.on_received = line.stream.abort
+    line.server.write(b"and goodbye")
+    with suppress(ssl.SSLWantReadError):
+        line.server.unwrap()
+    line.to_client()
+    assert line.receiver.log == ["opened"]
+    assert line.receiver.data == b"and goodbye"
