@@ -9,9 +9,9 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any
 
-from sansio_socketio.client.parts import EventCell, TaskStream
+from sansio_socketio.client.parts import EventCell, TaskStream, nothing_comes
 from sansio_socketio.client.runtime import Cell, StreamReceiver
-from sansio_socketio.protocol.errors import DisconnectedError, StateError
+from sansio_socketio.protocol.errors import StateError
 
 _CHUNK = 1 << 18  # bytes read at once
 
@@ -91,7 +91,7 @@ class StreamsRuntime:
     async def wait(self, cell: Cell) -> Any:
         assert isinstance(cell, EventCell)
         if self._ended and not cell.done:
-            raise DisconnectedError("the scope of this connection has ended")
+            raise nothing_comes()
         await cell.event.wait()
         return cell.result()
 
