@@ -296,8 +296,6 @@ class Socket(Emitter, ListeningToAny):
         self._check_open()
         self._failure = None
         self._namespace.connect(self._hub.now())
-        if not self._connection.trying:  # it was active, but the connection was given up
-            self._connection.begin()
         self._hub.drain()
 
     def _leave(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextvars import Context
 from typing import Any, ClassVar
 
 import pytest
@@ -132,6 +133,16 @@ def test_a_blocking_call_opens_the_gates_of_all_that_its_thread_has_made(world: 
         chat.wait_connected()
         pass_time(world, 0)
         assert sorted(seen) == ["chat", "news"]
+
+
+def test_a_blocking_call_through_a_socket_opens_its_gate_from_any_thread(world: World, scopes: Scopes) -> None:
+    seen: list[str] = []
+    world.server.greets = ["welcome"]
+    with scopes.connect(URL) as socket:
+        socket.on("welcome", lambda: seen.append("welcome"))
+        Context().run(socket.emit, "e")  # a context that knows nothing, as another thread's does
+        pass_time(world, 0)
+        assert seen == ["welcome"]
 
 
 def test_gates_of_scopes_that_are_over_are_forgotten(world: World, scopes: Scopes) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from sansio_socketio.client import InboxOverflow, Socket
 from sansio_socketio.protocol.errors import OptionError, PacketError, StateError
+from sansio_socketio.protocol.packets.socketio import CONNECT, Packet
 from tests.support.fake_runtime import Cancelled, FakeCell, World
 
 URL = "http://localhost"
@@ -226,6 +227,27 @@ def test_handlers_of_any_event_come_first_and_acknowledge_nothing(world: World) 
         *[("first", "f"), ("second", "f"), "third"],
     ]
     assert world.server.acks() == [(5, [])]
+
+
+def test_once_is_for_one_event(world: World) -> None:
+    seen: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.once("e")
+        def handle(value: int) -> None:
+            seen.append(value)
+            assert socket.listeners("e") == []
+
+        socket.once("connect", lambda: seen.append("connect"))
+        world.server.emit("e", 1)
+        world.server.emit("e", 2)
+        await world.turn()
+        await socket.disconnect()
+        await socket.connect()
+        await world.turn()
+
+    play(world, body)
+    assert seen == ["connect", 1]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -635,6 +657,20 @@ def test_what_waits_for_a_concurrent_handler_counts(world: World) -> None:
         assert not socket.connected
 
     play(world, body, inbox_events=5)
+
+
+def test_an_overflow_is_told_once_however_many_events_follow(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.joins = False
+        other = socket.io.socket("/other")
+        await world.turn()
+        for number in range(9):
+            world.server.emit("n", number, namespace="/other")
+        world.server.send(Packet(CONNECT, "/other", {"sid": "s"}))  # which lets those nine in, all in one turn
+        await other.wait_closed()
+
+    play(world, body, inbox_events=3)
+    assert len([record for record in caplog.records if "closing the connection" in record.getMessage()]) == 1
 
 
 def test_after_an_overflow_the_socket_may_connect_again(world: World) -> None:

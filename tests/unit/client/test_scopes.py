@@ -208,6 +208,16 @@ def test_a_server_that_does_not_let_go_is_left_after_close_timeout(world: World)
     assert world.time == 1002
 
 
+def test_a_scope_ends_as_soon_as_the_connection_is_closed(world: World) -> None:
+    async def main() -> None:
+        async with world.scopes.connect(URL, close_timeout=5):
+            world.server.is_reading = False
+            world.call_at(world.time + 1, world.server.read_on)
+
+    world.run(main)
+    assert world.time == 1001
+
+
 def test_a_mistake_of_ours_in_the_machine_hangs_nothing_and_hides_nothing(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

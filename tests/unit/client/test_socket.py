@@ -630,6 +630,24 @@ def test_a_reconnect_attempt_handler_may_change_what_is_asked(world: World) -> N
     assert world.server.payloads() == [{"changed": False}, {"changed": True}]
 
 
+def test_a_question_waits_for_the_handlers_of_reconnect_attempt(world: World) -> None:
+    world.eager = True
+    story: list[str] = []
+
+    def get_query() -> dict[str, str]:
+        story.append("asked")
+        return {}
+
+    async def body(socket: Socket) -> None:
+        socket.io.on("reconnect_attempt", lambda: story.append("attempt"))
+        await world.turn()
+        world.server.lose()
+        await world.sleep(10)
+
+    play(world, body, query=get_query)
+    assert story == ["asked", "attempt", "asked"]
+
+
 def test_an_auth_that_is_set_while_it_is_asked_for_is_what_is_sent(world: World) -> None:
     async def body(socket: Socket) -> None:
         other = socket.io.socket("/other", auth=lambda: {"old": 1})
