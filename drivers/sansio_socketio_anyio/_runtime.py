@@ -22,9 +22,8 @@ import anyio.lowlevel
 from anyio.abc import ByteReceiveStream, TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from sansio_socketio.client.parts import EventCell, TaskStream, nothing_comes, plain_cause, ungrouped
+from sansio_socketio.client.parts import EventCell, TaskStream, cancelled_inside, nothing_comes, plain_cause, ungrouped
 from sansio_socketio.client.runtime import Cell, StreamReceiver
-from sansio_socketio.protocol.errors import StateError
 
 _CHUNK = 1 << 18  # bytes read at once
 
@@ -148,8 +147,7 @@ class AnyioRuntime:
         except self._cancelled as error:
             if anyio.current_effective_deadline() == -inf:
                 raise
-            message = "was cancelled, but not by its scope's end: it awaited a task or future that somebody cancelled"
-            raise StateError(f"{getattr(function, '__qualname__', function)} {message}") from error
+            raise cancelled_inside(function) from error
 
     def end(self) -> None:
         """End all that was started; the task group waits for that."""

@@ -17,11 +17,8 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any, cast
 
-from sansio_socketio.client.parts import EventCell, Teller, as_one, nothing_comes
+from sansio_socketio.client.parts import NEXT_ADDRESS, EventCell, Teller, as_one, cancelled_inside, nothing_comes
 from sansio_socketio.client.runtime import Cell, StreamReceiver
-from sansio_socketio.protocol.errors import StateError
-
-_NEXT_ADDRESS = 0.25  # seconds (RFC 8305, section 5)
 
 
 class AsyncioCell(EventCell[asyncio.Event]):
@@ -32,8 +29,6 @@ class AsyncioCell(EventCell[asyncio.Event]):
 
 class AsyncioTimer:
     """One deadline, by `call_at`."""
-
-    __slots__ = ("_callback", "_handle", "_loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
         self._loop = loop
@@ -55,7 +50,6 @@ class AsyncioStream(Teller, asyncio.Protocol):
         self._runtime = runtime
         self._transport: asyncio.Transport | None = None
         self._written: list[bytes | bytearray | memoryview] = []
-        self._errors: list[Exception] = []  # of opening
         self._full = False  # the operating system has not taken all yet
         self._opening = runtime.spawn(lambda: self._open(host, port), f"open a stream to {host}:{port}")
 
@@ -87,32 +81,39 @@ class AsyncioStream(Teller, asyncio.Protocol):
 
         That of `create_connection` loses a socket when it is cancelled in the wrong turn.
         """
-        tries: set[asyncio.Task[None]] = set()
+        loop, tries = self._runtime.loop, set[asyncio.Task[None]]()
+        connected: list[socket.socket] = []
+        errors: list[Exception] = []
         try:
-            addresses = await self._runtime.loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            while self._transport is None and (addresses or tries):
+            addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            while not connected and (addresses or tries):
                 if addresses:
-                    tries.add(self._runtime.spawn(partial(self._try, *addresses.pop(0)), f"connect to {host}:{port}"))
-                delay = _NEXT_ADDRESS if addresses else None
+                    tries.add(self._runtime.spawn(partial(self._try, addresses.pop(0), connected, errors), "connect"))
+                delay = NEXT_ADDRESS if addresses else None
                 _, tries = await asyncio.wait(tries, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+            if connected:
+                await loop.create_connection(lambda: self, sock=connected.pop())
         except Exception as error:  # a name can be wrong in several ways
-            self._errors.append(error)
+            errors.append(error)
         finally:
             for one in tries:
                 one.cancel()
+            for sock in connected:
+                sock.close()
         if self._transport is None:
-            self.tell_failed(as_one(self._errors))
+            self.tell_failed(as_one(errors))
 
-    async def _try(self, family: int, kind: int, protocol: int, _: str, address: Any) -> None:
+    async def _try(self, address: Any, connected: list[socket.socket], errors: list[Exception]) -> None:
+        family, kind, protocol, _, place = address
         try:
             with ExitStack() as stack:
                 sock = stack.enter_context(socket.socket(family, kind, protocol))
                 sock.setblocking(False)
-                await self._runtime.loop.sock_connect(sock, address)
+                await self._runtime.loop.sock_connect(sock, place)
+                connected.append(sock)
                 stack.pop_all()
-                await self._runtime.loop.create_connection(lambda: self, sock=sock)
         except OSError as error:
-            self._errors.append(error)
+            errors.append(error)
 
     def _flush(self) -> None:
         if self.receiver is not None and self._transport is not None:
@@ -224,8 +225,7 @@ class AsyncioRuntime:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            message = "was cancelled, but not by its task's end: it awaited a task or future that somebody cancelled"
-            raise StateError(f"{getattr(function, '__qualname__', function)} {message}") from error
+            raise cancelled_inside(function) from error
 
     async def end(self) -> None:
         """End all that was started, and return when it has. A cancellation that comes meanwhile is raised after that."""

@@ -19,14 +19,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
-from .parts import Teller, as_one
+from .parts import NEXT_ADDRESS, Teller, as_one
 from .runtime import Runtime, StreamReceiver
 
 Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
 """What `socket.getaddrinfo` gives."""
 
 _CHUNK = 1 << 18  # bytes read at once
-_NEXT_ADDRESS = 0.25  # seconds (RFC 8305, section 5)
 
 
 def look_up(host: str, port: int) -> Addresses | Exception:
@@ -106,7 +105,7 @@ class NonblockingStream(Teller):
             except OSError as error:
                 self._errors.append(error)
             else:
-                self._next_address.set(self._runtime.now() + _NEXT_ADDRESS)
+                self._next_address.set(self._runtime.now() + NEXT_ADDRESS)
                 return
         if not self._sockets:
             self.tell_failed(as_one(self._errors))

@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from operator import itemgetter
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
-from ..protocol.errors import DisconnectedError
+from ..protocol.errors import DisconnectedError, StateError
 from .runtime import Cell, Runtime, StreamReceiver
+
+NEXT_ADDRESS: Final = 0.25
+"""How many seconds to wait for a connection before the next address is tried, too (RFC 8305, section 5)."""
 
 
 class Event(Protocol):
@@ -201,6 +204,12 @@ class TaskStream(Teller):
 def nothing_comes() -> DisconnectedError:
     """What a wait raises that begins after the end of the runtime's scope."""
     return DisconnectedError("the scope of this connection has ended: there is nothing to wait for any more")
+
+
+def cancelled_inside(function: Callable[..., Any]) -> StateError:
+    """What `call` raises where the application's code was cancelled, but the task that runs it was not."""
+    name = getattr(function, "__qualname__", repr(function))
+    return StateError(f"{name} was cancelled from inside: it awaited a task or a future that somebody cancelled")
 
 
 def plain_cause(error: Exception) -> Exception:
