@@ -34,7 +34,8 @@ class Timers:
         self._live: dict[tuple[TimerOwner, str | int], tuple[float, int]] = {}
         self._sequence = 0
         self._announced: float | None = None
-        self._changed = False  # since the driver was told: it is asked about after every input, and nearly always in vain
+        # Since the driver was told: it is asked about after every input, and nearly always in vain.
+        self._changed = False
 
     def set(self, owner: TimerOwner, name: str | int, deadline: float) -> None:
         """Have `owner.timer_fired(name, now)` called at `deadline`, instead of when it was set for before."""
