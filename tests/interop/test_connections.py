@@ -134,9 +134,8 @@ async def test_a_scope_that_ends_says_goodbye(driver: Driver, fresh: FreshTarget
 async def test_an_acknowledgement_that_the_connection_did_not_live_to_see(driver: Driver, target: Target) -> None:
     async with target.connect(driver, reconnection=False) as socket:
         await target.settle(driver, socket)
-        await socket.emit("kick", True)
         with pytest.raises(DisconnectedError) as caught:
-            await socket.emit_with_ack("silent")
+            await socket.emit_with_ack("kick", True)
         assert caught.value.reason == "io server disconnect"
 
 

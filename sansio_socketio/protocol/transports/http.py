@@ -81,11 +81,6 @@ class Exchange:
         self._body = bytearray()
         self._start = bytearray()
 
-    @property
-    def heard(self) -> bool:
-        """Whether anything of the present answer has come."""
-        return bool(self._start)
-
     def request(self, method: str, target: str, headers: Headers, body: bytes) -> list[bytes]:
         """The bytes of a request, its body apart so that it is not copied. Raises h11.LocalProtocolError."""
         self._answer = None

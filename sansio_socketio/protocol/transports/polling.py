@@ -3,9 +3,8 @@
 Rules of this file:
 
 - At most two streams: one waits with the GET, one carries the POST. They are kept alive and used again.
-- A server may close an idle stream at any time. A GET that met such a stream, before any byte of an answer came, goes
-  out once more on a fresh one. A POST never goes out twice: the server may have read it.
-- A POST is held back from a stream that the server may be about to close: one that was idle for too long.
+- A server may close an idle stream at any time, so a stream that was idle for too long is not used any more. No request
+  goes out twice: the server may have read a POST, and may have answered a GET with packets that got lost on the way.
 - Closing tells the server by a POST; the GET is left to the server to answer, which would report a lost client if we
   left first.
 
@@ -16,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Literal
 
 from h11 import LocalProtocolError
@@ -35,6 +35,9 @@ _KEPT_ALIVE = 2.0
 """For how many seconds a server is trusted to keep an idle stream where it does not say."""
 _KEEP_ALIVE_MARGIN = 1.0
 """How many seconds before the server would close an idle stream we stop using it."""
+_PARTING = 0.5
+"""For how many seconds the GET may go unanswered when the goodbye has been answered. Node's server answers the GET first;
+python-socketio's leaves it waiting until the next ping."""
 
 
 @dataclass(slots=True)
@@ -46,13 +49,12 @@ class _Request:
 
 @dataclass(slots=True)
 class _Channel:
-    """A stream, and the request that it carries or None. `reused`: it has carried another one before."""
+    """A stream, and the request that it carries or None."""
 
     stream: int
     exchange: Exchange
     request: _Request | None
     opened: bool = False
-    reused: bool = False
     idle_until: float = 0.0
 
 
@@ -69,6 +71,7 @@ class PollingTransport(Transport):
         self._polling = False  # until the packets of the answer are with the session
         self._posting = False
         self._said_goodbye = False
+        self._close_by = inf
 
     # What the session asks for
 
@@ -95,7 +98,8 @@ class PollingTransport(Transport):
         elif self._state not in {"closing", "closed"}:
             self._state = "closing"
             self.writable = False
-            self.timers.set(self, "close", min(now + self.endpoint.options.close_timeout, self.endpoint.close_by))
+            self._close_by = min(now + self.endpoint.options.close_timeout, self.endpoint.close_by)
+            self.timers.set(self, "close", self._close_by)
             self._go_on_closing(now)
 
     def abort(self) -> None:
@@ -144,9 +148,6 @@ class PollingTransport(Transport):
         request = channel.request
         if request is None:
             return
-        if request.method == "GET" and channel.reused and not channel.exchange.heard and self._state != "closing":
-            self._send_on_new_channel(request)
-            return
         try:
             if error is not None:
                 raise TransportError(f"the stream of a {request.method} request broke: {error}") from error
@@ -173,16 +174,13 @@ class PollingTransport(Transport):
     def _send(self, request: _Request, now: float) -> None:
         channel = self._idle_channel(now)
         if channel is None:
-            self._send_on_new_channel(request)
+            url = self.endpoint.url
+            stream = self.outbox.open_stream(self, url.host, url.port, tls=url.secure, transport=self.name)
+            exchange = Exchange(self.endpoint.options.max_message_size)
+            self._channels[stream] = _Channel(stream, exchange, request)
         else:
             channel.request = request
             self._write(channel, now)
-
-    def _send_on_new_channel(self, request: _Request) -> None:
-        url = self.endpoint.url
-        stream = self.outbox.open_stream(self, url.host, url.port, tls=url.secure, transport=self.name)
-        exchange = Exchange(self.endpoint.options.max_message_size)
-        self._channels[stream] = _Channel(stream, exchange, request)
 
     def _idle_channel(self, now: float) -> _Channel | None:
         for channel in [channel for channel in self._channels.values() if channel.request is None]:
@@ -246,7 +244,6 @@ class PollingTransport(Transport):
         if channel.stream not in self._channels:
             return  # the server has closed it
         if channel.exchange.recycle():
-            channel.reused = True
             channel.idle_until = now + _idle_limit(answer.header(b"keep-alive"))
         else:
             self._drop(channel, abort=False)
@@ -325,7 +322,9 @@ class PollingTransport(Transport):
         if not self._said_goodbye:
             self._said_goodbye = True
             self._post(encode_payload([Packet(CLOSE)]), now)
-        elif not self._polling:
+        elif self._polling:
+            self.timers.set(self, "close", min(now + _PARTING, self._close_by))
+        else:
             self.abort()
 
 

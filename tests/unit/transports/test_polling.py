@@ -324,36 +324,19 @@ def test_an_idle_stream_may_be_closed_by_the_server() -> None:
 
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError("reset")])
-def test_a_get_on_a_used_stream_goes_out_once_more(error: Exception | None) -> None:
-    rig = open_polling()
+@pytest.mark.parametrize("used", [False, True])
+def test_a_get_is_never_sent_twice(used: bool, error: Exception | None) -> None:
+    rig = open_polling() if used else Rig("polling")
+    if not used:
+        rig.open()
+        rig.stream_opened(1)
     rig.eof(1, error)
-    assert rig.heard == []
-    assert rig.streams == [1, 2]
-    rig.stream_opened(2)
-    assert parse_request(rig.take(2))[0] == "GET"
-    rig.eof(2, error)
     how = "broke: reset" if error else "before its HTTP answer was complete"
     assert str(rig.failure()).endswith(how)
+    assert rig.streams == [1]
 
 
-def test_the_second_try_is_on_a_fresh_stream() -> None:
-    rig = open_polling()
-    rig.send(HELLO)
-    rig.stream_opened(2)
-    rig.feed(2, OK)
-    rig.eof(1)
-    assert rig.streams == [1, 2, 3], "an idle one may be as stale as the other"
-
-
-def test_a_first_get_is_not_tried_again() -> None:
-    rig = Rig("polling")
-    rig.open()
-    rig.stream_opened(1)
-    rig.eof(1)
-    assert str(rig.failure()) == "the server closed the stream before its HTTP answer was complete"
-
-
-def test_a_get_is_not_tried_again_once_an_answer_began() -> None:
+def test_an_answer_that_breaks_off() -> None:
     rig = open_polling()
     rig.feed(1, b"H")
     rig.eof(1)
@@ -575,6 +558,31 @@ def test_closing_is_bounded() -> None:
     assert not rig.open_streams
     assert rig.closed == {1: True, 2: True}
     assert rig.heard == []
+
+
+def test_a_poll_that_is_not_answered_when_the_goodbye_was() -> None:
+    rig = open_polling()
+    rig.close()
+    rig.stream_opened(2)
+    rig.advance(1)
+    rig.feed(2, OK)
+    assert rig.open_streams == {1, 2}
+    rig.advance(0.5)
+    rig.drain()
+    assert not rig.open_streams
+    assert rig.heard == []
+    assert rig.timers.next_deadline is None
+
+
+def test_a_late_goodbye_does_not_extend_the_bound() -> None:
+    rig = open_polling()
+    rig.close()
+    rig.stream_opened(2)
+    rig.advance(CLOSE_TIMEOUT - 0.1)
+    rig.feed(2, OK)
+    rig.advance(0.1)
+    rig.drain()
+    assert not rig.open_streams
 
 
 @pytest.mark.parametrize("opened", [False, True])
