@@ -81,7 +81,7 @@ class BlockingRuntime:
     @property
     def lock(self) -> threading.RLock:
         """Held while client code runs. In a forked child nothing can run."""
-        if self._forked:
+        if self._forked:  # pragma: no cover  # no coverage is measured in a child of the tests
             raise StateError("this connection belongs to the parent process: a forked child must open one of its own")
         return self._lock
 
@@ -233,7 +233,7 @@ class BlockingRuntime:
                 if handlers and thread.is_alive():
                     warnings.warn(f"{thread.name!r} does not end: a handler still runs", RuntimeWarning, stacklevel=2)
 
-    def abandon(self) -> None:
+    def abandon(self) -> None:  # pragma: no cover  # as above
         """In a forked child: the threads are not there, and the connections are the parent's."""
         self._forked = self._ended = True
         self._lock = threading.RLock()  # one of those threads may have held the other
@@ -252,12 +252,12 @@ class BlockingRuntime:
 _runtimes: WeakSet[BlockingRuntime] = WeakSet()
 
 
-def _abandon_all() -> None:
+def _abandon_all() -> None:  # pragma: no cover  # as above
     for runtime in tuple(_runtimes):
         runtime.abandon()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows cannot fork
     os.register_at_fork(after_in_child=_abandon_all)
 
 

@@ -156,7 +156,7 @@ class TrioRuntime:
             callback()
 
 
-for _machinery in (Hub, ClientProtocol, Namespace):
+for _machinery in (TaskStream, Hub, ClientProtocol, Namespace):
     for _function in filter(isfunction, vars(_machinery).values()):
         enable_ki_protection(_function)
 

@@ -10,6 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from operator import itemgetter
@@ -129,7 +130,7 @@ class Teller:
             receiver.closed(error)
 
 
-class TaskStream(Teller):
+class TaskStream(Teller, ABC):
     """A stream that two tasks of the driver move: one runs `read`, the other `write_out`.
 
     The driver's subclass opens it and has `abort`, which ends both tasks.
@@ -157,9 +158,9 @@ class TaskStream(Teller):
         else:
             self.abort()
 
+    @abstractmethod
     def abort(self) -> None:
         """Close at once, also while opening."""
-        raise NotImplementedError
 
     def tell_opened(self) -> None:
         """It is open: the first that is told."""

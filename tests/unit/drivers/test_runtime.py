@@ -14,7 +14,7 @@ import anyio
 import pytest
 import trio
 
-from sansio_socketio.client.runtime import Runtime
+from sansio_socketio.client.runtime import Runtime, Timer
 from sansio_socketio.protocol.errors import DisconnectedError, StateError
 from tests.support.runtimes import (
     BACKENDS,
@@ -500,6 +500,27 @@ def test_a_timer_that_is_due_may_be_moved_by_another(backend: Backend) -> None:
     backend.play(scenario)
 
 
+def test_of_two_timers_that_are_due_the_first_may_stop_the_second(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        recorder = Recorder(runtime)
+
+        def fired(other: Timer) -> None:
+            recorder.note("fired")
+            other.set(None)
+
+        one, other = runtime.timer(lambda: fired(other)), runtime.timer(lambda: fired(one))
+        last = runtime.timer(lambda: recorder.note("last"))
+        await turns(runtime, 3)
+        now = runtime.now()
+        one.set(now)
+        other.set(now)
+        last.set(now + 0.02)
+        await recorder.until_told("last")
+        assert recorder.log == ["fired", "last"]
+
+    backend.play(scenario)
+
+
 def test_a_timer_that_is_set_does_not_outlive_its_scope(backend: Backend) -> None:
     fired: list[bool] = []
 
@@ -669,6 +690,33 @@ def test_the_applications_async_code_is_awaited(backend: Backend) -> None:
         assert await runtime.call(handler, 1) == 2
 
     backend.play(scenario)
+
+
+@asynchronous
+def test_the_applications_code_is_cancelled_with_its_scope(backend: Backend) -> None:
+    seen: list[type[BaseException]] = []
+
+    async def scenario(runtime: Runtime) -> None:
+        async def handler() -> None:
+            try:
+                await anyio.sleep_forever()
+            except anyio.get_cancelled_exc_class() as error:
+                seen.append(type(error))
+                raise
+
+        async def task() -> None:
+            try:
+                await runtime.call(handler)
+            except BaseException as error:
+                seen.append(type(error))
+                raise
+
+        runtime.spawn(task, "task")
+        await turns(runtime, 3)
+
+    backend.play(scenario)
+    assert len(seen) == 2
+    assert seen[0] is seen[1]
 
 
 @pytest.mark.parametrize("name", ["asyncio", "anyio-asyncio"])

@@ -1,0 +1,313 @@
+"""The parts of drivers, with doubles of what a driver gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from math import inf
+from typing import Any, cast
+
+import pytest
+
+from sansio_socketio.client.parts import (
+    Deadlines,
+    EventCell,
+    TaskStream,
+    as_one,
+    cancelled_inside,
+    nothing_comes,
+    plain_cause,
+    ungrouped,
+)
+from sansio_socketio.client.runtime import Cell, Runtime
+from sansio_socketio.protocol.errors import DisconnectedError, StateError
+
+
+class Event:
+    def __init__(self) -> None:
+        self.times = 0
+
+    def set(self) -> None:
+        self.times += 1
+
+
+def test_a_cell_keeps_its_first_result_and_sets_its_event_once() -> None:
+    cell = EventCell(Event())
+    assert not cell.done
+    cell.set(1)
+    cell.set(2)
+    cell.fail(ValueError())
+    assert cell.done
+    assert cell.result() == 1
+    assert cell.event.times == 1
+
+
+def test_a_cell_that_failed_raises_its_error() -> None:
+    cell = EventCell(Event())
+    cell.fail(ValueError("no"))
+    cell.fail(KeyError())
+    with pytest.raises(ValueError, match="no"):
+        cell.result()
+
+
+# Deadlines
+
+
+def test_deadlines_fire_in_the_order_of_their_time() -> None:
+    changes, fired = [], list[str]()
+    deadlines = Deadlines(lambda: changes.append(deadlines.earliest))
+    late, early, never = (
+        deadlines.timer(lambda name=name: fired.append(name))  # type: ignore[misc]  # mypy wants its type
+        for name in ("late", "early", "never")
+    )
+    assert deadlines.earliest == inf
+    late.set(3)
+    early.set(2)
+    never.set(1)
+    never.set(None)
+    assert changes == [3, 2, 1]
+    assert deadlines.earliest == 2
+    deadlines.fire(1.9)
+    assert fired == []
+    deadlines.fire(3)
+    assert fired == ["early", "late"]
+    assert deadlines.earliest == inf
+
+
+def test_a_deadline_may_move_another_that_is_due() -> None:
+    fired: list[str] = []
+    deadlines = Deadlines(lambda: None)
+    second = deadlines.timer(lambda: fired.append("second"))
+    third = deadlines.timer(lambda: fired.append("third"))
+
+    def move() -> None:
+        second.set(9)
+        third.set(None)
+
+    first = deadlines.timer(move)
+    for timer in (first, second, third):
+        timer.set(1)
+    deadlines.fire(1)
+    assert fired == []
+    assert deadlines.earliest == 9
+
+
+# Streams of tasks
+
+
+class Broken(Exception):
+    """What the runtime raises when a stream breaks."""
+
+
+class OneTask:
+    """A runtime that waits for one thing at a time: what the test does next."""
+
+    def __init__(self) -> None:
+        self.waits = 0
+
+    def cell(self) -> Cell:
+        return EventCell(Event())
+
+    async def wait(self, cell: Cell) -> None:
+        self.waits += 1
+        await _Pause()
+
+
+class _Pause:
+    def __await__(self) -> Any:
+        yield
+
+
+class PlainStream(TaskStream):
+    aborted = False
+
+    def abort(self) -> None:
+        self.receiver = None
+        self.aborted = True
+
+
+class Receiver:
+    def __init__(self) -> None:
+        self.log: list[Any] = []
+
+    def opened(self) -> None:
+        self.log.append("opened")
+
+    def failed(self, error: Exception) -> None:
+        self.log.append(error)
+
+    def received(self, data: bytes | bytearray | memoryview) -> None:
+        self.log.append(bytes(data))
+
+    def sent(self) -> None:
+        self.log.append("sent")
+
+    def closed(self, error: Exception | None) -> None:
+        self.log.append(("closed", error))
+
+
+def opened() -> tuple[PlainStream, Receiver]:
+    receiver = Receiver()
+    stream = PlainStream(cast("Runtime", OneTask()), receiver, Broken)
+    stream.tell_opened()
+    return stream, receiver
+
+
+def step(task: Coroutine[Any, Any, None]) -> bool:
+    """Let a task go on; tells whether it has ended."""
+    try:
+        task.send(None)
+    except StopIteration:
+        return True
+    return False
+
+
+def test_a_writer_joins_what_was_written_and_tells_when_it_has_left() -> None:
+    stream, receiver = opened()
+    sent: list[bytes] = []
+
+    async def send(data: bytes) -> None:
+        sent.append(data)
+        if len(sent) == 2:
+            stream.write(b"more")
+
+    task = stream.write_out(send)
+    stream.write(b"a")
+    stream.write(memoryview(b"b"))
+    assert not step(task)
+    assert sent == [b"ab"]
+    stream.write(b"c")
+    assert not step(task)
+    assert sent == [b"ab", b"c", b"more"]
+    assert receiver.log == ["opened", "sent", "sent"]
+    stream.write(b"last")
+    stream.close()
+    assert step(task)
+    assert sent[3:] == [b"last"]
+    assert stream.aborted
+    assert receiver.log == ["opened", "sent", "sent"]
+
+
+def test_a_reader_reads_to_the_end() -> None:
+    stream, receiver = opened()
+    coming = iter([b"one", b"two", b""])
+
+    async def receive() -> bytes:
+        return next(coming)
+
+    assert step(stream.read(receive))
+    assert receiver.log == ["opened", b"one", b"two", ("closed", None)]
+    assert stream.aborted
+
+
+def test_a_reader_drops_what_comes_after_closing() -> None:
+    stream, receiver = opened()
+    coming = iter([b"one", b""])
+
+    async def receive() -> bytes:
+        stream.close()
+        return next(coming)
+
+    assert step(stream.read(receive))
+    assert receiver.log == ["opened"]
+
+
+def test_what_breaks_a_stream_is_told_as_what_the_system_said() -> None:
+    stream, receiver = opened()
+    reset = ConnectionResetError("reset")
+
+    async def receive() -> bytes:
+        raise Broken from reset
+
+    assert step(stream.read(receive))
+    assert receiver.log == ["opened", ("closed", reset)]
+
+
+def test_when_writing_breaks_what_can_be_read_comes_first() -> None:
+    stream, receiver = opened()
+    pipe, coming = BrokenPipeError("pipe"), iter([b"413 Too Large", b""])
+
+    async def send(data: bytes) -> None:
+        raise Broken from pipe
+
+    async def receive() -> bytes:
+        return next(coming)
+
+    stream.write(b"much")
+    assert step(stream.write_out(send))
+    assert not stream.aborted
+    assert step(stream.read(receive))
+    assert receiver.log == ["opened", b"413 Too Large", ("closed", pipe)]
+
+
+def test_when_writing_breaks_while_closing_it_is_over() -> None:
+    stream, receiver = opened()
+
+    async def send(data: bytes) -> None:
+        raise Broken
+
+    stream.write(b"last")
+    stream.close()
+    assert step(stream.write_out(send))
+    assert stream.aborted
+    assert receiver.log == ["opened"]
+
+
+def test_closing_or_aborting_before_it_is_open() -> None:
+    for way in (PlainStream.close, PlainStream.abort):
+        receiver = Receiver()
+        stream = PlainStream(cast("Runtime", OneTask()), receiver, Broken)
+        way(stream)
+        assert stream.aborted
+        stream.tell_opened()
+        stream.tell_failed(OSError())
+        stream.tell_closed(None)
+        assert receiver.log == []
+
+
+# Errors
+
+
+def test_the_plain_cause_of_an_error() -> None:
+    alone, cause = OSError("alone"), ConnectionRefusedError("refused")
+    assert plain_cause(alone) is alone
+    assert plain_cause(_because(cause)) is cause
+    assert plain_cause(_because(ExceptionGroup("all", [cause]))) is cause
+    both = plain_cause(_because(ExceptionGroup("all", [OSError("one"), OSError("other")])))
+    assert str(both) == "one; other"
+    assert plain_cause(_because(KeyboardInterrupt())).args == ("wrapped",)
+
+
+def _because(cause: BaseException) -> OSError:
+    error = OSError("wrapped")
+    error.__cause__ = cause
+    return error
+
+
+def test_several_errors_as_one() -> None:
+    error = OSError("one")
+    assert as_one([error]) is error
+    assert str(as_one([error, OSError("other")])) == "one; other"
+
+
+class Cancelled(BaseException):
+    """The runtime's."""
+
+
+def test_what_a_group_stands_for() -> None:
+    error, other, cancelled = ValueError(), KeyError(), Cancelled()
+    inner = ExceptionGroup("the application's", [error])
+    assert ungrouped(BaseExceptionGroup("ours", [error]), Cancelled) is error
+    assert ungrouped(BaseExceptionGroup("ours", [cancelled, error, Cancelled()]), Cancelled) is error
+    assert ungrouped(BaseExceptionGroup("ours", [cancelled, Cancelled()]), Cancelled) is cancelled
+    assert ungrouped(BaseExceptionGroup("ours", [inner]), Cancelled) is inner
+    several = BaseExceptionGroup("ours", [error, other])
+    assert ungrouped(several, Cancelled) is several
+
+
+def test_errors_that_say_what_happened() -> None:
+    def handler() -> None: ...
+
+    assert isinstance(nothing_comes(), DisconnectedError)
+    error = cancelled_inside(handler)
+    assert isinstance(error, StateError)
+    assert "handler was cancelled from inside" in str(error)

@@ -1,0 +1,192 @@
+"""What only asyncio's runtime has to bear: eager tasks, cancellations that come again, interrupts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sansio_socketio.client.runtime import Runtime, RuntimeScope
+from sansio_socketio_asyncio import _runtime
+from tests.support.runtimes import LoopbackServer, Recorder, connected, echo, refusing_port, turns
+
+pytestmark = pytest.mark.timeout(60)
+
+open_runtime: RuntimeScope = _runtime.open_runtime
+
+EAGER: Callable[..., Any] | None = getattr(asyncio, "eager_task_factory", None)  # there since Python 3.12
+
+
+def test_nothing_is_told_at_once_where_tasks_start_eagerly() -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(EAGER)
+        async with open_runtime() as runtime:
+            refused = Recorder(runtime)
+            runtime.open_stream("127.0.0.1", refusing_port(), refused)
+            assert refused.log == []
+            await refused.until_told("failed")
+            with LoopbackServer(echo) as server:
+                stream, recorder = await connected(runtime, server)
+                stream.write(b"hello")
+                assert recorder.log == ["opened"]
+                await recorder.until(lambda: recorder.data == b"hello")
+                stream.abort()
+
+    asyncio.run(main())
+
+
+def test_what_a_transport_says_after_the_end_is_not_told() -> None:
+    async def main() -> None:
+        async with _runtime.open_runtime() as runtime:
+            with LoopbackServer(echo) as server:
+                recorder = Recorder(runtime)
+                stream = runtime.open_stream(server.host, server.port, recorder)
+                await recorder.until_told("opened")
+                stream.write(b"x")
+                stream.abort()
+                stream.data_received(b"late")
+                stream.resume_writing()
+                stream.connection_lost(None)
+                await turns(runtime, 3)
+                assert recorder.log == ["opened"]
+
+    asyncio.run(main())
+
+
+class Transport(asyncio.Transport):
+    aborted = False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_a_transport_that_is_made_too_late_is_aborted() -> None:
+    async def main() -> None:
+        async with _runtime.open_runtime() as runtime:
+            recorder, transport = Recorder(runtime), Transport()
+            stream = runtime.open_stream("127.0.0.1", 1, recorder)
+            stream.abort()
+            stream.connection_made(transport)
+            assert transport.aborted
+            stream.connection_lost(None)
+            assert recorder.log == []
+
+    asyncio.run(main())
+
+
+def test_a_scope_that_is_cancelled_again_and_again_still_waits_for_its_tasks() -> None:
+    ended: list[str] = []
+
+    async def stubborn(cleans: asyncio.Event, may_end: asyncio.Event) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleans.set()
+            await may_end.wait()
+            ended.append("task")
+
+    async def body(started: asyncio.Event, cleans: asyncio.Event, may_end: asyncio.Event) -> None:
+        try:
+            async with open_runtime() as runtime:
+                runtime.spawn(lambda: stubborn(cleans, may_end), "stubborn")
+                await turns(runtime)
+                started.set()
+                raise LookupError("of the body")
+        finally:
+            ended.append("scope")
+
+    async def main() -> None:
+        started, cleans, may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        task = asyncio.create_task(body(started, cleans, may_end))
+        await cleans.wait()
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0)
+            assert not task.done()
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        assert task.cancelled()
+        assert isinstance(caught.value.__context__, LookupError)
+
+    asyncio.run(main())
+    assert ended == ["task", "scope"]
+
+
+def test_a_task_that_begins_when_the_scope_ends_is_cancelled() -> None:
+    ended: list[str] = []
+
+    async def late() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("late")
+
+    async def last_words(runtime: Runtime) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            runtime.spawn(late, "late")
+            await asyncio.sleep(0)
+            ended.append("last words")
+
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            runtime.spawn(lambda: last_words(runtime), "last words")
+            await turns(runtime)
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(main())
+    assert "last words" in ended
+
+
+def test_a_task_may_end_the_scope() -> None:
+    """It does not wait for itself."""
+
+    async def main() -> None:
+        scope = open_runtime()
+        runtime = await scope.__aenter__()
+        ended = asyncio.Event()
+
+        async def leave() -> None:
+            await scope.__aexit__(None, None, None)
+            ended.set()
+
+        runtime.spawn(leave, "leaves the scope")
+        await ended.wait()
+
+    asyncio.run(main())
+
+
+def test_what_was_to_be_called_soon_is_called_before_the_scope_has_ended() -> None:
+    called: list[str] = []
+
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            runtime.call_soon(lambda: called.append("in time"))
+        assert called == ["in time"]
+
+    asyncio.run(main())
+
+
+def test_an_interrupt_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            with LoopbackServer(echo) as server:
+                await connected(runtime, server)
+                runtime.spawn(lambda: _wait_for_ever(runtime), "waits")
+                runtime.call_soon(lambda: os.kill(os.getpid(), signal.SIGINT))
+                await runtime.wait(runtime.cell())
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+
+
+async def _wait_for_ever(runtime: Runtime) -> None:
+    await runtime.wait(runtime.cell())

@@ -1,0 +1,113 @@
+"""What only runtimes with a nursery or a task group have to bear: what their groups do to exceptions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from sansio_socketio.client.runtime import Runtime
+from tests.support.runtimes import BACKENDS, Backend, turns
+
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.parametrize(
+        "backend",
+        [backend for backend in BACKENDS if backend.name not in {"asyncio", "threads"}],
+        ids=lambda backend: backend.name,
+    ),
+]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)], ids=repr)
+def test_what_interrupts_a_task_comes_out_bare(backend: Backend, error: BaseException) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        async def interrupted() -> None:
+            raise error
+
+        runtime.spawn(interrupted, "interrupted")
+        await runtime.wait(runtime.cell())
+
+    with pytest.raises(type(error)) as caught:
+        backend.play(scenario)
+    assert caught.value is error
+
+
+def test_mistakes_of_several_tasks_come_out_as_a_group(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        async def fail() -> None:
+            raise LookupError("a mistake")
+
+        runtime.spawn(fail, "one")
+        runtime.spawn(fail, "other")
+        await runtime.wait(runtime.cell())
+
+    with pytest.raises(ExceptionGroup) as caught:
+        backend.play(scenario)
+    assert [type(error) for error in caught.value.exceptions] == [LookupError] * 2
+
+
+@asynccontextmanager
+async def _shielded_task(runtime: Runtime, may_end: anyio.Event) -> AsyncGenerator[None, None]:
+    async def cleans_up() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await may_end.wait()
+
+    runtime.spawn(cleans_up, "cleans up")
+    await turns(runtime, 3)
+    yield
+
+
+def test_an_exception_comes_out_bare_though_the_scope_is_cancelled_meanwhile(backend: Backend) -> None:
+    async def main() -> None:
+        may_end = anyio.Event()
+
+        async def body() -> None:
+            async with backend.open_runtime() as runtime, _shielded_task(runtime, may_end):
+                raise LookupError("of the body")
+
+        async def cancel_meanwhile() -> None:
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+            await anyio.lowlevel.cancel_shielded_checkpoint()
+            may_end.set()
+
+        async with anyio.create_task_group() as tasks:
+            with anyio.CancelScope() as scope:
+                tasks.start_soon(cancel_meanwhile)
+                with pytest.raises(LookupError):
+                    await body()
+
+    backend.run(main)
+
+
+def test_a_cancellation_during_the_end_comes_out_bare(backend: Backend) -> None:
+    caught: list[BaseException] = []
+
+    async def main() -> None:
+        may_end = anyio.Event()
+
+        async def cancel_meanwhile() -> None:
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+            await anyio.lowlevel.cancel_shielded_checkpoint()
+            may_end.set()
+
+        async with anyio.create_task_group() as tasks:
+            with anyio.CancelScope() as scope:
+                tasks.start_soon(cancel_meanwhile)
+                try:
+                    async with backend.open_runtime() as runtime, _shielded_task(runtime, may_end):
+                        pass
+                    await anyio.lowlevel.checkpoint()
+                except BaseException as error:
+                    caught.append(error)
+                    raise
+        assert isinstance(caught[0], anyio.get_cancelled_exc_class())
+
+    backend.run(main)

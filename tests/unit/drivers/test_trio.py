@@ -1,0 +1,74 @@
+"""What only trio's runtime does: protect client code from KeyboardInterrupt."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+import trio
+from trio.lowlevel import currently_ki_protected
+
+from sansio_socketio.client.hub import Hub, TLSSettings
+from sansio_socketio.protocol.client import ClientProtocol
+from sansio_socketio_trio._runtime import open_runtime
+from tests.support.runtimes import LoopbackServer, Recorder, echo
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def test_client_code_is_protected_from_interrupts_and_the_applications_is_not() -> None:
+    seen: dict[str, bool] = {}
+
+    def look(where: str) -> None:
+        seen[where] = currently_ki_protected()
+
+    class Looking(Recorder):
+        def opened(self) -> None:
+            look("a stream's opening")
+            super().opened()
+
+        def received(self, data: bytes | bytearray | memoryview) -> None:
+            look("a stream's reading")
+            super().received(data)
+
+        def sent(self) -> None:
+            look("a stream's writing")
+            super().sent()
+
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            done = runtime.cell()
+
+            async def task() -> None:
+                look("a task")
+                await runtime.call(look, "application")
+                runtime.call_soon(lambda: look("a turn"))
+                timer.set(runtime.now())
+
+            def fired() -> None:
+                look("a timer")
+                done.set()
+
+            timer = runtime.timer(fired)
+            runtime.spawn(task, "task")
+            await runtime.wait(done)
+            with LoopbackServer(echo) as server:
+                recorder = Looking(runtime)
+                stream = runtime.open_stream(server.host, server.port, recorder)
+                await recorder.until_told("opened")
+                stream.write(b"x")
+                await recorder.until(lambda: bool(recorder.data) and "sent" in recorder.log)
+            hub = Hub(
+                ClientProtocol("http://localhost", random=Random(1)),
+                runtime,
+                TLSSettings(None, None),
+                deliver=lambda _: None,
+                drained=lambda: look("a drain"),
+                broken=lambda _: None,
+            )
+            hub.drain()
+
+    trio.run(main)
+    assert not seen.pop("application")
+    assert len(seen) == 7
+    assert all(seen.values()), seen
