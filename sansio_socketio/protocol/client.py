@@ -264,8 +264,7 @@ class ClientProtocol(Machine):
         """Hand messages to the session."""
         engine = self.engine
         if engine is not None:
-            for frame in frames:
-                engine.send(frame, now, compress=compress)
+            engine.send(frames, now, compress=compress)
             if engine.buffered_bytes > HIGH_WATER:
                 self._congested = True
                 self._check_overflow(engine, now)

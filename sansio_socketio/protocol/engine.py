@@ -16,7 +16,7 @@ those who want Engine.IO alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from math import inf
 from random import Random
@@ -145,10 +145,10 @@ class EngineSession:
         name = "websocket" if remembered and "websocket" in self._candidates else self._candidates[0]
         self._open_on(name, now)
 
-    def send(self, data: Data, now: float, *, compress: bool = True) -> None:
-        """Send a message. What is sent while closing or after it is dropped."""
+    def send(self, messages: Iterable[Data], now: float, *, compress: bool = True) -> None:
+        """Send messages that belong together: at once if they can leave. While closing or after it they are dropped."""
         if self.state in ("open", "opening"):
-            self._write(Packet(MESSAGE, data, compress), now)
+            self._write([Packet(MESSAGE, data, compress) for data in messages], now)
 
     def close(self, now: float) -> None:
         """Close once all that was sent has left, and an upgrade under way is done, within `close_timeout`."""
@@ -264,7 +264,7 @@ class EngineSession:
 
     def _pinged(self, now: float) -> None:
         self._restart_ping_timeout(now)
-        self._write(Packet(PONG), now)
+        self._write([Packet(PONG)], now)
         if self.state != "closed":  # writing may find that the transport is broken
             self._observer.on_engine_ping(self, now)
 
@@ -319,9 +319,10 @@ class EngineSession:
 
     # The write buffer
 
-    def _write(self, packet: Packet, now: float) -> None:
-        self._buffer.append(packet)
-        self.buffered_bytes += len(packet.data)
+    def _write(self, packets: Iterable[Packet], now: float) -> None:
+        for packet in packets:
+            self._buffer.append(packet)
+            self.buffered_bytes += len(packet.data)
         self._flush(now)
 
     def _flush(self, now: float) -> None:
@@ -495,7 +496,7 @@ class EngineProtocol(Machine):
         self._fire_due(now)
         if self.state == "new":
             raise StateError("open() the session before sending")
-        self._session.send(data, now, compress=compress)
+        self._session.send([data], now, compress=compress)
 
     def close(self, now: float) -> None:
         """Close once all that was sent has left, within `close_timeout` seconds. `idle` tells when that is done."""

@@ -190,9 +190,9 @@ def test_what_is_sent_before_the_handshake_waits_for_it_even_where_the_transport
 ) -> None:
     rig = Rig(made, EngineOptions(transports=["websocket"]))
     rig.session.open(0)
-    rig.session.send("one", 0)
+    rig.session.send(["one"], 0)
     rig.first.opens()
-    rig.session.send("two", 0)
+    rig.session.send(["two"], 0)
     assert rig.first.sent == []
     assert not rig.session.writable
     rig.first.receives(NO_UPGRADE)
@@ -272,7 +272,7 @@ def test_only_a_ping_restarts_the_ping_timeout(rig: Rig, frame: str | bytes) -> 
 
 def test_sending_does_not_restart_the_ping_timeout(rig: Rig) -> None:
     polling = rig.handshake()
-    rig.session.send("x", 40)
+    rig.session.send(["x"], 40)
     polling.drains(41)
     assert rig.timers.next_deadline == DEADLINE
 
@@ -294,7 +294,7 @@ def test_so_does_whatever_else_is_sent(rig: Rig, upgrading: bool) -> None:
     else:
         rig.session.open(0)
         rig.first.breaks = True
-        rig.session.send("queued", 0)
+        rig.session.send(["queued"], 0)
         rig.first.opens()
         rig.first.receives(HANDSHAKE)
     assert rig.names[-1] == "close"
@@ -328,10 +328,10 @@ def test_messages_are_told_in_order(rig: Rig) -> None:
 
 def test_one_batch_at_a_time_leaves(rig: Rig) -> None:
     polling = rig.handshake(NO_LIMIT)
-    rig.session.send("a", 0)
+    rig.session.send(["a"], 0)
     assert not rig.session.writable
-    rig.session.send("b", 0)
-    rig.session.send(b"c", 0)
+    rig.session.send(["b"], 0)
+    rig.session.send([b"c"], 0)
     assert polling.sent == [["4a"]]
     assert rig.session.buffered_bytes == 3
     polling.drains()
@@ -364,7 +364,7 @@ def test_what_polling_sends_at_once_keeps_to_the_servers_limit(
 ) -> None:
     rig.session.open(0)
     for message in messages:
-        rig.session.send(message, 0)
+        rig.session.send([message], 0)
     rig.first.opens()
     rig.first.receives(NO_UPGRADE)
     while rig.session.buffered_bytes or not rig.first.writable:
@@ -379,7 +379,7 @@ def test_without_a_limit_and_over_websocket_all_leaves_at_once(
     rig = Rig(made, EngineOptions(transports=transports))
     rig.session.open(0)
     for _ in range(5):
-        rig.session.send("x" * 20, 0)
+        rig.session.send(["x" * 20], 0)
     rig.first.opens()
     rig.first.receives(frame)
     assert rig.first.sent == [["4" + "x" * 20] * 5]
@@ -389,8 +389,8 @@ def test_whether_to_compress_travels_with_the_packet(rig: Rig, monkeypatch: pyte
     polling = rig.handshake()
     sent: list[bool] = []
     monkeypatch.setattr(polling, "send", lambda packets, now: sent.extend(packet.compress for packet in packets))
-    rig.session.send("x", 0, compress=False)
-    rig.session.send("x", 0)
+    rig.session.send(["x"], 0, compress=False)
+    rig.session.send(["x"], 0)
     assert sent == [False, True]
 
 
@@ -427,14 +427,14 @@ def test_the_upgrade_probes_pauses_switches_and_goes_on(rig: Rig) -> None:
 
 def test_while_the_probe_waits_messages_leave_through_polling(rig: Rig) -> None:
     polling, _ = rig.probing()
-    rig.session.send("a", 0)
+    rig.session.send(["a"], 0)
     assert polling.sent == [["4a"]]
 
 
 def test_nothing_leaves_between_the_pong_and_the_switch(rig: Rig) -> None:
     polling, websocket = rig.upgrading()
     assert not rig.session.writable
-    rig.session.send("a", 0)
+    rig.session.send(["a"], 0)
     polling.receives("4in", "2")
     assert polling.sent == []
     assert websocket.sent == [["2probe"]]
@@ -446,9 +446,9 @@ def test_nothing_leaves_between_the_pong_and_the_switch(rig: Rig) -> None:
 def test_a_batch_under_way_ends_before_the_switch_and_the_next_waits_for_it(rig: Rig) -> None:
     polling, websocket = rig.probing()
     websocket.drains()
-    rig.session.send("a", 0)
+    rig.session.send(["a"], 0)
     websocket.receives("3probe")
-    rig.session.send("b", 0)
+    rig.session.send(["b"], 0)
     polling.drains()
     assert polling.sent == [["4a"]]
     assert "drain" not in rig.names
@@ -459,7 +459,7 @@ def test_a_batch_under_way_ends_before_the_switch_and_the_next_waits_for_it(rig:
 
 def test_the_switch_does_not_need_the_probe_to_have_left_by_then(rig: Rig) -> None:
     polling, websocket = rig.probing()
-    rig.session.send("a", 0)
+    rig.session.send(["a"], 0)
     polling.drains()
     rig.told.clear()
     websocket.receives("3probe")
@@ -473,7 +473,7 @@ def test_the_switch_does_not_need_the_probe_to_have_left_by_then(rig: Rig) -> No
 
 def test_websocket_lost_between_the_pong_and_the_switch_polling_goes_on(rig: Rig) -> None:
     polling, websocket = rig.upgrading()
-    rig.session.send("a", 0)
+    rig.session.send(["a"], 0)
     websocket.closes("transport close", TransportError("gone", close_code=1006, status=1, body="b"))
     name, error = rig.told[-1]
     assert name == "upgrade_error"
@@ -484,7 +484,7 @@ def test_websocket_lost_between_the_pong_and_the_switch_polling_goes_on(rig: Rig
     assert polling.calls == ["open", "pause", "resume", "send"]
     assert polling.sent == [["4a"]]
     polling.drains()
-    rig.session.send("b", 0)
+    rig.session.send(["b"], 0)
     assert polling.sent == [["4a"], ["4b"]]
     assert rig.session.state == "open"
 
@@ -514,7 +514,7 @@ def test_a_wrong_answer_to_the_probe_closes_its_stream(rig: Rig, frame: str | by
     assert len(str(rig.told[-1][1])) < 200
     assert websocket.calls[-1] == "close"
     assert list(rig.outbox.owners.values()) == [polling]
-    rig.session.send("x", 0)
+    rig.session.send(["x"], 0)
     assert polling.sent == [["4x"]]
 
 
@@ -591,11 +591,11 @@ def test_close_tells_the_transport_and_is_told(rig: Rig) -> None:
 
 def test_close_lets_what_was_sent_leave_first_and_drops_what_is_sent_after(rig: Rig) -> None:
     polling = rig.handshake()
-    rig.session.send("123456789", 0)
-    rig.session.send("b", 0)
+    rig.session.send(["123456789"], 0)
+    rig.session.send(["b"], 0)
     rig.session.close(0)
     rig.session.close(0)
-    rig.session.send("dropped", 0)
+    rig.session.send(["dropped"], 0)
     assert rig.session.state == "closing"
     assert not rig.session.writable
     polling.receives("4still heard")
@@ -603,7 +603,7 @@ def test_close_lets_what_was_sent_leave_first_and_drops_what_is_sent_after(rig: 
     assert polling.sent == [["4123456789"], ["4b"]]
     assert rig.session.state == "closing"
     polling.drains()
-    rig.session.send("dropped", 0)
+    rig.session.send(["dropped"], 0)
     assert rig.names == ["open", "message", "drain", "close"]
     assert len(polling.sent) == 2
     rig.assert_clean()
@@ -612,7 +612,7 @@ def test_close_lets_what_was_sent_leave_first_and_drops_what_is_sent_after(rig: 
 def test_closing_is_bounded(made: list[FakeTransport]) -> None:
     rig = Rig(made, EngineOptions(close_timeout=3))
     polling = rig.handshake()
-    rig.session.send("never leaves", 0)
+    rig.session.send(["never leaves"], 0)
     rig.session.close(10)
     polling.receives("2", now=12)
     rig.time(12.9)
@@ -638,7 +638,7 @@ def test_close_waits_for_an_upgrade(rig: Rig) -> None:
 
 def test_close_waits_for_an_upgrade_and_what_waits_behind_it(rig: Rig) -> None:
     polling, websocket = rig.upgrading()
-    rig.session.send("a", 0)
+    rig.session.send(["a"], 0)
     rig.session.close(0)
     polling.pauses()
     assert websocket.sent[1:] == [["5", "4a"]]
@@ -648,7 +648,7 @@ def test_close_waits_for_an_upgrade_and_what_waits_behind_it(rig: Rig) -> None:
 
 def test_close_waits_for_the_failure_of_an_upgrade(rig: Rig) -> None:
     polling, websocket = rig.upgrading()
-    rig.session.send("a", 0)
+    rig.session.send(["a"], 0)
     rig.session.close(0)
     websocket.closes("transport close")
     assert rig.session.state == "closing"
@@ -684,7 +684,7 @@ def test_close_does_not_wait_for_a_probe(rig: Rig) -> None:
 
 def test_close_while_opening(rig: Rig) -> None:
     rig.session.open(0)
-    rig.session.send("lost", 0)
+    rig.session.send(["lost"], 0)
     rig.session.close(0)
     assert rig.told == [("close", "forced close", None)]
     rig.assert_clean()
@@ -693,7 +693,7 @@ def test_close_while_opening(rig: Rig) -> None:
 def test_close_before_open_and_after_close_do_nothing(rig: Rig) -> None:
     rig.session.close(0)
     rig.session.abort(0)
-    rig.session.send("x", 0)
+    rig.session.send(["x"], 0)
     assert rig.session.state == "new"
     rig.handshake()
     rig.session.abort(0)
@@ -705,7 +705,7 @@ def test_close_before_open_and_after_close_do_nothing(rig: Rig) -> None:
 
 def test_abort_cuts_all(rig: Rig) -> None:
     polling, websocket = rig.upgrading()
-    rig.session.send("lost", 0)
+    rig.session.send(["lost"], 0)
     rig.session.abort(0)
     assert polling.calls[-1] == websocket.calls[-1] == "abort"
     assert rig.told[-1] == ("close", "forced close", None)
@@ -723,7 +723,7 @@ def test_fail_closes_for_the_reason_of_whoever_uses_the_session(rig: Rig) -> Non
 
 def test_the_transport_may_be_lost_while_closing(rig: Rig) -> None:
     polling = rig.handshake()
-    rig.session.send("lost", 0)
+    rig.session.send(["lost"], 0)
     rig.session.close(0)
     polling.closes("transport error")
     assert rig.told[-1][:2] == ("close", "transport error")
@@ -737,9 +737,9 @@ CALLBACKS = ["open", "message", "ping", "upgrading", "upgrade", "upgrade_error",
 
 
 def send_close_send(session: EngineSession, now: float) -> None:
-    session.send("before", now)
+    session.send(["before"], now)
     session.close(now)
-    session.send("dropped", now)
+    session.send(["dropped"], now)
 
 
 def close_abort(session: EngineSession, now: float) -> None:
@@ -748,7 +748,7 @@ def close_abort(session: EngineSession, now: float) -> None:
 
 
 ACTS: dict[str, Callable[[EngineSession, float], None]] = {
-    "send": lambda session, now: session.send("from inside", now),
+    "send": lambda session, now: session.send(["from inside"], now),
     "close": EngineSession.close,
     "abort": EngineSession.abort,
     "fail": lambda session, now: session.fail(ValueError("own"), now),
@@ -761,7 +761,7 @@ def live_through_an_upgrade(rig: Rig) -> None:
     """Everything that happens to a session, as far as its transports are still there."""
     rig.session.open(0)
     polling = rig.first
-    rig.session.send("queued", 0)
+    rig.session.send(["queued"], 0)
     polling.opens()
     polling.receives(HANDSHAKE, "4one", "2", "4two")
     drain(polling)
@@ -781,7 +781,7 @@ def live_through_an_upgrade(rig: Rig) -> None:
 def live_through_a_failed_upgrade(rig: Rig) -> None:
     rig.session.open(0)
     polling = rig.first
-    rig.session.send("queued", 0)
+    rig.session.send(["queued"], 0)
     polling.opens()
     polling.receives(HANDSHAKE)
     websocket = rig.last
