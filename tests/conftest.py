@@ -16,7 +16,6 @@ from tests.support import peers
 from tests.support.peers import Peer, TLSFiles
 
 PeerFactory = Callable[..., Peer]
-SHOWN_LINES = 60
 
 
 @dataclass(frozen=True)
@@ -89,14 +88,20 @@ def _start(stack: ExitStack, make: PeerFactory, **config: object) -> Peer:
     return stack.enter_context(make(**config))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    for peer in Peer.running:
+        peer.turn_page()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the servers wrote last beside a test that failed."""
+    """Show what the servers wrote during a test that failed."""
     report = yield
     if report.failed:
         for peer in Peer.running:
-            lines = "".join(peer.output.splitlines(keepends=True)[-SHOWN_LINES:])
-            report.sections.append((f"{peer.url} wrote", lines))
+            if peer.output:
+                report.sections.append((f"{peer.url} wrote", peer.output))
     return report

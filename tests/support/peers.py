@@ -73,8 +73,12 @@ class Peer:
 
     @property
     def output(self) -> str:
-        """What the process wrote to stderr, over all its restarts."""
+        """What the process wrote to stderr since `turn_page`, over all its restarts."""
         return "".join(self._log)
+
+    def turn_page(self) -> None:
+        """Forget what the process wrote so far."""
+        self._log.clear()
 
     def start(self) -> None:
         """Start the process and wait until it listens; from the second time on, on the port of the first."""
