@@ -17,7 +17,7 @@ from random import Random
 from typing import Any, Final, Literal
 
 from .backoff import Backoff
-from .engine import EngineSession, Memory, request_query, transport_options
+from .engine import EngineSession, Memory, check_message, request_query, transport_options
 from .errors import DisconnectedError, OpenTimeout, OptionError, PacketError, SocketIOError, TransportError
 from .events import (
     Asked,
@@ -253,7 +253,11 @@ class ClientProtocol(Machine):
     def encode(self, packet: Packet) -> Frames:
         """The messages of a packet. Raises PacketError, whatever the parser raises."""
         try:
-            return self._encoder.encode(packet)
+            frames = self._encoder.encode(packet)
+            if self.options.parser is not None:  # the protocol's own writes nothing else
+                for frame in frames:
+                    check_message(frame)
+            return frames
         except SocketIOError:
             raise
         except Exception as error:

@@ -492,7 +492,7 @@ class EngineProtocol(Machine):
             PacketError: `data` is neither text nor bytes, or is text that UTF-8 cannot carry.
             StateError: The session was not opened yet.
         """
-        _check_data(data)
+        check_message(data)
         self._fire_due(now)
         if self.state == "new":
             raise StateError("open() the session before sending")
@@ -544,7 +544,8 @@ class EngineProtocol(Machine):
         self._session.fail(OpenTimeout(message, transport=self.transport), now)
 
 
-def _check_data(data: Data) -> None:
+def check_message(data: Data) -> None:
+    """Raise PacketError for what is no message: neither str nor bytes, or a str that UTF-8 cannot carry."""
     if not isinstance(data, (str, bytes)):
         raise PacketError(f"a message must be str or bytes, not {type(data).__name__}")
     if isinstance(data, str) and not data.isascii():

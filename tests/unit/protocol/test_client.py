@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ from sansio_socketio.protocol.packets.socketio import (
     EVENT,
     JSONDecoder,
     JSONEncoder,
+    JSONParser,
     Packet,
 )
 from tests.support.fake_server import FakeServer, Wire, kinds
@@ -831,3 +833,15 @@ def test_options_of_one_transport_are_checked_at_once() -> None:
     options = ClientOptions(transport_options={"polling": {"close_timeout": -1}})
     with pytest.raises(OptionError, match="close_timeout"):
         ClientProtocol("http://localhost", options, random=Random(1))
+
+
+@pytest.mark.parametrize("frame", ["\ud800", 5, bytearray(b"x"), None])
+def test_a_parser_that_writes_what_is_no_message_is_told_so_at_the_call(frame: Any) -> None:
+    class Odd(JSONParser):
+        def encoder(self) -> Any:
+            return SimpleNamespace(encode=lambda packet: [frame])
+
+    client = ClientProtocol("http://localhost", ClientOptions(parser=Odd()), random=Random(0))
+    with pytest.raises(PacketError, match="message must be"):
+        client.namespace("/").emit(["event"], 0)
+    assert client.idle
