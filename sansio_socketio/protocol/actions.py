@@ -100,5 +100,14 @@ class Outbox:
         if self.owners.pop(stream, None) is not None:
             self.actions.append(CloseStream(stream, abort))
 
+    def forget(self, stream: int) -> StreamOwner | None:
+        """The driver has let go of a stream: what waits for it is void. Returns its owner, unless it closed it."""
+        self.actions = deque(
+            action
+            for action in self.actions
+            if not (isinstance(action, Send | CloseStream) and action.stream == stream)
+        )
+        return self.owners.pop(stream, None)
+
     def deliver(self, event: Event) -> None:
         self.actions.append(Deliver(event))

@@ -4,6 +4,7 @@ Rules of this file:
 
 - Every input takes `now` (seconds, any monotonic scale), and first fires what is due by then.
 - An input for a stream that the machine has closed is stale, and ignored.
+- After `stream_failed` and `stream_closed` no action for that stream follows: the driver has let go of it.
 - `next_action()` gives one action at a time until None; inputs and commands are legal between two of them.
 
 `EngineProtocol` and `ClientProtocol` add the commands.
@@ -38,9 +39,9 @@ class Machine:
             owner.stream_opened(stream, now)
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
-        """The byte stream asked for could not be opened, because of `error`."""
+        """The byte stream asked for could not be opened, because of `error`. The driver lets go of it."""
         self._fire_due(now)
-        owner = self._outbox.owners.pop(stream, None)
+        owner = self._outbox.forget(stream)
         if owner is not None:
             owner.stream_failed(stream, error, now)
 
@@ -59,9 +60,9 @@ class Machine:
             owner.data_sent(stream, now)
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
-        """The peer closed the stream (`error` None), or it broke. The driver lets go of it; no CloseStream follows."""
+        """The peer closed the stream (`error` None), or it broke. The driver lets go of it."""
         self._fire_due(now)
-        owner = self._outbox.owners.pop(stream, None)
+        owner = self._outbox.forget(stream)
         if owner is not None:
             owner.stream_closed(stream, error, now)
 

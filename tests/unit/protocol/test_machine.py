@@ -169,3 +169,35 @@ def test_cutting_closes_all_and_waits_for_nothing() -> None:
     assert machine._outbox.owners == {}
     machine.tick(10)
     assert owner.heard == []
+
+
+@pytest.mark.parametrize("how", ["failed", "closed"])
+def test_no_action_follows_for_a_stream_that_the_driver_has_let_go_of(how: str) -> None:
+    machine, owner, stream = with_stream()
+    other = machine._outbox.open_stream(owner, "h", 1, tls=False, transport="polling")
+    for each in (stream, other):
+        machine._outbox.send(each, b"x")
+    machine._outbox.deliver(EnginePing())
+    give, details = INPUTS[how]
+    give(machine, stream, 3)
+    assert owner.heard == [(how, stream, *details, 3)]
+    assert actions(machine) == [
+        OpenStream(other, "h", 1, False, "polling"),
+        Send(other, b"x"),
+        Deliver(EnginePing()),
+    ]
+
+
+@pytest.mark.parametrize("how", ["failed", "closed"])
+def test_a_stream_may_go_at_the_very_moment_at_which_a_deadline_closes_it(how: str) -> None:
+    machine, owner, stream = with_stream()
+
+    class Closer(Owner):
+        def timer_fired(self, name: str | int, now: float) -> None:
+            machine._outbox.send(stream, b"goodbye")
+            machine._outbox.close_stream(stream, abort=True)
+
+    machine._timers.set(Closer(), "t", 3)
+    INPUTS[how][0](machine, stream, 3)
+    assert owner.heard == []
+    assert actions(machine) == []
