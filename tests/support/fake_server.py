@@ -153,6 +153,7 @@ class FakeServer:
         self._encoder = self._parser.encoder()
         self._decoders: dict[int, Decoder] = {}
         self._unread: list[int] = []
+        self._closing: list[int] = []
         self._told: list[Event] = []
         self._sent: list[Packet] = []
         self._last_id: int | None = None
@@ -174,8 +175,13 @@ class FakeServer:
     # What the server does
 
     def accept(self, *, upgrades: Sequence[str] = ()) -> None:
-        """Open the stream that the client wants, and answer with the handshake."""
+        """Open the stream that the client wants, and answer with the handshake, unless that is too late."""
+        self.run()
+        stream = self.streams[-1]
         self.open_stream()
+        self.run()
+        if stream not in self.streams:
+            return
         handshake = {"sid": "e1", "upgrades": upgrades, "pingInterval": 3_600_000, "pingTimeout": 3_600_000}
         self.feed(engineio.Packet(engineio.OPEN, json.dumps(handshake)))
 
@@ -253,13 +259,18 @@ class FakeServer:
                 elif isinstance(action, OpenStream):
                     self.streams.append(action.stream)
                 elif isinstance(action, CloseStream):
-                    self.streams.remove(action.stream)
+                    self._closed(action.stream)
                 else:
                     assert isinstance(action, SetTimer)
                     self.deadline = action.deadline
-            if not (self.is_reading and self._unread):
+            if self._closing:
+                stream = self._closing[0]
+                self._closed(stream)
+                self.client.stream_closed(stream, None, self.now)
+            elif self._unread and self.is_reading:
+                self.client.data_sent(self._unread.pop(0), self.now)
+            else:
                 return
-            self.client.data_sent(self._unread.pop(0), self.now)
 
     def _deliver(self, event: Event) -> None:
         if isinstance(event, EngineEvent):
@@ -276,12 +287,18 @@ class FakeServer:
             decoder = self._decoders.setdefault(stream, self._parser.decoder(100))
             message = decoder.feed(packet.data)
             if message is not None:
-                self._got(message)
+                self.got(stream, message)
         elif packet.type == engineio.CLOSE and self.says_goodbye:
-            self.streams.remove(stream)
-            self.client.stream_closed(stream, None, self.now)
+            self._closing.append(stream)
 
-    def _got(self, packet: Packet) -> None:
+    def _closed(self, stream: int) -> None:
+        self.streams.remove(stream)
+        self._unread = [unread for unread in self._unread if unread != stream]
+        if stream in self._closing:
+            self._closing.remove(stream)
+
+    def got(self, stream: int, packet: Packet) -> None:
+        """A Socket.IO packet of the client's arrived."""
         self._sent.append(packet)
         if packet.type == EVENT and packet.id is not None:
             self._last_id = packet.id
