@@ -44,8 +44,9 @@ class IO:
         Raises:
             OptionError: The URL or an option cannot be used.
         """
-        force_new = _flag(options, "force_new", default=False)
-        multiplex = _flag(options, "multiplex", default=True)
+        force_new, multiplex = options.get("force_new", False), options.get("multiplex", True)
+        _check_flag("force_new", force_new)
+        _check_flag("multiplex", multiplex)
         manager_options, socket_options = split_options(
             {name: value for name, value in options.items() if name not in ("force_new", "multiplex")}
         )
@@ -100,6 +101,7 @@ class Scopes:
             ConnectError: The first attempt failed (the failure is its cause), or the server refused; on entering.
             OptionError: The URL or an option cannot be used; at the call.
         """
+        _check_flag("retry", retry)
         manager_options, socket_options = split_options(options)
         if "auto_connect" in manager_options:
             raise OptionError("auto_connect is for Manager and io(); connect() always connects")
@@ -137,8 +139,6 @@ class Scopes:
             yield IO(life, self._manager_class, gated=self._gated)
 
 
-def _flag(options: IOOptions, name: str, *, default: bool) -> bool:
-    value = options.get(name, default)
+def _check_flag(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise OptionError(f"{name} takes True or False, not {value!r}")
-    return value

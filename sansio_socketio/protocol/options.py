@@ -85,6 +85,11 @@ def _are_transport_options(value: Any) -> bool:
     )
 
 
+def _is_parser(value: Any) -> bool:
+    methods = (getattr(value, name, None) for name in ("encoder", "decoder"))
+    return not isinstance(value, type) and all(map(callable, methods))
+
+
 def _is_deflate(value: Any) -> bool:
     return isinstance(value, bool) or (isinstance(value, int) and value >= 0)
 
@@ -125,14 +130,19 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "auth": _or_ask(_or_none(_instance(Mapping, "a mapping"))),
     "ack_timeout": _or_none(_number(0)),
     "retries": _integer(0),
+    "parser": _or_none((_is_parser, "an object with the methods encoder() and decoder(max_attachments)")),
 }
+
+_SECRETS: Final = frozenset({"auth", "query", "extra_headers", "transport_options"})
+"""Options that may hold what no message must show."""
 
 
 def check_option(name: str, value: Any) -> None:
     """Raise OptionError unless `value` is one that the option `name` takes."""
-    check = _CHECKS.get(name)
-    if check is not None and not check[0](value):
-        raise OptionError(f"{name} takes {check[1]}, not {value!r}")
+    accepts, takes = _CHECKS[name]
+    if not accepts(value):
+        given = f"this {type(value).__name__}" if name in _SECRETS else repr(value)
+        raise OptionError(f"{name} takes {takes}, not {given}")
 
 
 class _Checked:

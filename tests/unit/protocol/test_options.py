@@ -18,6 +18,9 @@ from sansio_socketio.protocol.options import (
     NamespaceOptions,
     check_option,
 )
+from sansio_socketio.protocol.packets.socketio import JSONParser
+
+PARSER = JSONParser()
 
 BOOLS = (
     "add_trailing_slash",
@@ -51,6 +54,7 @@ GOOD: dict[str, Sequence[Any]] = {
     "max_attachments": [0, 5],
     "auth": [None, {"token": 1}, ASK],
     "retries": [0, 3],
+    "parser": [None, PARSER],
 }
 BAD: dict[str, Sequence[Any]] = {
     **dict.fromkeys(BOOLS, (None, 1, "yes")),
@@ -71,6 +75,7 @@ BAD: dict[str, Sequence[Any]] = {
     "max_attachments": [None, -1, 0.5],
     "auth": ["token", 1, []],
     "retries": [None, -1, 0.5, inf],
+    "parser": [3, "json", object(), JSONParser],
 }
 
 
@@ -97,8 +102,7 @@ def test_what_it_does_not_take_is_an_error_that_names_it(name: str, value: Any) 
 
 def test_every_option_is_checked() -> None:
     names = {field.name for kind in (ClientOptions, NamespaceOptions) for field in fields(kind)}
-    assert names - {"parser"} == set(_CHECKS) == set(GOOD) == set(BAD)
-    check_option("parser", object())
+    assert names == set(_CHECKS) == set(GOOD) == set(BAD)
 
 
 def test_the_defaults_pass_and_differ_in_the_path_alone() -> None:
@@ -118,6 +122,20 @@ def test_an_unknown_option_is_an_error_that_lists_what_there_is() -> None:
 def test_the_error_says_what_was_given() -> None:
     with pytest.raises(OptionError, match=r"randomization_factor takes a number from 0 to 1, not 7$"):
         ClientOptions(randomization_factor=7)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("auth", "s3cret"),
+        ("query", {"token": 5, "key": "s3cret"}),
+        ("extra_headers", [("Authorization", "s3cret")]),
+        ("transport_options", {"polling": "s3cret"}),
+    ],
+)
+def test_the_error_does_not_show_what_may_be_secret(name: str, value: Any) -> None:
+    with pytest.raises(OptionError, match=rf"^{name} takes .*, not this {type(value).__name__}$"):
+        check_option(name, value)
 
 
 def test_ask_shows_its_name() -> None:
