@@ -48,9 +48,7 @@ from .url import parse_url
 ConnectionState = Literal["closed", "opening", "open"]
 
 HIGH_WATER: Final = 512 * 1024
-"""Bytes that wait to leave from which on `has_room` is False."""
-LOW_WATER: Final = 128 * 1024
-"""Bytes to which they must fall before it is True again, and `Room` is delivered."""
+"""Bytes that wait to leave from which on `has_room` is False, until all have left and `Room` is delivered."""
 
 
 class ClientProtocol(Machine):
@@ -442,8 +440,7 @@ class ClientProtocol(Machine):
         if engine is self.engine:
             if self.report_engine:
                 self._outbox.deliver(EngineDrained())
-            if self._congested:
-                self._tell_room()
+            self._tell_room()
 
     def on_engine_close(
         self, engine: EngineSession, reason: DisconnectReason, details: Exception | None, now: float
@@ -481,7 +478,6 @@ class ClientProtocol(Machine):
         if engine is not None:
             end = engine.abort if abort else engine.close
             end(now)
-        self._backoff.reset()
         self._outbox.deliver(Closed(reason, details))
         for namespace in list(self.namespaces.values()):
             namespace.on_closed(reason, details)
@@ -497,7 +493,7 @@ class ClientProtocol(Machine):
         self._tell_room()
 
     def _tell_room(self) -> None:
-        if self._congested and (self.engine is None or self.engine.buffered_bytes <= LOW_WATER):
+        if self._congested:
             self._congested = False
             self._outbox.deliver(Room())
 

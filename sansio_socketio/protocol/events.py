@@ -161,7 +161,7 @@ class ReconnectFailed(ManagerEvent):
 
 @dataclass(slots=True)
 class Room(ManagerEvent):
-    """What waits to be sent has fallen below the low-water mark, after `has_room` was False."""
+    """All that waited to leave has left, or is gone with its connection, after `has_room` was False."""
 
 
 @dataclass(slots=True)

@@ -195,6 +195,7 @@ def test_a_late_acknowledgement_from_before_the_join_is_dropped(serve: Serve) ->
     socket.emit(["b"], server.now, ack=True)
     server.told()
     server.ack("late", namespace="/a", id=0)
+    server.ack("not even sent", namespace="/a", id=1)
     server.join("/a")
     assert kinds(server.told()) == [Connected]
     server.ack("late", namespace="/a", id=0)

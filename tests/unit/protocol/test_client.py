@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sansio_socketio.protocol.actions import Action, CloseStream, Send
 from sansio_socketio.protocol.client import HIGH_WATER, ClientProtocol
 from sansio_socketio.protocol.errors import BufferFullError, OpenTimeout, OptionError, PacketError, TransportError
 from sansio_socketio.protocol.events import (
@@ -278,6 +279,17 @@ def test_abort_leaves_nothing(serve: Serve) -> None:
     server.advance(100)
     assert server.deadline is None
     assert server.told() == []
+
+
+def test_abort_does_not_say_goodbye(serve: Serve) -> None:
+    server = serve()
+    server.joined()
+    stream = server.streams[-1]
+    server.client.abort(server.now)
+    actions: list[Action] = []
+    while (action := server.client.next_action()) is not None:
+        actions.append(action)
+    assert [action for action in actions if isinstance(action, Send | CloseStream)] == [CloseStream(stream, abort=True)]
 
 
 def test_abort_loses_what_waits_for_a_later_connection(serve: Serve) -> None:
@@ -673,6 +685,19 @@ def test_the_attachments_of_a_packet_are_bounded_in_total(serve: Serve) -> None:
     told = server.told()
     assert kinds(told) == [Closed, Disconnected]
     assert "max_message_size (1000 bytes)" in str(told[0].details)  # type: ignore[attr-defined]
+
+
+def test_the_bytes_of_half_a_packet_do_not_count_on_the_next_connection(serve: Serve) -> None:
+    server = serve(max_message_size=1000)
+    server.joined()
+    for _ in range(2):
+        server.say('52-["half",{"_placeholder":true,"num":0}]')
+        server.say(bytes(600))
+        assert EventReceived not in kinds(server.told())
+        assert server.client.is_open
+        server.lose()
+        server.advance(2)
+        server.accept()
 
 
 def test_a_transport_that_breaks_as_it_sends_loses_nothing_more(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

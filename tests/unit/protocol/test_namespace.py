@@ -171,6 +171,7 @@ def test_an_answer_that_nobody_wants_any_more_is_undone(serve: Serve) -> None:
     server.joined("/other")
     socket = server.opened("/a")
     socket.disconnect(server.now)
+    server.emit("early", namespace="/a")
     server.join("/a")
     assert server.told() == []
     assert not socket.connected
@@ -178,6 +179,9 @@ def test_an_answer_that_nobody_wants_any_more_is_undone(serve: Serve) -> None:
     server.emit("late", namespace="/a")
     server.kick("/a")
     assert server.told() == []
+    socket.connect(server.now)
+    server.join("/a", sid="s2")
+    assert server.told() == [Connected("/a", "s2", recovered=False)]
 
 
 def test_connecting_again_before_the_answer_joins_anew(serve: Serve) -> None:

@@ -83,6 +83,17 @@ def test_each_attempt_asks_again(serve: Serve, endpoints: list[Endpoint]) -> Non
     assert [endpoint.query for endpoint in endpoints] == [{"try": "1"}, {"try": "2"}]
 
 
+def test_an_answer_counts_for_one_attempt(serve: Serve, endpoints: list[Endpoint]) -> None:
+    server = serve(query=ASK, randomization_factor=0)
+    server.socket().connect(server.now)
+    server.client.answer(questions(server.told())["query"], {"try": "1"}, server.now)
+    server.client.options.query = {"try": "2"}
+    server.refuse()
+    server.advance(1)
+    server.accept()
+    assert [endpoint.query for endpoint in endpoints] == [{"try": "1"}, {"try": "2"}]
+
+
 def test_a_query_in_the_url_needs_no_question(serve: Serve, endpoints: list[Endpoint]) -> None:
     server = serve("http://localhost?a=b", query=ASK)
     server.socket().connect(server.now)
@@ -239,6 +250,15 @@ def test_auth_that_comes_late_is_ignored(serve: Serve, timeout: float | None) ->
     assert server.sent() == []
     server.client.answer(fresh, {"fresh": True}, server.now)
     assert server.sent() == [Packet(CONNECT, "/a", {"fresh": True})]
+    server.advance(100)
+    assert server.told() == []
+
+
+def test_who_has_left_is_not_waited_for(serve: Serve) -> None:
+    server = serve(timeout=5)
+    server.joined("/other")
+    socket = server.opened("/a", auth=ASK)
+    socket.disconnect(server.now)
     server.advance(100)
     assert server.told() == []
 
