@@ -144,12 +144,17 @@ class BlockingRuntime:
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call the application's code, without the lock."""
-        with self._unlocked():
-            result = function(*args)
+        try:
+            with self._unlocked():
+                result = function(*args)
+        except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+            # It would end this thread, and so the handling of events, without a word.
+            raise StateError(f"{_name(function)} raised {error!r}, which ends no program from a thread") from error
         if iscoroutine(result):
             result.close()
-            name = getattr(function, "__qualname__", function)
-            raise TypeError(f"{name} is an async function: with threads, nothing awaits it; make it a plain one")
+            raise TypeError(
+                f"{_name(function)} is an async function: with threads, nothing awaits it; make it a plain one"
+            )
         return result
 
     # For the streams
@@ -247,6 +252,10 @@ class BlockingRuntime:
         for sock in (*sockets, self._alarm):
             assert isinstance(sock, socket.socket)
             sock.close()
+
+
+def _name(function: Callable[..., Any]) -> object:
+    return getattr(function, "__qualname__", function)
 
 
 _runtimes: WeakSet[BlockingRuntime] = WeakSet()

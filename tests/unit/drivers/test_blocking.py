@@ -56,6 +56,19 @@ def test_an_async_handler_is_refused_with_a_reason() -> None:
     play(scenario)
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_a_handler_that_would_end_its_thread_is_an_error_as_any(error: BaseException) -> None:
+    async def scenario(runtime: BlockingRuntime) -> None:
+        def handler() -> None:
+            raise error
+
+        with pytest.raises(StateError, match=rf"handler raised {type(error).__name__}\(") as caught:
+            await runtime.call(handler)
+        assert caught.value.__cause__ is error
+
+    play(scenario)
+
+
 def test_a_wait_ends_at_its_threads_deadline() -> None:
     async def scenario(runtime: BlockingRuntime) -> None:
         done = runtime.cell()
