@@ -258,6 +258,8 @@ class Connection:
 
     async def report(self, error: Exception, event: str) -> None:
         """A handler raised: do what `on_handler_error` says."""
+        if self.hub.ended and isinstance(error, SocketIOError):
+            return  # it waited for something, and the scope was cut off
         policy = self._policy
         if policy == "raise" and self.failure is None:
             self._fail(error)

@@ -596,6 +596,29 @@ def test_a_handlers_error_while_the_scope_ends_is_raised_too(world: World) -> No
         play(world, body, on_handler_error="raise")
 
 
+def test_what_a_handler_waited_for_when_the_scope_was_cut_off_is_no_error_of_its_own(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(socket: Socket) -> None:
+        @socket.on("e")
+        async def ask() -> None:
+            asked.append(True)
+            try:
+                await socket.emit_with_ack("question")
+            except Cancelled:
+                await socket.emit("too late")
+
+        world.server.emit("e")
+        await world.turn()
+        raise KeyboardInterrupt
+
+    asked: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        play(world, body)
+    assert asked == [True]
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The inbox
 
