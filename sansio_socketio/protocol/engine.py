@@ -112,6 +112,7 @@ class EngineSession:
         self._probe: Transport | None = None
         self._upgrading = False
         self._buffer: list[Packet] = []
+        self._owes_pong = False
         self._under_way = False
         self._bytes_under_way = 0
         self._ping_wait = 0.0
@@ -264,7 +265,9 @@ class EngineSession:
 
     def _pinged(self, now: float) -> None:
         self._restart_ping_timeout(now)
-        self._write([Packet(PONG)], now)
+        if not self._owes_pong:  # one that waits answers them all: a peer that never reads fills no buffer with them
+            self._owes_pong = True
+            self._write([Packet(PONG)], now)
         if self.state != "closed":  # writing may find that the transport is broken
             self._observer.on_engine_ping(self, now)
 
@@ -344,8 +347,10 @@ class EngineSession:
                 size += encoded_size(packet) + 1
                 if index > 0 and size > self._max_payload:
                     self._buffer = packets[index:]
+                    self._owes_pong = any(packet.type == PONG for packet in self._buffer)
                     return packets[:index]
         self._buffer = []
+        self._owes_pong = False
         return packets
 
     # The end

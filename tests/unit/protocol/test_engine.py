@@ -385,6 +385,18 @@ def test_without_a_limit_and_over_websocket_all_leaves_at_once(
     assert rig.first.sent == [["4" + "x" * 20] * 5]
 
 
+def test_one_pong_waits_whatever_the_number_of_pings(rig: Rig) -> None:
+    polling = rig.handshake(NO_LIMIT)
+    rig.session.send(["a"], 0)
+    for _ in range(100):
+        polling.receives("2")
+    polling.drains()
+    assert polling.sent == [["4a"], ["3"]]
+    polling.receives("2")
+    polling.drains()
+    assert polling.sent[2:] == [["3"]]
+
+
 def test_whether_to_compress_travels_with_the_packet(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     polling = rig.handshake()
     sent: list[bool] = []
