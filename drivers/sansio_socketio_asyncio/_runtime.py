@@ -93,6 +93,9 @@ class AsyncioStream(Teller, asyncio.Protocol):
                 _, tries = await asyncio.wait(tries, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
             if connected:
                 await loop.create_connection(lambda: self, sock=connected.pop())
+        except asyncio.CancelledError:
+            self._runtime.streams.discard(self)  # a transport that was just made may not tell its end (uvloop's)
+            raise
         except Exception as error:  # a name can be wrong in several ways
             errors.append(error)
         finally:
