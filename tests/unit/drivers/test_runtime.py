@@ -328,7 +328,8 @@ def test_a_stream_that_breaks_tells_why(backend: Backend) -> None:
             await recorder.until_told("closed")
             await turns(runtime, 5)
             assert isinstance(recorder.error, ConnectionResetError)
-            assert recorder.log == ["opened", "sent", "closed"]
+            # Whether the reset or the end of the write is seen first is the network's choice.
+            assert recorder.log in (["opened", "sent", "closed"], ["opened", "closed"])
 
     backend.play(scenario)
 
