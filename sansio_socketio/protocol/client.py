@@ -383,7 +383,7 @@ class ClientProtocol(Machine):
             engine = self.engine
             self._open_failed(OpenTimeout(f"the connection was not open within {self._timeout:g} seconds"), now)
             if engine is not None:
-                engine.close(now)
+                engine.abort(now)  # it did not answer: a goodbye would wait for an answer, too
 
     # What the session tells (engine.EngineObserver)
 

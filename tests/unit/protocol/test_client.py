@@ -44,6 +44,7 @@ from sansio_socketio.protocol.packets.socketio import (
     Packet,
 )
 from tests.support.fake_server import FakeServer, Wire, kinds
+from tests.unit.transports.rig import switching
 
 Serve = type[FakeServer]
 
@@ -870,3 +871,16 @@ def test_a_parser_that_writes_what_is_no_message_is_told_so_at_the_call(frame: A
     with pytest.raises(PacketError, match="message must be"):
         client.namespace("/").emit(["event"], 0)
     assert client.idle
+
+
+def test_a_server_that_upgrades_and_then_hangs_is_left_at_once_when_the_time_is_up() -> None:
+    options = ClientOptions(transports=["websocket"], timeout=1, reconnection=False)
+    client = ClientProtocol("http://localhost", options, random=Random(0))
+    client.namespace("/").connect(0)
+    client.stream_opened(1, 0)
+    request = b"".join(bytes(action.data) for action in iter(client.next_action, None) if isinstance(action, Send))
+    client.data_received(1, switching(request), 0)
+    assert not client.idle
+    client.tick(1)
+    assert client.idle
+    assert CloseStream(1, abort=True) in list(iter(client.next_action, None))
