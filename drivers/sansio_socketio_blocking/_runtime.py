@@ -29,7 +29,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from sansio_socketio.client.nonblocking import Addresses, NonblockingStream, look_up
-from sansio_socketio.client.parts import Deadlines, DeadlineTimer, EventCell, nothing_comes
+from sansio_socketio.client.parts import Deadlines, DeadlineTimer, EventCell, name_of, nothing_comes
 from sansio_socketio.client.runtime import Cell, StreamReceiver
 from sansio_socketio.protocol.errors import StateError
 
@@ -71,8 +71,7 @@ class BlockingRuntime:
         self._patience = Patience()
         self._threads: WeakKeyDictionary[threading.Thread, bool] = WeakKeyDictionary()  # whether handlers run in it
         self._asleep = False  # the network thread is, so it must be waked
-        self._ended = False
-        self._forked = False
+        self._ended = self._forked = False
         self._alarm, sleeper = socket.socketpair()
         self._selector.register(sleeper, EVENT_READ, lambda _readable, _writable: sleeper.recv(64))
         _runtimes.add(self)
@@ -149,12 +148,10 @@ class BlockingRuntime:
                 result = function(*args)
         except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
             # It would end this thread, and so the handling of events, without a word.
-            raise StateError(f"{_name(function)} raised {error!r}, which ends no program from a thread") from error
+            raise StateError(f"{name_of(function)} raised {error!r}, which ends no program from a thread") from error
         if iscoroutine(result):
             result.close()
-            raise TypeError(
-                f"{_name(function)} is an async function: with threads, nothing awaits it; make it a plain one"
-            )
+            raise TypeError(f"{name_of(function)} is an async function, which no thread awaits; make it a plain one")
         return result
 
     # For the streams
@@ -252,10 +249,6 @@ class BlockingRuntime:
         for sock in (*sockets, self._alarm):
             assert isinstance(sock, socket.socket)
             sock.close()
-
-
-def _name(function: Callable[..., Any]) -> object:
-    return getattr(function, "__qualname__", function)
 
 
 _runtimes: WeakSet[BlockingRuntime] = WeakSet()

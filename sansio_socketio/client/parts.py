@@ -209,8 +209,14 @@ def nothing_comes() -> DisconnectedError:
 
 def cancelled_inside(function: Callable[..., Any]) -> StateError:
     """What `call` raises where the application's code was cancelled, but the task that runs it was not."""
-    name = getattr(function, "__qualname__", repr(function))
-    return StateError(f"{name} was cancelled from inside: it awaited a task or a future that somebody cancelled")
+    return StateError(
+        f"{name_of(function)} was cancelled from inside: it awaited a task or a future that somebody cancelled"
+    )
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """What an error calls a function of the application."""
+    return getattr(function, "__qualname__", None) or repr(function)
 
 
 def plain_cause(error: Exception) -> Exception:

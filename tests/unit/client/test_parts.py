@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from functools import partial
 from math import inf
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from sansio_socketio.client.parts import (
     TaskStream,
     as_one,
     cancelled_inside,
+    name_of,
     nothing_comes,
     plain_cause,
     ungrouped,
@@ -311,3 +313,4 @@ def test_errors_that_say_what_happened() -> None:
     error = cancelled_inside(handler)
     assert isinstance(error, StateError)
     assert "handler was cancelled from inside" in str(error)
+    assert name_of(partial(handler)).startswith("functools.partial(")

@@ -51,7 +51,7 @@ def test_an_async_handler_is_refused_with_a_reason() -> None:
     async def scenario(runtime: BlockingRuntime) -> None:
         async def handler() -> None: ...
 
-        with pytest.raises(TypeError, match=r"handler is an async function: .*make it a plain one"):
+        with pytest.raises(TypeError, match=r"handler is an async function, .*make it a plain one"):
             await runtime.call(handler)
 
     play(scenario)
