@@ -31,6 +31,7 @@ const SECRET = "secret";
 
 const PARSERS = {
   default: () => undefined,
+  msgpack: () => require("socket.io-msgpack-parser"),
 };
 
 const config = JSON.parse(process.argv[2] || "{}");
