@@ -2,10 +2,10 @@
 
 Rules of this file:
 
-- A dispatcher is one task. It handles what is in its inbox one after the other: events, the life of the connection, and
-  the callbacks of acknowledgements.
+- A dispatcher is one task. It handles what is in its inbox one after the other: events, the life of the connection,
+  the callbacks of acknowledgements, and what was sent.
 - It begins when its gate opens, so that handlers that are registered before that miss nothing.
-- Putting something into the inbox never waits, runs no code of the application, and is bounded: see `received`.
+- Putting something into the inbox never waits, runs no code of the application, and is bounded: see `received`, `sent`.
 - Who waits for something (an acknowledgement, a connection) is not woken here, so a handler may wait for anything.
 - An exception of a handler ends nothing: it is reported with the event's name.
 """
@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from typing import Any, Final, Self
 
 from ..protocol.errors import SocketIOError, StateError
-from ..protocol.events import AckId, EventReceived
+from ..protocol.events import AckId, EventReceived, EventSent
 from .hub import Waiters
 from .listeners import Listener, Listeners
 from .runtime import Cell, Handler, Runtime, Task
@@ -31,7 +31,8 @@ _BATCH: Final = 100
 class InboxOverflow(SocketIOError):
     """Events came faster than their handlers took them, and the bound `inbox_events` or `inbox_bytes` was reached.
 
-    It is the `details` of the `disconnect` event of the connection that was closed because of it.
+    It is the `details` of the `disconnect` event of the connection that was closed because of it. Where the events were
+    ours, on their way to the listeners of outgoing events, nothing is closed: it is reported like a handler's error.
     """
 
 
@@ -67,6 +68,16 @@ class Callback:
 
 class StreamsEnd:
     """The socket is closed: its streams end here."""
+
+
+class Failure:
+    """Something to be reported like an error of a handler."""
+
+    __slots__ = ("error", "name")
+
+    def __init__(self, name: str, error: Exception) -> None:
+        self.name = name
+        self.error = error
 
 
 class Reply:
@@ -242,8 +253,11 @@ class Dispatcher:
         self._most_events, self._most_bytes = bounds
         self._finished = finished
         self._broken = broken
-        self._inbox: deque[EventReceived | Signal | Callback | StreamsEnd] = deque()
+        self._inbox: deque[EventReceived | EventSent | Signal | Callback | StreamsEnd | Failure] = deque()
         self._bytes = 0
+        self._sent = 0  # of what is in the inbox, how many were sent, and not received
+        self._sent_bytes = 0
+        self._sent_overflown = False
         self._beside = 0
         self._overflown = False
         self._gate = runtime.cell()
@@ -254,9 +268,11 @@ class Dispatcher:
         self._calling: Cell | None = None
         self._handle: dict[type, Callable[[Any], Awaitable[None]]] = {
             EventReceived: self._event,
+            EventSent: self._event_sent,
             Signal: self._signal,
             Callback: self._callback,
             StreamsEnd: self._end_streams,
+            Failure: self._failure,
         }
         self._spawn(self._run, name)
 
@@ -311,7 +327,7 @@ class Dispatcher:
         """An event from the server. When the inbox is full the connection is closed, and its other events are dropped."""
         if self._overflown:
             return
-        waiting = len(self._inbox) + self._beside
+        waiting = len(self._inbox) - self._sent + self._beside
         if not self.has_space(waiting, self._bytes, event.size):
             self._overflown = True
             self.overflow(str(event.args[0]), waiting, self._bytes)
@@ -321,7 +337,23 @@ class Dispatcher:
         if self._wake is not None:
             self._wake_up()
 
-    def put(self, item: Signal | Callback | StreamsEnd) -> None:
+    def sent(self, event: EventSent) -> None:
+        """An event of ours has left. It is left out when too many wait to be told of: the connection is none the worse."""
+        if self.has_space(self._sent, self._sent_bytes, event.size):
+            self._sent += 1
+            self._sent_bytes += event.size
+            self.put(event)
+        elif not self._sent_overflown:
+            self._sent_overflown = True
+            name = str(event.args[0])
+            error = InboxOverflow(
+                f"event {name!r} was sent while {self._sent} events of {self._sent_bytes} bytes waited for the listeners "
+                "of outgoing events, which are not told of it, nor of what follows until they have caught up; make them "
+                f"faster, {self._or_raise_the_bounds}"
+            )
+            self.put(Failure(name, error))
+
+    def put(self, item: EventSent | Signal | Callback | StreamsEnd | Failure) -> None:
         """Something else than an event; there is always room for it."""
         self._inbox.append(item)
         self._wake_up()
@@ -340,10 +372,13 @@ class Dispatcher:
             self._overflow(
                 InboxOverflow(
                     f"event {name!r} found {events} events of {size} bytes waiting for their handlers; make the handlers "
-                    f"faster (concurrency=…), or raise inbox_events ({self._most_events}) or inbox_bytes "
-                    f"({self._most_bytes})"
+                    f"faster (concurrency=…), {self._or_raise_the_bounds}"
                 )
             )
+
+    @property
+    def _or_raise_the_bounds(self) -> str:
+        return f"or raise inbox_events ({self._most_events}) or inbox_bytes ({self._most_bytes})"
 
     # The task
 
@@ -382,7 +417,7 @@ class Dispatcher:
         self._bytes -= event.size
         if self.streams:
             self._stream(name, args, reply, event.size)
-        for listener in listeners.any:
+        for listener in listeners.any.listeners:
             await self._call(listener, name, args, None)
         values = args[1:]
         for listener in handlers:
@@ -394,6 +429,14 @@ class Dispatcher:
                 self._call_beside(listener, name, values, reply, event.size)
         if reply is not None:
             reply.release()
+
+    async def _event_sent(self, event: EventSent) -> None:
+        self._sent -= 1
+        self._sent_bytes -= event.size
+        if self._sent == 0:
+            self._sent_overflown = False
+        for listener in self._listeners.outgoing.listeners:
+            await self._call(listener, str(event.args[0]), event.args, None)
 
     async def _signal(self, signal: Signal) -> None:
         if signal.after is not None and not signal.after.done:
@@ -414,6 +457,9 @@ class Dispatcher:
     async def _end_streams(self, _: StreamsEnd) -> None:
         for stream in self.streams:
             stream.end()
+
+    async def _failure(self, failure: Failure) -> None:
+        await self._report(failure.error, failure.name)
 
     def _stream(self, name: str, args: Sequence[Any], reply: Reply | None, size: int) -> None:
         values = tuple(args[1:])
@@ -518,4 +564,4 @@ class Dispatcher:
             if isinstance(item, Signal) and item.called is not None:
                 item.called.set()
         self._inbox.clear()
-        self._bytes = 0
+        self._bytes = self._sent = self._sent_bytes = 0

@@ -75,15 +75,54 @@ class Listener:
         return values if stop is None or len(values) <= stop else values[:stop]
 
 
+class AnyListeners:
+    """The listeners of whatever event.
+
+    Args:
+        changed: Called after each change.
+    """
+
+    __slots__ = ("_changed", "listeners")
+
+    def __init__(self, changed: Callable[[], None] | None = None) -> None:
+        self.listeners: tuple[Listener, ...] = ()
+        self._changed = changed
+
+    def add(self, handler: Handler, *, first: bool) -> None:
+        """Register a handler, before or after the others."""
+        listener = Listener(handler)
+        self._set((listener, *self.listeners) if first else (*self.listeners, listener))
+
+    def remove(self, handler: Handler | None) -> None:
+        """Remove the first registration of a handler, or (without one) all there are."""
+        self._set(() if handler is None else without(self.listeners, handler))
+
+    def handlers(self) -> list[Handler]:
+        """The handlers, in the order in which they are called."""
+        return [listener.handler for listener in self.listeners]
+
+    def _set(self, listeners: tuple[Listener, ...]) -> None:
+        self.listeners = listeners
+        if self._changed is not None:
+            self._changed()
+
+
 class Listeners:
-    """The listeners by event, and those of any event."""
+    """The listeners by event, those of any event, and those of any event of ours that is sent.
 
-    __slots__ = ("_by_event", "any", "known")
+    Args:
+        known: The events that there are; None for any.
+        outgoing_changed: Called when those who listen to what is sent have changed.
+    """
 
-    def __init__(self, known: frozenset[str] | None = None) -> None:
+    __slots__ = ("_by_event", "any", "known", "outgoing")
+
+    def __init__(
+        self, known: frozenset[str] | None = None, *, outgoing_changed: Callable[[], None] | None = None
+    ) -> None:
         self.known = known
-        """The events that there are; None for any."""
-        self.any: tuple[Listener, ...] = ()
+        self.any = AnyListeners()
+        self.outgoing = AnyListeners(outgoing_changed)
         self._by_event: dict[str, tuple[Listener, ...]] = {}
 
     def get(self, event: str) -> tuple[Listener, ...]:
@@ -226,51 +265,86 @@ class Listening:
 
 
 class ListeningToAny(Listening):
-    """The same for handlers of any event of the server's application (not of the connection's life)."""
+    """The same for handlers of any event, received or sent (not of the connection's life).
+
+    What registers one of these returns the handler, so that it is a decorator with and without parentheses.
+    """
 
     @overload
     def on_any(self, handler: None = None) -> Callable[[H], H]: ...
     @overload
-    def on_any(self, handler: Handler) -> Self: ...
-    def on_any(self, handler: Handler | None = None) -> Callable[[H], H] | Self:
-        """Have `handler(event, *values)` called for each event, before the event's own handlers.
+    def on_any(self, handler: H) -> H: ...
+    def on_any(self, handler: H | None = None) -> Callable[[H], H] | H:
+        """Have `handler(event, *values)` called for each event from the server, before the event's own handlers.
 
-        What it returns is no acknowledgement. Without a handler, a decorator that does it.
+        What it returns is no acknowledgement.
+
+        Returns:
+            The handler; without one, a decorator. So both `@socket.on_any` and `@socket.on_any()` leave the function
+            what it is.
         """
-        return self._register_any(handler, first=False)
+        return self._register_any(self._listeners.any, handler, first=False)
 
     @overload
     def prepend_any(self, handler: None = None) -> Callable[[H], H]: ...
     @overload
-    def prepend_any(self, handler: Handler) -> Self: ...
-    def prepend_any(self, handler: Handler | None = None) -> Callable[[H], H] | Self:
+    def prepend_any(self, handler: H) -> H: ...
+    def prepend_any(self, handler: H | None = None) -> Callable[[H], H] | H:
         """As `on_any`, but before those that are registered already."""
-        return self._register_any(handler, first=True)
+        return self._register_any(self._listeners.any, handler, first=True)
 
     def off_any(self, handler: Handler | None = None) -> Self:
         """Remove the first registration of a handler by `on_any` or `prepend_any`, or all there are."""
         with self._changing():
-            self._listeners.any = () if handler is None else without(self._listeners.any, handler)
+            self._listeners.any.remove(handler)
         return self
 
     def listeners_any(self) -> list[Handler]:
         """The handlers of any event, in the order in which they are called."""
-        return [listener.handler for listener in self._listeners.any]
+        return self._listeners.any.handlers()
 
-    def _register_any(self, handler: Handler | None, *, first: bool) -> Callable[[H], H] | Self:
-        def add(handler: Handler) -> None:
-            with self._changing():
-                listener, others = Listener(handler), self._listeners.any
-                self._listeners.any = (listener, *others) if first else (*others, listener)
+    @overload
+    def on_any_outgoing(self, handler: None = None) -> Callable[[H], H]: ...
+    @overload
+    def on_any_outgoing(self, handler: H) -> H: ...
+    def on_any_outgoing(self, handler: H | None = None) -> Callable[[H], H] | H:
+        """Have `handler(event, *values)` called for each event that is sent to the server.
 
+        It is called when the event has gone to the connection: not while it is buffered, not if it is dropped, and
+        under `retries` at each try. Acknowledgements are no events. It takes its turn among the other handlers, so it
+        cannot change what is sent; when as many wait for it as `inbox_events` or `inbox_bytes` allow, further ones are
+        left out, and an `InboxOverflow` goes to `on_handler_error`.
+
+        Returns:
+            The handler, or a decorator: see `on_any`.
+        """
+        return self._register_any(self._listeners.outgoing, handler, first=False)
+
+    @overload
+    def prepend_any_outgoing(self, handler: None = None) -> Callable[[H], H]: ...
+    @overload
+    def prepend_any_outgoing(self, handler: H) -> H: ...
+    def prepend_any_outgoing(self, handler: H | None = None) -> Callable[[H], H] | H:
+        """As `on_any_outgoing`, but before those that are registered already."""
+        return self._register_any(self._listeners.outgoing, handler, first=True)
+
+    def off_any_outgoing(self, handler: Handler | None = None) -> Self:
+        """Remove the first registration by `on_any_outgoing` or `prepend_any_outgoing`, or all there are."""
+        with self._changing():
+            self._listeners.outgoing.remove(handler)
+        return self
+
+    def listeners_any_outgoing(self) -> list[Handler]:
+        """The handlers of what is sent, in the order in which they are called."""
+        return self._listeners.outgoing.handlers()
+
+    def _register_any(self, listeners: AnyListeners, handler: H | None, *, first: bool) -> Callable[[H], H] | H:
         def register(handler: H) -> H:
-            add(handler)
+            with self._changing():
+                listeners.add(handler, first=first)
             return handler
 
-        if handler is None:
-            return register
-        add(handler)
-        return self
+        return register if handler is None else register(handler)
 
 
 def _arity(handler: Handler) -> tuple[int, int | None]:

@@ -172,7 +172,7 @@ class Socket(Emitter, ListeningToAny):
         self._connections = Waiters(hub.runtime)
         self._first_attempts = Waiters(hub.runtime)
         self._closings = Waiters(hub.runtime)
-        self._listeners = Listeners()
+        self._listeners = Listeners(outgoing_changed=self._outgoing_changed)
         self._dispatcher = Dispatcher(
             f"handlers of {namespace.name}",
             hub.runtime,
@@ -387,6 +387,9 @@ class Socket(Emitter, ListeningToAny):
         if self._hub.ended:
             raise DisconnectedError(f"{self.nsp} is of no use any more: its scope is over")
 
+    def _outgoing_changed(self) -> None:
+        self._namespace.report_sent = bool(self._listeners.outgoing.listeners)  # nobody pays for what nobody hears
+
     # What the machine tells
 
     def _route(self, event: NamespaceEvent) -> None:
@@ -449,7 +452,7 @@ class Socket(Emitter, ListeningToAny):
         self._settle(error)
 
     def _event_sent(self, event: EventSent) -> None:
-        pass  # for the listeners of outgoing events, which nobody can register yet
+        self._dispatcher.sent(event)
 
     def _signal(self, name: str, *args: Any) -> None:
         self._dispatcher.put(Signal(name, args, after=self._connection.last_signal))

@@ -227,9 +227,13 @@ class EventReceived(NamespaceEvent):
 
 @dataclass(slots=True)
 class EventSent(NamespaceEvent):
-    """An event of ours has gone to the connection (delivered only where `report_sent` asks for it)."""
+    """An event of ours has gone to the connection (delivered only where `report_sent` asks for it).
+
+    `size` is about the number of bytes that it takes on the wire.
+    """
 
     args: list[Any]
+    size: int
 
 
 @dataclass(slots=True)

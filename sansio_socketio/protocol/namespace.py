@@ -475,7 +475,7 @@ class Namespace:
     def _transmit(self, emit: Emit, frames: Frames, now: float) -> None:
         emit.tries += 1
         if self.report_sent:
-            self._connection.outbox.deliver(EventSent(self.name, emit.args))
+            self._connection.outbox.deliver(EventSent(self.name, emit.args, emit.size))
         self._connection.send_frames(frames, now, compress=emit.compress)
 
     def _remove(self, emit: Emit) -> None:

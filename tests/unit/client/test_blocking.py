@@ -397,3 +397,28 @@ def test_the_blocking_api_has_the_names_of_the_async_one(name: str) -> None:
     }
     missing = _public(getattr(client, name)) - _public(getattr(blocking, name)) - inner.get(name, set())
     assert missing == set()
+
+
+def test_handlers_of_any_event_received_or_sent(world: World, scopes: Scopes) -> None:
+    story: list[Any] = []
+    with scopes.connect(URL) as socket:
+
+        @socket.on_any
+        def received(event: str, *values: Any) -> None:
+            story.append(("received", event, *values))
+
+        @socket.on_any_outgoing
+        def sent(event: str, *values: Any) -> None:
+            story.append(("sent", event, *values))
+
+        socket.emit("a", 1)
+        pass_time(world, 0)
+        world.server.emit("b", 2)
+        pass_time(world, 0)
+        assert socket.listeners_any() == [received]
+        assert socket.listeners_any_outgoing() == [sent]
+        socket.off_any(received).off_any_outgoing(sent)
+        socket.emit("c")
+        world.server.emit("d")
+        pass_time(world, 0)
+    assert story == [("sent", "a", 1), ("received", "b", 2)]

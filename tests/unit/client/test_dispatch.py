@@ -205,17 +205,19 @@ def test_handlers_of_any_event_come_first_and_acknowledge_nothing(world: World) 
             story.append(("second", event, *values))
             return "ignored"
 
-        @socket.prepend_any()
+        @socket.prepend_any
         def first(event: str) -> None:
             story.append(("first", event))
 
-        socket.on_any(lambda: story.append("third")).on("e", lambda: story.append("own"))
+        socket.on_any(lambda: story.append("third"))
+        socket.on("e", lambda: story.append("own"))
         assert len(socket.listeners_any()) == 3
         assert socket.listeners_any()[:2] == [first, second]
         world.server.emit("e", 1, id=5)
         world.server.emit("f", id=6)
         await world.turn()
-        socket.off_any(second).prepend_any(second).off_any(first)
+        assert socket.off_any(second).prepend_any(second) is second
+        socket.off_any(first)
         assert socket.listeners_any()[0] == second
         assert socket.off_any().listeners_any() == []
         world.server.emit("g")
@@ -715,6 +717,148 @@ def test_after_an_overflow_the_socket_may_connect_again(world: World) -> None:
 
     play(world, body, inbox_events=2)
     assert seen == [0, 1, 99]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is sent
+
+
+def test_handlers_of_what_is_sent_hear_of_events_in_order_and_of_no_acknowledgement(world: World) -> None:
+    story: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.on_any_outgoing()
+        async def second(event: str, *values: Any) -> None:
+            story.append(("second", event, *values))
+
+        @socket.prepend_any_outgoing
+        def first(event: str) -> None:
+            story.append(("first", event))
+
+        assert socket.listeners_any_outgoing() == [first, second]
+        socket.on("e", lambda: "an acknowledgement")
+        world.server.emit("e", id=5)
+        await socket.emit("a", 1, b"2", ack=print)
+        await world.turn()
+        await socket.volatile.emit("b")
+        await world.turn()
+        assert socket.off_any_outgoing(first).listeners_any_outgoing() == [second]
+        await socket.send("c")
+        await world.turn()
+        assert socket.off_any_outgoing().listeners_any_outgoing() == []
+        await socket.emit("unheard")
+
+    play(world, body)
+    assert world.server.acks() == [(5, ["an acknowledgement"])]
+    assert story == [
+        *[("first", "a"), ("second", "a", 1, b"2")],
+        *[("first", "b"), ("second", "b")],
+        ("second", "message", "c"),
+    ]
+
+
+def test_the_machine_tells_of_what_is_sent_only_while_somebody_listens(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        assert not socket._namespace.report_sent
+        socket.on_any_outgoing(print)
+        assert socket._namespace.report_sent
+        socket.off_any_outgoing(print)
+        assert not socket._namespace.report_sent
+
+    play(world, body)
+
+
+def test_what_is_buffered_or_dropped_is_not_told_until_it_is_sent(world: World) -> None:
+    story: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on_any_outgoing(story.append)
+        socket.on("connect", lambda: story.append("connect"))
+        await world.turn()
+        await socket.disconnect()
+        await socket.emit("buffered")
+        await socket.volatile.emit("dropped")
+        await world.turn()
+        assert story == ["connect"]
+        await socket.connect()
+        await world.turn()
+
+    play(world, body)
+    assert story == ["connect", "buffered", "connect"]
+
+
+def test_each_try_is_told(world: World) -> None:
+    story: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on_any_outgoing(lambda *args: story.append(args))
+        await socket.emit("again", 1)
+        await world.sleep(5)
+
+    play(world, body, retries=2, ack_timeout=1)
+    assert story == [("again", 1)] * 3
+
+
+def test_an_error_of_a_handler_of_what_is_sent_is_reported_with_the_event(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(socket: Socket) -> None:
+        @socket.on_any_outgoing
+        def fail(event: str) -> None:
+            raise RuntimeError("a mistake")
+
+        await socket.emit("e")
+        await world.turn()
+        assert socket.connected
+
+    play(world, body)
+    assert "a handler of 'e' raised" in caplog.text
+
+
+@pytest.mark.parametrize(("bounds", "size"), [({"inbox_events": 3}, 1), ({"inbox_bytes": 1000}, 300)])
+def test_a_slow_handler_of_what_is_sent_is_left_out_of_what_is_too_much(
+    world: World, bounds: dict[str, int], size: int
+) -> None:
+    told: list[Any] = []
+    errors: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.on_any_outgoing
+        async def slow(event: str, number: int) -> None:
+            await world.sleep(1)
+            told.append(number)
+
+        for number in range(20):
+            socket.emit_nowait("n", number, "x" * size)
+        await world.sleep(30)
+        for number in range(100, 105):
+            socket.emit_nowait("n", number, "x" * size)
+        await world.sleep(30)
+        assert socket.connected
+
+    play(world, body, on_handler_error=lambda error, event: errors.append((event, error)), **bounds)
+    assert told == [0, 1, 2, 100, 101, 102]
+    assert [(event, type(error)) for event, error in errors] == [("n", InboxOverflow)] * 2
+    assert "'n' was sent while 3 events" in str(errors[0][1])
+    assert len(world.server.events()) == 25
+
+
+def test_what_waits_to_be_told_takes_no_room_from_what_is_received(world: World) -> None:
+    seen: list[int] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on_any_outgoing(lambda: None)
+        socket.on("n", seen.append)
+        await world.turn()
+        for _ in range(3):
+            socket.emit_nowait("e")
+        for number in range(3):
+            world.server.emit("n", number)
+        await world.turn()
+        assert socket.connected
+
+    play(world, body, inbox_events=3)
+    assert seen == [0, 1, 2]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
