@@ -6,12 +6,14 @@ Rules of this file:
 - A fence of ```python socket is what stands in `async with connect("http://localhost:3000") as socket:`, a fence of
   ```python scope what stands in an `async def`. They run with each async driver, whose names they find.
 - A fence of ```text behind one of these is what it prints. One that has none behind it prints nothing.
-- http://localhost:3000 stands for the server, which has the behaviours of tests/peers/server.js.
+- http://localhost:3000 stands for the server, which has the behaviours of tests/peers/server.js. A page that needs one
+  of another configuration says so in a comment: <!-- server: {"options": {…}} -->.
 - No other word may stand behind ```python, and no language but those of NOT_RUN is left alone.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Generator, Iterator
@@ -23,6 +25,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.conftest import PeerFactory
 from tests.support.drivers import DRIVERS, Driver
 from tests.support.peers import Peer
 
@@ -38,6 +41,7 @@ HEADS: Final = {
     "socket": f"async def main():\n  async with connect('{PLACEHOLDER}') as socket:\n",
 }
 ASYNC_DRIVERS = [driver for driver in DRIVERS if driver.name != "blocking"]
+CONFIGURATION: Final = re.compile(r"^<!-- server: (?P<config>.*) -->$", re.MULTILINE)
 FENCE: Final = re.compile(r"^(?P<mark>`{3,})(?P<info>[^\n]*)\n(?P<code>.*?)^(?P=mark)$", re.MULTILINE | re.DOTALL)
 
 
@@ -100,6 +104,15 @@ PROGRAMS = programs(FENCES)
 FRAGMENTS = [fence for fence in FENCES if fence.kind in HEADS]
 
 
+@pytest.fixture
+def server(request: pytest.FixtureRequest, node_server: Peer, fresh_node_server: PeerFactory) -> Peer:
+    """The server that the page wants; the one that all share, where it wants none of its own."""
+    piece = request.getfixturevalue("fence" if "fence" in request.fixturenames else "program")
+    page = (piece if isinstance(piece, Fence) else piece[0]).page
+    wanted = CONFIGURATION.search(page.read_text("utf-8"))
+    return node_server if wanted is None else fresh_node_server(**json.loads(wanted["config"]))
+
+
 @contextmanager
 def logging_as_at_start() -> Generator[None]:
     """Logging as a program finds it that was just started; what it sets up is gone after it."""
@@ -116,14 +129,14 @@ def logging_as_at_start() -> Generator[None]:
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: str(program[0]))
 def test_programs_run(
-    program: list[Fence], node_server: Peer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    program: list[Fence], server: Peer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
     names: dict[str, Any] = {"__name__": "__main__"}
 
     for fence in program:
         with logging_as_at_start():
-            fence.run(node_server, names)
+            fence.run(server, names)
 
         assert capsys.readouterr().out == fence.output, fence
 
@@ -132,10 +145,10 @@ def test_programs_run(
 @pytest.mark.parametrize("driver", ASYNC_DRIVERS, ids=lambda driver: driver.name)
 @pytest.mark.parametrize("fence", FRAGMENTS, ids=str)
 def test_fragments_run_with_every_async_driver(
-    fence: Fence, driver: Driver, node_server: Peer, capsys: pytest.CaptureFixture[str]
+    fence: Fence, driver: Driver, server: Peer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = dict(vars(driver.module))
-    fence.run(node_server, names)
+    fence.run(server, names)
 
     driver.run(names["main"])
 
