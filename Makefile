@@ -3,6 +3,7 @@
 #     make demo                       a program to look at first
 #     make test                       every check that CI runs
 #     make test PYTHON=python3.13     the same with another interpreter (3.11 to 3.13), in an environment of its own
+#     make test JOBS=1                with so many processes that run tests
 #
 # Node.js 20 or later and npm are needed, too: the tests talk to real servers.
 
@@ -16,6 +17,7 @@ endif
 VENV ?= .venv-$(VERSION)
 BIN := $(VENV)/bin
 PEERS := tests/peers/node_modules
+JOBS ?= 3
 
 VENV_READY := $(VENV)/.ready
 PEERS_READY := $(PEERS)/.ready
@@ -40,7 +42,7 @@ docs: $(VENV_READY)
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 unit: $(VENV_READY) $(PEERS_READY)
-	$(BIN)/pytest --cov
+	$(BIN)/pytest --cov --numprocesses $(JOBS) --dist worksteal
 
 bench: $(VENV_READY) $(PEERS_READY)
 	$(BIN)/python -m tests.benchmarks $(ROUNDS)

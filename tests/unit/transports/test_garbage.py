@@ -55,7 +55,7 @@ STAGES: dict[str, tuple[Callable[[], Rig], list[bytes]]] = {
         [
             answer(b"4a\x1e6\x1ebAAE=", b"Keep-Alive: timeout=5"),
             chunked(b"4a", b"\x1e1"),
-            answer(gzip.compress(b"4a" * 40), b"Content-Encoding: gzip"),
+            answer(gzip.compress(b"4a" * 40, mtime=0), b"Content-Encoding: gzip"),
             b"HTTP/1.0 200 OK\r\nSet-Cookie: a=1; Expires=Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n4a",
         ],
     ),
