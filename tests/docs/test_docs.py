@@ -5,6 +5,7 @@ Rules of this file:
 - A fence of ```python is a whole program, which runs on its own; a fence of ```python continued goes on with it.
 - A fence of ```python socket is what stands in `async with connect("http://localhost:3000") as socket:`, a fence of
   ```python scope what stands in an `async def`. They run with each async driver, whose names they find.
+- A fence of ```js is a whole program for Node, among whose modules the reference client is.
 - A fence of ```text behind one of these is what it prints. One that has none behind it prints nothing.
 - http://localhost:3000 stands for the server, which has the behaviours of tests/peers/server.js. A page that needs one
   of another configuration says so in a comment: <!-- server: {"options": {…}} -->.
@@ -27,7 +28,7 @@ import pytest
 
 from tests.conftest import PeerFactory
 from tests.support.drivers import DRIVERS, Driver
-from tests.support.peers import Peer
+from tests.support.peers import Peer, run_node
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -36,6 +37,7 @@ PLACEHOLDER = "http://localhost:3000"
 NOT_RUN: Final = {"sh", "text"}
 WHOLE: Final = ""
 CONTINUED: Final = "continued"
+NODE: Final = "js"
 HEADS: Final = {
     "scope": "async def main():\n",
     "socket": f"async def main():\n  async with connect('{PLACEHOLDER}') as socket:\n",
@@ -76,12 +78,14 @@ def fences(page: Path) -> Iterator[Fence]:
     followers: list[re.Match[str] | None] = [*found[1:], None]
     for fence, after in zip(found, followers, strict=False):
         language, _, kind = fence["info"].partition(" ")
-        if language == "python":
+        if language in ("python", NODE):
             line = text.count("\n", 0, fence.start()) + 1
-            assert kind in {WHOLE, CONTINUED, *HEADS}, f"{page}:{line}: there is no kind {kind!r} of piece"
+            kinds = {WHOLE, CONTINUED, *HEADS} if language == "python" else {WHOLE}
+            assert kind in kinds, f"{page}:{line}: there is no kind {kind!r} of piece"
             between = text[fence.end() : after.start()].strip() if after is not None else ""
             has_output = after is not None and after["info"] == "text" and not between
-            yield Fence(page, line, kind, fence["code"], after["code"] if after is not None and has_output else "")
+            output = after["code"] if after is not None and has_output else ""
+            yield Fence(page, line, kind if language == "python" else NODE, fence["code"], output)
         else:
             assert language in NOT_RUN or language.startswith("{"), f"{page}: nobody runs {language!r}"
 
@@ -102,6 +106,7 @@ def programs(all_fences: list[Fence]) -> list[list[Fence]]:
 FENCES = [fence for page in PAGES for fence in fences(page)]
 PROGRAMS = programs(FENCES)
 FRAGMENTS = [fence for fence in FENCES if fence.kind in HEADS]
+NODE_PROGRAMS = [fence for fence in FENCES if fence.kind == NODE]
 
 
 @pytest.fixture
@@ -153,6 +158,11 @@ def test_fragments_run_with_every_async_driver(
     driver.run(names["main"])
 
     assert capsys.readouterr().out == fence.output
+
+
+@pytest.mark.parametrize("fence", NODE_PROGRAMS, ids=str)
+def test_programs_for_node_run(fence: Fence, server: Peer) -> None:
+    assert run_node(fence.code.replace(PLACEHOLDER, server.url)) == fence.output
 
 
 def test_there_is_something_on_the_pages() -> None:
