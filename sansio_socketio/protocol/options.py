@@ -220,7 +220,8 @@ class ClientOptions(EngineOptions):
         reconnection_delay_max: The longest delay.
         randomization_factor: How far a delay may deviate from that, as a fraction of it.
         timeout: How many seconds opening the connection may take; None for no limit.
-        parser: How packets are written (see `packets.socketio.Parser`); None for the protocol's own format.
+        parser: How packets are written: `packets.msgpack.MessagePackParser()`, or one of your own (see
+            `packets.socketio.Parser`); None for the protocol's own format.
         max_buffered_events: How many events may wait to be sent.
         max_buffered_bytes: How many bytes may wait to be sent.
         max_attachments: How many binary attachments a packet from the server may have.

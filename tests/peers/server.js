@@ -71,6 +71,12 @@ const BEHAVIOURS = {
     ack({ bytes, nested: [{ bytes }, "text"] }, bytes);
   },
 
+  // What only JavaScript has.
+  javascript: (socket, args, ack) => {
+    const bytes = Uint8Array.from({ length: 8 }, (_, i) => i);
+    ack(undefined, { absent: undefined }, new Date(1767323045678), bytes.subarray(0, 1).slice(), bytes, bytes.buffer);
+  },
+
   // The server asks, the client acknowledges; what it said comes back as "answered".
   ask: (socket, [name, ...args]) => {
     socket.emit(name, ...args, (...answers) => socket.emit("answered", ...answers));

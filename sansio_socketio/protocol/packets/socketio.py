@@ -6,7 +6,7 @@ Rules of this file:
   acknowledgement's values travel as attachments; a placeholder that bears their number stands in the text.
 - JSON is orjson's, in one pass that lifts the bytes out as it goes. What orjson refuses but JavaScript knows (lone
   surrogates, integers past 64 bits, keys that are no strings, deeper nesting) the standard `json` does in a second pass,
-  which starts again with no attachments. One function, `_lift`, says for both what becomes of a Python value.
+  which starts again with no attachments. One function, `lift`, says for both what becomes of a Python value.
 - Values mean what they would in JavaScript: NaN and the infinities become null, tuples become arrays, and the keys 1,
   True and None become "1", "true" and "null". What has no such meaning (a set, a key that is a float) is a PacketError.
   Beyond JavaScript, a dataclass is the object of its fields, an Enum is its value, dates, times and UUIDs are strings.
@@ -157,7 +157,7 @@ def _dumps(value: Any) -> tuple[str, list[bytes]]:
     """The JSON of a value, and the bytes that were lifted out of it."""
     attachments: list[bytes] = []
     try:
-        text = orjson.dumps(value, partial(_lift, attachments), orjson.OPT_PASSTHROUGH_DATACLASS)
+        text = orjson.dumps(value, partial(lift, partial(_leaf, attachments)), orjson.OPT_PASSTHROUGH_DATACLASS)
     except orjson.JSONEncodeError:
         return _dumps_slowly(value)
     return text.decode(), attachments
@@ -166,7 +166,7 @@ def _dumps(value: Any) -> tuple[str, list[bytes]]:
 def _dumps_slowly(value: Any) -> tuple[str, list[bytes]]:
     attachments: list[bytes] = []
     try:
-        plain = _lift(attachments, value)
+        plain = lift(partial(_leaf, attachments), value)
         return json.dumps(plain, separators=(",", ":"), check_circular=False), attachments
     except RecursionError:
         raise PacketError("a value that contains itself, or is nested too deeply, cannot be sent") from None
@@ -176,29 +176,37 @@ def _dumps_slowly(value: Any) -> tuple[str, list[bytes]]:
         raise PacketError(f"a value cannot be sent: {error}") from error
 
 
-def _lift(attachments: list[bytes], value: Any) -> Any:
-    """What stands in JSON for a value. Bytes in it are appended to `attachments`, in the order of their placeholders."""
+def _leaf(attachments: list[bytes], value: Any) -> Any:
+    """What stands in JSON for bytes, which are appended to `attachments` in the order of their placeholders; and so on."""
     if isinstance(value, bytes | bytearray | memoryview):
         attachments.append(value if isinstance(value, bytes) else bytes(value))
         return {"_placeholder": True, "num": len(attachments) - 1}
-    if isinstance(value, Enum):
-        return _lift(attachments, value.value)
-    if value is None or isinstance(value, str | int):
-        return value
     if isinstance(value, float):
         return float(value) if isfinite(value) else None
+    return scalar(value)
+
+
+def lift(leaf: Callable[[Any], Any], value: Any) -> Any:
+    """What is written for a Python value, in plain dicts and lists. `leaf` says it of bytes, floats and unknown types."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return leaf(value)
+    if isinstance(value, Enum):
+        return lift(leaf, value.value)
+    if value is None or isinstance(value, str | int):
+        return value
     if isinstance(value, list | tuple):
-        return [_lift(attachments, item) for item in value]
+        return [lift(leaf, item) for item in value]
     if isinstance(value, Mapping):
-        return {_key(key): _lift(attachments, item) for key, item in value.items()}
+        return {property_name(key): lift(leaf, item) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _lift(attachments, getattr(value, each.name)) for each in fields(value)}
-    return _lift_scalar(value)
+        return {each.name: lift(leaf, getattr(value, each.name)) for each in fields(value)}
+    return leaf(value)
 
 
-def _lift_scalar(value: Any) -> Any:
+def scalar(value: Any) -> Any:
+    """The text of a date, a time, a UUID: whatever orjson makes of them counts. PacketError for what it does not know."""
     try:
-        return orjson.loads(orjson.dumps(value))  # dates, times, UUIDs: whatever orjson makes of them counts
+        return orjson.loads(orjson.dumps(value))
     except orjson.JSONEncodeError:
         raise PacketError(
             f"a value of type {type(value).__qualname__} cannot be sent; send what JSON knows, dataclasses, "
@@ -206,7 +214,7 @@ def _lift_scalar(value: Any) -> Any:
         ) from None
 
 
-def _key(key: Any) -> str:
+def property_name(key: Any) -> str:
     """A property's name, as JavaScript would have it."""
     if isinstance(key, str):
         return key
@@ -214,7 +222,7 @@ def _key(key: Any) -> str:
         return json.dumps(key)
     if isinstance(key, int):
         return int.__repr__(key)
-    raise PacketError(f"a dict's key must be a string, not {key!r}, to be sent")
+    raise PacketError(f"a dict's key must be a string, not {short(key)}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -279,9 +287,9 @@ def _read_packet(kind: int, text: str, start: int) -> Packet:
     if text[start : start + 1] != "[":
         number, start = _read_id(text, start)
     if start == len(text):
-        return Packet(kind, namespace, _without_payload(kind), number, len(text))
+        return Packet(kind, namespace, without_payload(kind), number, len(text))
     data = _loads(text[start:])
-    is_valid, wanted = _PAYLOADS[kind]
+    is_valid, wanted = PAYLOADS[kind]
     if not is_valid(data):
         raise PacketError(f"the payload of {wanted}; it is {text[start : start + 80]}")
     return Packet(kind, namespace, data, number, len(text))
@@ -337,13 +345,13 @@ def _refuse_constant(name: str) -> NoReturn:
 # What each type has for a payload
 
 
-def _without_payload(kind: int) -> Any:
+def without_payload(kind: int) -> Any:
     """What a packet says that ends before its payload. An empty acknowledgement may, to the reference as well."""
     if kind in (CONNECT, DISCONNECT):
         return None
     if kind == ACK:
         return []
-    raise PacketError(f"the payload of {_PAYLOADS[kind][1]}; it is absent")
+    raise PacketError(f"the payload of {PAYLOADS[kind][1]}; it is absent")
 
 
 def _is_event(data: Any) -> bool:
@@ -354,13 +362,14 @@ def _is_event(data: Any) -> bool:
     return name not in RESERVED_EVENTS if type(name) is str else type(name) in (int, float)
 
 
-_PAYLOADS: dict[int, tuple[Callable[[Any], bool], str]] = {
+PAYLOADS: dict[int, tuple[Callable[[Any], bool], str]] = {
     CONNECT: (lambda data: type(data) is dict, "CONNECT must be an object"),
     DISCONNECT: (lambda _: False, "DISCONNECT must be absent"),
     EVENT: (_is_event, "EVENT must be an array that begins with a name (a number, or a string that is not reserved)"),
     ACK: (lambda data: type(data) is list, "ACK must be an array"),
     CONNECT_ERROR: (lambda data: type(data) in (dict, str), "CONNECT_ERROR must be an object or a string"),
 }
+"""By type: what its payload may be, and the words for that."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
