@@ -147,7 +147,7 @@ class Emitter:
 
         Args:
             event: The event's name.
-            values: What JSON can hold, and bytes, bytearray and memoryview anywhere in it.
+            values: What JSON can hold, dataclasses and pydantic models, and bytes, bytearray and memoryview anywhere in it.
             ack: Called with the server's acknowledgement: `ack(*values)`, or `ack(error, *values)` where there is a
                 timeout for it; `error` is None, AckTimeout or DisconnectedError. It gets as many as it can take.
             timeout: How many seconds to wait until there is room. (For how long to wait for the acknowledgement, see

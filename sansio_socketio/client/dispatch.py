@@ -474,7 +474,7 @@ class Dispatcher:
         """Call one handler; what it returns is an acknowledgement, what it raises is reported."""
         try:
             values = listener.fit(values)
-            handler = listener.handler
+            handler = listener.call
             if listener.manual_ack:
                 values = (*values, Acknowledge(reply, self.runtime))
                 if reply is not None:

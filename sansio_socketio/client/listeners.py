@@ -18,6 +18,7 @@ from typing import Any, Final, Self, TypeVar, overload
 
 from ..protocol.errors import OptionError
 from .options import is_count
+from .parts import name_of
 from .runtime import Handler
 
 H = TypeVar("H", bound=Handler)
@@ -32,7 +33,8 @@ class Listener:
     """A handler as it was registered.
 
     Attributes:
-        handler: What is called.
+        handler: The handler.
+        call: What is called: the handler, or what converts its arguments and calls it.
         least: How many arguments it needs.
         stop: Where to cut off the arguments that it cannot take; None where it takes any number.
         once: Whether it is removed before its first call.
@@ -42,7 +44,7 @@ class Listener:
         running: How many of those there are.
     """
 
-    __slots__ = ("concurrency", "handler", "least", "manual_ack", "once", "running", "stop", "waiting")
+    __slots__ = ("call", "concurrency", "handler", "least", "manual_ack", "once", "running", "stop", "waiting")
 
     def __init__(
         self, handler: Handler, *, once: bool = False, concurrency: int | None = None, manual_ack: bool = False
@@ -50,9 +52,9 @@ class Listener:
         least, most = _arity(handler)
         if manual_ack:
             if most == 0:
-                raise OptionError(f"manual_ack needs a handler that takes an argument; {_named(handler)} takes none")
+                raise OptionError(f"manual_ack needs a handler that takes an argument; {name_of(handler)} takes none")
             least, most = max(0, least - 1), None if most is None else most - 1
-        self.handler = handler
+        self.handler = self.call = handler
         self.least = least
         self.stop = most
         self.once = once
@@ -69,7 +71,7 @@ class Listener:
         """
         if len(values) < self.least:
             raise TypeError(
-                f"handler {_named(self.handler)} needs at least {self.least} values, but {len(values)} came"
+                f"handler {name_of(self.handler)} needs at least {self.least} values, but {len(values)} came"
             )
         stop = self.stop
         return values if stop is None or len(values) <= stop else values[:stop]
@@ -134,8 +136,11 @@ class Listeners:
         name = event_name(event)
         if self.known is not None and name not in self.known:
             raise OptionError(f"there is no event {name!r}; there are {', '.join(sorted(self.known))}")
-        if listener.manual_ack and name in LIFECYCLE:
-            raise OptionError(f"{name!r} is not acknowledged: manual_ack makes no sense for it")
+        if self.known is not None or name in LIFECYCLE:
+            if listener.manual_ack:
+                raise OptionError(f"{name!r} is not acknowledged: manual_ack makes no sense for it")
+            if listener.call is not listener.handler:
+                raise OptionError(f"{name!r} does not come from the server's application: typed makes no sense for it")
         self._by_event[name] = (*self.get(name), listener)
 
     def discard(self, event: str, listener: Listener) -> None:
@@ -183,11 +188,23 @@ class Listening:
 
     @overload
     def on(
-        self, event: str | float, handler: None = None, *, concurrency: int | None = None, manual_ack: bool = False
+        self,
+        event: str | float,
+        handler: None = None,
+        *,
+        concurrency: int | None = None,
+        manual_ack: bool = False,
+        typed: bool = False,
     ) -> Callable[[H], H]: ...
     @overload
     def on(
-        self, event: str | float, handler: Handler, *, concurrency: int | None = None, manual_ack: bool = False
+        self,
+        event: str | float,
+        handler: Handler,
+        *,
+        concurrency: int | None = None,
+        manual_ack: bool = False,
+        typed: bool = False,
     ) -> Self: ...
     def on(
         self,
@@ -196,6 +213,7 @@ class Listening:
         *,
         concurrency: int | None = None,
         manual_ack: bool = False,
+        typed: bool = False,
     ) -> Callable[[H], H] | Self:
         """Have `handler` called for each `event`; without a handler, a decorator that does it.
 
@@ -211,23 +229,28 @@ class Listening:
             manual_ack: Give the handler, as its last argument, a function that acknowledges with its arguments, instead
                 of acknowledging with what it returns. It may be called once, at any time. Where the server asked for no
                 acknowledgement it does nothing.
+            typed: Convert the values to what the handler's parameters are annotated with, by pydantic (the extra
+                `typed`). Where one does not fit, the handler is not called, and a PayloadError is reported.
 
         Raises:
-            OptionError: There can be no such event or handler, or `concurrency` is no whole number of at least 1.
+            OptionError: There can be no such event or handler, `concurrency` is no whole number of at least 1, or
+                nothing can be converted to what an annotation says.
         """
         if concurrency is not None and not is_count(concurrency):
             raise OptionError(f"concurrency takes a whole number of at least 1, or None, not {concurrency!r}")
-        return self._register(event, handler, once=False, concurrency=concurrency, manual_ack=manual_ack)
+        return self._register(event, handler, manual_ack=manual_ack, typed=typed, concurrency=concurrency)
 
     @overload
-    def once(self, event: str | float, handler: None = None, *, manual_ack: bool = False) -> Callable[[H], H]: ...
-    @overload
-    def once(self, event: str | float, handler: Handler, *, manual_ack: bool = False) -> Self: ...
     def once(
-        self, event: str | float, handler: Handler | None = None, *, manual_ack: bool = False
+        self, event: str | float, handler: None = None, *, manual_ack: bool = False, typed: bool = False
+    ) -> Callable[[H], H]: ...
+    @overload
+    def once(self, event: str | float, handler: Handler, *, manual_ack: bool = False, typed: bool = False) -> Self: ...
+    def once(
+        self, event: str | float, handler: Handler | None = None, *, manual_ack: bool = False, typed: bool = False
     ) -> Callable[[H], H] | Self:
         """As `on`, but for the next such event only."""
-        return self._register(event, handler, once=True, concurrency=None, manual_ack=manual_ack)
+        return self._register(event, handler, manual_ack=manual_ack, typed=typed, once=True)
 
     def off(self, event: str | float | None = None, handler: Handler | None = None) -> Self:
         """Remove a handler of an event, all handlers of an event, or all there are. One that is not there is no error."""
@@ -246,19 +269,31 @@ class Listening:
         return nullcontext()
 
     def _register(
-        self, event: str | float, handler: Handler | None, *, once: bool, concurrency: int | None, manual_ack: bool
+        self,
+        event: str | float,
+        handler: Handler | None,
+        *,
+        manual_ack: bool,
+        typed: bool,
+        once: bool = False,
+        concurrency: int | None = None,
     ) -> Callable[[H], H] | Self:
+        name = event_name(event)
+        if not isinstance(typed, bool):
+            raise OptionError(f"typed takes True or False, not {typed!r}")
+
         def add(handler: Handler) -> None:
+            listener = Listener(handler, once=once, concurrency=concurrency, manual_ack=manual_ack)
+            if typed:
+                listener.call = _converting(handler, name, manual_ack=manual_ack)
             with self._changing():
-                listener = Listener(handler, once=once, concurrency=concurrency, manual_ack=manual_ack)
-                self._listeners.add(event, listener)
+                self._listeners.add(name, listener)
 
         def register(handler: H) -> H:
             add(handler)
             return handler
 
         if handler is None:
-            event_name(event)
             return register
         add(handler)
         return self
@@ -347,6 +382,15 @@ class ListeningToAny(Listening):
         return register if handler is None else register(handler)
 
 
+def _converting(handler: Handler, event: str, *, manual_ack: bool) -> Handler:
+    """The handler behind what converts its arguments. Raises OptionError where they cannot be converted."""
+    try:
+        from .typed import converting  # noqa: PLC0415  # an extra, which takes a while to import
+    except ImportError as error:
+        raise OptionError("typed needs pydantic: pip install 'sansio-socketio[typed]'") from error
+    return converting(handler, event, manual_ack=manual_ack)
+
+
 def _arity(handler: Handler) -> tuple[int, int | None]:
     """How many positional arguments a handler needs, and can take (None: any number).
 
@@ -361,12 +405,8 @@ def _arity(handler: Handler) -> tuple[int, int | None]:
         return 0, None
     for parameter in parameters:
         if parameter.kind is Parameter.KEYWORD_ONLY and parameter.default is Parameter.empty:
-            raise OptionError(f"handler {_named(handler)} needs the keyword {parameter.name}, which no event gives")
+            raise OptionError(f"handler {name_of(handler)} needs the keyword {parameter.name}, which no event gives")
     positional = [parameter for parameter in parameters if parameter.kind in _POSITIONAL]
     least = sum(parameter.default is Parameter.empty for parameter in positional)
     takes_all = any(parameter.kind is Parameter.VAR_POSITIONAL for parameter in parameters)
     return least, None if takes_all else len(positional)
-
-
-def _named(handler: Handler) -> str:
-    return getattr(handler, "__qualname__", None) or repr(handler)

@@ -87,7 +87,7 @@ class Emitter:
 
         Args:
             event: The event's name.
-            values: What JSON can hold, and bytes, bytearray and memoryview anywhere in it.
+            values: What JSON can hold, dataclasses and pydantic models, and bytes, bytearray and memoryview anywhere in it.
             ack: Called with the server's acknowledgement: `ack(*values)`, or `ack(error, *values)` where there is a
                 timeout; `error` is None, AckTimeout or DisconnectedError. It gets as many of these as it can take.
 

@@ -28,6 +28,22 @@ class PacketError(SocketIOError, ValueError):
     """Bytes or text from a peer that are no valid packet, or a value that cannot be made into one."""
 
 
+class PayloadError(SocketIOError, ValueError):
+    """A value of an event from the server is not what the annotation of a typed handler says.
+
+    Its cause is pydantic's ValidationError, which tells the other mismatches of the value, too.
+
+    Attributes:
+        event: The event's name.
+        path: Where the mismatch is, from the handler's parameter on, such as `"position.x"`.
+    """
+
+    def __init__(self, event: str, path: str, wanted: str) -> None:
+        super().__init__(f"event {event!r}, {path}: {wanted}")
+        self.event = event
+        self.path = path
+
+
 class BufferFullError(SocketIOError):
     """An emit found the send buffer at its bound (`max_buffered_events`, `max_buffered_bytes`); nothing was queued."""
 

@@ -66,7 +66,7 @@ class Fence:
         body = indent(self.code, "    ") if head else self.code
         skipped = "\n" * (self.line - head.count("\n"))
         source = (skipped + head + body).replace(PLACEHOLDER, server.url)
-        exec(compile(source, self.page, "exec"), names)
+        exec(compile(source, self.page, "exec", dont_inherit=True), names)
 
 
 def fences(page: Path) -> Iterator[Fence]:

@@ -9,7 +9,8 @@ Rules of this file:
   which starts again with no attachments. One function, `lift`, says for both what becomes of a Python value.
 - Values mean what they would in JavaScript: NaN and the infinities become null, tuples become arrays, and the keys 1,
   True and None become "1", "true" and "null". What has no such meaning (a set, a key that is a float) is a PacketError.
-  Beyond JavaScript, a dataclass is the object of its fields, an Enum is its value, dates, times and UUIDs are strings.
+  Beyond JavaScript, a dataclass is the object of its fields, a pydantic model what its `model_dump` gives, an Enum is its
+  value, dates, times and UUIDs are strings.
 - What is encoded is a snapshot: bytes are taken as they are, bytearrays and memoryviews are copied.
 - Decoding is total: whatever a peer sends gives a packet, None (attachments are still to come) or a `PacketError`, after
   which the decoder is as good as new.
@@ -200,7 +201,19 @@ def lift(leaf: Callable[[Any], Any], value: Any) -> Any:
         return {property_name(key): lift(leaf, item) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         return {each.name: lift(leaf, getattr(value, each.name)) for each in fields(value)}
+    if callable(getattr(type(value), "model_dump", None)):
+        return lift(leaf, _dump_model(value))
     return leaf(value)
+
+
+def _dump_model(model: Any) -> Any:
+    """What a model of pydantic's consists of, by the names that its fields have outside of Python."""
+    try:
+        return model.model_dump(by_alias=True)
+    except Exception as error:
+        raise PacketError(
+            f"a {type(model).__qualname__} cannot be sent: its model_dump() raised {type(error).__name__}"
+        ) from error
 
 
 def scalar(value: Any) -> Any:
@@ -210,7 +223,7 @@ def scalar(value: Any) -> Any:
     except orjson.JSONEncodeError:
         raise PacketError(
             f"a value of type {type(value).__qualname__} cannot be sent; send what JSON knows, dataclasses, "
-            "or bytes, bytearray and memoryview"
+            "pydantic models, or bytes, bytearray and memoryview"
         ) from None
 
 

@@ -18,6 +18,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field, RootModel, field_serializer
 
 from sansio_socketio.protocol.errors import PacketError
 from sansio_socketio.protocol.packets.socketio import (
@@ -163,6 +164,23 @@ class Slotted:
     picture: bytes
 
 
+class Position(BaseModel):
+    x: float
+    seen_by: list[Any] = Field([], alias="seenBy")
+
+
+class Numbers(RootModel[list[Any]]):
+    pass
+
+
+class Unwilling(BaseModel):
+    token: str
+
+    @field_serializer("token")
+    def _show(self, token: str) -> str:
+        raise ValueError(token)
+
+
 class Metres(float):
     __slots__ = ()
 
@@ -187,6 +205,9 @@ VALUES: list[tuple[Any, Any]] = [
     ({Text("t"): 1, Word.YES: 2, Level.HIGH: 3}, {"t": 1, "yes": 2, "3": 3}),
     ([Colour.RED, Level.HIGH, Word.YES], ["red", 3, "yes"]),
     (User("Ann", _secret=[User("Bob")]), {"name": "Ann", "_secret": [{"name": "Bob", "_secret": None}]}),
+    (Position(x=1, seenBy=[]), {"x": 1.0, "seenBy": []}),
+    ([Position(x=1, seenBy=[User("Ann")])], [{"x": 1.0, "seenBy": [{"name": "Ann", "_secret": None}]}]),
+    (Numbers([1, Colour.RED]), [1, "red"]),
     (datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC), "2020-01-02T03:04:05+00:00"),
     (date(2020, 1, 2), "2020-01-02"),
     (time(3, 4, 5), "03:04:05"),
@@ -211,6 +232,7 @@ BINARY: list[tuple[Any, Any, list[bytes]]] = [
     (memoryview(b"abcd").cast("B", (2, 2)), placeholder(0), [b"abcd"]),
     ((b"0", [b"1"], Point(1, b"2")), [placeholder(0), [placeholder(1)], [1, placeholder(2)]], [b"0", b"1", b"2"]),
     ([Slotted(b"0"), b"1"], [{"picture": placeholder(0)}, placeholder(1)], [b"0", b"1"]),
+    ([Position(x=1, seenBy=[b"0"]), b"1"], [{"x": 1.0, "seenBy": [placeholder(0)]}, placeholder(1)], [b"0", b"1"]),
     ([Colour.MIX, b"1"], [[1, placeholder(0)], placeholder(1)], [b"mix", b"1"]),
     ([MappingProxyType({"a": b"0"}), b"1"], [{"a": placeholder(0)}, placeholder(1)], [b"0", b"1"]),
     ({1: b"0", "b": [b"1"]}, {"1": placeholder(0), "b": [placeholder(1)]}, [b"0", b"1"]),
@@ -291,6 +313,8 @@ def released() -> memoryview:
         (object, "a value of type object cannot be sent"),
         (lambda: [b"0", Decimal(1)], "a value of type Decimal cannot be sent"),
         (lambda: User, "a value of type type cannot be sent"),
+        (lambda: [b"0", Unwilling(token="t")], "a Unwilling cannot be sent: its model_dump\\(\\) raised .*Error$"),
+        (lambda: Position, "a value of type ModelMetaclass cannot be sent"),
         (lambda: iter([1]), "a value of type list_iterator cannot be sent"),
         (lambda: 1j, "a value of type complex cannot be sent"),
         (lambda: time(1, tzinfo=UTC), "a value of type time cannot be sent"),

@@ -1,0 +1,427 @@
+"""Typed handlers: what their annotations make of an event's values, and what is said where they cannot."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import Enum
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from uuid import UUID
+
+import pytest
+from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
+
+from sansio_socketio.client import Socket
+from sansio_socketio.client.listeners import Listeners, Listening
+from sansio_socketio.protocol.errors import OptionError, PayloadError
+from tests.support.fake_runtime import World
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+URL = "http://localhost"
+
+
+@dataclass
+class Point:
+    x: float
+    y: float = 0
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Options(TypedDict, total=False):
+    depth: int
+
+
+class Picture(BaseModel):
+    taken: datetime
+    content: bytes
+    by_whom: str = Field("nobody", alias="byWhom")
+    points: list[Point] = []
+
+
+class Later(BaseModel):
+    never: NeverDefined  # type: ignore[name-defined]  # noqa: F821  # on purpose
+
+
+class Registry(Listening):
+    def __init__(self, known: frozenset[str] | None = None) -> None:
+        self._listeners = Listeners(known)
+
+    def call(self, event: str, *values: Any) -> Any:
+        """Call the handler as the dispatcher does."""
+        (listener,) = self._listeners.get(event)
+        return listener.call(*listener.fit(values))
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+def everything(*values: Any) -> tuple[Any, ...]:
+    return values
+
+
+def taking(annotation: Any) -> Callable[[Any], Any]:
+    """A handler of one parameter, annotated so, that returns what it got."""
+
+    def handler(value: Any) -> Any:
+        return value
+
+    handler.__annotations__["value"] = annotation
+    return handler
+
+
+TAKEN = datetime(2024, 5, 1, 12, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "converted"),
+    [
+        (Point, {"x": 1}, Point(1.0, 0)),
+        ("Point", {"x": 1, "y": 2}, Point(1, 2)),
+        ("list[Point]", [{"x": 1}, {"x": 2}], [Point(1), Point(2)]),
+        (Point | None, None, None),
+        ("Point | None", {"x": 3}, Point(3)),
+        (Options, {"depth": 3}, {"depth": 3}),
+        (Literal["on", "off"], "off", "off"),
+        (Annotated[int, Field(gt=3)], 4, 4),
+        (Colour, "red", Colour.RED),
+        (date, "2024-05-01", date(2024, 5, 1)),
+        (UUID, "12345678-1234-5678-1234-567812345678", UUID("12345678-1234-5678-1234-567812345678")),
+        (tuple[int, str], [1, "a"], (1, "a")),
+        (set[int], [1, 1], {1}),
+        (bytes, b"\xff\x00", b"\xff\x00"),
+        (
+            Picture,
+            {"taken": "2024-05-01T12:30:00Z", "content": b"\xff", "byWhom": "Ada", "points": [{"x": 1}]},
+            Picture(taken=TAKEN, content=b"\xff", byWhom="Ada", points=[Point(1)]),
+        ),
+        (Any, {"x": 1}, {"x": 1}),
+        (None, None, None),
+    ],
+)
+def test_a_value_becomes_what_the_annotation_says(
+    registry: Registry, annotation: Any, value: Any, converted: Any
+) -> None:
+    registry.on("e", taking(annotation), typed=True)
+    result = registry.call("e", value)
+    assert result == converted
+    assert type(result) is type(converted)
+
+
+def test_without_typed_nothing_is_converted(registry: Registry) -> None:
+    registry.on("e", taking(Point))
+    assert registry.call("e", {"x": 1}) == {"x": 1}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Kinds of handlers
+
+
+class Handlers:
+    def method(self, point: Point, colour: Colour = Colour.RED) -> Any:
+        return point, colour
+
+    @classmethod
+    def of_the_class(cls, point: Point) -> Any:
+        return (point,)
+
+    @staticmethod
+    def static(point: Point) -> Any:
+        return (point,)
+
+    def __call__(self, point: Point) -> Any:
+        return (point,)
+
+
+class Made:
+    def __init__(self, point: Point) -> None:
+        self.point = point
+
+    def __iter__(self) -> Any:
+        return iter((self.point,))
+
+
+def named(name: str, point: Point, number: int = 0) -> Any:
+    return name, point, number
+
+
+def logged(function: Any) -> Any:
+    @wraps(function)
+    def wrapper(*args: Any) -> Any:
+        return function(*args)
+
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    ("handler", "values", "result"),
+    [
+        (Handlers().method, [{"x": 1}, "red"], (Point(1), Colour.RED)),
+        (Handlers().method, [{"x": 1}], (Point(1), Colour.RED)),
+        (Handlers.of_the_class, [{"x": 1}], (Point(1),)),
+        (Handlers.static, [{"x": 1}], (Point(1),)),
+        (Handlers(), [{"x": 1}], (Point(1),)),
+        (Made, [{"x": 1}], (Point(1),)),
+        (partial(named, "n"), [{"x": 1}, "5"], ("n", Point(1), 5)),
+        (partial(Handlers()), [{"x": 1}], (Point(1),)),
+        (logged(named), ["n", {"x": 1}, "5"], ("n", Point(1), 5)),
+        (logged(partial(named, "n")), [{"x": 1}], ("n", Point(1), 0)),
+    ],
+)
+def test_whatever_can_be_called(registry: Registry, handler: Any, values: list[Any], result: Any) -> None:
+    registry.on("e", handler, typed=True)
+    assert tuple(registry.call("e", *values)) == result
+    assert registry.listeners("e") == [handler]
+    assert registry.off("e", handler).listeners("e") == []
+
+
+def test_values_that_are_missing_or_too_many(registry: Registry) -> None:
+    def handler(point: Point, plain, colour: Colour | None = None) -> Any:  # type: ignore[no-untyped-def]
+        return point, plain, colour
+
+    registry.on("e", handler, typed=True)
+    assert registry.call("e", {"x": 1}, "as it is") == (Point(1), "as it is", None)
+    assert registry.call("e", {"x": 1}, {"x": 1}, "red", "offset") == (Point(1), {"x": 1}, Colour.RED)
+    with pytest.raises(TypeError, match="needs at least 2 values, but 1 came"):
+        registry.call("e", {"x": 1})
+
+
+def test_any_number_of_values(registry: Registry) -> None:
+    def handler(colour: Colour, *points: Point, **_: int) -> Any:
+        return colour, points
+
+    registry.on("e", handler, typed=True)
+    assert registry.call("e", "red") == (Colour.RED, ())
+    assert registry.call("e", "red", {"x": 1}, {"x": 2}) == (Colour.RED, (Point(1), Point(2)))
+    with pytest.raises(PayloadError, match=r"^event 'e', points\[1\].x: Field required$"):
+        registry.call("e", "red", {"x": 1}, {})
+
+
+def test_the_function_that_acknowledges_is_left_alone(registry: Registry) -> None:
+    def one(point: Point, ack: NeverDefined) -> Any:  # type: ignore[name-defined]  # noqa: F821  # and not looked at
+        return point, ack
+
+    def some(*points: Point) -> Any:
+        return points
+
+    registry.on("one", one, manual_ack=True, typed=True).on("some", some, manual_ack=True, typed=True)
+    for name, values in (("one", [{"x": 1}]), ("some", [{"x": 1}, {"x": 2}])):
+        (listener,) = registry._listeners.get(name)
+        result: Any = listener.call(*listener.fit(values), print)
+        *points, ack = result
+        assert points == [Point(value["x"]) for value in values]
+        assert ack is print
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Mistakes at registration
+
+
+def local_name(value: Decimal) -> None: ...
+
+
+def no_such_name(value: list[NoSuchName]) -> None: ...  # type: ignore[name-defined]  # noqa: F821  # on purpose
+
+
+def no_type(value: Annotated[()]) -> None: ...  # type: ignore[valid-type]  # on purpose
+
+
+def strange(value: Registry) -> None: ...
+
+
+def later(value: Later) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("handler", "message"),
+    [
+        (local_name, "annotation of value of the handler local_name: name 'Decimal' is not defined"),
+        (no_such_name, "name 'NoSuchName' is not defined"),
+        (no_type, "annotation of value"),
+        (strange, "Unable to generate pydantic-core schema"),
+        (later, "not fully defined|NeverDefined"),
+        (dict, "typed needs a handler that tells its parameters; dict does not"),
+    ],
+)
+def test_an_annotation_that_nothing_can_be_converted_to(registry: Registry, handler: Any, message: str) -> None:
+    with pytest.raises(OptionError, match=message) as caught:
+        registry.on("e", handler, typed=True)
+    assert "\n" not in str(caught.value)
+    assert registry.listeners("e") == []
+
+
+def test_what_is_not_typed(registry: Registry) -> None:
+    for name in ("connect", "connect_error", "disconnect"):
+        with pytest.raises(OptionError, match=f"'{name}' does not come from the server's application"):
+            registry.on(name, everything, typed=True)
+    with pytest.raises(OptionError, match="'open' does not come from the server's application"):
+        Registry(frozenset({"open"})).once("open", everything, typed=True)
+    with pytest.raises(OptionError, match="'open' is not acknowledged"):
+        Registry(frozenset({"open"})).once("open", everything, manual_ack=True)
+    with pytest.raises(OptionError, match="typed takes True or False, not <class"):
+        registry.on("e", typed=Point)  # type: ignore[call-overload]
+
+
+def test_without_pydantic_the_error_says_what_to_install(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "sansio_socketio.client.typed")
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+    with pytest.raises(OptionError, match=r"pip install 'sansio-socketio\[typed\]'"):
+
+        @registry.on("e", typed=True)
+        def handler(point: Point) -> None: ...
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Values that do not fit
+
+
+def no_good(registry: Registry, annotation: Any, value: Any) -> PayloadError:
+    registry.off("e").on("e", taking(annotation), typed=True)
+    with pytest.raises(PayloadError) as caught:
+        registry.call("e", value)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "path", "message"),
+    [
+        (int, "many", "value", "event 'e', value: Input should be a valid integer"),
+        (Point, {"x": "left"}, "value.x", "event 'e', value.x: Input should be a valid number"),
+        (list[Point], [{"x": 1}, {"y": 1}], "value[1].x", r"event 'e', value\[1\].x: Field required$"),
+        (dict[str, list[int]], {"a": [1, "b"]}, "value.a[1]", r"event 'e', value.a\[1\]: Input"),
+        (Literal["on"], "off", "value", "event 'e', value: Input should be 'on'$"),
+        (list[int], ["a", 1, "b", "c"], "value[0]", r"unable to parse string as an integer \(and 2 more\)$"),
+    ],
+)
+def test_a_mismatch_says_where_it_is_and_what_was_wanted(
+    registry: Registry, annotation: Any, value: Any, path: str, message: str
+) -> None:
+    error = no_good(registry, annotation, value)
+    assert (error.event, error.path) == ("e", path)
+    assert re.search(message, str(error))
+    cause = error.__cause__
+    assert isinstance(cause, ValidationError)
+    assert cause.errors()[0]["loc"][0] == "value"
+
+
+def test_a_mismatch_shows_no_value_and_is_not_long(registry: Registry) -> None:
+    secret, long = "secret" * 10, "k" * 100_000
+
+    def shown(error: BaseException) -> str:
+        assert error.__cause__ is not None
+        return f"{error}\n{error.__cause__}"
+
+    assert "secret" not in shown(no_good(registry, int, secret))
+    assert "secret" not in shown(no_good(registry, Picture, {"token": secret}))
+    assert len(shown(no_good(registry, list[int], ["a"] * 10_000))) < 2000
+    assert len(shown(no_good(registry, dict[str, int], {long: "a"}))) < 2000
+    assert len(shown(no_good(registry, dict[str, dict[str, dict[str, int]]], {long: {long: {long: "a"}}}))) < 2000
+
+
+class Checked(BaseModel):
+    number: int
+
+    @field_validator("number")
+    @classmethod
+    def _even(cls, number: int) -> int:
+        if number == 0:
+            raise PydanticCustomError("zero", "no {what} {{please}}", {"what": "zero"})
+        if number % 2:
+            raise ValueError("number must be even {sic}")
+        return number
+
+
+def test_what_a_validator_of_ones_own_says(registry: Registry) -> None:
+    error = no_good(registry, Checked, {"number": 1})
+    assert str(error) == "event 'e', value.number: Value error, number must be even {sic}"
+    error = no_good(registry, Checked, {"number": 0})
+    assert error.path == "value.number"
+    assert "no zero" in str(error)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# On a socket
+
+
+def play(world: World, body: Callable[[Socket], Any], **options: Any) -> None:
+    async def main() -> None:
+        async with world.scopes.connect(URL, **options) as socket:
+            await body(socket)
+
+    world.run(main)
+
+
+def test_a_typed_handler_gets_its_values_and_what_it_returns_is_the_acknowledgement(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        @socket.on("move", typed=True)
+        async def move(point: Point) -> Point:
+            return Point(point.x + 1, point.y)
+
+        @socket.once("look", typed=True)
+        def look(at: datetime) -> Picture:
+            return Picture(taken=at, content=b"\xff", byWhom="Ada", points=[Point(1)])
+
+        @socket.on("beside", concurrency=2, typed=True)
+        def beside(colour: Colour) -> tuple[Colour, int]:
+            return colour, 7
+
+        @socket.on("later", manual_ack=True, typed=True)
+        def later(point: Point, ack: Callable[..., None]) -> None:
+            ack([point])
+
+        world.server.emit("move", {"x": 1}, "offset", id=1)
+        world.server.emit("look", "2024-05-01T12:30:00Z", id=2)
+        world.server.emit("beside", "red", id=3)
+        world.server.emit("later", {"x": 5}, id=4)
+        await world.turn()
+
+    play(world, body)
+    assert sorted(world.server.acks()) == [
+        (1, [{"x": 2.0, "y": 0}]),
+        (2, [{"taken": TAKEN.isoformat(), "content": b"\xff", "byWhom": "Ada", "points": [{"x": 1.0, "y": 0}]}]),
+        (3, ["red", 7]),
+        (4, [[{"x": 5.0, "y": 0}]]),
+    ]
+
+
+def test_a_mismatch_is_reported_like_an_error_of_the_handler(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    async def body(socket: Socket) -> None:
+        @socket.on("move", typed=True)
+        def move(position: Point) -> Any:
+            raise AssertionError
+
+        world.server.emit("move", {"x": "north"}, id=1)
+        await world.turn()
+        assert socket.connected
+
+    play(world, body)
+    assert world.server.acks() == []
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.getMessage() == "a handler of 'move' raised"
+    assert "event 'move', position.x: Input should be a valid number" in caplog.text
+    assert "north" not in caplog.text
+
+
+def test_a_mismatch_may_be_handed_to_a_function(world: World) -> None:
+    told: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("move", taking(Point), typed=True)
+        world.server.emit("move", None)
+        await world.turn()
+
+    play(world, body, on_handler_error=lambda error, event: told.append((type(error), event)))
+    assert told == [(PayloadError, "move")]
