@@ -22,6 +22,7 @@ import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field
 
 from sansio_socketio.protocol.errors import PacketError
 from sansio_socketio.protocol.options import ClientOptions
@@ -163,6 +164,10 @@ class User:
     picture: bytes
 
 
+class Portrait(BaseModel):
+    of_whom: User = Field(alias="ofWhom")
+
+
 def nested(depth: int) -> list[Any]:
     value: list[Any] = []
     for _ in range(depth):
@@ -209,6 +214,7 @@ def released() -> memoryview:
         (Colour.RED, "red"),
         ([Level.HIGH, Text("t")], [3, "t"]),
         (User("Ada", b"picture"), {"name": "Ada", "picture": b"picture"}),
+        ([Portrait(ofWhom=User("Ada", b"p"))], [{"ofWhom": {"name": "Ada", "picture": b"p"}}]),
         (date(2026, 1, 2), "2026-01-02"),
         (UUID(int=0), "00000000-0000-0000-0000-000000000000"),
     ],
