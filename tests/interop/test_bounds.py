@@ -1,0 +1,99 @@
+"""The bounds, on every driver: what is too large, or too many, ends in an error that says so, and in nothing else."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from sansio_socketio.protocol.errors import BufferFullError
+from tests.interop.conftest import FreshTarget
+from tests.support.drivers import Driver
+from tests.support.target import Target
+
+
+@pytest.mark.row("option.max_message_size")
+async def test_a_message_that_is_too_large(driver: Driver, plain_target: Target) -> None:
+    gone = driver.queue()
+    async with plain_target.connect(driver, max_message_size=50_000) as socket:
+        socket.on("disconnect", lambda reason, details: gone.put((reason, str(details))))
+        await plain_target.settle(driver, socket)
+        assert len((await socket.emit_with_ack("binary", 10_000))[1]) == 10_000
+        await socket.emit("binary", 100_000, ack=lambda *values: gone.put(values))
+        reason, details = await gone.get()
+        assert reason in {"transport error", "parse error"}
+        assert "max_message_size" in details
+        await socket.wait_connected()
+        assert await socket.emit_with_ack("echo_ack", "small") == "small"
+
+
+@pytest.mark.row("option.max_attachments")
+async def test_a_packet_of_too_many_attachments(driver: Driver, plain_target: Target) -> None:
+    gone = driver.queue()
+    async with plain_target.connect(driver, max_attachments=2) as socket:
+        socket.on("disconnect", lambda reason, details: gone.put((reason, str(details))))
+        await plain_target.settle(driver, socket)
+        assert await socket.emit_with_ack("echo_ack", b"1", b"2") == (b"1", b"2")
+        await socket.emit("echo", b"1", b"2", b"3")
+        reason, details = await gone.get()
+        assert reason == "parse error"
+        assert "3 attachments" in details
+        assert "max_attachments" in details
+
+
+@pytest.mark.row("option.max_buffered_events", "option.max_buffered_bytes")
+@pytest.mark.parametrize(
+    "bound", [{"max_buffered_events": 3}, {"max_buffered_bytes": 3 * 1000}], ids=lambda each: next(iter(each))
+)
+async def test_what_waits_to_be_sent(bound: dict[str, Any], driver: Driver, plain_target: Target) -> None:
+    options = {**plain_target.options, "auto_connect": False, **bound}
+    async with driver.manager(plain_target.peer.url, **options) as manager:
+        socket = manager.socket()
+        for number in range(3):
+            await socket.emit("n", number, "x" * 900)
+        with pytest.raises(BufferFullError, match="max_buffered"):
+            await socket.emit("n", 3, "x" * 900)
+        with pytest.raises(BufferFullError):
+            socket.emit_nowait("n", 3, "x" * 900)
+        await socket.connect()
+        assert await socket.emit_with_ack("count") == {"total": 3, "ordered": True}
+
+
+@pytest.mark.row("option.inbox_events", "option.inbox_bytes", "difference.bounds")
+@pytest.mark.parametrize("bound", [{"inbox_events": 10}, {"inbox_bytes": 200}], ids=lambda each: next(iter(each)))
+async def test_what_waits_for_handlers(
+    bound: dict[str, Any], driver: Driver, plain_target: Target, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = driver.queue()
+    numbers: list[int] = []
+
+    async def slow(number: int) -> None:
+        numbers.append(number)
+        if number == 0:
+            await driver.until(lambda: not socket.connected)
+
+    async with plain_target.connect(driver, **bound) as socket:
+        socket.on("n", driver.handler(slow))
+        socket.on("disconnect", lambda reason, details: gone.put((reason, type(details).__name__, str(details))))
+        await plain_target.settle(driver, socket)
+        await socket.emit("burst", 100)
+        reason, kind, details = await gone.get()
+        assert (reason, kind) == ("forced close", "InboxOverflow")
+        assert "'n'" in details
+        assert next(iter(bound)) in details
+        await socket.wait_closed()
+        assert numbers == list(range(len(numbers)))
+        assert len(numbers) < 100
+        assert "closing the connection" in caplog.text
+
+
+@pytest.mark.row("option.close_timeout", "difference.closing")
+async def test_leaving_a_server_that_is_silent(driver: Driver, plain_fresh: FreshTarget) -> None:
+    target = plain_fresh()
+    with ExitStack() as stack:
+        async with target.connect(driver, close_timeout=0.05) as socket:
+            await target.settle(driver, socket)
+            stack.enter_context(target.peer.frozen())
+        assert not socket.connected
+    await driver.until(lambda: target.peer.control("stats")["sockets"] == 0)

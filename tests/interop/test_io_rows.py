@@ -1,0 +1,112 @@
+"""The rows of `io`: what a URL says, and which sockets share a connection; on every driver."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+
+from tests.conftest import TLS, PeerFactory
+from tests.support.drivers import Driver
+from tests.support.peers import Peer
+from tests.support.target import Target
+
+
+async def engine_of(socket: Any) -> Any:
+    """The id of the session that the socket's connection has, as the server knows it."""
+    await socket.wait_connected()
+    return (await socket.emit_with_ack("handshake"))["engine"]
+
+
+@pytest.mark.row("io", "io.multiplexing", "option.path", "socket.io")
+async def test_an_origin_and_a_path_make_a_connection(
+    driver: Driver, node_server: Peer, fresh_node_server: PeerFactory
+) -> None:
+    other = fresh_node_server(options={"path": "/elsewhere"})
+    async with driver.open_io() as io:
+        main, chat = io(node_server.url), io(f"{node_server.url}/chat")
+        there, there_too = io(other.url, path="/elsewhere"), io(f"{other.url}/chat", path="/elsewhere/")
+        by_name = io(node_server.url.replace("127.0.0.1", "localhost"))
+        assert main.io == chat.io
+        assert len({main.io, there.io, there_too.io, by_name.io}) == 4
+        assert await engine_of(main) == await engine_of(chat) == main.io.engine.id
+        engines = [await engine_of(socket) for socket in (main, there, there_too, by_name)]
+        assert len(set(engines)) == 4
+
+
+@pytest.mark.row("io.namespace", "io.url_query")
+async def test_a_url_has_the_namespace_and_the_query(driver: Driver, plain_target: Target) -> None:
+    async with driver.open_io() as io:
+        url = plain_target.url("/chat?room=a%20b&user=%C3%BC")
+        socket = io(url, query={"room": "ignored"}, **plain_target.options)
+        await plain_target.settle(driver, socket)
+        query = (await socket.emit_with_ack("handshake"))["query"]
+        assert (socket.nsp, query["room"], query["user"]) == ("/chat", "a b", "ü")
+        assert query["transport"] == plain_target.options["transports"][0]
+
+
+@pytest.mark.row("option.force_new", "option.multiplex")
+@pytest.mark.parametrize("option", [{"force_new": True}, {"multiplex": False}], ids=["force_new", "multiplex"])
+async def test_a_connection_of_its_own(option: dict[str, bool], driver: Driver, node_server: Peer) -> None:
+    async with driver.open_io() as io:
+        first = io(node_server.url)
+        alone = io(f"{node_server.url}/chat", **option)
+        shared = io(f"{node_server.url}/chat")
+        assert (first.io == alone.io, first.io == shared.io) == (False, True)
+        assert len({await engine_of(socket) for socket in (first, alone, shared)}) == 2
+
+
+@pytest.mark.row("io.same_namespace")
+async def test_a_namespace_that_is_asked_for_twice(driver: Driver, node_server: Peer) -> None:
+    async with driver.open_io() as io:
+        first, second = io(node_server.url), io(node_server.url)
+        chat, chat_again = io(f"{node_server.url}/chat"), io(f"{node_server.url}/chat")
+        assert chat.io == first.io
+        assert len({first.io, second.io, chat_again.io}) == 3
+        assert len({await engine_of(socket) for socket in (first, second, chat_again)}) == 3
+        assert len({socket.id for socket in (first, second, chat, chat_again)}) == 4
+
+
+@pytest.mark.row("io.websocket_url")
+async def test_urls_of_websocket(driver: Driver, node_server: Peer, node_server_tls: Peer, tls: TLS) -> None:
+    async with driver.open_io() as io:
+        plain = io(f"ws://{node_server.host}:{node_server.port}", transports=["polling"])
+        secure = io(f"wss://{node_server_tls.host}:{node_server_tls.port}", transports=["polling"], ssl=tls.context)
+        assert plain.io != io(f"{node_server.url}/chat").io
+        for socket in (plain, secure):
+            await socket.wait_connected()
+            assert await socket.emit_with_ack("transport") == "polling"
+
+
+@pytest.mark.row("io.no_scheme")
+async def test_without_a_scheme_it_is_https(driver: Driver, node_server_tls: Peer, tls: TLS) -> None:
+    async with driver.open_io() as io:
+        socket = io(f"{node_server_tls.host}:{node_server_tls.port}/chat", ssl=tls.context)
+        await socket.wait_connected()
+        assert (socket.nsp, await socket.emit_with_ack("echo_ack", 1)) == ("/chat", 1)
+
+
+@pytest.mark.row("io.ipv6")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_an_address_of_ipv6(scheme: str, driver: Driver, tls: TLS, fresh_node_server: PeerFactory) -> None:
+    files = tls.files if scheme == "https" else None
+    peer = fresh_node_server(host="::1", tls=files)
+    async with driver.open_io() as io:
+        socket = io(f"{scheme}://[::1]:{peer.port}/chat", ssl=tls.context)
+        await socket.wait_connected()
+        handshake = await socket.emit_with_ack("handshake")
+        assert (socket.nsp, handshake["headers"]["host"]) == ("/chat", f"[::1]:{peer.port}")
+
+
+@pytest.mark.row("difference.ignored_options")
+async def test_a_connection_that_exists_keeps_its_options(driver: Driver, node_server: Peer) -> None:
+    async with driver.open_io() as io:
+        first = io(node_server.url, query={"which": "first"})
+        with pytest.warns(UserWarning, match="keeps its options; ignored: query"):
+            second = io(f"{node_server.url}/chat", query={"which": "second"})
+        with warnings.catch_warnings(action="error"):
+            io(f"{node_server.url}/auth", auth={"token": "secret"}, query={"which": "first"})
+        for socket in (first, second):
+            await socket.wait_connected()
+            assert (await socket.emit_with_ack("handshake"))["query"]["which"] == "first"
