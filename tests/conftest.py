@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import pytest
 import trustme
@@ -16,11 +17,13 @@ from tests.support import peers
 from tests.support.peers import Peer, TLSFiles
 
 PeerFactory = Callable[..., Peer]
+FAR_HOST: Final = "socketio.test"
+"""A name that nobody can look up (RFC 6761), as that of a server which only a proxy reaches."""
 
 
 @dataclass(frozen=True)
 class TLS:
-    """A certificate for the loopback addresses, a client's context that trusts it, and the file to trust it by."""
+    """A certificate for the loopback addresses and FAR_HOST, a client's context that trusts it, and the file to trust it by."""
 
     files: TLSFiles
     context: ssl.SSLContext
@@ -30,7 +33,7 @@ class TLS:
 @pytest.fixture(scope="session")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> TLS:
     authority = trustme.CA()
-    certificate = authority.issue_cert("localhost", "127.0.0.1", "::1")
+    certificate = authority.issue_cert("localhost", "127.0.0.1", "::1", FAR_HOST)
     folder: Path = tmp_path_factory.mktemp("tls")
     certificate.private_key_pem.write_to_path(folder / "key.pem")
     with (folder / "cert.pem").open("wb") as chain:

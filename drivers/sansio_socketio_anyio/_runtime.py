@@ -19,16 +19,16 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-from anyio.abc import ByteReceiveStream, TaskGroup
+from anyio.abc import ByteReceiveStream, ByteStream, TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from sansio_socketio.client.parts import EventCell, TaskStream, cancelled_inside, nothing_comes, plain_cause, ungrouped
-from sansio_socketio.client.runtime import Cell, StreamReceiver
+from sansio_socketio.client import parts
+from sansio_socketio.client.runtime import Cell, StreamHook, StreamReceiver
 
 _CHUNK = 1 << 18  # bytes read at once
 
 
-class AnyioCell(EventCell[anyio.Event]):
+class AnyioCell(parts.EventCell[anyio.Event]):
     """A result that tasks wait for."""
 
     __slots__ = ()
@@ -56,11 +56,11 @@ class AnyioTimer:
                 self._callback()
 
 
-class AnyioStream(TaskStream):
+class AnyioStream(parts.TaskStream):
     """A stream, and the scope of its tasks."""
 
     def __init__(self, runtime: AnyioRuntime, receiver: StreamReceiver) -> None:
-        super().__init__(runtime, receiver, anyio.BrokenResourceError)
+        super().__init__(runtime, receiver)
         self._scope = anyio.CancelScope()
 
     def abort(self) -> None:
@@ -68,13 +68,16 @@ class AnyioStream(TaskStream):
         self.receiver = None
         self._scope.cancel()
 
-    async def run(self, host: str, port: int) -> None:
+    async def run(self, host: str, port: int, hook: StreamHook | None) -> None:
         """Open it, by happy eyeballs and with TCP_NODELAY as anyio does by itself, and move its bytes until it ends."""
         with self._scope:
             try:
-                plain = await anyio.connect_tcp(host, port)
-            except (OSError, ValueError) as error:
-                self.tell_failed(plain_cause(error))
+                if hook is None:
+                    plain: ByteStream = await anyio.connect_tcp(host, port)
+                elif not isinstance(plain := await self._runtime.call(hook, host, port), ByteStream):
+                    raise parts.no_stream("an anyio.abc.ByteStream", plain)
+            except Exception as error:  # a name can be wrong in several ways
+                self.tell_failed(parts.plain_cause(error) if hook is None else error)
                 return
             async with plain, anyio.create_task_group() as tasks:
                 self.tell_opened()
@@ -104,10 +107,12 @@ class AnyioRuntime:
         """The clock of the backend."""
         return anyio.current_time()
 
-    def open_stream(self, host: str, port: int, receiver: StreamReceiver) -> AnyioStream:
-        """Begin to open a TCP stream."""
+    def open_stream(
+        self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
+    ) -> AnyioStream:
+        """Begin to open a TCP stream, or what the hook, `async (host, port)`, returns: any `anyio.abc.ByteStream`."""
         stream = AnyioStream(self, receiver)
-        self._tasks.start_soon(stream.run, host, port)
+        self._tasks.start_soon(stream.run, host, port, hook)
         return stream
 
     def timer(self, callback: Callable[[], None]) -> AnyioTimer:
@@ -129,7 +134,7 @@ class AnyioRuntime:
         assert isinstance(cell, AnyioCell)
         if self._ended and not cell.done:
             await anyio.lowlevel.checkpoint_if_cancelled()
-            raise nothing_comes()
+            raise parts.nothing_comes()
         await cell.event.wait()
         return cell.result()
 
@@ -147,7 +152,7 @@ class AnyioRuntime:
         except self._cancelled as error:
             if anyio.current_effective_deadline() == -inf:
                 raise
-            raise cancelled_inside(function) from error
+            raise parts.cancelled_inside(function) from error
 
     def end(self) -> None:
         """End all that was started; the task group waits for that."""
@@ -181,6 +186,6 @@ async def open_runtime() -> AsyncGenerator[AnyioRuntime, None]:
             finally:
                 runtime.end()
     except BaseExceptionGroup as group:
-        error = error or ungrouped(group, anyio.get_cancelled_exc_class())
+        error = error or parts.ungrouped(group, anyio.get_cancelled_exc_class())
     if error is not None:
         raise error

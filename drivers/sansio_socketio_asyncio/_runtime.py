@@ -13,45 +13,33 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager, nullcontext
-from functools import partial
 from inspect import isawaitable
 from typing import Any, cast
+from weakref import WeakSet
 
-from sansio_socketio.client.parts import NEXT_ADDRESS, EventCell, Teller, as_one, cancelled_inside, nothing_comes
-from sansio_socketio.client.runtime import Cell, StreamReceiver
+from sansio_socketio.client import parts
+from sansio_socketio.client.runtime import Cell, StreamHook, StreamReceiver
 
 
-class AsyncioCell(EventCell[asyncio.Event]):
+class AsyncioCell(parts.EventCell[asyncio.Event]):
     """A result that tasks wait for."""
 
     __slots__ = ()
 
 
-class AsyncioTimer:
-    """One deadline, by `call_at`."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
-        self._loop = loop
-        self._callback = callback
-        self._handle: asyncio.TimerHandle | None = None
-
-    def set(self, deadline: float | None) -> None:
-        """Call back at `deadline`, instead of when it was set before; None: never."""
-        if self._handle is not None:
-            self._handle.cancel()
-        self._handle = None if deadline is None else self._loop.call_at(deadline, self._callback)
-
-
-class AsyncioStream(Teller, asyncio.Protocol):
+class AsyncioStream(parts.Teller, asyncio.Protocol):
     """A stream, and the protocol of its transport."""
 
-    def __init__(self, runtime: AsyncioRuntime, host: str, port: int, receiver: StreamReceiver) -> None:
+    def __init__(
+        self, runtime: AsyncioRuntime, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None
+    ) -> None:
         super().__init__(receiver)
         self._runtime = runtime
         self._transport: asyncio.Transport | None = None
+        self._early: list[bytes] = []  # what came before the hook returned
         self._written: list[bytes | bytearray | memoryview] = []
         self._full = False  # the operating system has not taken all yet
-        self._opening = runtime.spawn(lambda: self._open(host, port), f"open a stream to {host}:{port}")
+        self._opening = runtime.spawn(lambda: self._open(host, port, hook), f"open a stream to {host}:{port}")
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue bytes, for the end of this turn."""
@@ -60,63 +48,57 @@ class AsyncioStream(Teller, asyncio.Protocol):
         self._written.append(data)
 
     def close(self) -> None:
-        """Close once all has left; while still opening, at once."""
-        self.receiver = None
-        if self._transport is None:
-            self._opening.cancel()
+        """Close once all that was written has left; while still opening, at once."""
+        if self._transport is None or not self.is_open:
+            self.abort()
         else:
+            self.receiver = None
             self._hand_over(self._transport)
             self._transport.close()
 
     def abort(self) -> None:
         """Close at once, also while opening."""
         self.receiver = None
-        if self._transport is None:
-            self._opening.cancel()
-        else:
+        self._opening.cancel()
+        if self._transport is not None:
             self._transport.abort()
 
-    async def _open(self, host: str, port: int) -> None:
-        """Try one address after the other, beside those that are being tried (happy eyeballs, RFC 8305).
-
-        That of `create_connection` loses a socket when it is cancelled in the wrong turn.
-        """
-        loop, tries = self._runtime.loop, set[asyncio.Task[None]]()
-        connected: list[socket.socket] = []
-        errors: list[Exception] = []
+    async def _open(self, host: str, port: int, hook: StreamHook | None) -> None:
+        loop = self._runtime.loop
         try:
-            addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            while not connected and (addresses or tries):
-                if addresses:
-                    tries.add(self._runtime.spawn(partial(self._try, addresses.pop(0), connected, errors), "connect"))
-                delay = NEXT_ADDRESS if addresses else None
-                _, tries = await asyncio.wait(tries, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
-            if connected:
-                await loop.create_connection(lambda: self, sock=connected.pop())
-        except asyncio.CancelledError:
-            self._runtime.streams.discard(self)  # a transport that was just made may not tell its end (uvloop's)
-            raise
-        except Exception as error:  # a name can be wrong in several ways
-            errors.append(error)
-        finally:
-            for one in tries:
-                one.cancel()
-            for sock in connected:
-                sock.close()
-        if self._transport is None:
-            self.tell_failed(as_one(errors))
+            if hook is None:
+                addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                # `create_connection` tries them as well, but loses a socket when it is cancelled in the wrong turn.
+                sock = await parts.first_connected(self._runtime, addresses, self._connect)
+                made: Any = await loop.create_connection(lambda: self, sock=sock)
+            else:
+                made = await self._runtime.call(hook, lambda: self, host, port)
+            if not isinstance(made, tuple) or len(made) != 2 or made[1] is not self:
+                raise parts.no_stream("a transport, and the protocol that protocol_factory() gave to it", made)
+            self._begin(made[0])
+        except BaseException as error:
+            if self._transport is not None:
+                self._transport.abort()
+                self._runtime.streams.discard(self)  # one that was just made may not tell its end (uvloop's)
+            if not isinstance(error, Exception):
+                raise
+            self.tell_failed(error)
 
-    async def _try(self, address: Any, connected: list[socket.socket], errors: list[Exception]) -> None:
+    async def _connect(self, address: Any) -> socket.socket:
         family, kind, protocol, _, place = address
-        try:
-            with ExitStack() as stack:
-                sock = stack.enter_context(socket.socket(family, kind, protocol))
-                sock.setblocking(False)
-                await self._runtime.loop.sock_connect(sock, place)
-                connected.append(sock)
-                stack.pop_all()
-        except OSError as error:
-            errors.append(error)
+        with ExitStack() as stack:
+            sock = stack.enter_context(socket.socket(family, kind, protocol))
+            sock.setblocking(False)
+            await self._runtime.loop.sock_connect(sock, place)
+            stack.pop_all()
+        return sock
+
+    def _begin(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        transport.set_write_buffer_limits(high=0)
+        self.tell_opened()
+        for data in self._early:
+            self.data_received(data)
 
     def _flush(self) -> None:
         if self.receiver is not None and self._transport is not None:
@@ -132,18 +114,17 @@ class AsyncioStream(Teller, asyncio.Protocol):
     # What the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The stream is open (asyncio and uvloop set TCP_NODELAY by themselves)."""
+        """There is a transport (asyncio's and uvloop's set TCP_NODELAY by themselves); the hook may still use it."""
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=0)
         self._runtime.streams.add(self)
         if self.receiver is None:
             self._transport.abort()
-        else:
-            self.receiver.opened()
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived."""
-        if self.receiver is not None:
+        if not self.is_open:
+            self._early.append(data)
+        elif self.receiver is not None:
             self.receiver.received(data)
 
     def pause_writing(self) -> None:
@@ -174,7 +155,7 @@ class AsyncioRuntime:
         self.loop = asyncio.get_running_loop()
         self.lock = nullcontext()
         self.streams: set[AsyncioStream] = set()  # those with a transport
-        self._timers: list[AsyncioTimer] = []
+        self._timers = WeakSet[parts.LoopTimer]()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = False
 
@@ -182,14 +163,19 @@ class AsyncioRuntime:
         """The loop's time."""
         return self.loop.time()
 
-    def open_stream(self, host: str, port: int, receiver: StreamReceiver) -> AsyncioStream:
-        """Begin to open a TCP stream."""
-        return AsyncioStream(self, host, port, receiver)
+    def open_stream(
+        self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
+    ) -> AsyncioStream:
+        """Begin to open a TCP stream, or what the hook, `async (protocol_factory, host, port)`, returns.
 
-    def timer(self, callback: Callable[[], None]) -> AsyncioTimer:
+        That is what `loop.create_unix_connection(protocol_factory, path)` returns: `(transport, protocol)`.
+        """
+        return AsyncioStream(self, host, port, receiver, hook)
+
+    def timer(self, callback: Callable[[], None]) -> parts.LoopTimer:
         """Make a timer that calls back."""
-        timer = AsyncioTimer(self.loop, callback)
-        self._timers.append(timer)
+        timer = parts.LoopTimer(self.loop.call_at, callback)
+        self._timers.add(timer)
         return timer
 
     def call_soon(self, callback: Callable[[], None]) -> None:
@@ -206,7 +192,7 @@ class AsyncioRuntime:
         if not cell.done:
             if self._ended:
                 # A task that is still here has swallowed the cancellation that was meant to end it.
-                raise asyncio.CancelledError if asyncio.current_task() in self._tasks else nothing_comes()
+                raise asyncio.CancelledError if asyncio.current_task() in self._tasks else parts.nothing_comes()
             await cell.event.wait()
         return cell.result()
 
@@ -228,7 +214,7 @@ class AsyncioRuntime:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            raise cancelled_inside(function) from error
+            raise parts.cancelled_inside(function) from error
 
     async def end(self) -> None:
         """End all that was started, and return when it has. A cancellation that comes meanwhile is raised after that."""

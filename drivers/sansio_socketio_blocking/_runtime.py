@@ -5,7 +5,7 @@ Rules of this file:
 - The runtime is a monitor. Whoever runs client code holds the lock; it is let go of in `select`, in `wait` and while the
   application's code is called.
 - The network thread alone touches streams' sockets and the selector. Everybody else hands it callbacks (`call_soon`).
-- Looking up a name blocks, so each stream has a thread for that.
+- Looking up a name blocks, and so does a hook that opens a socket: each stream has a thread for that.
 - All threads are daemons. One that cannot be ended is left, with a warning if a handler runs in it.
 - In a forked child the descriptors are copies. They are closed there, which the peer does not see.
 """
@@ -21,16 +21,15 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
-from inspect import iscoroutine
 from math import inf
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from sansio_socketio.client.nonblocking import Addresses, NonblockingStream, look_up
-from sansio_socketio.client.parts import Deadlines, DeadlineTimer, EventCell, name_of, nothing_comes
-from sansio_socketio.client.runtime import Cell, StreamReceiver
+from sansio_socketio.client.nonblocking import NonblockingStream
+from sansio_socketio.client.parts import Deadlines, DeadlineTimer, EventCell, called_by_thread, nothing_comes
+from sansio_socketio.client.runtime import Cell, StreamHook, StreamReceiver
 from sansio_socketio.protocol.errors import StateError
 
 _LAST_WAIT = 1.0  # seconds, for threads to end; the client has waited already for what is being handled
@@ -88,9 +87,11 @@ class BlockingRuntime:
         """The monotonic clock."""
         return monotonic()
 
-    def open_stream(self, host: str, port: int, receiver: StreamReceiver) -> NonblockingStream:
-        """Begin to open a TCP stream."""
-        return NonblockingStream(self, host, port, receiver)
+    def open_stream(
+        self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
+    ) -> NonblockingStream:
+        """Begin to open a TCP stream, or what the hook, `(host, port)`, returns: a connected `socket.socket`."""
+        return NonblockingStream(self, host, port, receiver, hook)
 
     def timer(self, callback: Callable[[], None]) -> DeadlineTimer:
         """Make a timer that calls back, from the network thread."""
@@ -143,28 +144,24 @@ class BlockingRuntime:
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call the application's code, without the lock."""
-        try:
-            with self._unlocked():
-                result = function(*args)
-        except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
-            # It would end this thread, and so the handling of events, without a word.
-            raise StateError(f"{name_of(function)} raised {error!r}, which ends no program from a thread") from error
-        if iscoroutine(result):
-            result.close()
-            raise TypeError(f"{name_of(function)} is an async function, which no thread awaits; make it a plain one")
-        return result
+        with self._unlocked():
+            return called_by_thread(function, *args)
 
     # For the streams
 
-    def look_up(self, host: str, port: int, told: Callable[[Addresses | Exception], None]) -> None:
-        """Look up the addresses, in a thread."""
+    def aside(self, function: Callable[[], Any], told: Callable[[Any], None]) -> None:
+        """Call what may block in a thread, and tell what came of it."""
 
         def run() -> None:
-            found = look_up(host, port)
+            try:
+                result = called_by_thread(function)
+            except Exception as error:
+                result = error
             with self._lock:
-                self.call_soon(partial(told, found))
+                tell = partial(told, result)
+                tell() if self._ended else self.call_soon(tell)
 
-        self._start(run, f"looks up {host}")
+        self._start(partial(copy_context().run, run), "opens a stream")
 
     def watch(self, sock: socket.socket, ready: Callable[[bool, bool], object], *, writing: bool) -> None:
         """Call `ready(readable, writable)` whenever the socket is."""
@@ -193,11 +190,11 @@ class BlockingRuntime:
                 _runtimes.discard(self)
                 for cell in self._waited_for:
                     cell.fail(nothing_comes())
+                self._call_back()
                 self._close_sockets()
 
     def _take_turn(self) -> None:
-        for _ in range(len(self._soon)):
-            self._soon.popleft()()
+        self._call_back()
         self._deadlines.fire(monotonic())
         wake_at = 0.0 if self._soon or self._ended else self._deadlines.earliest
         self._asleep = True
@@ -206,6 +203,10 @@ class BlockingRuntime:
         self._asleep = False
         for key, events in ready:
             key.data(bool(events & EVENT_READ), bool(events & EVENT_WRITE))
+
+    def _call_back(self) -> None:
+        for _ in range(len(self._soon)):
+            self._soon.popleft()()
 
     def _start(self, target: Callable[[], None], name: str, *, handlers: bool = False) -> None:
         thread = threading.Thread(target=target, name=f"sansio-socketio: {name}", daemon=True)

@@ -21,8 +21,8 @@ import trio
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
 from sansio_socketio.client.hub import Hub
-from sansio_socketio.client.parts import EventCell, TaskStream, nothing_comes, plain_cause, ungrouped
-from sansio_socketio.client.runtime import Cell, StreamReceiver
+from sansio_socketio.client.parts import EventCell, TaskStream, no_stream, nothing_comes, plain_cause, ungrouped
+from sansio_socketio.client.runtime import Cell, StreamHook, StreamReceiver
 from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.protocol.namespace import Namespace
 
@@ -62,7 +62,7 @@ class TrioStream(TaskStream):
     """A stream, and the scope of its tasks."""
 
     def __init__(self, runtime: TrioRuntime, receiver: StreamReceiver) -> None:
-        super().__init__(runtime, receiver, trio.BrokenResourceError)
+        super().__init__(runtime, receiver)
         self._scope = trio.CancelScope()
 
     def abort(self) -> None:
@@ -71,13 +71,16 @@ class TrioStream(TaskStream):
         self._scope.cancel()
 
     @enable_ki_protection
-    async def run(self, host: str, port: int) -> None:
+    async def run(self, host: str, port: int, hook: StreamHook | None) -> None:
         """Open it, by happy eyeballs and with TCP_NODELAY as trio does by itself, and move its bytes until it ends."""
         with self._scope:
             try:
-                plain = await trio.open_tcp_stream(host, port)
-            except (OSError, ValueError) as error:
-                self.tell_failed(plain_cause(error))
+                if hook is None:
+                    plain: trio.abc.Stream = await trio.open_tcp_stream(host, port)
+                elif not isinstance(plain := await self._runtime.call(hook, host, port), trio.abc.Stream):
+                    raise no_stream("a trio.abc.Stream", plain)
+            except Exception as error:  # a name can be wrong in several ways
+                self.tell_failed(plain_cause(error) if hook is None else error)
                 return
             async with plain, trio.open_nursery() as nursery:
                 self.tell_opened()
@@ -99,10 +102,10 @@ class TrioRuntime:
         """The clock of trio's run."""
         return trio.current_time()
 
-    def open_stream(self, host: str, port: int, receiver: StreamReceiver) -> TrioStream:
-        """Begin to open a TCP stream."""
+    def open_stream(self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None) -> TrioStream:
+        """Begin to open a TCP stream, or what the hook, `async (host, port)`, returns: any `trio.abc.Stream`."""
         stream = TrioStream(self, receiver)
-        self._nursery.start_soon(stream.run, host, port)
+        self._nursery.start_soon(stream.run, host, port, hook)
         return stream
 
     def timer(self, callback: Callable[[], None]) -> TrioTimer:

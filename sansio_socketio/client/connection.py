@@ -41,9 +41,10 @@ from ..protocol.events import (
     Room,
 )
 from .dispatch import Dispatcher, InboxOverflow, Signal
-from .hub import Hub, TLSSettings, Waiters
+from .hub import Hub, Waiters
 from .lifetime import Lifetime, lifetime
 from .listeners import Listener, Listeners
+from .opening import Opening
 from .options import ManagerSettings, check_answer
 from .runtime import Cell, RuntimeScope, Task
 
@@ -74,7 +75,7 @@ class Connection:
         self.overflow: InboxOverflow | None = None
         self.inbox_bounds = (local.inbox_events, local.inbox_bytes)
         self.auto_connect = local.auto_connect
-        self._tls = TLSSettings(local.ssl, local.server_hostname)
+        self._opening = Opening(local)
         self._policy = local.on_handler_error
         self._askers = settings.askers
         self._listeners = listeners
@@ -120,7 +121,7 @@ class Connection:
         self._hub = Hub(
             self.machine,
             runtime,
-            self._tls,
+            self._opening,
             deliver=self._deliver,
             drained=self._drained,
             broken=self.broken,

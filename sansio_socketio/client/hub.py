@@ -15,35 +15,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from ssl import CERT_NONE, SSLContext
-from typing import Any, Literal
+from typing import Any
 
 from ..protocol.actions import Action, CloseStream, Deliver, OpenStream, Send, SetTimer
 from ..protocol.events import Event
 from ..protocol.machine import Machine
+from .opening import Opening
 from .runtime import Cell, Runtime, Stream
-from .tls import default_context, open_tls_stream
 
 log = logging.getLogger(__name__)
-
-
-class TLSSettings:
-    """How streams are wrapped in TLS. The context is made when it is first needed: loading certificates takes a while."""
-
-    def __init__(self, context: SSLContext | Literal[False] | None, server_hostname: str | None) -> None:
-        self.server_hostname = server_hostname
-        self._context = context
-
-    @property
-    def context(self) -> SSLContext:
-        context = self._context
-        if not isinstance(context, SSLContext):
-            verify = context is not False
-            context = self._context = default_context()
-            if not verify:
-                context.check_hostname = False
-                context.verify_mode = CERT_NONE
-        return context
 
 
 class Waiters:
@@ -93,7 +73,7 @@ class Hub:
         self,
         machine: Machine,
         runtime: Runtime,
-        tls: TLSSettings,
+        opening: Opening,
         *,
         deliver: Callable[[Event], None],
         drained: Callable[[], None],
@@ -104,7 +84,7 @@ class Hub:
         self.ended = False
         self._machine = machine
         self._next_action = machine.next_action
-        self._tls = tls
+        self._opening = opening
         self._deliver = deliver
         self._drained = drained
         self._broken = broken
@@ -187,14 +167,10 @@ class Hub:
     # Actions
 
     def _open_stream(self, action: OpenStream) -> None:
-        log.debug("opening stream %d to %s port %d for %s", action.stream, action.host, action.port, action.transport)
-        receiver = _Receiver(self, action.stream)
-        if action.tls:
-            tls = self._tls
-            stream = open_tls_stream(self.runtime, action.host, action.port, receiver, tls.context, tls.server_hostname)
-        else:
-            stream = self.runtime.open_stream(action.host, action.port, receiver)
-        self._streams[action.stream] = stream
+        number, receiver = action.stream, _Receiver(self, action.stream)
+        self._streams[number], proxy = self._opening.open(self.runtime, action, receiver)
+        way = "" if proxy is None else f" through {proxy}"
+        log.debug("opening stream %d to %s port %d%s for %s", number, action.host, action.port, way, action.transport)
 
     def _send(self, action: Send) -> None:
         self._streams[action.stream].write(action.data)

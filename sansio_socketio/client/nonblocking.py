@@ -6,6 +6,7 @@ Rules of this file:
   touches them from one.
 - Of several addresses the next is tried when the one before has failed, or is not there after a quarter of a second;
   those that are under way go on, and the first to connect wins (happy eyeballs, RFC 8305).
+- The user's hook may open the socket instead; it is called where it may block. From then on it is as any.
 - When writing fails, what the peer had sent before is still read: it may tell why.
 """
 
@@ -17,10 +18,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from ssl import SSLSocket
 from typing import Any, Protocol
 
-from .parts import NEXT_ADDRESS, Teller, as_one
-from .runtime import Runtime, StreamReceiver
+from .parts import NEXT_ADDRESS, Teller, as_one, no_stream
+from .runtime import Runtime, StreamHook, StreamReceiver
 
 Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
 """What `socket.getaddrinfo` gives."""
@@ -28,19 +30,19 @@ Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, An
 _CHUNK = 1 << 18  # bytes read at once
 
 
-def look_up(host: str, port: int) -> Addresses | Exception:
-    """The addresses of a host, or what went wrong. Blocks, for seconds if need be."""
-    try:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except Exception as error:  # a name can be wrong in several ways
-        return error
+def look_up(host: str, port: int) -> Addresses:
+    """The addresses of a host. Blocks, for seconds if need be."""
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 class PollingRuntime(Runtime, Protocol):
     """A runtime that tells when sockets are ready."""
 
-    def look_up(self, host: str, port: int, told: Callable[[Addresses | Exception], None]) -> None:
-        """Do what the function `look_up` does without blocking, and tell its result in a turn of its own."""
+    def aside(self, function: Callable[[], Any], told: Callable[[Any], None]) -> None:
+        """Call what may block beside, and tell what it returns, or the exception, in a turn of its own.
+
+        It is told in any case, also when the runtime has ended: somebody may have to close it.
+        """
 
     def watch(self, sock: socket.socket, ready: Callable[[bool, bool], object], *, writing: bool) -> None:
         """Call `ready(readable, writable)` whenever the socket is readable, or, if `writing`, writable.
@@ -55,7 +57,9 @@ class PollingRuntime(Runtime, Protocol):
 class NonblockingStream(Teller):
     """A stream: the sockets that try to connect, and then the one that did."""
 
-    def __init__(self, runtime: PollingRuntime, host: str, port: int, receiver: StreamReceiver) -> None:
+    def __init__(
+        self, runtime: PollingRuntime, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
+    ) -> None:
         super().__init__(receiver)
         self._sockets: list[socket.socket] = []
         self._runtime = runtime
@@ -66,7 +70,10 @@ class NonblockingStream(Teller):
         self._leaving = memoryview(b"")  # what the operating system has not taken yet
         self._full = False  # so we wait until it takes more
         self._error: OSError | None = None  # of writing
-        runtime.look_up(host, port, self._looked_up)
+        if hook is None:
+            runtime.aside(partial(look_up, host, port), self._looked_up)
+        else:
+            runtime.aside(partial(hook, host, port), self._given)
 
     # The hub's side
 
@@ -134,8 +141,24 @@ class NonblockingStream(Teller):
             self._next_address.set(None)
             for other in set(self._sockets) - {sock}:
                 self._drop(other)
-            self._runtime.watch(sock, self._ready, writing=False)
-            self.receiver.opened()
+            self._begin(sock)
+
+    def _given(self, sock: Any) -> None:
+        """The user's hook has ended."""
+        if isinstance(sock, Exception):
+            self.tell_failed(sock)
+        elif not isinstance(sock, socket.socket) or isinstance(sock, SSLSocket):
+            self.tell_failed(no_stream("a connected socket.socket without TLS", sock))
+        elif self.receiver is None:
+            sock.close()
+        else:
+            sock.setblocking(False)
+            self._sockets.append(sock)
+            self._begin(sock)
+
+    def _begin(self, sock: socket.socket) -> None:
+        self._runtime.watch(sock, self._ready, writing=False)
+        self.tell_opened()
 
     # Open
 

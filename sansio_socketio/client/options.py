@@ -20,6 +20,8 @@ from typing import Any, Final, Literal, TypedDict
 
 from ..protocol.errors import OptionError
 from ..protocol.options import ASK, ClientOptions, NamespaceOptions
+from .proxy import check_proxy
+from .runtime import StreamHook
 
 Asker = Callable[[], Any]
 """Gives the value of an option anew before each attempt; may be async."""
@@ -56,6 +58,11 @@ class ManagerOptions(TypedDict, total=False):
         query, extra_headers: As in the machine, or a function (also async) that is asked before each attempt.
         ssl: The context for TLS; None verifies the server with the system's certificates; False does not verify it.
         server_hostname: The name that the server's certificate must be for, where it is not the URL's host.
+        proxy: The HTTP proxy to go through, by CONNECT: "http://user:password@host:port" or "https://...". True (the
+            default) takes what the environment names for the URL: HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, except for
+            hosts in NO_PROXY and the loopback host. None goes directly.
+        open_stream: A function that opens streams in the runtime's place: see each driver. The environment's proxies do
+            not count then.
         auto_connect: Whether the connection is opened, and a new Socket joins, without being told to.
         on_handler_error: What becomes of an exception of a handler. "log" (the default) logs it with the event's name;
             "raise" ends the connection, and the scope raises it at its end; a callable is called with the exception and
@@ -93,6 +100,8 @@ class ManagerOptions(TypedDict, total=False):
     max_attachments: int
     ssl: SSLContext | Literal[False] | None
     server_hostname: str | None
+    proxy: str | Literal[True] | None
+    open_stream: StreamHook | None
     auto_connect: bool
     on_handler_error: ErrorPolicy
     inbox_events: int
@@ -131,6 +140,7 @@ def _is_policy(value: object) -> bool:
 _CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "ssl": (_is_context, "an ssl.SSLContext, None to verify as the system does, or False not to verify"),
     "server_hostname": (lambda value: value is None or (isinstance(value, str) and value != ""), "a str, or None"),
+    "open_stream": (lambda value: value is None or callable(value), "a function that opens a stream, or None"),
     "auto_connect": (lambda value: isinstance(value, bool), "True or False"),
     "on_handler_error": (_is_policy, "'log', 'raise', or a callable that takes the exception and the event's name"),
     "inbox_events": (is_count, "a whole number of at least 1"),
@@ -144,6 +154,8 @@ class Local:
 
     ssl: SSLContext | Literal[False] | None = None
     server_hostname: str | None = None
+    proxy: str | Literal[True] | None = field(default=True, repr=False)  # it may hold a password
+    open_stream: StreamHook | None = None
     auto_connect: bool = True
     on_handler_error: ErrorPolicy = "log"
     inbox_events: int = 100_000
@@ -154,6 +166,7 @@ class Local:
             value = getattr(self, name)
             if not accepts(value):
                 raise OptionError(f"{name} takes {takes}, not {value!r}")
+        check_proxy(self.proxy)
 
 
 @dataclass(slots=True)

@@ -11,13 +11,15 @@ Rules of this file:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from inspect import iscoroutine
 from math import inf
 from operator import itemgetter
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from ..protocol.errors import DisconnectedError, StateError
-from .runtime import Cell, Runtime, StreamReceiver
+from ..protocol.errors import DisconnectedError, OptionError, StateError
+from .runtime import Cell, Runtime, StreamReceiver, Task
 
 NEXT_ADDRESS: Final = 0.25
 """How many seconds to wait for a connection before the next address is tried, too (RFC 8305, section 5)."""
@@ -61,6 +63,30 @@ class EventCell(Generic[E]):
         if self._error is not None:
             raise self._error
         return self._value
+
+
+class Handle(Protocol):
+    """What a loop gives for a callback that is to come."""
+
+    def cancel(self) -> object: ...
+
+
+class LoopTimer:
+    """A `Timer` by a loop's own `call_at(when, callback)`, which holds on to it while it is set."""
+
+    def __init__(self, call_at: Callable[[float, Callable[[], None]], Handle], callback: Callable[[], None]) -> None:
+        self._call_at = call_at
+        self._callback = callback
+        self._handle: Handle | None = None
+
+    def set(self, deadline: float | None) -> None:
+        """Call back at `deadline`, instead of when it was set before; None: never."""
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = None if deadline is None else self._call_at(deadline, self._fire)
+
+    def _fire(self) -> None:
+        self._callback()
 
 
 class Deadlines:
@@ -116,6 +142,13 @@ class Teller:
 
     def __init__(self, receiver: StreamReceiver) -> None:
         self.receiver = receiver
+        self.is_open = False
+
+    def tell_opened(self) -> None:
+        """It is open: the first that is told."""
+        self.is_open = True
+        if self.receiver is not None:
+            self.receiver.opened()
 
     def tell_failed(self, error: Exception) -> None:
         """It could not be opened: the last that is told."""
@@ -124,7 +157,9 @@ class Teller:
             receiver.failed(error)
 
     def tell_closed(self, error: Exception | None) -> None:
-        """The peer ended it (None) or it broke: the last that is told."""
+        """The peer ended it (None) or it broke: the last that is told. Before it was open that is a failure."""
+        if not self.is_open:
+            self.tell_failed(error or ConnectionError("the peer closed the stream before it was open"))
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
             receiver.closed(error)
@@ -133,14 +168,13 @@ class Teller:
 class TaskStream(Teller, ABC):
     """A stream that two tasks of the driver move: one runs `read`, the other `write_out`.
 
-    The driver's subclass opens it and has `abort`, which ends both tasks.
+    The driver's subclass opens it and has `abort`, which ends both tasks. An exception of reading or writing means that
+    the stream broke, whatever it is: a stream of the user's own may raise any.
     """
 
-    def __init__(self, runtime: Runtime, receiver: StreamReceiver, broken: type[Exception]) -> None:
+    def __init__(self, runtime: Runtime, receiver: StreamReceiver) -> None:
         super().__init__(receiver)
         self._runtime = runtime
-        self._broken = broken  # what reading and writing raise when the stream breaks
-        self._open = False
         self._written: list[bytes | bytearray | memoryview] = []
         self._more: Cell | None = None  # which the writer waits for
         self._error: Exception | None = None  # of writing: what can still be read comes first
@@ -153,7 +187,7 @@ class TaskStream(Teller, ABC):
     def close(self) -> None:
         """Close once all has left; while still opening, at once."""
         self.receiver = None
-        if self._open:
+        if self.is_open:
             self._wake_the_writer()
         else:
             self.abort()
@@ -162,19 +196,13 @@ class TaskStream(Teller, ABC):
     def abort(self) -> None:
         """Close at once, also while opening."""
 
-    def tell_opened(self) -> None:
-        """It is open: the first that is told."""
-        self._open = True
-        if self.receiver is not None:
-            self.receiver.opened()
-
-    async def read(self, receive: Callable[[], Awaitable[bytes]]) -> None:
+    async def read(self, receive: Callable[[], Awaitable[bytes | bytearray]]) -> None:
         """Read to the end. `receive` gives b"" there."""
         try:
             while data := await receive():
                 if self.receiver is not None:
                     self.receiver.received(data)
-        except self._broken as error:
+        except Exception as error:
             self._error = plain_cause(error)
         self.tell_closed(self._error)
         self.abort()
@@ -192,7 +220,7 @@ class TaskStream(Teller, ABC):
                 else:
                     self._more = self._runtime.cell()
                     await self._runtime.wait(self._more)
-        except self._broken as error:
+        except Exception as error:
             self._error = plain_cause(error)
         if self.receiver is None:
             self.abort()
@@ -202,9 +230,78 @@ class TaskStream(Teller, ABC):
             self._more.set()
 
 
+class Closable(Protocol):
+    """A connection."""
+
+    def close(self) -> object: ...
+
+
+A = TypeVar("A")
+C = TypeVar("C", bound=Closable)
+
+
+async def first_connected(runtime: Runtime, addresses: Iterable[A], connect: Callable[[A], Awaitable[C]]) -> C:
+    """Connect to one address after the other, beside those that are being tried (happy eyeballs, RFC 8305).
+
+    Returns the first connection, and closes the others. Where there is none, raises what went wrong with all addresses.
+    """
+    errors, connected, tries = list[Exception](), list[C](), list[Task]()
+    news = runtime.cell()
+
+    def tell() -> None:
+        news.set()
+
+    async def attempt(address: A) -> None:
+        try:
+            connected.append(await connect(address))
+        except Exception as error:
+            errors.append(error)
+        tell()
+
+    timer = runtime.timer(tell)
+    try:
+        for address in addresses:
+            tries.append(runtime.spawn(partial(attempt, address), "connect"))
+            timer.set(runtime.now() + NEXT_ADDRESS)
+            await runtime.wait(news)
+            news = runtime.cell()
+            if connected:
+                break
+        while not connected and len(errors) < len(tries):
+            await runtime.wait(news)
+            news = runtime.cell()
+        if not connected:
+            raise as_one(errors)
+        return connected.pop(0)
+    finally:
+        timer.set(None)
+        for task in tries:
+            task.cancel()
+        for connection in connected:
+            connection.close()
+
+
 def nothing_comes() -> DisconnectedError:
     """What a wait raises that begins after the end of the runtime's scope."""
     return DisconnectedError("the scope of this connection has ended: there is nothing to wait for any more")
+
+
+def no_stream(wanted: str, given: object) -> OptionError:
+    """What a stream fails with where the user's hook returned something else than `wanted`."""
+    return OptionError(f"the function open_stream must return {wanted}; it returned a {type(given).__name__}")
+
+
+def called_by_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Call the application's code, where no exception must end the thread and nobody awaits what it returns."""
+    try:
+        result = function(*args)
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+        # It would end this thread, and so the handling of events, without a word.
+        raise StateError(f"{name_of(function)} raised {error!r}, which ends no program from a thread") from error
+    if iscoroutine(result):
+        result.close()
+        raise TypeError(f"{name_of(function)} is an async function, which no thread awaits; make it a plain one")
+    return result
 
 
 def cancelled_inside(function: Callable[..., Any]) -> StateError:

@@ -49,6 +49,13 @@ class Stream(Protocol):
         """Close at once, also while still opening; what was not sent yet is lost."""
 
 
+Opener = Callable[[str, int, StreamReceiver], Stream]
+"""Begins to open a stream to a host and a port, as `Runtime.open_stream` does, and returns it at once. Never raises."""
+
+StreamHook = Callable[..., Any]
+"""The user's own way to open a stream (the option `open_stream`). What it takes and gives is the driver's business."""
+
+
 class Timer(Protocol):
     """One deadline. Its callback is called once for each `set`, in a turn of its own."""
 
@@ -84,8 +91,14 @@ class Runtime(Protocol):
         """Seconds on a monotonic scale."""
         ...
 
-    def open_stream(self, host: str, port: int, receiver: StreamReceiver) -> Stream:
-        """Begin to open a TCP stream (TCP_NODELAY, happy eyeballs where there are any). Never raises."""
+    def open_stream(self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None) -> Stream:
+        """Begin to open a TCP stream (TCP_NODELAY, happy eyeballs where there are any). Never raises.
+
+        Args:
+            hook: Opens it in the runtime's place: the application's code, which is given host and port and returns what
+                the runtime calls a stream. What it raises, and what is no stream, is told by `failed`. A stream that it
+                returns too late, after `close` or `abort`, is closed.
+        """
         ...
 
     def timer(self, callback: Callable[[], None]) -> Timer: ...

@@ -16,7 +16,7 @@ from __future__ import annotations
 import ssl
 from contextlib import suppress
 
-from .runtime import Runtime, Stream, StreamReceiver
+from .runtime import Opener, Stream, StreamReceiver
 
 _RECORD = 16384  # the most plaintext that one TLS record holds (RFC 8446, section 5.1), and so that one read gives
 
@@ -36,24 +36,22 @@ def default_context() -> ssl.SSLContext:
     return context
 
 
-def open_tls_stream(
-    runtime: Runtime,
-    host: str,
-    port: int,
-    receiver: StreamReceiver,
-    context: ssl.SSLContext,
-    server_hostname: str | None = None,
-) -> Stream:
-    """Begin to open a TLS stream, as `Runtime.open_stream` begins to open a plain one. Never raises.
+def over_tls(opener: Opener, context: ssl.SSLContext, server_hostname: str | None = None) -> Opener:
+    """An opener of TLS streams, whose records travel over the streams of another.
 
     Args:
+        opener: Opens the streams beneath.
         context: How to verify the server, and what to offer. It is used as it is.
         server_hostname: The name or IP address that the certificate must be for; a name is told to the server (SNI).
-            `host` where it is None.
+            Where it is None, the host that is opened.
     """
-    stream = TLSStream(receiver, context, server_hostname or host)
-    stream.attach(runtime.open_stream(host, port, stream))
-    return stream
+
+    def open_tls(host: str, port: int, receiver: StreamReceiver) -> Stream:
+        stream = TLSStream(receiver, context, server_hostname or host)
+        stream.attach(opener(host, port, stream))
+        return stream
+
+    return open_tls
 
 
 class TLSStream:

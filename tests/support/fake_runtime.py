@@ -20,7 +20,7 @@ from types import coroutine
 from typing import Any
 
 from sansio_socketio.client import Manager, Scopes
-from sansio_socketio.client.runtime import StreamReceiver
+from sansio_socketio.client.runtime import StreamHook, StreamReceiver
 from sansio_socketio.protocol.packets import engineio
 from sansio_socketio.protocol.packets.socketio import (
     ACK,
@@ -327,7 +327,9 @@ class FakeRuntime:
     def now(self) -> float:
         return self._world.time
 
-    def open_stream(self, host: str, port: int, receiver: StreamReceiver) -> FakeStream:
+    def open_stream(self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None) -> FakeStream:
+        if hook is not None:
+            host, port = hook(host, port)
         return FakeStream(self._world, host, port, receiver)
 
     def timer(self, callback: Callable[[], None]) -> FakeTimer:

@@ -197,6 +197,11 @@ def python_server(**config: Any) -> Peer:
     return Peer([sys.executable, "-W", "ignore", str(PEERS / "python_server.py")], **config)
 
 
+def proxy(**config: Any) -> Peer:
+    """An HTTP proxy, with the behaviours of tests/peers/proxy.js."""
+    return Peer([*_node(), str(PEERS / "proxy.js")], **config)
+
+
 def run_node(script: str, *args: str, environment: Mapping[str, str] | None = None) -> str:
     """Run a few lines of JavaScript among the npm peers and return what they print."""
     done = subprocess.run(

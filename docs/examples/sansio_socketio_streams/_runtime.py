@@ -9,40 +9,29 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any
 
-from sansio_socketio.client.parts import EventCell, TaskStream, nothing_comes
-from sansio_socketio.client.runtime import Cell, StreamReceiver
+from sansio_socketio.client.parts import EventCell, LoopTimer, TaskStream, nothing_comes
+from sansio_socketio.client.runtime import Cell, StreamHook, StreamReceiver
 from sansio_socketio.protocol.errors import StateError
 
 _CHUNK = 1 << 18  # bytes read at once
 
 
-class StreamsTimer:
-    """One deadline."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
-        self._loop, self._callback = loop, callback
-        self._handle: asyncio.TimerHandle | None = None
-
-    def set(self, deadline: float | None) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-        self._handle = None if deadline is None else self._loop.call_at(deadline, self._callback)
-
-
 class StreamsStream(TaskStream):
     """A stream: a task that opens it and reads, and beside it one that writes."""
 
-    def __init__(self, runtime: StreamsRuntime, host: str, port: int, receiver: StreamReceiver) -> None:
-        super().__init__(runtime, receiver, OSError)
-        self._task = runtime.spawn(lambda: self._run(host, port), f"stream to {host}:{port}")
+    def __init__(
+        self, runtime: StreamsRuntime, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None
+    ) -> None:
+        super().__init__(runtime, receiver)
+        self._task = runtime.spawn(lambda: self._run(host, port, hook), f"stream to {host}:{port}")
 
     def abort(self) -> None:
         self.receiver = None
         self._task.cancel()
 
-    async def _run(self, host: str, port: int) -> None:
+    async def _run(self, host: str, port: int, hook: StreamHook | None) -> None:
         try:
-            reader, writer = await asyncio.open_connection(host, port)
+            reader, writer = await self._runtime.call(hook or asyncio.open_connection, host, port)
         except Exception as error:
             self.tell_failed(error)
             return
@@ -70,15 +59,17 @@ class StreamsRuntime:
         self.lock = nullcontext()  # everything runs on the loop's thread
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._timers: list[StreamsTimer] = []
+        self._timers: list[LoopTimer] = []
         self._ended = False
         self.now = self._loop.time
 
-    def open_stream(self, host: str, port: int, receiver: StreamReceiver) -> StreamsStream:
-        return StreamsStream(self, host, port, receiver)
+    def open_stream(
+        self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
+    ) -> StreamsStream:
+        return StreamsStream(self, host, port, receiver, hook)
 
-    def timer(self, callback: Callable[[], None]) -> StreamsTimer:
-        timer = StreamsTimer(self._loop, callback)
+    def timer(self, callback: Callable[[], None]) -> LoopTimer:
+        timer = LoopTimer(self._loop.call_at, callback)
         self._timers.append(timer)
         return timer
 

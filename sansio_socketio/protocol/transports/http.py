@@ -58,6 +58,14 @@ def refusal(what: str, status: int, body: bytes) -> TransportError:
     )
 
 
+def unreachable(authority: str, error: Exception) -> TransportError:
+    """The error for a stream that could not be opened. What a proxy said stays with it."""
+    status, body = (error.status, error.body) if isinstance(error, TransportError) else (None, None)
+    failure = TransportError(f"could not connect to {authority}: {error}", status=status, body=body)
+    failure.__cause__ = error
+    return failure
+
+
 def show(data: bytes | bytearray) -> str:
     """The start of what a peer sent, for a message."""
     return f"{bytes(data[:_MAX_SHOWN])!r}{'…' if len(data) > _MAX_SHOWN else ''}"

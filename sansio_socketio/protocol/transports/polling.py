@@ -25,7 +25,7 @@ from ..errors import PacketError, TransportError
 from ..packets.engineio import CLOSE, Packet, decode_payload, encode_payload
 from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
-from .http import Answer, Exchange, refusal, show
+from .http import Answer, Exchange, refusal, show, unreachable
 from .requests import USER_AGENT, Requests
 
 State = Literal["opening", "open", "pausing", "paused", "closing", "closed"]
@@ -123,9 +123,7 @@ class PollingTransport(Transport):
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
         channel = self._channels.pop(stream)
-        details = TransportError(f"could not connect to {self.endpoint.url.authority}: {error}")
-        details.__cause__ = error
-        self._lost(channel, details, now)
+        self._lost(channel, unreachable(self.endpoint.url.authority, error), now)
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
         channel = self._channels[stream]

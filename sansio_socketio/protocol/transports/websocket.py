@@ -31,7 +31,7 @@ from ..packets.engineio import Packet, decode_frame, encode_frame
 from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
 from .deflate import DEFAULT_THRESHOLD, Deflate
-from .http import MAX_EXCERPT, join_header, refusal, show, words_of
+from .http import MAX_EXCERPT, join_header, refusal, show, unreachable, words_of
 from .requests import USER_AGENT, Requests
 
 State = Literal["opening", "refused", "open", "closing", "closed"]
@@ -116,9 +116,7 @@ class WebSocketTransport(Transport):
             self.outbox.send(stream, request)
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
-        details = TransportError(f"could not connect to {self.endpoint.url.authority}: {error}")
-        details.__cause__ = error
-        self._fail("transport error", details, now)
+        self._fail("transport error", unreachable(self.endpoint.url.authority, error), now)
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
         if self._state in {"open", "closing"}:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.client.hub import Hub, TLSSettings, Waiters
+from sansio_socketio.client.hub import Hub, Waiters
+from sansio_socketio.client.opening import Opening
+from sansio_socketio.client.options import Local
 from sansio_socketio.protocol.actions import Deliver, StreamOwner
 from sansio_socketio.protocol.events import Event
 from sansio_socketio.protocol.machine import Machine
@@ -57,7 +59,7 @@ class Rig:
         self.hub = Hub(
             self.machine,
             FakeRuntime(world),
-            TLSSettings(None, None),
+            Opening(Local()),
             deliver=self._deliver,
             drained=self._drained,
             broken=self.broken.append,
@@ -176,12 +178,11 @@ def test_after_a_mistake_nothing_goes_in_or_out(rig: Rig, world: World) -> None:
 
 def test_the_context_for_tls_verifies_unless_told_not_to() -> None:
     given = ssl.create_default_context()
-    assert TLSSettings(given, None).context is given
-    settings = TLSSettings(None, "name")
-    assert settings.server_hostname == "name"
-    assert settings.context.verify_mode is ssl.CERT_REQUIRED
-    assert settings.context is settings.context
-    unverified = TLSSettings(False, None).context
+    assert Opening(Local(ssl=given)).context is given
+    opening = Opening(Local())
+    assert opening.context.verify_mode is ssl.CERT_REQUIRED
+    assert opening.context is opening.context
+    unverified = Opening(Local(ssl=False)).context
     assert unverified.verify_mode is ssl.CERT_NONE
     assert not unverified.check_hostname
 

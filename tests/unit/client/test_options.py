@@ -66,6 +66,9 @@ def test_options_are_shared_out() -> None:
         (manager_settings, {"ssl": "no"}, "ssl takes an ssl.SSLContext"),
         (manager_settings, {"ssl": True}, "ssl takes an ssl.SSLContext"),
         (manager_settings, {"server_hostname": ""}, "server_hostname takes a str"),
+        (manager_settings, {"proxy": False}, "proxy takes a URL such as .* True for the environment's, or None"),
+        (manager_settings, {"proxy": "ftp://proxy.test"}, "proxy names a proxy of the kind ftp"),
+        (manager_settings, {"open_stream": "/run/socket"}, "open_stream takes a function that opens a stream"),
         (manager_settings, {"auto_connect": 1}, "auto_connect takes True or False"),
         (manager_settings, {"on_handler_error": "ignore"}, "on_handler_error takes 'log', 'raise', or a callable"),
         (manager_settings, {"inbox_events": 0}, "inbox_events takes a whole number of at least 1"),
@@ -90,12 +93,20 @@ def test_mistakes_name_the_option_and_what_it_takes(
         {"ssl": ssl.create_default_context()},
         {"ssl": False},
         {"server_hostname": "name"},
+        {"proxy": "http://proxy.test:3128"},
+        {"proxy": None},
+        {"open_stream": print},
         {"on_handler_error": print},
         {"on_handler_error": "raise"},
     ],
 )
 def test_what_the_client_takes_itself(options: dict[str, Any]) -> None:
     assert {name: getattr(manager_settings(options).local, name) for name in options} == options
+
+
+def test_a_proxys_password_is_not_shown() -> None:
+    settings = manager_settings({"proxy": "http://Ada:secret@proxy.test"})
+    assert "secret" not in repr(settings)
 
 
 @pytest.mark.parametrize(("about", "value"), [("auth", None), ("auth", {"a": 1}), ("query", {}), ("query", {"a": "b"})])

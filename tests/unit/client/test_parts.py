@@ -149,7 +149,7 @@ class Receiver:
 
 def opened() -> tuple[PlainStream, Receiver]:
     receiver = Receiver()
-    stream = PlainStream(cast("Runtime", OneTask()), receiver, Broken)
+    stream = PlainStream(cast("Runtime", OneTask()), receiver)
     stream.tell_opened()
     return stream, receiver
 
@@ -257,7 +257,7 @@ def test_when_writing_breaks_while_closing_it_is_over() -> None:
 def test_closing_or_aborting_before_it_is_open() -> None:
     for way in (PlainStream.close, PlainStream.abort):
         receiver = Receiver()
-        stream = PlainStream(cast("Runtime", OneTask()), receiver, Broken)
+        stream = PlainStream(cast("Runtime", OneTask()), receiver)
         way(stream)
         assert stream.aborted
         stream.tell_opened()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from typing import Any, cast
@@ -12,8 +12,9 @@ from typing import Any, cast
 import pytest
 import trustme
 
-from sansio_socketio.client.runtime import Runtime, Stream, StreamReceiver
-from sansio_socketio.client.tls import TLSStream, default_context, open_tls_stream
+from sansio_socketio.client.runtime import Stream, StreamReceiver
+from sansio_socketio.client.tls import TLSStream, default_context, over_tls
+from tests.support.doubles import PlainStream, Receiver
 
 MEGABYTE = 1 << 20
 
@@ -34,60 +35,6 @@ def server_context(*names: str) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority().issue_cert(*(names or ("localhost",))).configure_cert(context)
     return context
-
-
-class PlainStream:
-    """The runtime's stream: keeps what is written."""
-
-    def __init__(self) -> None:
-        self.written = bytearray()
-        self.writes = 0
-        self.end: str | None = None
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        assert self.end is None
-        self.written += data
-        self.writes += 1
-
-    def close(self) -> None:
-        self.end = self.end or "closed"
-
-    def abort(self) -> None:
-        self.end = "aborted"
-
-
-class Receiver:
-    """The hub's side: keeps what is told."""
-
-    def __init__(self) -> None:
-        self.log: list[str] = []
-        self.pieces: list[bytes] = []
-        self.error: Exception | None = None
-        self.on_opened: Callable[[], None] = lambda: None
-        self.on_received: Callable[[], None] = lambda: None
-
-    @property
-    def data(self) -> bytes:
-        return b"".join(self.pieces)
-
-    def opened(self) -> None:
-        self.log.append("opened")
-        self.on_opened()
-
-    def failed(self, error: Exception) -> None:
-        self.log.append("failed")
-        self.error = error
-
-    def received(self, data: bytes | bytearray | memoryview) -> None:
-        self.pieces.append(bytes(data))
-        self.on_received()
-
-    def sent(self) -> None:
-        self.log.append("sent")
-
-    def closed(self, error: Exception | None) -> None:
-        self.log.append("closed")
-        self.error = error
 
 
 class Line:
@@ -219,19 +166,18 @@ def test_the_default_context_verifies() -> None:
 def test_a_stream_is_opened_to_the_host_and_verified_as_the_name() -> None:
     plain, opened = PlainStream(), []
 
-    class Opener:
-        def open_stream(self, host: str, port: int, receiver: StreamReceiver) -> Stream:
-            opened.append((host, port))
-            return plain
+    def open_plain(host: str, port: int, receiver: StreamReceiver) -> Stream:
+        opened.append((host, port))
+        return plain
 
     receiver = Receiver()
-    stream = open_tls_stream(cast("Runtime", Opener()), "10.0.0.1", 443, receiver, client_context(), "localhost")
+    stream = over_tls(open_plain, client_context(), "localhost")("10.0.0.1", 443, receiver)
     assert opened == [("10.0.0.1", 443)]
     cast("TLSStream", stream).opened()
     assert b"localhost" in plain.written
     stream.abort()
     assert plain.end == "aborted"
-    open_tls_stream(cast("Runtime", Opener()), "localhost", 443, receiver, client_context())
+    over_tls(open_plain, client_context())("localhost", 443, receiver)
 
 
 def test_a_certificate_that_nobody_trusts() -> None:

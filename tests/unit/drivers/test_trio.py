@@ -8,7 +8,9 @@ import pytest
 import trio
 from trio.lowlevel import currently_ki_protected
 
-from sansio_socketio.client.hub import Hub, TLSSettings
+from sansio_socketio.client.hub import Hub
+from sansio_socketio.client.opening import Opening
+from sansio_socketio.client.options import Local
 from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio_trio._runtime import open_runtime
 from tests.support.runtimes import LoopbackServer, Recorder, echo
@@ -61,7 +63,7 @@ def test_client_code_is_protected_from_interrupts_and_the_applications_is_not() 
             hub = Hub(
                 ClientProtocol("http://localhost", random=Random(1)),
                 runtime,
-                TLSSettings(None, None),
+                Opening(Local()),
                 deliver=lambda _: None,
                 drained=lambda: look("a drain"),
                 broken=lambda _: None,

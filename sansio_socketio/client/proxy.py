@@ -1,0 +1,253 @@
+"""HTTP proxies: which one a stream goes through, and the tunnel that it opens there (CONNECT, RFC 9110, section 9.3.6).
+
+Rules of this file:
+
+- A proxy's password is in no message, no log and no repr: a `Proxy` shows itself without it, and what cannot be parsed
+  is not shown at all.
+- A `TunnelStream` has two sides, as a `TLSStream` has: to whoever opened it it is a `Stream`, to the stream to the proxy
+  it is the `StreamReceiver`. It keeps the contract of both.
+- `opened` is told when the proxy has agreed. From then on bytes are passed on as they are; those that came in one piece
+  with the proxy's answer are the first.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
+
+import h11
+
+from ..protocol.errors import OptionError, TransportError
+from ..protocol.transports.http import MAX_EXCERPT, words_of
+from ..protocol.transports.requests import USER_AGENT
+from .runtime import Opener, Stream, StreamReceiver
+
+_URL: Final = "a URL such as 'http://user:password@host:8080' or 'https://host'"
+
+_SECURE: Final = {"http": False, "https": True}
+_HINTS: Final = {
+    True: "; it does not accept the user or the password of its URL",
+    False: "; it wants a user and a password: http://user:password@host:port",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy. `secure`: it is spoken to under TLS. `credentials` is the value of Proxy-Authorization."""
+
+    secure: bool
+    host: str
+    port: int
+    credentials: bytes | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"{'https' if self.secure else 'http'}://{_authority(self.host, self.port)}"
+
+
+def check_proxy(value: object) -> None:
+    """Raise OptionError unless the option `proxy` takes the value, which is not shown."""
+    if isinstance(value, str):
+        parse_proxy(value)
+    elif value is not None and value is not True:
+        raise OptionError(f"proxy takes {_URL}, True for the environment's, or None, not this {type(value).__name__}")
+
+
+def parse_proxy(text: str, what: str = "proxy") -> Proxy:
+    """Parse the URL of a proxy; one without a scheme is an http one. Raises OptionError, which shows nothing of it.
+
+    Args:
+        text: The URL. User and password are percent-encoded, as in any.
+        what: What the error calls it.
+    """
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
+    except ValueError:
+        host, port = "", None
+    if not host or any(ord(character) <= 0x20 or character == "\x7f" for character in text):
+        raise OptionError(f"{what} is no URL of a proxy: it must be {_URL}")
+    if parts.scheme not in _SECURE:
+        raise OptionError(
+            f"{what} names a proxy of the kind {parts.scheme}, but only http and https can be used: "
+            "open_stream= opens streams in any other way"
+        )
+    secure, credentials = _SECURE[parts.scheme], None
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        credentials = b"Basic " + b64encode(pair.encode())
+    return Proxy(secure, host, (443 if secure else 80) if port is None else port, credentials)
+
+
+def environment_proxy(host: str, port: int, *, tls: bool) -> Proxy | None:
+    """The proxy that the environment names for a server: HTTPS_PROXY under TLS, else HTTP_PROXY, or ALL_PROXY.
+
+    As in `urllib.request`: lower case counts before upper case, and NO_PROXY lists hosts and domains that are reached
+    without. The loopback host is always one of them.
+
+    Raises:
+        OptionError: What it names cannot be used. The message names the variable.
+    """
+    proxies = getproxies_environment()
+    scheme = next((scheme for scheme in ("https" if tls else "http", "all") if proxies.get(scheme)), None)
+    if scheme is None or _is_loopback(host) or _is_exempt(host, port):
+        return None
+    try:
+        return parse_proxy(proxies[scheme], f"the environment variable {_spelled(f'{scheme}_proxy')}")
+    except OptionError as error:
+        raise OptionError(f"{error}; proxy=None connects without one") from None
+
+
+def through(proxy: Proxy, opener: Opener) -> Opener:
+    """An opener that goes through a proxy, to which `opener` opens a stream."""
+
+    def open_tunnel(host: str, port: int, receiver: StreamReceiver) -> Stream:
+        tunnel = TunnelStream(receiver, proxy, host, port)
+        tunnel.attach(opener(proxy.host, proxy.port, tunnel))
+        return tunnel
+
+    return open_tunnel
+
+
+class TunnelStream:
+    """A stream through a proxy. Its bytes travel over the stream that `attach` tells."""
+
+    __slots__ = ("_body", "_http", "_open", "_over", "_plain", "_proxy", "_receiver", "_status", "_target")
+
+    _plain: Stream
+
+    def __init__(self, receiver: StreamReceiver, proxy: Proxy, host: str, port: int) -> None:
+        self._receiver = receiver
+        self._proxy = proxy
+        self._target = _authority(host, port)
+        self._http = h11.Connection(h11.CLIENT)
+        self._status: int | None = None  # that of an answer which is no agreement
+        self._body = bytearray()
+        self._open = False  # the proxy has agreed
+        self._over = False  # nothing is told any more
+
+    def attach(self, plain: Stream) -> None:
+        """Use `plain`, which was opened to the proxy with this object as its receiver."""
+        self._plain = plain
+
+    # The side of who opened it
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue bytes."""
+        self._plain.write(data)
+
+    def close(self) -> None:
+        """Close once all that was written has left; while still opening, at once."""
+        self._over = True
+        if self._open:
+            self._plain.close()
+        else:
+            self._plain.abort()
+
+    def abort(self) -> None:
+        """Close at once, also while still opening."""
+        self._over = True
+        self._plain.abort()
+
+    # The side of the stream to the proxy
+
+    def opened(self) -> None:
+        """The proxy is there: ask it for the server."""
+        headers = [(b"Host", self._target.encode()), (b"User-Agent", USER_AGENT)]
+        if self._proxy.credentials is not None:
+            headers.append((b"Proxy-Authorization", self._proxy.credentials))
+        request = h11.Request(method="CONNECT", target=self._target, headers=headers)
+        self._plain.write(self._http.send(request) or b"")
+        self._http.send(h11.EndOfMessage())
+
+    def failed(self, error: Exception) -> None:
+        """The proxy is not there."""
+        failure = TransportError(f"the proxy {self._proxy} cannot be reached: {error}")
+        failure.__cause__ = error
+        self._receiver.failed(failure)
+
+    def received(self, data: bytes | bytearray | memoryview) -> None:
+        """Bytes arrived: the server's, or something of the proxy's answer."""
+        if self._open:
+            self._receiver.received(data)
+        else:
+            self._listen(bytes(data))
+
+    def sent(self) -> None:
+        """All that was written has left."""
+        if self._open:
+            self._receiver.sent()
+
+    def closed(self, error: Exception | None) -> None:
+        """The stream to the proxy ended or broke."""
+        if self._open:
+            self._receiver.closed(error)
+        elif self._status is not None:
+            self._receiver.failed(self._refusal(self._status))  # all of its body that came
+        else:
+            end = "closed the connection" if error is None else f"broke the connection ({error})"
+            self._receiver.failed(TransportError(f"the proxy {self._proxy} {end} before it answered CONNECT"))
+
+    # The proxy's answer
+
+    def _listen(self, data: bytes) -> None:
+        try:
+            self._http.receive_data(data)
+            while (event := self._http.next_event()) is not h11.NEED_DATA:
+                if isinstance(event, h11.Response):
+                    if self._http.their_state is h11.SWITCHED_PROTOCOL:
+                        self._begin()
+                        return
+                    self._status = event.status_code
+                elif isinstance(event, h11.Data):
+                    self._body += event.data
+                if self._status is not None and (isinstance(event, h11.EndOfMessage) or len(self._body) > MAX_EXCERPT):
+                    self._fail(self._refusal(self._status))
+                    return
+        except h11.RemoteProtocolError as error:
+            self._fail(TransportError(f"the proxy {self._proxy} answered CONNECT with no HTTP: {words_of(error)}"))
+
+    def _begin(self) -> None:
+        self._open = True
+        early, _ = self._http.trailing_data
+        self._receiver.opened()
+        if early and not self._over:
+            self._receiver.received(early)
+
+    def _fail(self, error: TransportError) -> None:
+        self._over = True
+        self._plain.abort()
+        self._receiver.failed(error)
+
+    def _refusal(self, status: int) -> TransportError:
+        hint = _HINTS[self._proxy.credentials is not None] if status == 407 else ""
+        return TransportError(
+            f"the proxy {self._proxy} answered CONNECT {self._target} with HTTP status {status}{hint}",
+            status=status,
+            body=self._body[:MAX_EXCERPT].decode("utf-8", "replace"),
+        )
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _is_exempt(host: str, port: int) -> bool:
+    """Whether NO_PROXY has the host, with or without its port (and, around IPv6, brackets)."""
+    return any(proxy_bypass(name) for name in (host, _authority(host, port)))
+
+
+def _spelled(variable: str) -> str:
+    """As the environment has it: lower case counts first."""
+    return variable if os.environ.get(variable) else variable.upper()

@@ -1,0 +1,342 @@
+"""Proxies: which one a stream goes through, and the tunnel in memory, between a stream and a receiver that are doubles."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+
+import pytest
+
+from sansio_socketio.client.proxy import (
+    Proxy,
+    TunnelStream,
+    check_proxy,
+    environment_proxy,
+    parse_proxy,
+    through,
+)
+from sansio_socketio.client.runtime import Stream, StreamReceiver
+from sansio_socketio.protocol.errors import OptionError, TransportError
+from tests.support.doubles import PlainStream, Receiver
+
+
+@pytest.fixture(autouse=True)
+def no_proxies_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+# URLs
+
+
+@pytest.mark.parametrize(
+    ("text", "proxy"),
+    [
+        ("http://proxy.test:3128", Proxy(False, "proxy.test", 3128)),
+        ("http://proxy.test", Proxy(False, "proxy.test", 80)),
+        ("https://proxy.test/", Proxy(True, "proxy.test", 443)),
+        ("HTTP://Proxy.test:3128", Proxy(False, "proxy.test", 3128)),
+        ("proxy.test:3128", Proxy(False, "proxy.test", 3128)),
+        ("http://[::1]:3128", Proxy(False, "::1", 3128)),
+        ("http://bücher.test", Proxy(False, "xn--bcher-kva.test", 80)),
+    ],
+)
+def test_urls_of_proxies(text: str, proxy: Proxy) -> None:
+    check_proxy(text)
+    assert parse_proxy(text) == proxy
+
+
+@pytest.mark.parametrize(
+    ("user", "pair"),
+    [
+        ("Ada:secret", "Ada:secret"),
+        ("Ada:p%40ss%3A%C3%BC", "Ada:p@ss:ü"),
+        ("Ada:a@b", "Ada:a@b"),
+        ("Ada", "Ada:"),
+        (":secret", ":secret"),
+    ],
+)
+def test_credentials_are_kept_but_never_shown(user: str, pair: str) -> None:
+    proxy = parse_proxy(f"http://{user}@proxy.test:3128")
+    assert proxy.credentials is not None
+    kind, _, encoded = proxy.credentials.partition(b" ")
+    assert (kind, b64decode(encoded).decode()) == (b"Basic", pair)
+    assert str(proxy) == "http://proxy.test:3128"
+    for shown in (str(proxy), repr(proxy)):
+        assert "Ada" not in shown
+        assert "secret" not in shown
+        assert encoded.decode() not in shown
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("", "is no URL of a proxy"),
+        ("http://", "is no URL of a proxy"),
+        ("http://Ada:secret@:3128", "is no URL of a proxy"),
+        ("http://Ada:secret@proxy.test:port", "is no URL of a proxy"),
+        ("http://Ada:secret@proxy.test:99999", "is no URL of a proxy"),
+        ("http://Ada:secret@proxy..test", "is no URL of a proxy"),
+        ("http://Ada:secret@[::1", "is no URL of a proxy"),
+        ("http://Ada:secret@proxy.test\n", "is no URL of a proxy"),
+        ("socks5://Ada:secret@proxy.test", "of the kind socks5, but only http and https .* open_stream="),
+        (b"http://Ada:secret@proxy.test", "takes a URL .* not this bytes"),
+        (False, "takes a URL .* or None, not this bool"),
+    ],
+)
+def test_what_is_no_proxy_is_an_error_that_shows_nothing_of_it(value: object, message: str) -> None:
+    with pytest.raises(OptionError, match=f"^proxy .*{message}") as caught:
+        check_proxy(value)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_the_other_values_of_the_option() -> None:
+    check_proxy(True)
+    check_proxy(None)
+
+
+# The environment
+
+
+@pytest.mark.parametrize(
+    ("variables", "host", "tls", "chosen"),
+    [
+        ({}, "far.test", True, None),
+        ({"HTTPS_PROXY": "http://one:1"}, "far.test", True, "http://one:1"),
+        ({"https_proxy": "http://one:1"}, "far.test", True, "http://one:1"),
+        ({"https_proxy": "http://low:1", "HTTPS_PROXY": "http://up:1"}, "far.test", True, "http://low:1"),
+        ({"HTTPS_PROXY": "http://one:1"}, "far.test", False, None),
+        ({"HTTP_PROXY": "http://one:1"}, "far.test", True, None),
+        ({"HTTP_PROXY": "one:1"}, "far.test", False, "http://one:1"),
+        ({"ALL_PROXY": "https://one:1"}, "far.test", False, "https://one:1"),
+        ({"all_proxy": "http://all:1", "HTTP_PROXY": "http://one:1"}, "far.test", False, "http://one:1"),
+        ({"ALL_PROXY": "http://all:1", "HTTP_PROXY": ""}, "far.test", False, "http://all:1"),
+        ({"HTTP_PROXY": "http://one:1", "REQUEST_METHOD": "GET"}, "far.test", False, None),  # set by a CGI's client
+        ({"ALL_PROXY": "http://one:1", "NO_PROXY": "*"}, "far.test", True, None),
+        ({"ALL_PROXY": "http://one:1", "NO_PROXY": "near.test, far.test"}, "far.test", True, None),
+        ({"ALL_PROXY": "http://one:1", "no_proxy": ".test"}, "far.test", True, None),
+        ({"ALL_PROXY": "http://one:1", "NO_PROXY": "far.test:3000"}, "far.test", True, None),
+        ({"ALL_PROXY": "http://one:1", "NO_PROXY": "far.test:3001"}, "far.test", True, "http://one:1"),
+        ({"ALL_PROXY": "http://one:1", "NO_PROXY": "test.far"}, "far.test", True, "http://one:1"),
+        ({"ALL_PROXY": "http://one:1", "NO_PROXY": "fd00::1"}, "fd00::1", True, None),
+        ({"ALL_PROXY": "http://one:1", "NO_PROXY": "[fd00::1]"}, "fd00::1", True, None),
+        ({"ALL_PROXY": "http://one:1"}, "fd00::1", True, "http://one:1"),
+        ({"ALL_PROXY": "http://one:1"}, "localhost", True, None),
+        ({"ALL_PROXY": "http://one:1"}, "LocalHost", True, None),
+        ({"ALL_PROXY": "http://one:1"}, "127.0.0.1", True, None),
+        ({"ALL_PROXY": "http://one:1"}, "127.9.9.9", True, None),
+        ({"ALL_PROXY": "http://one:1"}, "::1", True, None),
+        ({"ALL_PROXY": "http://one:1"}, "localhost.test", True, "http://one:1"),
+        ({"ALL_PROXY": "http://one:1"}, "10.0.0.1", True, "http://one:1"),
+        ({"ALL_PROXY": "socks5://one:1"}, "localhost", True, None),
+    ],
+)
+def test_which_proxy_the_environment_names(
+    variables: dict[str, str], host: str, tls: bool, chosen: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    proxy = environment_proxy(host, 3000, tls=tls)
+    assert (None if proxy is None else str(proxy)) == chosen
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
+def test_an_error_names_the_variable(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "socks5h://Ada:secret@proxy.test")
+    with pytest.raises(OptionError, match=rf"environment variable {variable} names .* socks5h.*; proxy=None") as caught:
+        environment_proxy("far.test", 443, tls=True)
+    assert "secret" not in str(caught.value)
+
+
+# The tunnel
+
+PROXY = parse_proxy("http://Ada:secret@proxy.test:3128")
+REQUEST = (
+    b"CONNECT far.test:443 HTTP/1.1\r\nHost: far.test:443\r\nUser-Agent: sansio-socketio\r\n"
+    b"Proxy-Authorization: Basic QWRhOnNlY3JldA==\r\n\r\n"
+)
+AGREED = b"HTTP/1.1 200 Connection established\r\nProxy-Agent: tests\r\n\r\n"
+MEGABYTE = 1 << 20
+
+
+class Line:
+    """A tunnel whose stream to the proxy is open, so that it has asked for the server."""
+
+    def __init__(self, proxy: Proxy = PROXY) -> None:
+        self.plain, self.receiver = PlainStream(), Receiver()
+        self.stream = TunnelStream(self.receiver, proxy, "far.test", 443)
+        self.stream.attach(self.plain)
+        self.stream.opened()
+        self.plain.written.clear()
+
+    def agreed(self) -> Line:
+        self.stream.received(AGREED)
+        assert self.receiver.log == ["opened"]
+        return self
+
+    @property
+    def failure(self) -> TransportError:
+        assert self.receiver.log == ["failed"]
+        assert isinstance(self.receiver.error, TransportError)
+        assert "proxy http://proxy.test:3128" in str(self.receiver.error)
+        assert "secret" not in str(self.receiver.error)
+        return self.receiver.error
+
+
+def test_a_tunnel_is_asked_for_at_the_proxy() -> None:
+    plain, opened = PlainStream(), list[tuple[str, int]]()
+
+    def open_plain(host: str, port: int, receiver: StreamReceiver) -> Stream:
+        opened.append((host, port))
+        return plain
+
+    stream = through(PROXY, open_plain)("far.test", 443, Receiver())
+    assert opened == [("proxy.test", 3128)]
+    assert isinstance(stream, TunnelStream)
+    assert plain.written == b""
+    stream.opened()
+    assert plain.written == REQUEST
+
+
+def test_an_address_of_ipv6_and_no_credentials() -> None:
+    plain = PlainStream()
+    stream = TunnelStream(Receiver(), parse_proxy("http://proxy.test"), "::1", 80)
+    stream.attach(plain)
+    stream.opened()
+    assert plain.written.startswith(b"CONNECT [::1]:80 HTTP/1.1\r\nHost: [::1]:80\r\n")
+    assert b"authorization" not in plain.written.lower()
+
+
+@pytest.mark.parametrize("size", [1, 7, MEGABYTE])
+def test_what_follows_the_answer_is_the_servers_however_it_is_split(size: int) -> None:
+    line = Line()
+    data = b"HTTP/1.1 100 Continue\r\n\r\n" + AGREED + b"the server's"
+    for start in range(0, len(data), size):
+        line.stream.received(memoryview(data)[start : start + size])
+    assert line.receiver.log == ["opened"]
+    assert line.receiver.data == b"the server's"
+
+
+def test_bytes_are_passed_on_as_they_are() -> None:
+    line = Line().agreed()
+    data = bytes(MEGABYTE)
+    taken: list[object] = []
+    vars(line.receiver)["received"] = taken.append
+    vars(line.plain)["write"] = taken.append
+    line.stream.received(data)
+    line.stream.write(data)
+    assert taken[0] is data
+    assert taken[1] is data
+
+
+def test_only_what_was_sent_through_the_tunnel_is_told() -> None:
+    line = Line()
+    line.stream.sent()
+    assert line.receiver.log == []
+    line.agreed()
+    line.stream.write(b"x")
+    line.stream.sent()
+    assert line.receiver.log == ["opened", "sent"]
+
+
+@pytest.mark.parametrize("status", [200, 201, 299])
+def test_any_status_of_success_is_an_agreement(status: int) -> None:
+    """And such an answer has no body, whatever it says (RFC 9110, section 9.3.6)."""
+    line = Line()
+    line.stream.received(b"HTTP/1.1 %d Fine\r\nContent-Length: 5\r\n\r\nhello" % status)
+    assert line.receiver.log == ["opened"]
+    assert line.receiver.data == b"hello"
+
+
+@pytest.mark.parametrize("size", [1, MEGABYTE])
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"HTTP/1.1 403 No\r\nContent-Length: 8\r\n\r\n", b"not you!"),
+        (b"HTTP/1.1 302 There\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", b""),
+        (b"HTTP/1.1 502 Bad\r\nTransfer-Encoding: chunked\r\n\r\n", b"3\r\nabc\r\n0\r\n\r\n"),
+        (b"HTTP/1.1 503 Busy\r\n\r\n", b"b" * 5000),
+    ],
+)
+def test_a_refusal_tells_status_and_body(head: bytes, body: bytes, size: int) -> None:
+    line = Line()
+    data = head + body
+    for start in range(0, len(data), size):
+        if line.plain.end is None:
+            line.stream.received(data[start : start + size])
+    assert line.plain.end == "aborted"
+    assert line.failure.status == int(head[9:12])
+    assert line.failure.body == {b"b": "b" * 4096, b"3": "abc"}.get(body[:1], body.decode())
+    assert f"CONNECT far.test:443 with HTTP status {line.failure.status}" in str(line.failure)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "hint"), [(PROXY, "does not accept"), (parse_proxy("proxy.test:3128"), "wants a user and a password")]
+)
+def test_a_proxy_that_wants_credentials_is_told_of(proxy: Proxy, hint: str) -> None:
+    line = Line(proxy)
+    line.stream.received(b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n")
+    assert hint in str(line.failure)
+
+
+def test_a_refusal_that_breaks_off_tells_what_came_of_it() -> None:
+    line = Line()
+    line.stream.received(b"HTTP/1.1 502 Bad\r\nContent-Length: 100\r\n\r\nhalf of")
+    assert line.receiver.log == []
+    line.stream.closed(None)
+    assert (line.failure.status, line.failure.body) == (502, "half of")
+
+
+@pytest.mark.parametrize("data", [b"SSH-2.0-OpenSSH\r\n\r\n", b"\x16\x03\x01" + bytes(100), b"x" * 100_000])
+def test_garbage_is_no_agreement(data: bytes) -> None:
+    line = Line()
+    line.stream.received(data)
+    assert "with no HTTP" in str(line.failure)
+    assert len(str(line.failure)) < 400
+    assert line.plain.end == "aborted"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(None, "closed the connection"), (ConnectionResetError("reset"), r"broke .*\(reset\)")]
+)
+def test_a_proxy_that_goes_away_without_an_answer(error: Exception | None, words: str) -> None:
+    line = Line()
+    line.stream.received(b"HTTP/1.1 2")
+    line.stream.closed(error)
+    with pytest.raises(TransportError, match=f"{words} before it answered"):
+        raise line.failure
+
+
+def test_a_proxy_that_is_not_there() -> None:
+    line = Line()
+    refused = ConnectionRefusedError("refused")
+    line.stream.failed(refused)
+    assert "cannot be reached: refused" in str(line.failure)
+    assert line.failure.__cause__ is refused
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError("reset")])
+def test_the_end_of_a_tunnel_is_that_of_its_stream(error: Exception | None) -> None:
+    line = Line().agreed()
+    line.stream.closed(error)
+    assert line.receiver.log == ["opened", "closed"]
+    assert line.receiver.error is error
+
+
+@pytest.mark.parametrize("way", ["close", "abort"])
+def test_giving_up_while_the_proxy_thinks(way: str) -> None:
+    line = Line()
+    getattr(line.stream, way)()
+    assert line.plain.end == "aborted"
+    assert line.receiver.log == []
+
+
+@pytest.mark.parametrize("way", ["close", "abort"])
+def test_giving_up_as_soon_as_it_is_open(way: str) -> None:
+    line = Line()
+    line.receiver.on_opened = getattr(line.stream, way)
+    line.stream.received(AGREED + b"early")
+    assert line.receiver.log == ["opened"]
+    assert line.receiver.data == b""
+    assert line.plain.end == {"close": "closed", "abort": "aborted"}[way]
