@@ -13,6 +13,9 @@ from tests.support.drivers import ASYNC_DRIVERS, Driver
 from tests.support.target import Target
 
 
+@pytest.mark.row(
+    "beyond.connect", "socket.connected", "socket.disconnected", "socket.id", "socket.event.connect", "option.auth"
+)
 async def test_nothing_is_missed_at_the_start(driver: Driver, target: Target) -> None:
     seen = driver.queue()
     async with target.connect(driver, auth={"name": "Ada"}, query={"room": "ü&7"}) as socket:
@@ -27,6 +30,7 @@ async def test_nothing_is_missed_at_the_start(driver: Driver, target: Target) ->
     assert socket.id is None
 
 
+@pytest.mark.row("io.multiplexing", "engine.id", "socket.disconnect", "socket.connect")
 async def test_namespaces_share_a_connection(driver: Driver, target: Target) -> None:
     async with driver.open_io() as io:
         main = io(target.url("/"), **target.options)
@@ -43,6 +47,7 @@ async def test_namespaces_share_a_connection(driver: Driver, target: Target) -> 
         assert await chat.emit_with_ack("echo_ack", "back") == "back"
 
 
+@pytest.mark.row("manager", "manager.close", "manager.event.open", "manager.socket", "difference.scopes")
 async def test_a_manager_in_a_scope_of_its_own(driver: Driver, target: Target) -> None:
     opened = driver.queue()
     async with driver.manager(target.peer.url, **target.options) as manager:
@@ -56,6 +61,7 @@ async def test_a_manager_in_a_scope_of_its_own(driver: Driver, target: Target) -
         assert not admitted.connected
 
 
+@pytest.mark.row("option.auth")
 async def test_auth_that_is_asked_for(driver: Driver, target: Target) -> None:
     async def renewed_token() -> dict[str, str]:
         return {"token": "secret"}
@@ -65,6 +71,7 @@ async def test_auth_that_is_asked_for(driver: Driver, target: Target) -> None:
             assert (await socket.emit_with_ack("handshake"))["auth"] == {"token": "secret"}
 
 
+@pytest.mark.row("beyond.connect")
 async def test_a_refusal_tells_why(driver: Driver, target: Target) -> None:
     with pytest.raises(ConnectError) as caught:
         async with target.connect(driver, "/auth", auth={"token": "wrong"}):
@@ -73,6 +80,7 @@ async def test_a_refusal_tells_why(driver: Driver, target: Target) -> None:
     assert caught.value.data == {"code": "EAUTH", "wanted": "token"}
 
 
+@pytest.mark.row("socket.event.connect_error", "socket.auth", "socket.active")
 async def test_a_refusal_leaves_the_other_namespace_alone(driver: Driver, target: Target) -> None:
     errors = driver.queue()
     async with driver.manager(target.peer.url, **target.options) as manager:
@@ -93,6 +101,7 @@ async def test_a_namespace_that_does_not_exist(driver: Driver, plain_target: Tar
             raise AssertionError("there is no such namespace")
 
 
+@pytest.mark.row("reason.io_server_disconnect", "socket.event.disconnect", "socket.wait_closed")
 @pytest.mark.parametrize("close", [False, True], ids=["the namespace", "the connection"])
 async def test_the_server_disconnects(close: bool, driver: Driver, target: Target) -> None:
     gone = driver.queue()
@@ -108,6 +117,7 @@ async def test_the_server_disconnects(close: bool, driver: Driver, target: Targe
         assert await socket.emit_with_ack("echo_ack", 1) == 1
 
 
+@pytest.mark.row("reason.io_client_disconnect")
 async def test_the_client_disconnects(driver: Driver, fresh: FreshTarget) -> None:
     target = fresh()
     gone = driver.queue()
@@ -139,6 +149,7 @@ async def test_an_acknowledgement_that_the_connection_did_not_live_to_see(driver
         assert caught.value.reason == "io server disconnect"
 
 
+@pytest.mark.row("reason.transport_close", "manager.event.reconnect", "socket.wait_connected")
 async def test_the_server_closes_the_connection_beneath(driver: Driver, target: Target) -> None:
     seen = driver.queue()
     async with target.connect(driver) as socket:
@@ -169,6 +180,7 @@ async def test_the_network_fails(reset: bool, driver: Driver, fresh: FreshTarget
         assert await socket.emit_with_ack("echo_ack", "again") == "again"
 
 
+@pytest.mark.row("option.reconnection")
 async def test_the_server_restarts(driver: Driver, fresh: FreshTarget) -> None:
     target = fresh()
     seen = driver.queue()
@@ -186,6 +198,7 @@ async def test_the_server_restarts(driver: Driver, fresh: FreshTarget) -> None:
         assert await socket.emit_with_ack("count") == {"total": 100, "ordered": True}
 
 
+@pytest.mark.row("reason.ping_timeout")
 async def test_a_server_that_fell_silent(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh(options={"pingInterval": 100, "pingTimeout": 100})
     gone = driver.queue()
@@ -198,6 +211,7 @@ async def test_a_server_that_fell_silent(driver: Driver, plain_fresh: FreshTarge
         assert await socket.emit_with_ack("echo_ack", "awake") == "awake"
 
 
+@pytest.mark.row("manager.event.ping")
 async def test_heartbeats_keep_a_quiet_connection(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh(options={"pingInterval": 30, "pingTimeout": 2000})
     pings = driver.queue()
@@ -279,6 +293,7 @@ async def test_the_exception_of_a_body_comes_out_as_it_is(driver: Driver, target
             await body()
 
 
+@pytest.mark.row("io.ipv6")
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 async def test_names_and_addresses(
     host: str, driver: Driver, scheme: str, tls: TLS, fresh_node_server: PeerFactory

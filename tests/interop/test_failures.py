@@ -43,6 +43,7 @@ async def test_a_refused_port_is_tried_again(driver: Driver, transport: str) -> 
         assert sorted([await seen.get() for _ in wanted]) == sorted(wanted)
 
 
+@pytest.mark.row("manager.event.error")
 async def test_a_server_that_starts_late(driver: Driver, transport: str, fresh_node_server: PeerFactory) -> None:
     peer = fresh_node_server()
     target = Target(peer, transport)

@@ -27,6 +27,7 @@ PAYLOADS: list[tuple[Any, ...]] = [
 BURST = 20_000
 
 
+@pytest.mark.row("socket.emit", "socket.on", "engine.transport")
 async def test_events_come_back_as_they_were_sent(driver: Driver, target: Target) -> None:
     echoed = driver.queue()
     async with target.connect(driver) as socket:
@@ -39,6 +40,7 @@ async def test_events_come_back_as_they_were_sent(driver: Driver, target: Target
         assert await socket.emit_with_ack("transport") == target.settled
 
 
+@pytest.mark.row("socket.emit_with_ack")
 async def test_an_acknowledgement_has_no_value_one_or_several(driver: Driver, target: Target) -> None:
     async with target.connect(driver) as socket:
         for payload in PAYLOADS:
@@ -56,6 +58,7 @@ async def test_what_json_cannot_say_becomes_what_javascript_makes_of_it(driver: 
             await socket.emit("disconnect")
 
 
+@pytest.mark.row("socket.emit.ack", "socket.emit_nowait")
 async def test_a_callback_gets_the_acknowledgement(driver: Driver, target: Target) -> None:
     called = driver.queue()
     async with target.connect(driver) as socket:
@@ -67,6 +70,7 @@ async def test_a_callback_gets_the_acknowledgement(driver: Driver, target: Targe
         assert await called.get() == "at once"
 
 
+@pytest.mark.row("socket.timeout")
 async def test_an_acknowledgement_that_does_not_come(driver: Driver, target: Target) -> None:
     called = driver.queue()
     async with target.connect(driver) as socket:
@@ -78,6 +82,7 @@ async def test_an_acknowledgement_that_does_not_come(driver: Driver, target: Tar
         assert await socket.emit_with_ack("echo_ack", "still there") == "still there"
 
 
+@pytest.mark.row("difference.acknowledging")
 async def test_what_a_handler_returns_is_the_acknowledgement(driver: Driver, target: Target) -> None:
     answered = driver.queue()
 
@@ -100,6 +105,7 @@ async def test_what_a_handler_returns_is_the_acknowledgement(driver: Driver, tar
             assert await answered.get() == answer
 
 
+@pytest.mark.row("beyond.manual_ack")
 async def test_a_handler_acknowledges_when_it_likes(driver: Driver, target: Target) -> None:
     asked, answered = driver.queue(), driver.queue()
     async with target.connect(driver) as socket:
@@ -112,6 +118,7 @@ async def test_a_handler_acknowledges_when_it_likes(driver: Driver, target: Targ
         assert await answered.get() == ("now or later?", "later")
 
 
+@pytest.mark.row("option.on_handler_error")
 async def test_the_server_gets_no_answer_in_time_from_a_handler_that_failed(
     driver: Driver, plain_target: Target
 ) -> None:
@@ -150,6 +157,7 @@ async def test_a_hundred_questions_at_once(driver: Driver, target: Target) -> No
         assert answers == list(range(100))
 
 
+@pytest.mark.row("socket.events")
 async def test_events_as_a_stream(driver: Driver, target: Target) -> None:
     async with target.connect(driver) as socket, socket.events() as events:
         await socket.emit("burst", 10)
@@ -196,6 +204,7 @@ async def test_five_mebibytes_there_and_back(driver: Driver, plain_fresh: FreshT
         assert socket.connected
 
 
+@pytest.mark.row("socket.compress", "option.per_message_deflate")
 async def test_compression(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh(options={"perMessageDeflate": {"threshold": 100}, "httpCompression": {"threshold": 100}})
     async with target.connect(driver, per_message_deflate=100) as socket:

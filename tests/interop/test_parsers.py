@@ -61,6 +61,7 @@ def plain_target(transport: str, msgpack_server: Peer) -> Target:
     return Target(msgpack_server, transport, extra=PACKED)
 
 
+@pytest.mark.row("beyond.message_pack")
 async def test_events_and_acknowledgements_both_ways(driver: Driver, target: Target) -> None:
     seen = driver.queue()
     async with target.connect(driver, auth={"picture": BYTES}) as socket:

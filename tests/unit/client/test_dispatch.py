@@ -74,6 +74,7 @@ def test_what_nobody_listened_to_before_the_gate_opened_is_gone(world: World) ->
 # Order
 
 
+@pytest.mark.row("difference.order")
 def test_events_are_handled_one_at_a_time_in_order(world: World) -> None:
     story: list[Any] = []
 
@@ -337,6 +338,7 @@ def test_a_builtin_that_does_not_tell_its_signature_gets_all(world: World) -> No
     assert seen == [[[1, 2]]]
 
 
+@pytest.mark.row("difference.missing_arguments")
 def test_a_handler_that_needs_more_than_came_is_reported_with_the_event(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -490,6 +492,7 @@ def test_manual_ack_needs_an_argument_and_an_event_of_the_server(world: World) -
 # Errors
 
 
+@pytest.mark.row("difference.handler_errors")
 def test_an_error_of_a_handler_is_logged_with_the_event_and_ends_nothing(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -723,6 +726,7 @@ def test_after_an_overflow_the_socket_may_connect_again(world: World) -> None:
 # What is sent
 
 
+@pytest.mark.row("difference.outgoing")
 def test_handlers_of_what_is_sent_hear_of_events_in_order_and_of_no_acknowledgement(world: World) -> None:
     story: list[Any] = []
 

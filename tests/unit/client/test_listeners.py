@@ -25,6 +25,7 @@ def registry() -> Registry:
     return Registry()
 
 
+@pytest.mark.row("difference.on_any", "socket.chaining")
 def test_as_methods_and_as_decorators(registry: Registry) -> None:
     def first() -> None: ...
 
@@ -41,6 +42,7 @@ def test_as_methods_and_as_decorators(registry: Registry) -> None:
     assert registry.handlers("e") == registry.listeners("e") == [first, second, third, first]
 
 
+@pytest.mark.row("socket.listeners", "socket.listeners_any")
 def test_off_removes_one_registration_all_of_an_event_or_all(registry: Registry) -> None:
     def first() -> None: ...
     def second() -> None: ...

@@ -56,6 +56,7 @@ def test_options_are_shared_out() -> None:
     assert split_options({"path": "/x", "ssl": None, "auth": None}) == ({"path": "/x", "ssl": None}, {"auth": None})
 
 
+@pytest.mark.row("beyond.option_errors", "difference.option_errors", "difference.manager_auth")
 @pytest.mark.parametrize(
     ("check", "options", "message"),
     [

@@ -422,6 +422,7 @@ def test_a_manager_that_does_not_connect_by_itself(world: World) -> None:
     play_manager(world, body, auto_connect=False)
 
 
+@pytest.mark.row("difference.awaited")
 def test_awaiting_open_tells_the_failure_and_starts_no_reconnection(world: World) -> None:
     async def body(manager: Any) -> None:
         world.server.accepts = False
@@ -568,6 +569,7 @@ def test_a_manager_outside_of_its_scope(world: World) -> None:
     assert seen == ["open"]
 
 
+@pytest.mark.row("manager.event.packet")
 def test_an_unknown_event_of_a_manager_is_an_error(world: World) -> None:
     manager = world.manager_class(URL)
     with pytest.raises(OptionError, match="no event 'reconnected'; there are close, error, open"):

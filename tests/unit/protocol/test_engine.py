@@ -178,6 +178,7 @@ def test_a_handshake_that_cannot_be_read_ends_the_session(rig: Rig, text: str) -
     rig.assert_clean()
 
 
+@pytest.mark.row("difference.second_open")
 def test_a_second_handshake_is_an_error(rig: Rig) -> None:
     rig.handshake().receives(NO_UPGRADE)
     assert rig.told[1][:2] == ("close", "transport error")
@@ -344,6 +345,13 @@ def test_one_batch_at_a_time_leaves(rig: Rig) -> None:
     assert rig.session.writable
 
 
+@pytest.mark.row("difference.binary_post")
+def test_the_frames_of_one_packet_leave_together(rig: Rig) -> None:
+    polling = rig.handshake(NO_LIMIT)
+    rig.session.send(["text", b"1", b"2"], 0)
+    assert polling.sent == [["4text", b"1", b"2"]]
+
+
 @pytest.mark.parametrize(
     ("messages", "batches"),
     [
@@ -443,6 +451,7 @@ def test_while_the_probe_waits_messages_leave_through_polling(rig: Rig) -> None:
     assert polling.sent == [["4a"]]
 
 
+@pytest.mark.row("difference.volatile_upgrade")
 def test_nothing_leaves_between_the_pong_and_the_switch(rig: Rig) -> None:
     polling, websocket = rig.upgrading()
     assert not rig.session.writable
@@ -483,6 +492,7 @@ def test_the_switch_does_not_need_the_probe_to_have_left_by_then(rig: Rig) -> No
     assert rig.session.buffered_bytes == 0
 
 
+@pytest.mark.row("difference.lost_upgrade")
 def test_websocket_lost_between_the_pong_and_the_switch_polling_goes_on(rig: Rig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.send(["a"], 0)
@@ -517,6 +527,7 @@ def test_a_probe_that_fails_leaves_polling_as_it_is(rig: Rig) -> None:
     assert rig.session.writable
 
 
+@pytest.mark.row("difference.failed_probe")
 @pytest.mark.parametrize("frame", ["3", "3probe2", "4probe", "2probe", "1", "6", b"3probe", "4" + "x" * 10_000])
 def test_a_wrong_answer_to_the_probe_closes_its_stream(rig: Rig, frame: str | bytes) -> None:
     polling, websocket = rig.probing()
@@ -866,6 +877,7 @@ def remembering(made: list[FakeTransport], memory: Memory, *, remember: bool = T
     return Rig(made, EngineOptions(remember_upgrade=remember), memory)
 
 
+@pytest.mark.row("difference.remember_upgrade")
 def test_an_upgrade_is_remembered_for_the_next_session(made: list[FakeTransport]) -> None:
     memory = Memory()
     rig = remembering(made, memory)
@@ -897,6 +909,7 @@ def test_websocket_must_be_allowed_to_be_remembered(made: list[FakeTransport]) -
     assert rig.first.name == "polling"
 
 
+@pytest.mark.row("difference.remember_upgrade_forgotten")
 @pytest.mark.parametrize("end", ["error", "close", "timeout", "garbage"])
 def test_a_remembered_websocket_that_does_not_open_is_forgotten(made: list[FakeTransport], end: str) -> None:
     memory = Memory()
@@ -944,6 +957,7 @@ def test_after_a_remembered_websocket_failed_the_others_are_tried(made: list[Fak
     assert len(made) == 2
 
 
+@pytest.mark.row("difference.cookies")
 @pytest.mark.parametrize("wanted", [False, True])
 def test_cookies_only_with_credentials(made: list[FakeTransport], wanted: bool) -> None:
     memory = Memory()

@@ -12,6 +12,7 @@ from sansio_socketio.protocol.errors import OptionError
 from sansio_socketio.protocol.url import default_port, encode_query, parse_url
 
 
+@pytest.mark.row("io.no_scheme")
 @pytest.mark.parametrize(
     ("text", "scheme", "host", "port", "path", "authority"),
     [
@@ -77,6 +78,7 @@ def test_what_is_no_url_is_quoted(text: Any, message: str) -> None:
         assert repr(text) in str(caught.value)
 
 
+@pytest.mark.row("difference.url_credentials")
 def test_a_password_in_a_url_is_refused_and_not_shown() -> None:
     with pytest.raises(OptionError) as caught:
         parse_url("http://user:secret@h")

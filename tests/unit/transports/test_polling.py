@@ -323,6 +323,7 @@ def test_an_idle_stream_may_be_closed_by_the_server() -> None:
     assert rig.streams == [1, 2, 3]
 
 
+@pytest.mark.row("difference.broken_get")
 @pytest.mark.parametrize("error", [None, ConnectionResetError("reset")])
 @pytest.mark.parametrize("used", [False, True])
 def test_a_get_is_never_sent_twice(used: bool, error: Exception | None) -> None:
