@@ -410,7 +410,7 @@ class Connection:
         except Exception as error:
             # Neither the log nor a message shows what the exception says, or its traceback: it may hold what is secret.
             log.error("the function for %s raised %s", about, type(error).__name__)  # noqa: TRY400
-            failure = SocketIOError(f"the function for {about} raised {type(error).__name__}")
+            failure = ConnectError(f"the function for {about} raised {type(error).__name__}")
             failure.__cause__ = error
             return failure
         return value

@@ -29,8 +29,13 @@ class Backoff:
 
     def next_delay(self) -> float:
         """The delay before the next attempt, which it counts."""
-        delay: float = self.delay * 2.0 ** min(self.attempts, _LARGEST_EXPONENT)
+        delay = self.delay_after(self.attempts)
         self.attempts += 1
+        return delay
+
+    def delay_after(self, attempts: int) -> float:
+        """The delay after so many attempts, for one who counts them himself."""
+        delay: float = self.delay * 2.0 ** min(attempts, _LARGEST_EXPONENT)
         deviation = self._random.uniform(-self.jitter, self.jitter) * delay
         return min(self.maximum, max(0.0, delay + deviation))
 

@@ -282,6 +282,12 @@ class ClientProtocol(Machine):
         if not any(namespace.active for namespace in self.namespaces.values()):
             self._close(now)
 
+    def retry_delay(self, attempts: int) -> float | None:
+        """How long to wait before something is tried again that has been in vain so often; None: it is not."""
+        if self._reconnection and attempts < self._reconnection_attempts:
+            return self._backoff.delay_after(attempts)
+        return None
+
     def ask(self, about: Asked, namespace: str | None) -> None:
         """Ask the application, on behalf of a namespace or of the session that is about to open."""
         question = self._next_question

@@ -169,7 +169,8 @@ class Question(ManagerEvent):
     """The application is asked for a value that may differ each time; reply with `answer(question, value, now)`.
 
     `about` tells what is wanted: the `auth` of a namespace (a mapping, or None), or the `query` or `extra_headers` of
-    the session that is about to open (mappings of str to str). An Exception as the answer fails the attempt.
+    the session that is about to open (mappings of str to str). An Exception as the answer fails the attempt. What follows
+    is the same for all three: another attempt, with another question, as the options of reconnection say.
     """
 
     question: int

@@ -3,6 +3,8 @@
 Rules of this file:
 
 - `active` says whether the application wants the namespace; `join` says how far the server is. They meet in `_advance`.
+- `auth` that the application could not give is asked for again after a delay, as a lost connection is opened again. The
+  connection stays open meanwhile, for others may need it.
 - At most one CONNECT is unanswered. The answer to one that nobody wants any more is consumed, and undone by DISCONNECT.
 - An emit is encoded when it is made, so that a value that cannot be sent is an error there. Until it leaves it waits in
   `_unsent`, or under retries in `_queue` until it is acknowledged; a try encodes its values anew, with a new id.
@@ -61,6 +63,8 @@ class Join(Enum):
     NONE = "none"
     ASKING = "asking"
     """The application is asked for `auth`."""
+    WAITING = "waiting"
+    """It could not give it; after a while it is asked again."""
     SENT = "sent"
     """CONNECT was sent, its answer is awaited."""
     ABANDONED = "abandoned"
@@ -85,6 +89,7 @@ class Connection(Protocol):
     def ensure_open(self, now: float) -> None: ...
     def release(self, now: float) -> None: ...
     def ask(self, about: Asked, namespace: str) -> None: ...
+    def retry_delay(self, attempts: int) -> float | None: ...
     def has_space(self, size: int) -> bool: ...
     def fits(self, events: int, size: int) -> bool: ...
     def buffered(self, events: int, size: int) -> None: ...
@@ -144,6 +149,7 @@ class Namespace:
         self._join = Join.NONE
         self._pid: str | None = None
         self._offset: str | None = None
+        self._auth_failures = 0  # since the last that was good
         self._epoch = 0
         self._next_handle = 1
         self._next_wire_id = 0
@@ -285,7 +291,7 @@ class Namespace:
         self._connection.timers.cancel(self, "auth")
         error = _auth_error(value)
         if error is not None:
-            self._refused(_chained(ConnectError(f"auth failed: {error}"), error), now)
+            self._auth_failed(error, now)
         else:
             self._send_connect(value, now)
 
@@ -305,7 +311,7 @@ class Namespace:
 
     def timer_fired(self, name: str | int, now: float) -> None:
         if name == "auth":
-            self._refused(ConnectError("auth failed: no answer within the timeout"), now)
+            self._auth_due(now)
         elif isinstance(name, int):
             self._ack_timed_out(self._emits[name], now)
 
@@ -324,6 +330,24 @@ class Namespace:
         else:
             self._send_connect(self._auth, now)
 
+    def _auth_due(self, now: float) -> None:
+        if self._join is Join.WAITING:
+            self._join = Join.NONE
+            self._advance(now)
+        else:
+            self._auth_failed(ConnectError("auth failed: no answer within the timeout"), now)
+
+    def _auth_failed(self, error: ConnectError, now: float) -> None:
+        """The application did not give what it was asked for: ask again in a while, or give up."""
+        delay = self._connection.retry_delay(self._auth_failures)
+        if delay is None:
+            self._refused(error, now)
+        else:
+            self._auth_failures += 1
+            self._join = Join.WAITING
+            self._connection.timers.set(self, "auth", now + delay)
+            self._deliver_connect_failed(error)
+
     def _send_connect(self, auth: Mapping[str, Any] | None, now: float) -> None:
         recovery = {"pid": self._pid, "offset": self._offset}
         payload: dict[str, Any] = {key: value for key, value in recovery.items() if value is not None}
@@ -331,9 +355,12 @@ class Namespace:
         try:
             frames = self._connection.encode(Packet(CONNECT, self.name, payload or auth))
         except PacketError as error:
-            self._refused(_chained(ConnectError(f"auth cannot be sent: {error}"), error), now)
+            # What was asked for may be better the next time; what was given once will not.
+            fail = self._auth_failed if self._join is Join.ASKING else self._refused
+            fail(_chained(ConnectError(f"auth cannot be sent: {error}"), error), now)
             return
         self._join = Join.SENT
+        self._auth_failures = 0
         self._epoch += 1
         self._connection.send_frames(frames, now, compress=True)
 
@@ -385,6 +412,7 @@ class Namespace:
 
     def _deactivate(self, now: float) -> None:
         self.active = False
+        self._auth_failures = 0
         is_unanswered = self._join in {Join.SENT, Join.ABANDONED}
         self._end_join(Join.ABANDONED if is_unanswered else Join.NONE)
         self._connection.release(now)
@@ -584,12 +612,16 @@ def _check_name(args: Sequence[Any]) -> None:
         raise OptionError(f"an event needs a name, a str or a number, not {name!r}")
 
 
-def _auth_error(value: Any) -> Exception | None:
-    if isinstance(value, Exception):
+def _auth_error(value: Any) -> ConnectError | None:
+    """Why an answer cannot be `auth`. A ConnectError of the application's is told as it is."""
+    if isinstance(value, ConnectError):
         return value
+    if isinstance(value, Exception):
+        return _chained(ConnectError(f"auth failed: {value}"), value)
     if value is None or isinstance(value, Mapping):
         return None
-    return OptionError(f"auth takes a mapping, or None, not {type(value).__name__}")
+    error = OptionError(f"auth takes a mapping, or None, not {type(value).__name__}")
+    return _chained(ConnectError(f"auth failed: {error}"), error)
 
 
 def _session_id(packet: Packet) -> str | None:

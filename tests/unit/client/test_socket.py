@@ -530,10 +530,7 @@ def test_an_error_of_the_function_is_a_connect_error_that_does_not_tell_secrets(
 
     with pytest.raises(ConnectError, match="the function for auth raised KeyError") as caught:
         world.run(main)
-    cause: BaseException | None = caught.value
-    while cause is not None and not isinstance(cause, KeyError):
-        cause = cause.__cause__
-    assert isinstance(cause, KeyError)
+    assert isinstance(caught.value.__cause__, KeyError)
     assert "KeyError" in caplog.text
     assert "my-secret" not in caplog.text
 
@@ -593,6 +590,44 @@ def test_an_auth_that_never_comes_is_bounded_by_timeout(world: World) -> None:
         world.run(main)
     assert world.time < 1010
     assert cancelled == [1]
+
+
+def test_an_auth_that_heals(world: World) -> None:
+    story: list[Any] = []
+    tries = iter(range(3))
+
+    async def get_auth() -> dict[str, int]:
+        await world.sleep(1)
+        if (number := next(tries)) < 2:
+            raise LookupError(number)
+        return {"token": number}
+
+    async def main() -> None:
+        async with world.manager_class(URL) as manager:
+            socket = manager.socket("/chat", auth=get_auth)
+            socket.on("connect_error", lambda error: story.append((str(error), error.__cause__.args, socket.active)))
+            await socket.wait_connected()
+
+    world.run(main)
+    assert story == [("the function for auth raised LookupError", (number,), True) for number in (0, 1)]
+    assert world.server.payloads() == [{"token": 2}]
+
+
+@pytest.mark.parametrize("options", [{"reconnection": False}, {"reconnection_attempts": 2}])
+def test_an_auth_that_does_not_heal(world: World, options: dict[str, Any]) -> None:
+    asked: list[None] = []
+
+    def get_auth() -> dict[str, int]:
+        asked.append(None)
+        raise LookupError
+
+    async def main() -> None:
+        async with world.scopes.connect(URL, auth=get_auth, retry=True, **options):
+            raise AssertionError
+
+    with pytest.raises(ConnectError, match="the function for auth raised LookupError"):
+        world.run(main)
+    assert len(asked) == 1 + options.get("reconnection_attempts", 0)
 
 
 def test_a_question_that_is_asked_again_ends_the_one_before(world: World) -> None:

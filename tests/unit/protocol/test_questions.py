@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,12 +12,15 @@ from sansio_socketio.protocol.errors import ConnectError, OpenTimeout, OptionErr
 from sansio_socketio.protocol.events import (
     Asked,
     Closed,
+    Connected,
     ConnectFailed,
+    Disconnected,
     Event,
     Failed,
     Opened,
     Question,
     ReconnectAttempt,
+    Reconnected,
     ReconnectError,
 )
 from sansio_socketio.protocol.options import ASK
@@ -193,45 +196,272 @@ def test_auth_is_asked_for_each_join(serve: Serve) -> None:
     assert server.sent() == [Packet(CONNECT, "/a")]
 
 
-@pytest.mark.parametrize("answer", [LookupError("no token"), 5, "token", ASK, {"a": b"bytes"}, {"a": object()}])
-def test_an_answer_that_cannot_be_auth_refuses_the_namespace(serve: Serve, answer: Any) -> None:
-    server = serve()
+NO_AUTH = [LookupError("no token"), 5, "token", ASK, {"a": b"bytes"}, {"a": object()}]
+
+
+def asked(told: Sequence[Event]) -> int:
+    """The question for auth that was told, and nothing else."""
+    assert kinds(told) == [Question]
+    return questions(told)["auth"]
+
+
+def failed(told: Sequence[Event], *, active: bool) -> Exception:
+    """The error of the failure that was told, and nothing else."""
+    assert kinds(told) == [ConnectFailed]
+    assert isinstance(told[0], ConnectFailed)
+    assert isinstance(told[0].error, ConnectError)
+    assert told[0].active is active
+    return told[0].error
+
+
+@pytest.mark.parametrize("answer", NO_AUTH)
+def test_auth_that_could_not_be_given_is_asked_for_again(serve: Serve, answer: Any) -> None:
+    server = serve(randomization_factor=0, reconnection_delay=2)
+    socket = server.socket(auth=ASK)
+    socket.connect(server.now)
+    server.accept()
+    server.client.answer(questions(server.told())["auth"], answer, server.now)
+    assert failed(server.told(), active=True).__cause__ is not None
+    assert socket.active
+    assert server.client.is_open
+    server.advance(1.9)
+    assert not server.told()
+    assert not server.sent()
+    server.advance(0.1)
+    server.client.answer(asked(server.told()), {"token": 2}, server.now)
+    assert server.sent() == [Packet(CONNECT, "/", {"token": 2})]
+    server.join()
+    assert kinds(server.told()) == [Connected]
+
+
+@pytest.mark.parametrize("answer", NO_AUTH)
+@pytest.mark.parametrize("options", [{"reconnection": False}, {"reconnection_attempts": 0}])
+def test_without_reconnection_it_refuses_the_namespace(serve: Serve, answer: Any, options: dict[str, Any]) -> None:
+    server = serve(**options)
     socket = server.socket(auth=ASK)
     socket.connect(server.now)
     server.accept()
     server.client.answer(questions(server.told())["auth"], answer, server.now)
     told = server.told()
     assert kinds(told) == [Closed, ConnectFailed]
-    assert isinstance(told[1], ConnectFailed)
-    assert isinstance(told[1].error, ConnectError)
-    assert not told[1].active
-    assert told[1].error.__cause__ is not None
+    assert failed(told[1:], active=False).__cause__ is not None
     assert not socket.active
     assert server.sent() == []
 
 
-def test_the_cause_of_a_refusal_of_ours_is_the_applications(serve: Serve) -> None:
+def test_what_was_given_once_and_cannot_be_sent_refuses_the_namespace(serve: Serve) -> None:
     server = serve()
-    server.socket(auth=ASK).connect(server.now)
+    server.socket(auth={"a": object()}).connect(server.now)
     server.accept()
+    told = server.told()
+    assert kinds(told) == [Opened, Closed, ConnectFailed]
+    assert "auth cannot be sent" in str(failed(told[2:], active=False))
+
+
+def test_the_cause_is_the_applications(serve: Serve) -> None:
+    server = serve()
+    socket = server.opened(auth=ASK)
     error = LookupError("no token")
-    server.client.answer(questions(server.told())["auth"], error, server.now)
-    failed = server.told()[1]
-    assert isinstance(failed, ConnectFailed)
-    assert failed.error.__cause__ is error
-    assert "no token" in str(failed.error)
+    server.client.answer(1, error, server.now)
+    told = failed(server.told(), active=True)
+    assert (str(told), told.__cause__) == ("auth failed: no token", error)
+    server.advance(2)
+    of_its_own = ConnectError("no token today")
+    server.client.answer(asked(server.told()), of_its_own, server.now)
+    assert failed(server.told(), active=True) is of_its_own
+    assert socket.active
 
 
-def test_auth_that_does_not_come_within_the_timeout_refuses_the_namespace(serve: Serve) -> None:
-    server = serve(timeout=5)
+def test_each_wait_is_longer_up_to_a_bound(serve: Serve) -> None:
+    server = serve(randomization_factor=0, reconnection_delay=1, reconnection_delay_max=5)
+    server.opened(auth=ASK)
+    question = 1
+    for delay in (1, 2, 4, 5, 5):
+        server.client.answer(question, LookupError(), server.now)
+        failed(server.told(), active=True)
+        server.advance(delay - 0.1)
+        assert server.told() == []
+        server.advance(0.1)
+        question = asked(server.told())
+    server.client.answer(question, {}, server.now)
+    server.join()
+    server.told()
+    # What was good starts the waits again.
+    server.lose()
+    server.told()
+    server.advance(1)
+    server.accept()
+    server.client.answer(questions(server.told())["auth"], LookupError(), server.now)
+    failed(server.told(), active=True)
+    server.advance(1)
+    asked(server.told())
+
+
+def test_waits_are_spread(serve: Serve) -> None:
+    server = serve(randomization_factor=0.5)
+    waits: list[float] = []
+    for name in ("/a", "/b", "/c"):
+        server.opened(name, auth=ASK)
+        server.client.answer(len(waits) + 1, LookupError(), server.now)
+        failed(server.told(), active=True)
+        assert server.deadline is not None
+        waits.append(server.deadline - server.now)
+        server.socket(name).disconnect(server.now)
+        server.told()
+    assert len(set(waits)) == 3
+    assert all(0.5 <= wait <= 1.5 for wait in waits)
+
+
+def test_each_namespace_counts_its_own_failures(serve: Serve) -> None:
+    server = serve(randomization_factor=0, reconnection_attempts=1)
+    first, second = (server.socket(name, auth=ASK) for name in ("/a", "/b"))
+    first.connect(server.now)
+    second.connect(server.now)
+    server.accept()
+    server.told()
+    server.client.answer(1, LookupError(), server.now)
+    server.client.answer(2, LookupError(), server.now)
+    assert kinds(server.told()) == [ConnectFailed] * 2
+    server.advance(1)
+    assert kinds(server.told()) == [Question] * 2
+    server.client.answer(3, LookupError(), server.now)
+    failed(server.told(), active=False)
+    assert (first.active, second.active, server.client.is_open) == (False, True, True)
+    server.client.answer(4, {}, server.now)
+    server.join("/b")
+    assert second.connected
+    # Who connects again has all its attempts again.
+    first.connect(server.now)
+    server.told()
+    server.client.answer(5, LookupError(), server.now)
+    server.told()
+    assert first.active
+
+
+def test_the_options_may_be_changed_between_two_attempts(serve: Serve) -> None:
+    server = serve(randomization_factor=0)
+    socket = server.opened(auth=ASK)
+    server.client.reconnection_delay = 3
+    server.client.answer(1, LookupError(), server.now)
+    server.advance(2.9)
+    failed(server.told(), active=True)
+    server.advance(0.1)
+    question = asked(server.told())
+    server.client.reconnection = False
+    server.client.answer(question, LookupError(), server.now)
+    assert kinds(server.told()) == [Closed, ConnectFailed]
+    assert not socket.active
+
+
+def test_auth_that_is_set_meanwhile_is_what_is_sent(serve: Serve) -> None:
+    server = serve(randomization_factor=0)
+    socket = server.opened(auth=ASK)
+    server.client.answer(1, LookupError(), server.now)
+    socket.auth = {"token": 2}
+    assert server.sent() == []
+    server.advance(1)
+    assert server.sent() == [Packet(CONNECT, "/", {"token": 2})]
+
+
+def test_connecting_during_the_wait_asks_no_sooner(serve: Serve) -> None:
+    server = serve(randomization_factor=0)
+    socket = server.opened(auth=ASK)
+    server.client.answer(1, LookupError(), server.now)
+    failed(server.told(), active=True)
+    socket.connect(server.now)
+    server.client.open(server.now)
+    server.advance(0.9)
+    assert server.told() == []
+    server.advance(0.1)
+    asked(server.told())
+
+
+def leave(server: FakeServer) -> None:
+    server.socket().disconnect(server.now)
+
+
+def close(server: FakeServer) -> None:
+    server.client.close(server.now)
+
+
+def abort(server: FakeServer) -> None:
+    server.client.abort(server.now)
+
+
+@pytest.mark.parametrize("end", [leave, close, abort])
+def test_nothing_is_asked_after_the_end(serve: Serve, end: Callable[[FakeServer], None]) -> None:
+    server = serve()
+    socket = server.opened(auth=ASK)
+    server.client.answer(1, LookupError(), server.now)
+    server.told()
+    end(server)
+    server.told()
+    server.advance(100)
+    assert server.told() == []
+    assert server.client.idle
+    assert server.deadline is None
+    socket.connect(server.now)
+    server.accept()
+    assert kinds(server.told()) == [Opened, Question]
+
+
+def test_who_leaves_during_the_wait_leaves_the_others_alone(serve: Serve) -> None:
+    server = serve()
+    server.joined("/other")
+    socket = server.opened("/a", auth=ASK)
+    server.client.answer(1, LookupError(), server.now)
+    failed(server.told(), active=True)
+    socket.disconnect(server.now)
+    server.advance(100)
+    assert not server.told()
+    assert not server.sent()
+    assert server.client.is_open
+
+
+def test_a_new_connection_does_not_wait(serve: Serve) -> None:
+    server = serve(randomization_factor=0, reconnection_delay_max=50)
+    server.opened(auth=ASK)
+    question = 1
+    for delay in (1, 2, 4, 8):
+        server.client.answer(question, LookupError(), server.now)
+        failed(server.told(), active=True)
+        server.advance(delay)
+        question = asked(server.told())
+    server.client.answer(question, LookupError(), server.now)
+    server.told()
+    server.lose()
+    assert kinds(server.told()) == [Closed, Disconnected]
+    server.advance(1)
+    server.accept()
+    told = server.told()
+    assert kinds(told) == [ReconnectAttempt, Opened, Reconnected, Question]
+    server.client.answer(questions(told)["auth"], LookupError(), server.now)
+    failed(server.told(), active=True)
+    server.advance(31.9)
+    assert server.told() == []
+    server.advance(0.1)
+    asked(server.told())
+
+
+def test_auth_that_does_not_come_within_the_timeout_is_asked_for_again(serve: Serve) -> None:
+    server = serve(timeout=5, randomization_factor=0)
     server.joined("/other")
     socket = server.opened("/a", auth=ASK)
     server.advance(4.9)
     assert server.told() == []
     server.advance(0.1)
-    told = server.told()
-    assert kinds(told) == [ConnectFailed]
-    assert "no answer within the timeout" in str(told[0].error)  # type: ignore[attr-defined]
+    assert "no answer within the timeout" in str(failed(server.told(), active=True))
+    server.client.answer(1, {"late": True}, server.now)
+    assert server.sent() == []
+    server.advance(1)
+    server.client.answer(asked(server.told()), {}, server.now)
+    server.join("/a")
+    assert socket.connected
+    server.client.reconnection = False
+    server.lose()
+    socket.connect(server.now)
+    server.accept()
+    server.advance(5)
     assert not socket.active
 
 
