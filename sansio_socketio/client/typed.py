@@ -75,9 +75,10 @@ class _Target:
             mismatch = _in_short(error, place)
             more = error.error_count() - 1
         first = mismatch.errors()[0]
-        raise PayloadError(
-            self._event, _path(first["loc"]), first["msg"] + f" (and {more} more)" * bool(more)
-        ) from mismatch
+        path = _path(first["loc"])
+        wanted = first["msg"] + f" (and {more} more)" * bool(more)
+        message = f"event {self._event!r}, {path}: {wanted}"
+        raise PayloadError(message, event=self._event, path=path) from mismatch
 
 
 def _signature(handler: Handler) -> list[Parameter]:

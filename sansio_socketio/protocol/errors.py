@@ -38,8 +38,8 @@ class PayloadError(SocketIOError, ValueError):
         path: Where the mismatch is, from the handler's parameter on, such as `"position.x"`.
     """
 
-    def __init__(self, event: str, path: str, wanted: str) -> None:
-        super().__init__(f"event {event!r}, {path}: {wanted}")
+    def __init__(self, message: str, *, event: str | None = None, path: str | None = None) -> None:
+        super().__init__(message)
         self.event = event
         self.path = path
 

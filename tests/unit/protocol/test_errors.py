@@ -7,7 +7,14 @@ import pickle
 import pytest
 
 from sansio_socketio.protocol import errors
-from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, OpenTimeout, SocketIOError, TransportError
+from sansio_socketio.protocol.errors import (
+    ConnectError,
+    DisconnectedError,
+    OpenTimeout,
+    PayloadError,
+    SocketIOError,
+    TransportError,
+)
 
 ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
 
@@ -40,6 +47,7 @@ def test_built_in_relatives(name: str, relative: type[Exception]) -> None:
         OpenTimeout("m", transport="websocket"),
         ConnectError("m", {"data": 1}),
         DisconnectedError("m", "ping timeout"),
+        PayloadError("m", event="move", path="position.x"),
     ],
 )
 def test_attributes_survive_pickling(error: Exception) -> None:
