@@ -14,7 +14,8 @@ The blocking driver does the same with what `blocking` has under these names, ov
 from __future__ import annotations
 
 from .dispatch import Event, EventStream, InboxOverflow
-from .manager import Engine, Manager
+from .engine import Engine, EngineTransport
+from .manager import Manager
 from .options import IOOptions, ManagerOptions, Options, SocketOptions
 from .runtime import Runtime, RuntimeScope
 from .scopes import IO, Scopes
@@ -24,6 +25,7 @@ __all__ = [
     "IO",
     "Emitter",
     "Engine",
+    "EngineTransport",
     "Event",
     "EventStream",
     "IOOptions",

@@ -21,13 +21,15 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
 
 from ..protocol.errors import AckTimeout
+from ..protocol.statistics import Statistics
+from . import engine as async_engine
 from . import manager as async_manager
 from . import scopes as async_scopes
 from . import socket as async_socket
 from .dispatch import Dispatcher, Event
 from .dispatch import EventStream as AsyncEventStream
+from .engine import EngineTransport
 from .listeners import Listening, ListeningToAny
-from .manager import Engine
 from .options import Auth, IOOptions, ManagerOptions, Options, SocketOptions
 from .runtime import Handler, Runtime, Timer
 
@@ -354,6 +356,51 @@ class Socket(Emitter, ListeningToAny):
             self._call.gate.open_soon()
 
 
+class Engine(Listening):
+    """The Engine.IO session beneath a connection. The Manager has it: `manager.engine`.
+
+    Its events: open(), upgrading(transport), upgrade(transport), upgrade_error(error), packet(packet),
+    packet_create(packet), flush(), drain(), close(reason, details). A packet has a `type` ("open", "close", "ping",
+    "pong", "message", "upgrade" or "noop") and `data`; a transport has a `name`. Those that come or go with each packet
+    (packet, packet_create, flush, drain) cost nothing as long as nobody listens to them.
+    """
+
+    def __init__(self, core: async_engine.Engine, manager: Manager) -> None:
+        self._core = core
+        self._listeners = core._listeners
+        self._manager = manager
+
+    def __repr__(self) -> str:
+        return repr(self._core)
+
+    @property
+    def id(self) -> str | None:
+        """The session's id; None before its handshake is done, and when it is closed."""
+        return self._core.id
+
+    @property
+    def transport(self) -> EngineTransport:
+        """The transport in use, by its `name`."""
+        return self._core.transport
+
+    def close(self, *, timeout: float | None = None) -> Self:
+        """Close the session once all that was sent has left, and wait for that, at most `close_timeout`.
+
+        The connection ends for the reason "forced close". If `reconnection` is on, the Manager opens another one; to
+        close it for good, close the Manager. What is sent while the session closes is lost.
+
+        Raises:
+            TimeoutError: It took longer than `timeout` seconds; it goes on in the background.
+        """
+        self._manager._call(self._core.close, timeout)
+        return self
+
+    @contextmanager
+    def _changing(self) -> Generator[None, None, None]:
+        with self._manager._changing(), self._core._changing():
+            yield
+
+
 class Manager(Listening):
     """A connection to a server, which the sockets of several namespaces share.
 
@@ -381,6 +428,7 @@ class Manager(Listening):
         self._core = core
         self._listeners = core._listeners
         self._sockets: dict[async_socket.Socket, Socket] = {}
+        self._engine: Engine | None = None
         self._scope: _Plain[None] | None = None
         self._caller: Caller | None = None
 
@@ -444,8 +492,19 @@ class Manager(Listening):
 
     @property
     def engine(self) -> Engine | None:
-        """The Engine.IO session beneath: its `id` and its `transport.name`; None while there is none."""
-        return self._core.engine
+        """The Engine.IO session beneath; None while there is none. Each session has an object of its own."""
+        with self._lock:
+            core = self._core.engine
+            if core is None:
+                return None
+            if self._engine is None or self._engine._core is not core:
+                self._engine = Engine(core, self)
+            return self._engine
+
+    def statistics(self) -> Statistics:
+        """What has been counted since the Manager was made, and how much is pending now."""
+        with self._lock:
+            return self._core.statistics()
 
     def connect(self, *, timeout: float | None = None) -> Self:
         """Open the connection and wait until it is open. A failure starts no reconnection.

@@ -3,7 +3,7 @@
 Rules of this file:
 
 - A connection owns a machine and, while its scope lasts, the hub that runs it.
-- Its own events go through a dispatcher, as those of sockets do. Each keeps its own order, and one thing is kept among
+- Its own events, and those of its sessions, go through a dispatcher, as those of sockets do. Each keeps its own order, and one thing is kept among
   them: a socket's event, or a question, waits until the handlers of the Manager's event that led to it have been called,
   so that what they change takes effect. (Not so where a handler that awaits something holds those up.)
 - Questions are answered by tasks of their own. What goes wrong there is an error of that attempt to connect.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,8 +24,13 @@ from ..protocol.errors import ConnectError, DisconnectedError, SocketIOError, St
 from ..protocol.events import (
     Asked,
     Closed,
+    EngineClosed,
     EngineDrained,
+    EngineEvent,
+    EngineFlushed,
     EngineOpened,
+    EnginePacketCreated,
+    EnginePacketReceived,
     EngineUpgraded,
     EngineUpgradeFailed,
     EngineUpgrading,
@@ -40,7 +46,9 @@ from ..protocol.events import (
     ReconnectFailed,
     Room,
 )
+from ..protocol.statistics import Statistics
 from .dispatch import Dispatcher, InboxOverflow, Signal
+from .engine import Engine
 from .hub import Hub, Waiters
 from .lifetime import Lifetime, lifetime
 from .listeners import Listener, Listeners
@@ -79,6 +87,7 @@ class Connection:
         self._policy = local.on_handler_error
         self._askers = settings.askers
         self._listeners = listeners
+        self._engines: dict[int, Engine] = {}
         self._hub: Hub | None = None
         self._gated = True
         self._over: Cell | None = None
@@ -133,6 +142,8 @@ class Connection:
             report=self.report,
             finished=self.check_left,
             broken=self.broken,
+            overflow=self.overflowed,
+            bounds=self.inbox_bounds,
         )
         self._leaving = runtime.timer(self._leaving_took_too_long)
         self._openings = Waiters(runtime)
@@ -184,6 +195,8 @@ class Connection:
         for waiters in (self._openings, self._room):
             waiters.fail(error)
         self._closings.wake()
+        for engine in self._engines.values():
+            engine._end()
         for socket in self.sockets.values():
             socket._end(error)
         self.dispatcher.cancel()
@@ -206,6 +219,21 @@ class Connection:
         """Whether it is open or opening, or waits for the next attempt."""
         machine = self.machine
         return (machine.state != "closed" or machine.reconnecting) and not self.hub.ended
+
+    @property
+    def engine(self) -> Engine | None:
+        """The session that carries it, or is to carry it; the same object for the same session."""
+        session = self.machine.engine
+        if session is None:
+            return None
+        if session.number not in self._engines:
+            self._engines[session.number] = Engine(session, self)
+        return self._engines[session.number]
+
+    def statistics(self) -> Statistics:
+        """What has been counted, and how much is pending."""
+        waiting = sum([socket._dispatcher.waiting_events for socket in self.sockets.values()])
+        return replace(self.machine.statistics(), waiting_events=waiting)
 
     def begin(self) -> None:
         """Open it in the background."""
@@ -290,7 +318,7 @@ class Connection:
         self.end()
 
     def overflowed(self, error: InboxOverflow) -> None:
-        """The inbox of a socket is full: close the connection, and do not connect again."""
+        """An inbox is full: close the connection, and do not connect again."""
         log.error("closing the connection: %s", error)
         self.overflow = error
         self.hub.feed(self.machine.abort)
@@ -317,18 +345,35 @@ class Connection:
 
     def _engine_opened(self, event: EngineOpened) -> None:
         log.info("connected to %s by %s", self.url, event.transport)
+        if self.engine is not None:  # it is there from now on, so that it has what happens before somebody asks for it
+            self._of_engine(event)
 
     def _engine_upgraded(self, event: EngineUpgraded) -> None:
         log.info("%s: upgraded to %s", self.url, event.transport)
+        self._of_engine(event)
 
     def _engine_upgrading(self, event: EngineUpgrading) -> None:
         log.debug("%s: upgrading to %s", self.url, event.transport)
+        self._of_engine(event)
 
     def _engine_upgrade_failed(self, event: EngineUpgradeFailed) -> None:
         log.info("%s: the upgrade failed: %s", self.url, event.error)
+        self._of_engine(event)
+
+    def _engine_closed(self, event: EngineClosed) -> None:
+        self._of_engine(event)
+        engine = self._engines.pop(event.session, None)
+        if engine is not None:
+            engine._end()
+
+    def _of_engine(self, event: EngineEvent) -> None:
+        engine = self._engines.get(event.session)
+        if engine is not None:
+            engine._route(event)
 
     def _opened(self, _: Opened) -> None:
         self.overflow = None
+        self.dispatcher.accept_again()
         self._openings.wake()
         self._signal("open")
 
@@ -367,9 +412,6 @@ class Connection:
 
     def _has_room_again(self, _: Room) -> None:
         self._room.wake()
-
-    def _ignore(self, _: EngineDrained) -> None:
-        pass
 
     def _signal(self, name: str, *args: Any) -> None:
         dispatcher = self.dispatcher
@@ -420,7 +462,11 @@ class Connection:
         EngineUpgrading: _engine_upgrading,
         EngineUpgraded: _engine_upgraded,
         EngineUpgradeFailed: _engine_upgrade_failed,
-        EngineDrained: _ignore,
+        EnginePacketReceived: _of_engine,
+        EnginePacketCreated: _of_engine,
+        EngineFlushed: _of_engine,
+        EngineDrained: _of_engine,
+        EngineClosed: _engine_closed,
         Opened: _opened,
         Failed: _failed,
         Closed: _closed,

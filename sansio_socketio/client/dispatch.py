@@ -55,6 +55,25 @@ class Signal:
         self.after = after
 
 
+class Notice:
+    """An event of something that has listeners of its own, and that shares the dispatcher (the Engine).
+
+    Attributes:
+        listeners: Who may listen.
+        name: The event's name.
+        args: What the handlers get.
+        size: About the number of bytes that it holds.
+    """
+
+    __slots__ = ("args", "listeners", "name", "size")
+
+    def __init__(self, listeners: Listeners, name: str, args: tuple[Any, ...], size: int = 0) -> None:
+        self.listeners = listeners
+        self.name = name
+        self.args = args
+        self.size = size
+
+
 class Callback:
     """The acknowledgement of an event of ours, for a handler that the application gave with it."""
 
@@ -253,7 +272,7 @@ class Dispatcher:
         self._most_events, self._most_bytes = bounds
         self._finished = finished
         self._broken = broken
-        self._inbox: deque[EventReceived | EventSent | Signal | Callback | StreamsEnd | Failure] = deque()
+        self._inbox: deque[EventReceived | EventSent | Signal | Notice | Callback | StreamsEnd | Failure] = deque()
         self._bytes = 0
         self._sent = 0  # of what is in the inbox, how many were sent, and not received
         self._sent_bytes = 0
@@ -270,6 +289,7 @@ class Dispatcher:
             EventReceived: self._event,
             EventSent: self._event_sent,
             Signal: self._signal,
+            Notice: self._notice,
             Callback: self._callback,
             StreamsEnd: self._end_streams,
             Failure: self._failure,
@@ -287,6 +307,12 @@ class Dispatcher:
     def idle(self) -> bool:
         """Whether what is put into the inbox now is the next thing to be handled."""
         return self._wake is not None or not (self._gate.done or self._inbox)
+
+    @property
+    def waiting_events(self) -> int:
+        """How many of the server's events wait for their handlers, or to be taken from a stream."""
+        in_inbox = sum([isinstance(item, EventReceived) for item in self._inbox])
+        return in_inbox + self._beside + sum([len(stream._events) for stream in self.streams])
 
     def wants(self, event: str) -> bool:
         """Whether anybody listens to an event, or may do so by the time that the gate opens."""
@@ -323,14 +349,14 @@ class Dispatcher:
             if task is not None:
                 task.cancel()
 
-    def received(self, event: EventReceived) -> None:
+    def received(self, event: EventReceived | Notice) -> None:
         """An event from the server. When the inbox is full the connection is closed, and its other events are dropped."""
         if self._overflown:
             return
         waiting = len(self._inbox) - self._sent + self._beside
         if not self.has_space(waiting, self._bytes, event.size):
             self._overflown = True
-            self.overflow(str(event.args[0]), waiting, self._bytes)
+            self.overflow(event.name if isinstance(event, Notice) else str(event.args[0]), waiting, self._bytes)
             return
         self._bytes += event.size
         self._inbox.append(event)
@@ -353,7 +379,7 @@ class Dispatcher:
             )
             self.put(Failure(name, error))
 
-    def put(self, item: EventSent | Signal | Callback | StreamsEnd | Failure) -> None:
+    def put(self, item: EventSent | Signal | Notice | Callback | StreamsEnd | Failure) -> None:
         """Something else than an event; there is always room for it."""
         self._inbox.append(item)
         self._wake_up()
@@ -450,6 +476,13 @@ class Dispatcher:
             await self._call(listener, signal.name, signal.args, None, called)
         if signal.called is not None:
             signal.called.set()
+
+    async def _notice(self, notice: Notice) -> None:
+        self._bytes -= notice.size
+        for listener in notice.listeners.get(notice.name):
+            if listener.once:
+                notice.listeners.discard(notice.name, listener)
+            await self._call(listener, notice.name, notice.args, None)
 
     async def _callback(self, callback: Callback) -> None:
         await self._call(callback.listener, callback.name, callback.args, None)

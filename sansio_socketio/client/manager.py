@@ -11,8 +11,9 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, Unpack
 
-from ..protocol.engine import EngineSession
+from ..protocol.statistics import Statistics
 from .connection import Connection
+from .engine import Engine
 from .listeners import Listeners, Listening
 from .options import ManagerOptions, SocketOptions, manager_settings, socket_settings, warn_of_ignored
 from .runtime import RuntimeScope
@@ -30,39 +31,6 @@ MANAGER_EVENTS: Final = frozenset(
         "reconnect_failed",
     }
 )
-
-
-class EngineTransport:
-    """The transport that a session uses."""
-
-    __slots__ = ("_session",)
-
-    def __init__(self, session: EngineSession) -> None:
-        self._session = session
-
-    @property
-    def name(self) -> str | None:
-        """Its name, such as "polling" or "websocket"."""
-        return self._session.transport
-
-
-class Engine:
-    """The Engine.IO session beneath a connection.
-
-    Attributes:
-        transport: The transport in use, by its `name`.
-    """
-
-    __slots__ = ("_session", "transport")
-
-    def __init__(self, session: EngineSession) -> None:
-        self._session = session
-        self.transport = EngineTransport(session)
-
-    @property
-    def id(self) -> str | None:
-        """The session's id; None until its handshake is done."""
-        return self._session.sid
 
 
 class Manager(Listening):
@@ -115,9 +83,12 @@ class Manager(Listening):
 
     @property
     def engine(self) -> Engine | None:
-        """The Engine.IO session beneath: its `id` and its `transport.name`; None while there is none."""
-        session = self._connection.machine.engine
-        return None if session is None else Engine(session)
+        """The Engine.IO session beneath; None while there is none. Each session has an object of its own."""
+        return self._connection.engine
+
+    def statistics(self) -> Statistics:
+        """What has been counted since the Manager was made, and how much is pending now."""
+        return self._connection.statistics()
 
     async def connect(self) -> Self:
         """Open the connection and wait until it is open. A failure starts no reconnection.

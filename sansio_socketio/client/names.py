@@ -24,13 +24,18 @@ from ..protocol.errors import (
     StateError,
     TransportError,
 )
+from ..protocol.events import EnginePacket
+from ..protocol.statistics import Statistics
 from .dispatch import Event, InboxOverflow
+from .engine import EngineTransport
 
 __all__ = [
     "AckTimeout",
     "BufferFullError",
     "ConnectError",
     "DisconnectedError",
+    "EnginePacket",
+    "EngineTransport",
     "Event",
     "InboxOverflow",
     "OpenTimeout",
@@ -39,5 +44,6 @@ __all__ = [
     "PayloadError",
     "SocketIOError",
     "StateError",
+    "Statistics",
     "TransportError",
 ]

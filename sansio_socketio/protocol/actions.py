@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .events import Event
+from .statistics import Counters
 
 
 @dataclass(slots=True)
@@ -75,11 +76,12 @@ class StreamOwner(Protocol):
 
 
 class Outbox:
-    """The actions that wait for the driver, and the owner of each open stream."""
+    """The actions that wait for the driver, the owner of each open stream, and what has been counted."""
 
-    __slots__ = ("_next_stream", "actions", "owners")
+    __slots__ = ("_next_stream", "actions", "counters", "owners")
 
     def __init__(self) -> None:
+        self.counters = Counters()
         self.actions: deque[Action] = deque()
         self.owners: dict[int, StreamOwner] = {}
         self._next_stream = 1
@@ -93,6 +95,7 @@ class Outbox:
         return stream
 
     def send(self, stream: int, data: bytes | bytearray | memoryview) -> None:
+        self.counters.bytes_sent += len(data)
         self.actions.append(Send(stream, data))
 
     def close_stream(self, stream: int, *, abort: bool = False) -> None:
@@ -102,11 +105,12 @@ class Outbox:
 
     def forget(self, stream: int) -> StreamOwner | None:
         """The driver has let go of a stream: what waits for it is void. Returns its owner, unless it closed it."""
-        self.actions = deque(
-            action
-            for action in self.actions
-            if not (isinstance(action, Send | CloseStream) and action.stream == stream)
-        )
+        actions, self.actions = self.actions, deque()
+        for action in actions:
+            if not (isinstance(action, Send | CloseStream) and action.stream == stream):
+                self.actions.append(action)
+            elif isinstance(action, Send):
+                self.counters.bytes_sent -= len(action.data)
         return self.owners.pop(stream, None)
 
     def deliver(self, event: Event) -> None:

@@ -3,7 +3,7 @@
 Rules of this file:
 
 - One session of Engine.IO at a time carries the namespaces. A session that is still draining after `close` is on its
-  own: nothing that it tells counts any more, and it does not hold up the next one.
+  own: what it tells is passed on and changes nothing any more, and it does not hold up the next one.
 - The connection opens when a namespace wants it, and closes when none does.
 - What fails is told in the reference's order: the connection's `Failed`, the namespaces' `ConnectFailed`, and then what
   follows from it: a wait for the next attempt, or `ReconnectFailed`, and `ReconnectError`.
@@ -24,8 +24,13 @@ from .events import (
     Closed,
     Data,
     DisconnectReason,
+    EngineClosed,
     EngineDrained,
+    EngineFlushed,
     EngineOpened,
+    EnginePacket,
+    EnginePacketCreated,
+    EnginePacketReceived,
     EngineUpgraded,
     EngineUpgradeFailed,
     EngineUpgrading,
@@ -43,6 +48,7 @@ from .machine import Machine
 from .namespace import Frames, Namespace
 from .options import ASK, ClientOptions, NamespaceOptions, check_option
 from .packets.socketio import Decoder, Encoder, JSONParser, Packet, Parser, check_namespace
+from .statistics import Statistics
 from .url import parse_url
 
 ConnectionState = Literal["closed", "opening", "open"]
@@ -80,9 +86,7 @@ class ClientProtocol(Machine):
         self.reconnecting = False
         """Whether a connection that failed is being tried again, or waits for that."""
         self.engine: EngineSession | None = None
-        """The session, while opening or open."""
-        self.report_engine = False
-        """Whether the events of the session that few need (`EngineDrained`) are delivered, too."""
+        """The session, while opening or open. Of its packets it tells where its `report_packets` is set."""
         parser: Parser = JSONParser() if options.parser is None else options.parser
         self._parser = parser
         self._encoder: Encoder = parser.encoder()
@@ -90,6 +94,8 @@ class ClientProtocol(Machine):
         self._partial_bytes = 0
         self._memory = Memory() if memory is None else memory
         self._random = random
+        self._sessions: dict[int, EngineSession] = {}
+        self._next_session = 1
         self._backoff = Backoff(
             options.reconnection_delay, options.reconnection_delay_max, options.randomization_factor, random
         )
@@ -190,6 +196,23 @@ class ClientProtocol(Machine):
         """Whether more should be sent now; if not, `Room` tells when it is. Offline there is room up to the bounds."""
         return not self._congested
 
+    def statistics(self) -> Statistics:
+        """What has been counted since the machine was made, and how much is pending now."""
+        counters, engine = self._outbox.counters, self.engine
+        return Statistics(
+            bytes_received=counters.bytes_received,
+            bytes_sent=counters.bytes_sent,
+            packets_received=counters.packets_received,
+            packets_sent=counters.packets_sent,
+            events_received=counters.events_received,
+            events_sent=counters.events_sent,
+            reconnects=counters.reconnects,
+            acks_pending=sum([namespace.acks_pending for namespace in self.namespaces.values()]),
+            queued_events=self._buffered_events,
+            queued_bytes=self._waiting_bytes,
+            transport=None if engine is None else engine.transport,
+        )
+
     # Commands
 
     def namespace(self, name: str = "/", options: NamespaceOptions | None = None) -> Namespace:
@@ -226,12 +249,25 @@ class ClientProtocol(Machine):
         self._fire_due(now)
         self._close(now)
 
+    def close_session(self, number: int, now: float) -> None:
+        """Close the session of that number once all that was sent has left, within `close_timeout`.
+
+        The connection ends with "forced close", and opens again if `reconnection` is on. What is sent meanwhile is
+        dropped. A session that is over, or closing, is left alone.
+        """
+        self._fire_due(now)
+        engine = self.engine
+        if engine is not None and engine.number == number:
+            engine.close(now)
+
     def abort(self, now: float) -> None:
         """Close everything at once, also what is still saying goodbye. What has not left is lost, buffers included."""
         self._fire_due(now)
         self._close(now, abort=True)
         for namespace in list(self.namespaces.values()):
             namespace.on_aborted()
+        for session in list(self._sessions.values()):
+            session.abort(now)
         self._cut()
 
     def answer(self, question: int, value: Any, now: float) -> None:
@@ -297,9 +333,13 @@ class ClientProtocol(Machine):
 
     def has_space(self, size: int) -> bool:
         """Whether one more event, of `size` bytes, may wait to be sent."""
+        return self.fits(self._buffered_events + 1, self._waiting_bytes + size)
+
+    @property
+    def _waiting_bytes(self) -> int:
+        """What waits to leave, in namespaces or in the session."""
         engine = self.engine
-        waiting = self._buffered_bytes if engine is None else self._buffered_bytes + engine.buffered_bytes
-        return self.fits(self._buffered_events + 1, waiting + size)
+        return self._buffered_bytes if engine is None else self._buffered_bytes + engine.buffered_bytes
 
     def fits(self, events: int, size: int) -> bool:
         """Whether a buffer may hold so much."""
@@ -321,12 +361,24 @@ class ClientProtocol(Machine):
         if self._timeout is not None:
             self._timers.set(self, "open", now + self._timeout)
         self._answers = {}
+        number = self._next_session
+        self._next_session += 1
+        self.engine = self._sessions[number] = EngineSession(
+            self.url,
+            self.options,
+            self,
+            number=number,
+            memory=self._memory,
+            outbox=self._outbox,
+            timers=self._timers,
+            random=self._random,
+        )
         if self.options.query is ASK and not self.url.query:
             self.ask("query", None)
         if self.options.extra_headers is ASK:
             self.ask("extra_headers", None)
         if not self._questions:
-            self._open_engine(now)
+            self._open_engine(self.engine, now)
 
     def _answered(self, about: Asked, value: Any, now: float) -> None:
         error = _answer_error(about, value)
@@ -334,25 +386,16 @@ class ClientProtocol(Machine):
             self._open_failed(error, now)
             return
         self._answers[about] = dict(value)
-        if not self._questions:
-            self._open_engine(now)
+        if not self._questions and self.engine is not None:
+            self._open_engine(self.engine, now)
 
-    def _open_engine(self, now: float) -> None:
+    def _open_engine(self, engine: EngineSession, now: float) -> None:
+        query = request_query(self.url, self.options, self._answers.get("query"))
         headers = self._answers.get("extra_headers", self.options.extra_headers)
-        self.engine = EngineSession(
-            self.url,
-            self.options,
-            self,
-            query=request_query(self.url, self.options, self._answers.get("query")),
-            headers={} if headers is ASK else headers,
-            memory=self._memory,
-            outbox=self._outbox,
-            timers=self._timers,
-            random=self._random,
-        )
-        self.engine.open(now)
+        engine.open(now, query=query, headers={} if headers is ASK else headers)
 
     def _open_failed(self, error: Exception, now: float) -> None:
+        engine = self.engine
         self._let_go()
         self._outbox.deliver(Failed(error))
         for namespace in list(self.namespaces.values()):
@@ -363,6 +406,8 @@ class ClientProtocol(Machine):
             self._outbox.deliver(ReconnectError(error))
         elif self._open_reconnects:
             self._reconnect(now)
+        if engine is not None:
+            engine.abort(now)  # a goodbye would wait for an answer of a server that gave none so far
 
     # Reconnection
 
@@ -386,10 +431,7 @@ class ClientProtocol(Machine):
             self._outbox.deliver(ReconnectAttempt(self._backoff.attempts))
             self._begin(now)
         else:  # "open"
-            engine = self.engine
             self._open_failed(OpenTimeout(f"the connection was not open within {self._timeout:g} seconds"), now)
-            if engine is not None:
-                engine.abort(now)  # it did not answer: a goodbye would wait for an answer, too
 
     # What the session tells (engine.EngineObserver)
 
@@ -398,11 +440,12 @@ class ClientProtocol(Machine):
             return
         self._timers.cancel(self, "open")
         self.state = "open"
-        self._outbox.deliver(EngineOpened(engine.sid or "", engine.transport or ""))
         self._outbox.deliver(Opened())
         if self.reconnecting:
             self.reconnecting = False
+            self._outbox.counters.reconnects += 1
             self._outbox.deliver(Reconnected(self._backoff.attempts))
+        self._outbox.deliver(EngineOpened(engine.sid or "", engine.transport or "", session=engine.number))
         self._backoff.reset()
         for namespace in list(self.namespaces.values()):
             namespace.on_open(now)
@@ -431,28 +474,41 @@ class ClientProtocol(Machine):
             self._outbox.deliver(Pinged())
 
     def on_engine_upgrading(self, engine: EngineSession, transport: str, now: float) -> None:
-        if engine is self.engine:
-            self._outbox.deliver(EngineUpgrading(transport))
+        self._outbox.deliver(EngineUpgrading(transport, session=engine.number))
 
     def on_engine_upgrade(self, engine: EngineSession, transport: str, now: float) -> None:
-        if engine is self.engine:
-            self._outbox.deliver(EngineUpgraded(transport))
+        self._outbox.deliver(EngineUpgraded(transport, session=engine.number))
 
     def on_engine_upgrade_error(self, engine: EngineSession, error: Exception, now: float) -> None:
-        if engine is self.engine:
-            self._outbox.deliver(EngineUpgradeFailed(error))
+        self._outbox.deliver(EngineUpgradeFailed(error, session=engine.number))
+
+    def on_engine_packet(self, engine: EngineSession, packet: EnginePacket, now: float) -> None:
+        self._outbox.deliver(EnginePacketReceived(packet, session=engine.number))
+
+    def on_engine_packet_create(self, engine: EngineSession, packet: EnginePacket, now: float) -> None:
+        self._outbox.deliver(EnginePacketCreated(packet, session=engine.number))
+
+    def on_engine_flush(self, engine: EngineSession, now: float) -> None:
+        self._outbox.deliver(EngineFlushed(session=engine.number))
 
     def on_engine_drain(self, engine: EngineSession, now: float) -> None:
+        if engine.report_packets:
+            self._outbox.deliver(EngineDrained(session=engine.number))
         if engine is self.engine:
-            if self.report_engine:
-                self._outbox.deliver(EngineDrained())
             self._tell_room()
 
     def on_engine_close(
         self, engine: EngineSession, reason: DisconnectReason, details: Exception | None, now: float
     ) -> None:
-        if engine is not self.engine:
-            return
+        del self._sessions[engine.number]
+        if engine is self.engine:
+            self._session_lost(reason, details, now)
+        self._outbox.deliver(EngineClosed(reason, details, session=engine.number))
+
+    # Closing
+
+    def _session_lost(self, reason: DisconnectReason, details: Exception | None, now: float) -> None:
+        """The session that carries the namespaces is over."""
         if self.state == "opening":
             error = details or DisconnectedError(f"the server ended the session before it was open: {reason}", reason)
             self._open_failed(error, now)
@@ -462,8 +518,6 @@ class ClientProtocol(Machine):
             for namespace in list(self.namespaces.values()):
                 namespace.on_failed(details)
         self._closed(reason, details, now)
-
-    # Closing
 
     def _close(self, now: float, *, abort: bool = False) -> None:
         """The application ends the connection, or the wait for the next one."""
@@ -481,12 +535,12 @@ class ClientProtocol(Machine):
         """The connection is over, whoever ended it: let the session drain, and tell everybody."""
         engine = self.engine
         self._let_go()
-        if engine is not None:
-            end = engine.abort if abort else engine.close
-            end(now)
         self._outbox.deliver(Closed(reason, details))
         for namespace in list(self.namespaces.values()):
             namespace.on_closed(reason, details)
+        if engine is not None:
+            end = engine.abort if abort else engine.close
+            end(now)
 
     def _let_go(self) -> None:
         """Forget the session and what was asked on its behalf."""

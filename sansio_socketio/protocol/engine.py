@@ -16,10 +16,11 @@ those who want Engine.IO alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from math import inf
 from random import Random
+from types import MappingProxyType
 from typing import Final, Literal, Protocol
 
 from .actions import Outbox
@@ -29,8 +30,12 @@ from .events import (
     DisconnectReason,
     EngineClosed,
     EngineDrained,
+    EngineFlushed,
     EngineMessage,
     EngineOpened,
+    EnginePacket,
+    EnginePacketCreated,
+    EnginePacketReceived,
     EnginePing,
     EngineUpgraded,
     EngineUpgradeFailed,
@@ -38,7 +43,7 @@ from .events import (
 )
 from .machine import Machine
 from .options import ASK, TRANSPORTS, EngineOptions, check_option
-from .packets.engineio import MESSAGE, OPEN, PING, PONG, UPGRADE, Packet, decode_handshake, encoded_size
+from .packets.engineio import MESSAGE, OPEN, PING, PONG, TYPES, UPGRADE, Packet, decode_handshake, encoded_size
 from .timers import Timers
 from .transports import TRANSPORT_CLASSES
 from .transports.base import CloseReason, Endpoint, Transport
@@ -48,13 +53,14 @@ from .url import URL, parse_url
 
 SessionState = Literal["new", "opening", "open", "closing", "closed"]
 
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _PROBE: Final = "probe"
 _MAX_SHOWN: Final = 60
 _PER_TRANSPORT_MAPPINGS: Final = ("query", "extra_headers")
 
 
 class EngineObserver(Protocol):
-    """What a session tells whoever uses it."""
+    """What a session tells whoever uses it; of its packets and flushes only where `report_packets` is set."""
 
     def on_engine_open(self, engine: EngineSession, now: float) -> None: ...
     def on_engine_message(self, engine: EngineSession, data: Data, now: float) -> None: ...
@@ -62,6 +68,9 @@ class EngineObserver(Protocol):
     def on_engine_upgrading(self, engine: EngineSession, transport: str, now: float) -> None: ...
     def on_engine_upgrade(self, engine: EngineSession, transport: str, now: float) -> None: ...
     def on_engine_upgrade_error(self, engine: EngineSession, error: Exception, now: float) -> None: ...
+    def on_engine_packet(self, engine: EngineSession, packet: EnginePacket, now: float) -> None: ...
+    def on_engine_packet_create(self, engine: EngineSession, packet: EnginePacket, now: float) -> None: ...
+    def on_engine_flush(self, engine: EngineSession, now: float) -> None: ...
     def on_engine_drain(self, engine: EngineSession, now: float) -> None: ...
     def on_engine_close(
         self, engine: EngineSession, reason: DisconnectReason, details: Exception | None, now: float
@@ -79,7 +88,15 @@ class Memory:
 
 
 class EngineSession:
-    """A session from its handshake to its close. It is the `Session` of its transports and owns the ping timeout."""
+    """A session from its handshake to its close. It is the `Session` of its transports and owns the ping timeout.
+
+    Attributes:
+        number: Which of its machine's sessions it is, counted from 1.
+        state: How far its life is.
+        sid: The id that the server gave it.
+        buffered_bytes: What is in the write buffer or under way.
+        report_packets: Whether the observer is told of each packet, received or created, and of each flush.
+    """
 
     def __init__(
         self,
@@ -87,24 +104,25 @@ class EngineSession:
         options: EngineOptions,
         observer: EngineObserver,
         *,
-        query: Mapping[str, str],
-        headers: Mapping[str, str],
+        number: int = 1,
         memory: Memory,
         outbox: Outbox,
         timers: Timers,
         random: Random,
     ) -> None:
+        self.number = number
         self.state: SessionState = "new"
         self.sid: str | None = None
         self.buffered_bytes = 0
-        """What is in the write buffer or under way."""
+        self.report_packets = False
         self._url = url
         self._options = options
         self._observer = observer
-        self._query = query
-        self._headers = headers
+        self._query = _NONE
+        self._headers = _NONE
         self._memory = memory
         self._outbox = outbox
+        self._counters = outbox.counters
         self._timers = timers
         self._random = random
         self._candidates = list(options.transports)
@@ -138,15 +156,19 @@ class EngineSession:
 
     # Commands
 
-    def open(self, now: float) -> None:
-        """Begin the handshake on the first transport, or on WebSocket where that is remembered to work."""
+    def open(self, now: float, *, query: Mapping[str, str] = _NONE, headers: Mapping[str, str] = _NONE) -> None:
+        """Begin the handshake on the first transport, or on WebSocket where that is remembered to work.
+
+        `query` and `headers` are the application's part of the requests.
+        """
         self.state = "opening"
+        self._query, self._headers = query, headers
         remembered = self._options.remember_upgrade and self._memory.websocket_worked
         self._memory.websocket_worked = False  # until it has worked again
         name = "websocket" if remembered and "websocket" in self._candidates else self._candidates[0]
         self._open_on(name, now)
 
-    def send(self, messages: Iterable[Data], now: float, *, compress: bool = True) -> None:
+    def send(self, messages: Sequence[Data], now: float, *, compress: bool = True) -> None:
         """Send messages that belong together: at once if they can leave. While closing or after it they are dropped."""
         if self.state in ("open", "opening"):
             self._write([Packet(MESSAGE, data, compress) for data in messages], now)
@@ -158,12 +180,12 @@ class EngineSession:
             self._close_by = now + self._options.close_timeout
             self._timers.set(self, "close", self._close_by)
             self._go_on_closing(now)
-        elif self.state == "opening":
+        elif self.state in ("new", "opening"):
             self._end("forced close", None, now)
 
     def abort(self, now: float) -> None:
         """Close at once; what has not left is lost."""
-        if self.state in ("opening", "open", "closing"):
+        if self.state != "closed":
             if self._transport is not None:
                 self._transport.abort()
             self._end("forced close", None, now, tell_peer=False)
@@ -176,12 +198,19 @@ class EngineSession:
 
     def on_open(self, transport: Transport, now: float) -> None:
         if transport is self._probe:
+            self._counters.packets_sent += 1
             transport.send([Packet(PING, _PROBE)], now)
 
     def on_packet(self, transport: Transport, packet: Packet, now: float) -> None:
+        self._counters.packets_received += 1
         if transport is not self._transport:
             self._probe_answered(transport, packet, now)
-        elif self.state == "opening":
+            return
+        if self.report_packets:
+            self._observer.on_engine_packet(self, _named(packet), now)
+            if self.state == "closed":
+                return
+        if self.state == "opening":
             self._handshake(transport, packet, now)
         elif packet.type == MESSAGE:
             self._observer.on_engine_message(self, packet.data, now)
@@ -322,7 +351,12 @@ class EngineSession:
 
     # The write buffer
 
-    def _write(self, packets: Iterable[Packet], now: float) -> None:
+    def _write(self, packets: Sequence[Packet], now: float) -> None:
+        if self.report_packets:
+            for packet in packets:
+                self._observer.on_engine_packet_create(self, _named(packet), now)
+            if self.state == "closed":
+                return
         for packet in packets:
             self._buffer.append(packet)
             self.buffered_bytes += len(packet.data)
@@ -336,7 +370,11 @@ class EngineSession:
             packets = self._take_batch(transport)
             self._under_way = True
             self._bytes_under_way = sum([len(packet.data) for packet in packets])
+            self._counters.packets_sent += len(packets)
             transport.send(packets, now)
+            # The reference sends its UPGRADE by itself, and tells of no flush.
+            if self.report_packets and self.state != "closed" and packets[-1].type != UPGRADE:
+                self._observer.on_engine_flush(self, now)
 
     def _take_batch(self, transport: Transport) -> list[Packet]:
         """The packets of the next write: all, or as many as the server's maxPayload lets into one HTTP body."""
@@ -382,6 +420,10 @@ class EngineSession:
             transport.endpoint.close_by = self._close_by
             transport.close(now)
         self._observer.on_engine_close(self, reason, details, now)
+
+
+def _named(packet: Packet) -> EnginePacket:
+    return EnginePacket(TYPES[packet.type], packet.data)
 
 
 def _show(packet: Packet) -> str:
@@ -433,14 +475,14 @@ class EngineProtocol(Machine):
             raise OptionError("EngineProtocol asks no questions: query and extra_headers must be mappings")
         for name in options.transports:
             transport_options(options, name)
-        parsed = parse_url(url)
+        self._url = parse_url(url)
+        self._query = request_query(self._url, options)
+        self._headers = options.extra_headers
         self._timeout = 0.0
         self._session = EngineSession(
-            parsed,
+            self._url,
             options,
             self,
-            query=request_query(parsed, options),
-            headers=options.extra_headers,
             memory=Memory(),
             outbox=self._outbox,
             timers=self._timers,
@@ -472,6 +514,15 @@ class EngineProtocol(Machine):
         """How much waits to leave: text in characters, binary in bytes."""
         return self._session.buffered_bytes
 
+    @property
+    def report_packets(self) -> bool:
+        """Whether `EnginePacketReceived`, `EnginePacketCreated` and `EngineFlushed` are delivered. May be set."""
+        return self._session.report_packets
+
+    @report_packets.setter
+    def report_packets(self, value: bool) -> None:
+        self._session.report_packets = value
+
     def open(self, now: float, *, timeout: float | None = 20.0) -> None:
         """Begin the handshake; it fails after `timeout` seconds (0: at once; None: never).
 
@@ -486,7 +537,7 @@ class EngineProtocol(Machine):
         if timeout is not None:
             self._timeout = timeout
             self._timers.set(self, "open", now + timeout)
-        self._session.open(now)
+        self._session.open(now, query=self._query, headers=self._headers)
 
     def send(self, data: Data, now: float, *, compress: bool = True) -> None:
         """Send a message, text or bytes. Before the handshake is done it waits in the write buffer.
@@ -506,13 +557,15 @@ class EngineProtocol(Machine):
     def close(self, now: float) -> None:
         """Close once all that was sent has left, within `close_timeout` seconds. `idle` tells when that is done."""
         self._fire_due(now)
-        self._session.close(now)
+        if self.state != "new":
+            self._session.close(now)
 
     def abort(self, now: float) -> None:
         """Close at once, also what is still saying goodbye; what has not left is lost."""
         self._fire_due(now)
-        self._session.abort(now)
-        self._cut()
+        if self.state != "new":
+            self._session.abort(now)
+            self._cut()
 
     # What the session tells
 
@@ -534,6 +587,15 @@ class EngineProtocol(Machine):
 
     def on_engine_upgrade_error(self, engine: EngineSession, error: Exception, now: float) -> None:
         self._outbox.deliver(EngineUpgradeFailed(error))
+
+    def on_engine_packet(self, engine: EngineSession, packet: EnginePacket, now: float) -> None:
+        self._outbox.deliver(EnginePacketReceived(packet))
+
+    def on_engine_packet_create(self, engine: EngineSession, packet: EnginePacket, now: float) -> None:
+        self._outbox.deliver(EnginePacketCreated(packet))
+
+    def on_engine_flush(self, engine: EngineSession, now: float) -> None:
+        self._outbox.deliver(EngineFlushed())
 
     def on_engine_drain(self, engine: EngineSession, now: float) -> None:
         self._outbox.deliver(EngineDrained())

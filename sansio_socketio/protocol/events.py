@@ -3,13 +3,14 @@
 Rules of this file:
 
 - An event is plain data; which floor it comes from is told by its base class.
+- Each `EngineEvent` carries the number of the session that it is about: one that drains may end after the next began.
 - Each `NamespaceEvent` carries the namespace that it is about. A program may rely on their order within a namespace.
 - Each `Question` wants an `answer` before the machine goes on; an answer that comes too late is ignored.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Data = str | bytes
@@ -23,6 +24,7 @@ DisconnectReason = Literal[
     "forced close",
 ]
 Asked = Literal["auth", "query", "extra_headers"]
+PacketType = Literal["open", "close", "ping", "pong", "message", "upgrade", "noop"]
 
 AckId = tuple[int, int]
 """What an event is acknowledged by. Opaque; worth nothing once the connection that the event came on is gone."""
@@ -38,10 +40,19 @@ class Event:
 # The Engine.IO session (delivered by both machines)
 
 
+@dataclass(slots=True)
 class EngineEvent(Event):
-    """Something about the Engine.IO session."""
+    """Something about an Engine.IO session. `session` is its number; a machine counts its sessions from 1."""
 
-    __slots__ = ()
+    session: int = field(default=1, kw_only=True, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePacket:
+    """A packet of a session, by the name of its type."""
+
+    type: PacketType
+    data: Data
 
 
 @dataclass(slots=True)
@@ -86,8 +97,27 @@ class EngineUpgradeFailed(EngineEvent):
 
 
 @dataclass(slots=True)
+class EnginePacketReceived(EngineEvent):
+    """A packet arrived, and is about to be handled (only of a session that has `report_packets` set)."""
+
+    packet: EnginePacket
+
+
+@dataclass(slots=True)
+class EnginePacketCreated(EngineEvent):
+    """A packet of ours joins the write buffer (only of a session that has `report_packets` set)."""
+
+    packet: EnginePacket
+
+
+@dataclass(slots=True)
+class EngineFlushed(EngineEvent):
+    """Packets were handed to the transport (only of a session that has `report_packets` set)."""
+
+
+@dataclass(slots=True)
 class EngineDrained(EngineEvent):
-    """The write buffer is empty, and all that was in it has left."""
+    """The write buffer is empty, and all that was in it has left. (`ClientProtocol`: as the ones above.)"""
 
 
 @dataclass(slots=True)

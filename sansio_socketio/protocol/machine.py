@@ -50,6 +50,7 @@ class Machine:
         self._fire_due(now)
         owner = self._outbox.owners.get(stream)
         if owner is not None:
+            self._outbox.counters.bytes_received += len(data)
             owner.data_received(stream, data, now)
 
     def data_sent(self, stream: int, now: float) -> None:

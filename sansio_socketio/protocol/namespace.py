@@ -146,6 +146,7 @@ class Namespace:
         self._auth = options.auth
         self._options = options
         self._connection = connection
+        self._counters = connection.outbox.counters
         self._join = Join.NONE
         self._pid: str | None = None
         self._offset: str | None = None
@@ -164,6 +165,11 @@ class Namespace:
     def connected(self) -> bool:
         """Whether the server has joined us."""
         return self._join is Join.JOINED
+
+    @property
+    def acks_pending(self) -> int:
+        """How many acknowledgements the application waits for."""
+        return sum([emit.ack for emit in self._emits.values()])
 
     @property
     def auth(self) -> Mapping[str, Any] | Literal[Ask.ASK] | None:
@@ -457,6 +463,7 @@ class Namespace:
         return early
 
     def _deliver_event(self, event: EventReceived) -> None:
+        self._counters.events_received += 1
         self._connection.outbox.deliver(event)
         if self._pid is not None and event.ack_id is None and len(event.args) > 1:
             last = event.args[-1]
@@ -502,6 +509,7 @@ class Namespace:
 
     def _transmit(self, emit: Emit, frames: Frames, now: float) -> None:
         emit.tries += 1
+        self._counters.events_sent += 1
         if self.report_sent:
             self._connection.outbox.deliver(EventSent(self.name, emit.args, emit.size))
         self._connection.send_frames(frames, now, compress=emit.compress)

@@ -13,14 +13,15 @@ See https://socket.io/docs/v4/engine-io-protocol/, "Packet encoding".
 from __future__ import annotations
 
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from reprlib import repr as short  # a peer chooses how deep and how long a value is
-from typing import Any, TypeGuard
+from typing import Any, Final, TypeGuard
 
 import orjson
 
 from ..errors import PacketError
+from ..events import PacketType
 
 OPEN = "0"
 CLOSE = "1"
@@ -30,7 +31,17 @@ MESSAGE = "4"
 UPGRADE = "5"
 NOOP = "6"
 
-_TYPES = frozenset((OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP))
+TYPES: Final[Mapping[str, PacketType]] = {
+    OPEN: "open",
+    CLOSE: "close",
+    PING: "ping",
+    PONG: "pong",
+    MESSAGE: "message",
+    UPGRADE: "upgrade",
+    NOOP: "noop",
+}
+"""The types of packets by the character that stands for them."""
+
 _BINARY = "b"
 _SEPARATOR = "\x1e"
 
@@ -83,7 +94,7 @@ def decode_frame(data: str | bytes) -> Packet:
     if not isinstance(data, str):
         return Packet(MESSAGE, data)
     kind = data[:1]
-    if kind in _TYPES:
+    if kind in TYPES:
         return Packet(kind, data[1:])
     if kind == _BINARY:
         return Packet(MESSAGE, _decode_base64(data[1:]))

@@ -355,7 +355,7 @@ def _public(cls: type) -> set[str]:
     return {name for name in dir(cls) if not name.startswith("_")}
 
 
-@pytest.mark.parametrize("name", ["Socket", "Manager", "IO", "Scopes", "Emitter", "EventStream"])
+@pytest.mark.parametrize("name", ["Socket", "Manager", "IO", "Scopes", "Emitter", "Engine", "EventStream"])
 def test_the_blocking_api_has_the_names_of_the_async_one(name: str) -> None:
     inner = {
         "Socket": {

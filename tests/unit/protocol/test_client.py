@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +19,13 @@ from sansio_socketio.protocol.events import (
     Connected,
     ConnectFailed,
     Disconnected,
+    EngineClosed,
     EngineDrained,
+    EngineFlushed,
     EngineOpened,
+    EnginePacket,
+    EnginePacketCreated,
+    EnginePacketReceived,
     EngineUpgraded,
     EngineUpgradeFailed,
     EngineUpgrading,
@@ -27,7 +33,9 @@ from sansio_socketio.protocol.events import (
     Failed,
     Opened,
     Pinged,
+    Question,
     ReconnectAttempt,
+    Reconnected,
     ReconnectError,
     ReconnectFailed,
     Room,
@@ -43,6 +51,7 @@ from sansio_socketio.protocol.packets.socketio import (
     JSONParser,
     Packet,
 )
+from sansio_socketio.protocol.statistics import Statistics
 from tests.support.fake_server import FakeServer, Wire, kinds
 from tests.unit.transports.rig import switching
 
@@ -328,9 +337,12 @@ def test_a_session_that_drains_does_not_hold_up_a_new_one(serve: Serve) -> None:
     assert socket.connected
 
 
-def test_what_a_draining_session_tells_does_not_count(serve: Serve) -> None:
+def test_what_a_draining_session_tells_changes_nothing(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
+    old = server.client.engine
+    assert old is not None
+    old.report_packets = True
     server.is_reading = False
     socket.emit(["one"], server.now)
     socket.emit(["two"], server.now)
@@ -341,8 +353,18 @@ def test_what_a_draining_session_tells_does_not_count(serve: Serve) -> None:
     server.feed(engineio.Packet(engineio.PING))
     server.lose()
     assert server.told() == []
-    assert server.engine_told == []
     assert server.client.idle
+    socket.connect(server.now)
+    server.accept()
+    server.run()
+    assert kinds(server.engine_told) == [
+        EnginePacketReceived,
+        EnginePacketReceived,
+        EnginePacketCreated,
+        EngineClosed,
+        EngineOpened,
+    ]
+    assert [told.session for told in server.engine_told] == [1, 1, 1, 1, 2]
 
 
 Prepare = Callable[[FakeServer], None]
@@ -561,10 +583,33 @@ def test_drains_are_told_to_who_wants_them(serve: Serve) -> None:
     socket.emit(["unreported"], server.now)
     server.run()
     assert EngineDrained() not in server.engine_told
-    server.client.report_engine = True
+    engine = server.client.engine
+    assert engine is not None
+    engine.report_packets = True
     socket.emit(["reported"], server.now)
     server.run()
     assert server.engine_told[-1] == EngineDrained()
+
+
+def test_packets_are_told_to_who_wants_them_from_the_first_on(serve: Serve) -> None:
+    server = serve()
+    socket = server.socket()
+    socket.connect(server.now)
+    engine = server.client.engine
+    assert engine is not None
+    engine.report_packets = True
+    server.accept()
+    server.told()
+    assert server.engine_told[1:] == [
+        EngineOpened("e1", "polling"),
+        EnginePacketCreated(EnginePacket("message", "0")),
+        EngineFlushed(),
+        EngineDrained(),
+    ]
+    received = server.engine_told[0]
+    assert isinstance(received, EnginePacketReceived)
+    assert received.packet.type == "open"
+    assert "e1" in received.packet.data
 
 
 def test_an_observed_session_that_was_let_go_is_not_heard(serve: Serve) -> None:
@@ -574,19 +619,194 @@ def test_an_observed_session_that_was_let_go_is_not_heard(serve: Serve) -> None:
     assert old is not None
     server.client.close(server.now)
     server.told()
-    server.engine_told.clear()
     client, now = server.client, server.now
     client.on_engine_open(old, now)
     client.on_engine_message(old, "0", now)
     client.on_engine_ping(old, now)
-    client.on_engine_upgrading(old, "websocket", now)
-    client.on_engine_upgrade(old, "websocket", now)
-    client.on_engine_upgrade_error(old, OSError(), now)
-    client.on_engine_drain(old, now)
-    client.on_engine_close(old, "transport close", None, now)
     assert server.told() == []
-    assert server.engine_told == []
     assert client.idle
+
+
+# The end of the session
+
+
+def test_a_session_that_the_application_closes_is_followed_by_another(serve: Serve) -> None:
+    server = serve(reconnection_delay=1, randomization_factor=0)
+    socket = server.joined()
+    server.is_reading = False
+    socket.emit(["first"], server.now)
+    socket.emit(["leaves before the session ends"], server.now)
+    server.client.close_session(1, server.now)
+    server.client.close_session(1, server.now)
+    socket.emit(["dropped"], server.now)
+    assert server.told() == []
+    server.is_reading = True
+    assert server.told() == [Closed("forced close", None), Disconnected("/", "forced close", None, active=True)]
+    assert [packet.data for packet in server.sent()] == [["first"], ["leaves before the session ends"]]
+    assert server.engine_told[-1] == EngineClosed("forced close", None)
+    server.advance(1)
+    server.accept()
+    assert kinds(server.told()) == [ReconnectAttempt, Opened, Reconnected]
+    server.client.close_session(1, server.now)
+    assert server.client.is_open
+    assert server.engine_told[-1:] == [EngineOpened("e1", "polling", session=2)]
+
+
+def test_without_reconnection_the_end_of_the_session_is_the_end(serve: Serve) -> None:
+    server = serve(reconnection=False)
+    server.joined()
+    server.client.close_session(1, server.now)
+    assert server.told() == [Closed("forced close", None), Disconnected("/", "forced close", None, active=True)]
+    assert server.client.idle
+
+
+@pytest.mark.parametrize("stage", ["asking", "opening"])
+def test_a_session_that_is_closed_before_it_is_open_is_an_attempt_that_failed(serve: Serve, stage: str) -> None:
+    server = serve(query=ASK) if stage == "asking" else serve()
+    server.socket().connect(server.now)
+    server.run()
+    server.client.close_session(1, server.now)
+    told = [event for event in server.told() if not isinstance(event, Question)]
+    assert kinds(told) == [Failed, ConnectFailed]
+    assert "forced close" in str(told[0])
+    assert server.engine_told == [EngineClosed("forced close", None)]
+    assert server.client.reconnecting
+
+
+def test_every_session_is_told_to_have_ended(serve: Serve) -> None:
+    server = serve(query=ASK, reconnection_delay=1, randomization_factor=0)
+    server.socket().connect(server.now)
+    question = server.told()[0]
+    assert isinstance(question, Question)
+    server.client.answer(question.question, LookupError("no token"), server.now)
+    server.advance(1)
+    question = server.told()[-1]
+    assert isinstance(question, Question)
+    server.client.answer(question.question, {}, server.now)
+    server.refuse()
+    server.advance(3)
+    server.client.close(server.now)
+    server.run()
+    assert kinds(server.engine_told) == [EngineClosed] * 3
+    assert [told.session for told in server.engine_told] == [1, 2, 3]
+
+
+def test_an_abort_ends_a_session_that_drains(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined()
+    server.is_reading = False
+    socket.emit(["one"], server.now)
+    socket.disconnect(server.now)
+    server.run()
+    assert server.engine_told == [EngineOpened("e1", "polling")]
+    server.client.abort(server.now)
+    server.run()
+    assert server.engine_told[1:] == [EngineClosed("forced close", None)]
+    assert server.client.idle
+
+
+# Statistics
+
+
+def test_statistics_of_a_client_that_has_done_nothing(serve: Serve) -> None:
+    nothing = Statistics(
+        bytes_received=0,
+        bytes_sent=0,
+        packets_received=0,
+        packets_sent=0,
+        events_received=0,
+        events_sent=0,
+        reconnects=0,
+        acks_pending=0,
+        queued_events=0,
+        queued_bytes=0,
+    )
+    assert serve().client.statistics() == nothing
+
+
+def test_statistics_count_over_all_connections(serve: Serve) -> None:
+    server = serve(reconnection_delay=1, randomization_factor=0)
+    socket = server.joined()
+    socket.emit(["one", b"binary"], server.now)
+    server.emit("two")
+    server.run()
+    before = server.client.statistics()
+    assert (before.events_sent, before.events_received, before.reconnects) == (1, 1, 0)
+    assert before.packets_received == len(["open", "CONNECT", "two"])
+    assert before.packets_sent == len(["CONNECT", "one", "binary"])
+    assert before.transport == "polling"
+    server.lose()
+    server.run()
+    assert server.client.statistics() == replace(before, transport=None)
+    server.advance(1)
+    server.accept()
+    server.join()
+    server.emit("three")
+    server.run()
+    after = server.client.statistics()
+    assert (after.events_sent, after.events_received, after.reconnects) == (1, 2, 1)
+    assert after.packets_received == before.packets_received + 3
+    assert after.packets_sent == before.packets_sent + 1
+
+
+def test_statistics_count_the_bytes_of_the_streams(serve: Serve) -> None:
+    server = serve()
+    server.joined()
+    before = server.client.statistics()
+    server.say("2" + '["né"]')
+    server.client.namespace().emit(["out"], server.now)
+    server.run()
+    after = server.client.statistics()
+    assert after.bytes_received - before.bytes_received == len('42["né"]'.encode())
+    assert after.bytes_sent - before.bytes_sent == len('42["out"]')
+
+
+def test_what_never_left_is_not_counted_as_sent(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined()
+    before = server.client.statistics().bytes_sent
+    socket.emit(["not taken"], server.now)
+    assert server.client.statistics().bytes_sent > before
+    server.client.stream_closed(server.streams.pop(), OSError("it broke"), server.now)
+    server.run()
+    assert server.client.statistics().bytes_sent == before
+
+
+def test_statistics_tell_what_is_pending(serve: Serve) -> None:
+    server = serve()
+    socket = server.socket()
+    socket.emit(["a"], server.now, ack=True)
+    socket.emit(["b"], server.now)
+    waiting = server.client.statistics()
+    assert (waiting.acks_pending, waiting.queued_events) == (1, 2)
+    assert waiting.queued_bytes == len('20["a"]') + len('2["b"]')
+    socket.connect(server.now)
+    server.accept()
+    server.join()
+    server.is_reading = False
+    socket.emit(["c"], server.now)
+    server.run()
+    sent = server.client.statistics()
+    assert (sent.acks_pending, sent.queued_events) == (1, 0)
+    assert sent.queued_bytes > 0
+    server.is_reading = True
+    server.ack(id=0)
+    server.run()
+    done = server.client.statistics()
+    assert (done.acks_pending, done.queued_bytes, done.events_sent) == (0, 0, 3)
+
+
+def test_an_event_that_is_sent_again_is_counted_again(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined(retries=2, ack_timeout=1)
+    socket.emit(["again"], server.now)
+    assert server.client.statistics().queued_events == 1
+    assert server.client.statistics().acks_pending == 0
+    server.advance(1.5)
+    assert server.client.statistics().events_sent == 2
+    server.ack()
+    server.run()
+    assert server.client.statistics().queued_events == 0
 
 
 # Room

@@ -11,6 +11,7 @@ import pytest
 from sansio_socketio.protocol.actions import Outbox
 from sansio_socketio.protocol.engine import EngineSession, Memory, request_query, transport_options
 from sansio_socketio.protocol.errors import OptionError, TransportError
+from sansio_socketio.protocol.events import EnginePacket
 from sansio_socketio.protocol.options import ASK, ClientOptions, EngineOptions
 from sansio_socketio.protocol.timers import Timers
 from sansio_socketio.protocol.url import parse_url
@@ -34,6 +35,8 @@ class Rig:
         headers: dict[str, str] | None = None,
     ) -> None:
         self.made = made
+        self.query = query or {}
+        self.headers = headers or {}
         self.outbox = Outbox()
         self.timers = Timers()
         self.told: list[tuple[Any, ...]] = []
@@ -42,8 +45,6 @@ class Rig:
             parse_url("http://localhost"),
             options or EngineOptions(),
             self,
-            query=query or {},
-            headers=headers or {},
             memory=memory or Memory(),
             outbox=self.outbox,
             timers=self.timers,
@@ -63,7 +64,7 @@ class Rig:
         return [told[0] for told in self.told]
 
     def handshake(self, frame: str = NO_UPGRADE, now: float = 0) -> FakeTransport:
-        self.session.open(now)
+        self.session.open(now, query=self.query, headers=self.headers)
         transport = self.last
         transport.opens(now)
         transport.receives(frame, now=now)
@@ -121,6 +122,15 @@ class Rig:
 
     def on_engine_upgrade_error(self, engine: EngineSession, error: Exception, now: float) -> None:
         self._tell(now, "upgrade_error", error)
+
+    def on_engine_packet(self, engine: EngineSession, packet: EnginePacket, now: float) -> None:
+        self._tell(now, "packet", packet.type, packet.data)
+
+    def on_engine_packet_create(self, engine: EngineSession, packet: EnginePacket, now: float) -> None:
+        self._tell(now, "packet_create", packet.type, packet.data)
+
+    def on_engine_flush(self, engine: EngineSession, now: float) -> None:
+        self._tell(now, "flush")
 
     def on_engine_drain(self, engine: EngineSession, now: float) -> None:
         self._tell(now, "drain")
@@ -713,11 +723,15 @@ def test_close_while_opening(rig: Rig) -> None:
     rig.assert_clean()
 
 
-def test_close_before_open_and_after_close_do_nothing(rig: Rig) -> None:
-    rig.session.close(0)
-    rig.session.abort(0)
+@pytest.mark.parametrize("command", ["close", "abort"])
+def test_a_session_may_end_before_it_opens(rig: Rig, command: str) -> None:
     rig.session.send(["x"], 0)
-    assert rig.session.state == "new"
+    getattr(rig.session, command)(0)
+    assert rig.told == [("close", "forced close", None)]
+    rig.assert_clean()
+
+
+def test_close_after_close_does_nothing(rig: Rig) -> None:
     rig.handshake()
     rig.session.abort(0)
     rig.session.close(0)
@@ -754,9 +768,116 @@ def test_the_transport_may_be_lost_while_closing(rig: Rig) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# What is told of packets
+
+
+def reported(rig: Rig) -> list[tuple[Any, ...]]:
+    told, rig.told = rig.told, []
+    return told
+
+
+def test_packets_and_flushes_are_told_in_the_references_order(rig: Rig) -> None:
+    rig.session.report_packets = True
+    polling = rig.handshake()
+    assert reported(rig) == [("packet", "open", NO_UPGRADE[1:]), ("open", "S", "polling")]
+    rig.session.send(["one", b"two"], 0)
+    rig.session.send(["three"], 0)
+    assert reported(rig) == [
+        ("packet_create", "message", "one"),
+        ("packet_create", "message", b"two"),
+        ("flush",),
+        ("packet_create", "message", "three"),
+    ]
+    polling.drains()
+    assert reported(rig) == [("flush",)]
+    polling.drains()
+    polling.receives("2", "4hi", "6", b"binary")
+    assert reported(rig) == [
+        ("drain",),
+        ("packet", "ping", ""),
+        ("packet_create", "pong", ""),
+        ("flush",),
+        ("ping",),
+        ("packet", "message", "hi"),
+        ("message", "hi"),
+        ("packet", "noop", ""),
+        ("packet", "message", b"binary"),
+        ("message", b"binary"),
+    ]
+    assert polling.sent == [["4one", b"two"], ["4three"], ["3"]]
+
+
+def test_what_was_sent_before_the_handshake_is_flushed_after_it(rig: Rig) -> None:
+    rig.session.report_packets = True
+    rig.session.open(0)
+    rig.session.send(["early"], 0)
+    rig.first.opens()
+    rig.first.receives(NO_UPGRADE)
+    assert rig.names == ["packet_create", "packet", "open", "flush"]
+
+
+def test_the_packets_of_the_upgrade_itself_are_not_told(rig: Rig) -> None:
+    rig.session.report_packets = True
+    polling, websocket = rig.upgrading()
+    polling.pauses()
+    websocket.drains()
+    assert rig.names == ["packet", "open", "upgrading", "upgrade", "drain"]
+    assert websocket.sent == [["2probe"], ["5"]]
+
+
+def test_what_waited_for_the_upgrade_is_flushed_with_it(rig: Rig) -> None:
+    rig.session.report_packets = True
+    polling, websocket = rig.upgrading()
+    rig.session.send(["waits"], 0)
+    reported(rig)
+    polling.pauses()
+    assert rig.names == ["upgrade", "flush"]
+    assert websocket.sent == [["2probe"], ["5", "4waits"]]
+
+
+def test_no_flush_is_told_where_the_transport_is_found_broken(rig: Rig) -> None:
+    rig.session.report_packets = True
+    rig.handshake().breaks = True
+    rig.session.send(["lost"], 0)
+    assert rig.names == ["packet", "open", "packet_create", "close"]
+    rig.assert_clean()
+
+
+def test_nothing_of_it_is_told_unless_it_is_asked_for(rig: Rig) -> None:
+    polling = rig.handshake()
+    rig.session.send(["one"], 0)
+    polling.drains()
+    polling.receives("4hi")
+    assert rig.names == ["open", "drain", "message"]
+
+
+def test_packets_are_counted_whatever_they_are(rig: Rig) -> None:
+    polling, websocket = rig.upgrading()
+    rig.session.send(["one"], 0)
+    polling.pauses()
+    websocket.receives("2")
+    websocket.drains()
+    counters = rig.outbox.counters
+    assert counters.packets_received == len(["open", "pong", "ping"])
+    assert counters.packets_sent == len(["ping", "upgrade", "message", "pong"])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # The observer acts from inside each callback
 
-CALLBACKS = ["open", "message", "ping", "upgrading", "upgrade", "upgrade_error", "drain", "close"]
+CALLBACKS = [
+    "open",
+    "message",
+    "ping",
+    "upgrading",
+    "upgrade",
+    "upgrade_error",
+    "packet",
+    "packet_create",
+    "flush",
+    "drain",
+    "close",
+]
 
 
 def send_close_send(session: EngineSession, now: float) -> None:
@@ -782,10 +903,12 @@ ACTS: dict[str, Callable[[EngineSession, float], None]] = {
 
 def live_through_an_upgrade(rig: Rig) -> None:
     """Everything that happens to a session, as far as its transports are still there."""
+    rig.session.report_packets = True
     rig.session.open(0)
     polling = rig.first
     rig.session.send(["queued"], 0)
-    polling.opens()
+    if polling.live:
+        polling.opens()
     polling.receives(HANDSHAKE, "4one", "2", "4two")
     drain(polling)
     websocket = rig.last
@@ -802,10 +925,12 @@ def live_through_an_upgrade(rig: Rig) -> None:
 
 
 def live_through_a_failed_upgrade(rig: Rig) -> None:
+    rig.session.report_packets = True
     rig.session.open(0)
     polling = rig.first
     rig.session.send(["queued"], 0)
-    polling.opens()
+    if polling.live:
+        polling.opens()
     polling.receives(HANDSHAKE)
     websocket = rig.last
     if websocket is not polling and websocket.live:
@@ -848,7 +973,7 @@ def test_the_session_bears_whatever_is_done_from_inside_a_callback(
     if seen >= occurrence and act == "send" and callback != "close":
         assert "4from inside" in sent
         assert rig.session.state == "open"
-    if seen >= occurrence and act == "send, close, send" and callback != "close":
+    if seen >= occurrence and act == "send, close, send" and callback != "close" and "open" in rig.names:
         assert "4before" in sent
     if seen < occurrence or act == "send":
         rig.session.close(0)
