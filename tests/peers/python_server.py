@@ -87,6 +87,10 @@ async def echo_ack(peer: Peer, client: Client, *args: Any) -> tuple[Any, ...]:
     return args
 
 
+async def message(peer: Peer, client: Client, *args: Any) -> None:
+    await client.emit("message", *args)
+
+
 async def sleep(peer: Peer, client: Client, seconds: float, *args: Any) -> tuple[Any, ...]:
     await asyncio.sleep(seconds)
     return args
@@ -135,6 +139,7 @@ async def transport(peer: Peer, client: Client) -> str:
 BEHAVIOURS: dict[str, Behaviour] = {
     "echo": echo,
     "echo_ack": echo_ack,
+    "message": message,
     "sleep": sleep,
     "late": late,
     "burst": burst,

@@ -44,6 +44,7 @@ const BEHAVIOURS = {
   // The same arguments back, as an event or as an acknowledgement.
   echo: (socket, args) => socket.emit("echo", ...args),
   echo_ack: (socket, args, ack) => ack(...args),
+  message: (socket, args) => socket.send(...args),
   silent: () => {},
   sleep: (socket, [seconds, ...args], ack) => setTimeout(() => ack(...args), seconds * 1000),
   late: (socket, [seconds, ...args]) => setTimeout(() => socket.emit("late", ...args), seconds * 1000),
@@ -94,6 +95,13 @@ const BEHAVIOURS = {
   cut: (socket, [reset]) => {
     if (socket.conn.transport.writable) cutAll(reset);
     else setImmediate(() => BEHAVIOURS.cut(socket, [reset]));
+  },
+  // What is no packet; and what is neither HTTP nor WebSocket, at the same moment as "cut".
+  nonsense: (socket) => socket.conn.send("nonsense"),
+  garble: (socket) => {
+    const { transport } = socket.conn;
+    if (transport.writable) (transport.socket?._socket ?? transport.req.socket).write("\xff garbage\r\n\r\n", "latin1");
+    else setImmediate(() => BEHAVIOURS.garble(socket));
   },
 
   // What the server knows of the client.

@@ -1,0 +1,487 @@
+"""The rows of a Socket: its events and their reasons, its attributes and methods, and what is recovered after a break."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+
+from sansio_socketio.protocol.errors import ConnectError, PacketError, PayloadError, TransportError
+from tests.interop.conftest import FreshTarget
+from tests.support.bad_peers import refused_url
+from tests.support.drivers import Driver
+from tests.support.peers import Peer
+from tests.support.target import TRANSPORTS, Target
+
+PATIENT: Final[dict[str, Any]] = {"reconnection": False}
+"""Nothing connects again by itself, so that a test may look at what is in between."""
+
+
+async def handled(socket: Any, driver: Driver) -> None:
+    """Wait until the server has had all that was sent, and the handlers what it has sent until then."""
+    done = driver.queue()
+    socket.on("n", done.put)
+    await socket.emit("burst", 1)
+    await done.get()
+    socket.off("n", done.put)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Events
+
+
+async def kick(socket: Any) -> None:
+    await socket.emit("kick")
+
+
+async def leave(socket: Any) -> None:
+    await socket.disconnect()
+
+
+async def close_engine(socket: Any) -> None:
+    await socket.emit("close_engine")
+
+
+async def garble(socket: Any) -> None:
+    await socket.emit("garble")
+
+
+async def talk_nonsense(socket: Any) -> None:
+    await socket.emit("nonsense")
+
+
+async def close_manager(socket: Any) -> None:
+    await socket.io.close()
+
+
+@dataclass
+class Ending:
+    """What leads to it, whether the socket is active then and connects again by itself, and what the details are."""
+
+    bring_about: Callable[[Any], Awaitable[None]]
+    active: bool
+    goes_on: bool
+    details: type[Exception] | None = None
+
+
+REASONS = {
+    "io server disconnect": Ending(kick, active=False, goes_on=False),
+    "io client disconnect": Ending(leave, active=False, goes_on=False),
+    "forced close": Ending(close_manager, active=True, goes_on=False),
+    "transport close": Ending(close_engine, active=True, goes_on=True, details=TransportError),
+    "transport error": Ending(garble, active=True, goes_on=True, details=TransportError),
+    "parse error": Ending(talk_nonsense, active=True, goes_on=True, details=PacketError),
+}
+
+
+@pytest.mark.row("socket.event.connect", "socket.event.disconnect", "socket.active", "socket.connected")
+@pytest.mark.parametrize(
+    "reason",
+    [pytest.param(reason, marks=pytest.mark.row(f"reason.{reason.replace(' ', '_')}")) for reason in REASONS],
+)
+async def test_why_a_socket_was_disconnected(reason: str, driver: Driver, plain_target: Target) -> None:
+    ending = REASONS[reason]
+    seen = driver.queue()
+    async with plain_target.connect(driver) as socket:
+        socket.on("connect", lambda: seen.put(("connect", socket.connected)))
+        socket.on("disconnect", lambda why, more: seen.put((why, socket.connected, socket.active, more)))
+        await plain_target.settle(driver, socket)
+        assert await seen.get() == ("connect", True)
+        await ending.bring_about(socket)
+        *told, details = await seen.get()
+        assert told == [reason, False, ending.active]
+        assert details is None if ending.details is None else isinstance(details, ending.details)
+        if not ending.goes_on:
+            await socket.connect()
+        assert await seen.get() == ("connect", True)
+        assert await socket.emit_with_ack("echo_ack", "again") == "again"
+
+
+@pytest.mark.row("reason.ping_timeout")
+async def test_a_server_that_is_not_heard_of(driver: Driver, plain_fresh: FreshTarget) -> None:
+    target = plain_fresh(options={"pingInterval": 100, "pingTimeout": 100})
+    seen = driver.queue()
+    async with target.connect(driver) as socket:
+        socket.on("disconnect", lambda reason, details: seen.put((reason, socket.active)))
+        await target.settle(driver, socket)
+        with target.peer.frozen():
+            assert await seen.get() == ("ping timeout", True)
+
+
+@pytest.mark.row("socket.event.connect_error")
+async def test_a_refusal(driver: Driver, plain_target: Target) -> None:
+    errors = driver.queue()
+    async with driver.manager(plain_target.peer.url, **plain_target.options) as manager:
+        socket = manager.socket("/auth", auth={"token": "wrong"})
+        socket.on("connect_error", lambda error: errors.put((error, socket.active)))
+        error, active = await errors.get()
+        assert isinstance(error, ConnectError)
+        assert (error.message, error.data, active) == ("not authorized", {"code": "EAUTH", "wanted": "token"}, False)
+        assert error.__cause__ is None
+
+
+@pytest.mark.row("socket.event.connect_error")
+async def test_a_failure(driver: Driver, transport: str, plain_fresh: FreshTarget) -> None:
+    other = "polling" if transport == "websocket" else "websocket"
+    target = plain_fresh(options={"transports": [other]})
+    first, second = await errors_of(driver, target.url(), **target.options)
+    for error, active in (first, second):
+        assert isinstance(error, ConnectError)
+        assert (error.data, active) == (None, True)
+        assert isinstance(error.__cause__, TransportError)
+        assert error.__cause__.status == 400
+        assert "Transport unknown" in (error.__cause__.body or "")
+
+
+@pytest.mark.row("socket.event.connect_error")
+async def test_a_server_that_is_not_there(driver: Driver, transport: str) -> None:
+    first, _ = await errors_of(driver, refused_url(), transports=TRANSPORTS[transport], reconnection_delay=0.01)
+    error, active = first
+    assert active
+    assert isinstance(error.__cause__, TransportError)
+    assert isinstance(error.__cause__.__cause__, ConnectionRefusedError)
+
+
+async def errors_of(driver: Driver, url: str, **options: Any) -> list[Any]:
+    """The first two that a socket is told of, each with whether it is active then."""
+    errors = driver.queue()
+    async with driver.open_io() as io:
+        socket = io(url, **options)
+        socket.on("connect_error", lambda error: errors.put((error, socket.active)))
+        return [await errors.get(), await errors.get()]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Attributes, and coming and going
+
+
+@pytest.mark.row(
+    "socket.active",
+    "socket.connected",
+    "socket.disconnected",
+    "socket.id",
+    "socket.io",
+    "socket.nsp",
+    "socket.recovered",
+)
+async def test_attributes(driver: Driver, node_server: Peer) -> None:
+    welcomes = driver.queue()
+
+    def state(socket: Any) -> tuple[bool, bool, bool]:
+        return socket.active, socket.connected, socket.disconnected
+
+    async with driver.manager(node_server.url, auto_connect=False) as manager:
+        socket = manager.socket("/chat")
+        socket.on("welcome", welcomes.put)
+        assert (socket.nsp, socket.id, socket.recovered, socket.io) == ("/chat", None, False, manager)
+        assert state(socket) == (False, False, True)
+        await socket.connect()
+        assert state(socket) == (True, True, False)
+        first = socket.id
+        assert first == (await welcomes.get())["sid"]
+        await socket.disconnect()
+        assert state(socket) == (False, False, True)
+        assert socket.id is None
+        await socket.connect()
+        assert socket.id not in (None, first)
+        assert not socket.recovered
+
+
+@pytest.mark.row("socket.auth")
+async def test_auth_that_is_set_counts_from_the_next_time_on(driver: Driver, node_server: Peer) -> None:
+    async def asked_for() -> dict[str, str]:
+        return {"name": "Cy"}
+
+    async with driver.connect(f"{node_server.url}/chat", auth={"name": "Ada"}) as socket:
+        assert socket.auth == {"name": "Ada"}
+        for auth, sent in (({"name": "Ben"}, "Ben"), (driver.handler(asked_for), "Cy"), (None, None)):
+            before = (await socket.emit_with_ack("handshake"))["auth"]
+            socket.auth = auth
+            assert callable(socket.auth) if callable(auth) else socket.auth == auth
+            assert (await socket.emit_with_ack("handshake"))["auth"] == before
+            await socket.disconnect()
+            await socket.connect()
+            assert (await socket.emit_with_ack("handshake"))["auth"].get("name") == sent
+
+
+@pytest.mark.row("socket.connect", "socket.open", "socket.disconnect", "socket.close", "socket.chaining")
+@pytest.mark.parametrize(("begin", "end"), [("connect", "disconnect"), ("open", "close")])
+async def test_coming_and_going(begin: str, end: str, driver: Driver, plain_target: Target) -> None:
+    async with driver.manager(plain_target.peer.url, auto_connect=False, **plain_target.options) as manager:
+        socket = manager.socket("/")
+        for number in range(2):
+            assert await getattr(socket, begin)() == socket
+            assert await getattr(socket, begin)() == socket
+            assert await socket.emit_with_ack("echo_ack", number) == number
+            assert await getattr(socket, end)() == socket
+            assert await getattr(socket, end)() == socket
+            await socket.wait_closed()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sending
+
+
+@pytest.mark.row("socket.emit", "socket.emit_with_ack", "socket.send", "socket.compress", "socket.timeout")
+async def test_sending(driver: Driver, plain_target: Target) -> None:
+    got = driver.queue()
+    async with plain_target.connect(driver) as socket:
+        socket.on("message", lambda *values: got.put(values)).on("echo", lambda *values: got.put(values))
+        await socket.emit("echo", 1, b"2")
+        await socket.send("three", {"four": 5})
+        await socket.compress(False).emit("echo", 6)
+        await socket.compress(True).timeout(5).send(7)
+        assert [await got.get() for _ in range(4)] == [(1, b"2"), ("three", {"four": 5}), (6,), (7,)]
+        assert await socket.emit_with_ack("echo_ack", 1, 2) == (1, 2)
+        assert await socket.timeout(5).compress(False).emit_with_ack("echo_ack", "flags") == "flags"
+
+
+@pytest.mark.row("socket.volatile")
+async def test_what_is_volatile_is_dropped_while_nothing_can_leave(driver: Driver, plain_target: Target) -> None:
+    async with driver.manager(plain_target.peer.url, auto_connect=False, **plain_target.options) as manager:
+        socket = manager.socket("/")
+        await socket.volatile.emit("n", "dropped")
+        await socket.emit("n", 0)
+        await socket.connect()
+        assert await socket.emit_with_ack("count") == {"total": 1, "ordered": True}
+        for _ in range(1000):  # until one finds that nothing else is on its way
+            await socket.volatile.emit("n", 0)
+            if (await socket.emit_with_ack("count"))["total"]:
+                break
+        else:
+            raise AssertionError("none was sent")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Handlers
+
+
+@pytest.mark.row("socket.on", "socket.once", "socket.off", "socket.listeners", "socket.chaining")
+async def test_handlers_of_an_event(driver: Driver, plain_target: Target) -> None:
+    seen: list[Any] = []
+
+    def first(value: int) -> None:
+        seen.append(("first", value))
+
+    def second(value: int) -> None:
+        seen.append(("second", value))
+
+    async with plain_target.connect(driver) as socket:
+        assert socket.on("echo", first).on("echo", second).once("echo", first).on("echo", first) == socket
+        assert socket.listeners("echo") == [first, second, first, first]
+        for number, remove in enumerate([(), ("echo", first), ("echo",), ()]):
+            assert not remove or socket.off(*remove) == socket
+            await socket.emit("echo", number)
+            await handled(socket, driver)
+        assert socket.listeners("echo") == []
+        socket.on("echo", first).on("other", second).off()
+        assert socket.listeners("echo") == socket.listeners("other") == []
+        await socket.emit("echo", 4)
+        await handled(socket, driver)
+    assert seen == [
+        *[("first", 0), ("second", 0), ("first", 0), ("first", 0)],
+        *[("second", 1), ("first", 1)],
+    ]
+
+
+@pytest.mark.row("socket.on", "socket.once", "socket.on_any", "socket.on_any_outgoing")
+async def test_handlers_as_decorators(driver: Driver, node_server: Peer) -> None:
+    seen: list[str] = []
+    async with driver.connect(node_server.url) as socket:
+
+        @socket.on("echo")  # type: ignore[untyped-decorator]  # of whichever driver
+        def each() -> None:
+            seen.append("each")
+
+        @socket.once("echo")  # type: ignore[untyped-decorator]
+        def one() -> None:
+            seen.append("one")
+
+        @socket.on_any  # type: ignore[untyped-decorator]
+        def bare(event: str) -> None:
+            seen.append(f"any {event}")
+
+        @socket.on_any_outgoing()  # type: ignore[untyped-decorator]
+        def called(event: str) -> None:
+            seen.append(f"sent {event}")
+
+        assert socket.listeners("echo") == [each, one]
+        assert (socket.listeners_any(), socket.listeners_any_outgoing()) == ([bare], [called])
+        await socket.emit("echo")
+        await handled(socket, driver)
+        await socket.emit("echo")
+        await handled(socket, driver)
+    received = [name for name in seen if not name.startswith("sent")]
+    assert received == ["any welcome", "any echo", "each", "one", "any n", "any echo", "each", "any n"]
+    assert [name for name in seen if name.startswith("sent")] == ["sent echo", "sent burst"] * 2
+
+
+@pytest.mark.row("socket.on_any", "socket.prepend_any", "socket.off_any", "socket.listeners_any")
+async def test_handlers_of_any_event(driver: Driver, plain_target: Target) -> None:
+    seen: list[Any] = []
+
+    def first(event: str, *values: Any) -> None:
+        seen.append(("first", event, *values))
+
+    def second(event: str, *values: Any) -> str:
+        seen.append(("second", event, *values))
+        return "no acknowledgement"
+
+    async with plain_target.connect(driver) as socket:
+        await handled(socket, driver)
+        socket.on("question", lambda: "answer").on("answered", seen.append)
+        assert socket.on_any(second) is second
+        assert socket.prepend_any(first) is first
+        assert socket.listeners_any() == [first, second]
+        await socket.emit("ask", "question")
+        await driver.until(lambda: "answer" in seen)
+        assert socket.off_any(first) == socket
+        await socket.emit("echo", 1)
+        await handled(socket, driver)
+        assert socket.off_any().listeners_any() == []
+        await socket.emit("echo", 2)
+        await handled(socket, driver)
+    assert seen == [
+        *[("first", "question"), ("second", "question")],
+        *[("first", "answered", "answer"), ("second", "answered", "answer"), "answer"],
+        *[("second", "echo", 1), ("second", "n", 0)],
+    ]
+
+
+@pytest.mark.row(
+    "socket.on_any_outgoing",
+    "socket.prepend_any_outgoing",
+    "socket.off_any_outgoing",
+    "socket.listeners_any_outgoing",
+    "difference.outgoing",
+)
+async def test_handlers_of_what_is_sent(driver: Driver, plain_target: Target) -> None:
+    seen = driver.queue()
+
+    def first(event: str, *values: Any) -> None:
+        seen.put(("first", event, *values))
+
+    async def second(event: str) -> None:
+        seen.put(("second", event))
+
+    later = driver.handler(second)
+    async with driver.manager(plain_target.peer.url, auto_connect=False, **plain_target.options) as manager:
+        socket = manager.socket("/")
+        assert socket.on_any_outgoing(later) is later
+        assert socket.prepend_any_outgoing(first) is first
+        assert socket.listeners_any_outgoing() == [first, later]
+        socket.on("connect", lambda: seen.put("connect")).on("question", lambda: "an acknowledgement")
+        await socket.emit("echo", "buffered", b"\x00")
+        await socket.volatile.emit("echo", "dropped")
+        await socket.connect()
+        assert [await seen.get() for _ in range(3)] == [
+            ("first", "echo", "buffered", b"\x00"),
+            ("second", "echo"),
+            "connect",
+        ]
+        assert socket.off_any_outgoing(later) == socket
+        await socket.emit("ask", "question")
+        await socket.emit_with_ack("echo_ack", 1)
+        assert [await seen.get() for _ in range(2)] == [("first", "ask", "question"), ("first", "echo_ack", 1)]
+        assert socket.off_any_outgoing().listeners_any_outgoing() == []
+        await socket.emit("echo", "unheard")
+        await handled(socket, driver)
+        seen.put("the end")
+        assert await seen.get() == "the end"
+
+
+@pytest.mark.row("socket.on_any_outgoing", "option.retries")
+async def test_handlers_of_what_is_sent_hear_of_each_try(driver: Driver, plain_target: Target) -> None:
+    seen = driver.queue()
+    async with plain_target.connect(driver, retries=1, ack_timeout=0.05) as socket:
+        socket.on_any_outgoing(lambda *event: seen.put(event))
+        await socket.emit("silent", 1, ack=seen.put)
+        assert [await seen.get() for _ in range(2)] == [("silent", 1)] * 2
+        assert isinstance(await seen.get(), TimeoutError)
+
+
+@dataclass
+class Position:
+    x: float
+    picture: bytes = b""
+
+
+@pytest.mark.row("beyond.typed")
+async def test_typed_handlers(driver: Driver, plain_target: Target) -> None:
+    seen, errors = driver.queue(), driver.queue()
+
+    async def move(position: Position, times: int = 1) -> Position:
+        seen.put((position, times))
+        return Position(position.x * times, position.picture)
+
+    def report(error: Exception, event: str) -> None:
+        errors.put((error, event))
+
+    async with plain_target.connect(driver, on_handler_error=report) as socket:
+        socket.on("move", driver.handler(move), typed=True)
+        socket.on("answered", seen.put)
+        await socket.emit("ask", "move", {"x": 1, "picture": b"\xff"}, "3")
+        assert await seen.get() == (Position(1.0, b"\xff"), 3)
+        assert await seen.get() == {"x": 3.0, "picture": b"\xff"}
+        await socket.emit("ask_timeout", 0.05, "move", {"x": "left"})
+        error, event = await errors.get()
+        assert isinstance(error, PayloadError)
+        assert (event, error.path) == ("move", "position.x")
+        assert await seen.get() == "timeout"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Connection state recovery
+
+
+@pytest.mark.row("recovery.recovered", "recovery.missed_events", "recovery.offset", "socket.recovered")
+async def test_what_was_missed_is_delivered(driver: Driver, plain_fresh: FreshTarget) -> None:
+    target = plain_fresh(options={"connectionStateRecovery": {}})
+    seen = driver.queue()
+    async with target.connect(driver, auth={"name": "Ada"}, **PATIENT) as socket:
+        socket.on("connect", lambda: seen.put(("connect", socket.recovered)))
+        socket.on("news", seen.put)
+        socket.on_any(lambda event, *values: offsets.append(values[-1]) if event == "news" else None)
+        offsets: list[str] = []
+        await target.settle(driver, socket)
+        first = socket.id
+        assert await seen.get() == ("connect", False)
+        for turn in range(3):
+            target.peer.control("emit", event="news", args=[("before", turn)])
+            assert await seen.get() == ["before", turn]
+            await break_off(driver, target, socket, turn + 1)
+            for number in range(10):
+                target.peer.control("emit", event="news", args=[number])
+            await socket.connect()
+            assert [await seen.get() for _ in range(10)] == list(range(10))
+            assert await seen.get() == ("connect", True)
+            assert (socket.id, socket.recovered) == (first, True)
+            handshake = await socket.emit_with_ack("handshake")
+            assert handshake["auth"]["name"] == "Ada"
+            assert handshake["auth"]["offset"] == offsets[-11]
+        assert len(set(offsets)) == 3 * 11
+
+
+@pytest.mark.row("recovery.recovered")
+async def test_what_cannot_be_recovered_is_a_new_session(driver: Driver, plain_fresh: FreshTarget) -> None:
+    target = plain_fresh(options={"connectionStateRecovery": {}})
+    async with target.connect(driver, **PATIENT) as socket:
+        await target.settle(driver, socket)
+        first = socket.id
+        target.peer.restart()
+        await socket.wait_closed()
+        await socket.connect()
+        assert (socket.id == first, socket.recovered) == (False, False)
+        await socket.disconnect()
+        await socket.connect()
+        assert not socket.recovered
+
+
+async def break_off(driver: Driver, target: Target, socket: Any, times: int) -> None:
+    """Cut the connection, and wait until both sides have seen it, for the so-manieth time."""
+    await target.settle(driver, socket)
+    await socket.emit("cut")
+    await socket.wait_closed()
+    await driver.until(lambda: len(target.peer.control("stats")["disconnections"]) == times)
