@@ -212,6 +212,8 @@ class Server:
         joins: Whether CONNECT is answered at all.
         greets: What is sent in the same turn as the answer to CONNECT: the arguments of an event.
         is_reading: Whether what the client sends leaves.
+        upgrades: What the handshake offers; a stream that the client opens beside the session's is a probe then.
+        probe_answer: What the probe is answered with.
         on_event: What is done about an event.
         got: The Socket.IO packets that came.
         connections: How many streams were asked for.
@@ -223,6 +225,8 @@ class Server:
         self.joins = True
         self.greets: list[Any] | None = None
         self.is_reading = True
+        self.upgrades: list[str] = []
+        self.probe_answer = "probe"
         self.on_event: Callable[[Packet], None] = lambda packet: None
         self.got: list[Packet] = []
         self.connections = 0
@@ -284,9 +288,11 @@ class Server:
         if not self.accepts:
             stream.refuse()
             return
-        self.stream = stream
         stream.open()
-        handshake = {"sid": "e1", "upgrades": [], "pingInterval": 3_600_000, "pingTimeout": 3_600_000}
+        if self.upgrades and self.stream is not None and self.stream.receiver is not None:
+            return
+        self.stream = stream
+        handshake = {"sid": "e1", "upgrades": self.upgrades, "pingInterval": 3_600_000, "pingTimeout": 3_600_000}
         stream.say(engineio.Packet(engineio.OPEN, json.dumps(handshake)))
 
     def left(self, stream: FakeStream) -> None:
@@ -296,6 +302,10 @@ class Server:
         packet = _from_wire(data)
         if packet.type == engineio.CLOSE:
             stream.lose()
+        elif packet.type == engineio.PING:
+            stream.say(engineio.Packet(engineio.PONG, self.probe_answer))
+        elif packet.type == engineio.UPGRADE:
+            self.stream = stream
         elif packet.type == engineio.MESSAGE:
             message = self._decoders.setdefault(id(stream), JSONParser().decoder(100)).feed(packet.data)
             if message is not None:

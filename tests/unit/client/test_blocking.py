@@ -348,6 +348,65 @@ def test_a_runtime_that_suspends_is_a_mistake(world: World) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# The Engine, and statistics
+
+
+def test_the_engine_is_one_object_for_a_session(world: World, manager_class: type[Manager]) -> None:
+    seen: list[Any] = []
+    manager = manager_class(URL, reconnection_delay=1, randomization_factor=0)
+    assert manager.engine is None
+    assert manager.statistics().packets_sent == 0
+    with manager:
+        first = manager.engine
+        assert first is not None
+        assert manager.engine is first
+        for name in ("open", "close"):
+            first.once(name, lambda *args: seen.append(args))
+        first.on("packet", lambda packet: seen.append(packet.type))
+        manager.socket().connect()
+        pass_time(world, 0)
+        assert seen == ["open", (), "message"]
+        assert (first.id, first.transport.name) == ("e1", "polling")
+        assert repr(first) == "<Engine e1, open, by polling>"
+        assert first.close() is first
+        assert manager.engine is None
+        assert repr(first) == "<Engine None, closed, by polling>"
+        pass_time(world, 2)
+        assert seen[3:] == [("forced close", None)]
+        second = manager.engine
+        assert second is not None
+        assert second is not first
+        assert second.id == "e1"
+        assert manager.statistics().reconnects == 1
+
+
+def test_closing_an_engine_may_take_too_long(world: World, manager_class: type[Manager]) -> None:
+    with manager_class(URL, close_timeout=5) as manager:
+        manager.connect()
+        world.server.is_reading = False
+        manager.socket().emit("never leaves")
+        engine = manager.engine
+        assert engine is not None
+        with pytest.raises(TimeoutError):
+            engine.close(timeout=1)
+        assert manager.engine is engine
+        engine.close()
+        assert manager.engine is None
+
+
+def test_handlers_of_an_engine_open_its_gate_in_time(world: World, manager_class: type[Manager]) -> None:
+    seen: list[str] = []
+    with manager_class(URL) as manager:
+        engine = manager.engine
+        assert engine is not None
+        engine.on("open", lambda: seen.append("open"))
+        pass_time(world, SETTLED / 2)
+        assert seen == []
+        pass_time(world, SETTLED)
+        assert seen == ["open"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # The same names
 
 

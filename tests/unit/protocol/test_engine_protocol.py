@@ -14,8 +14,12 @@ from sansio_socketio.protocol.errors import OpenTimeout, OptionError, PacketErro
 from sansio_socketio.protocol.events import (
     EngineClosed,
     EngineDrained,
+    EngineFlushed,
     EngineMessage,
     EngineOpened,
+    EnginePacket,
+    EnginePacketCreated,
+    EnginePacketReceived,
     EnginePing,
     EngineUpgraded,
     EngineUpgradeFailed,
@@ -139,6 +143,33 @@ def test_websocket_alone() -> None:
     assert server.said_goodbye
     assert_clean(network)
     assert [opened.transport for opened in network.opened] == ["websocket"]
+
+
+def test_packets_are_reported_where_that_is_asked_for() -> None:
+    network = build(transports=["websocket"])
+    machine, server = network.machine, network.server
+    assert not machine.report_packets
+    machine.report_packets = True
+    assert machine.report_packets
+    machine.open(0)
+    machine.send("early", 0)
+    network.settle()
+    server.send(b"back")
+    network.settle()
+    created, received, *rest = network.events
+    assert created == EnginePacketCreated(EnginePacket("message", "early"))
+    assert isinstance(received, EnginePacketReceived)
+    assert received.packet.type == "open"
+    assert rest == [
+        EngineOpened(SID, "websocket"),
+        EngineFlushed(),
+        EngineDrained(),
+        EnginePacketReceived(EnginePacket("message", b"back")),
+        EngineMessage(b"back"),
+    ]
+    machine.abort(0)
+    network.settle()
+    assert_clean(network)
 
 
 def test_what_comes_with_the_handshake_is_delivered() -> None:
