@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, TypedDict
 
 from ..protocol.errors import OptionError
 from ..protocol.options import ASK, ClientOptions, NamespaceOptions
+from ..protocol.packets.socketio import Parser
 from .proxy import check_proxy
 from .runtime import StreamHook
 
@@ -94,7 +95,7 @@ class ManagerOptions(TypedDict, total=False):
     reconnection_delay_max: float
     randomization_factor: float
     timeout: float | None
-    parser: Any
+    parser: Parser | None
     max_buffered_events: int
     max_buffered_bytes: int
     max_attachments: int

@@ -1,0 +1,240 @@
+"""What type checkers, and with them editors, know of the async drivers. `make types` checks this file; nothing runs it.
+
+Rules of this file:
+
+- `assert_type` says what must be known; a `type: ignore` says what must be an error: mypy complains of one too many.
+- What is the same in all drivers is asked of one of them.
+"""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import Callable
+from typing import Any, assert_type
+
+import sansio_socketio_anyio
+import sansio_socketio_trio
+from sansio_socketio.client import Manager as AnyManager
+from sansio_socketio.client.runtime import Handler
+from sansio_socketio.protocol.packets.socketio import JSONParser
+from sansio_socketio_asyncio import IO, Emitter, Event, EventStream, Manager, Socket, connect, open_io
+
+URL = "http://localhost:3000"
+
+
+async def scopes() -> Socket:
+    async with connect(URL, retry=True) as socket:
+        assert_type(socket, Socket)
+        assert_type(socket.io, AnyManager)
+    async with Manager(URL) as manager:
+        assert_type(manager, Manager)
+        assert_type(manager.socket("/chat", auth={"token": "t"}, ack_timeout=5, retries=3), Socket)
+    async with open_io() as io:
+        assert_type(io, IO)
+        assert_type(io(f"{URL}/chat", force_new=True, multiplex=False), Socket)
+        return io(URL)  # a scope swallows no exception, so that nothing has to be returned after it
+
+
+async def the_same_in_every_driver() -> None:
+    async with sansio_socketio_trio.connect(URL) as socket:
+        assert_type(socket, sansio_socketio_trio.Socket)
+    async with sansio_socketio_anyio.connect(URL) as socket:
+        assert_type(socket, sansio_socketio_anyio.Socket)
+    async with sansio_socketio_trio.Manager(URL) as of_trio:
+        assert_type(of_trio, sansio_socketio_trio.Manager)
+    async with sansio_socketio_anyio.Manager(URL) as of_anyio:
+        assert_type(of_anyio, sansio_socketio_anyio.Manager)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Handlers
+
+
+async def handlers(socket: Socket, manager: Manager) -> None:
+    @socket.on("add")
+    async def add(left: int, right: int = 0) -> int:
+        return left + right
+
+    @socket.on("add", concurrency=8, manual_ack=True, typed=True)
+    def half(number: int, acknowledge: Callable[..., None]) -> float:
+        return number / 2
+
+    @socket.once("add", typed=True)
+    def once(number: int) -> int:
+        return number
+
+    @manager.on("open")
+    def opened() -> str:
+        return "open"
+
+    # A decorator leaves a handler what it is.
+    assert_type(await add(1, right=2), int)
+    assert_type(half(1, print), float)
+    assert_type(once(1), int)
+    assert_type(opened(), str)
+    await add("one")  # type: ignore[arg-type]
+    half(1)  # type: ignore[call-arg]
+
+    # With a handler, the methods chain.
+    assert_type(socket.on("a", add).once("b", half, typed=True).off("a", add).off("b").off(), Socket)
+    assert_type(manager.on("open", opened).once("open", opened).off("open"), Manager)
+    assert_type(socket.on(1, add).listeners(1), list[Handler])
+    socket.on("a", 5)  # type: ignore[call-overload]
+    socket.on("a", concurrency="many")  # type: ignore[call-overload]
+    socket.on(None, add)  # type: ignore[call-overload]
+
+
+async def handlers_of_any_event(socket: Socket) -> None:
+    @socket.on_any
+    def bare(event: str, *values: int) -> int:
+        return len(event) + len(values)
+
+    @socket.prepend_any()
+    def called(event: str) -> int:
+        return len(event)
+
+    @socket.on_any_outgoing
+    async def sent(event: str) -> str:
+        return event
+
+    @socket.prepend_any_outgoing()
+    async def sent_first(event: str) -> str:
+        return event
+
+    assert_type(bare("e", 1), int)
+    assert_type(called("e"), int)
+    assert_type(await sent("e"), str)
+    assert_type(await sent_first("e"), str)
+    assert_type(socket.on_any(bare)("e"), int)
+    assert_type(socket.off_any(bare).off_any().off_any_outgoing(sent).off_any_outgoing(), Socket)
+    socket.on_any(bare).on("e", bare)  # type: ignore[attr-defined]
+    socket.on_any(5)  # type: ignore[call-overload]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sending and receiving
+
+
+async def sending(socket: Socket) -> None:
+    assert_type(await socket.emit("e", 1, b"2", ack=print), None)
+    assert_type(await socket.send("text"), None)
+    assert_type(socket.emit_nowait("e"), None)
+    assert_type(await socket.emit_with_ack("e"), Any)
+    assert_type(await (await socket.connect()).disconnect(), Socket)
+    assert_type(await (await socket.open()).close(), Socket)
+    socket.emit("e")  # type: ignore[unused-coroutine]
+    await socket.emit()  # type: ignore[call-arg]
+    await socket.emit(None)  # type: ignore[arg-type]
+
+
+async def views(socket: Socket) -> None:
+    assert_type(socket.volatile, Emitter)
+    assert_type(socket.compress(False).timeout(5).volatile, Emitter)
+    assert_type(await socket.timeout(None).emit_with_ack("e", 1), Any)
+    await socket.volatile.emit("e", ack=print)
+    await socket.volatile.send(1)
+    socket.volatile.emit_nowait("e")
+    socket.compress("yes")  # type: ignore[arg-type]
+    socket.timeout("5")  # type: ignore[arg-type]
+    # A view sends, and does nothing else.
+    socket.volatile.on("e", print)  # type: ignore[attr-defined]
+    await socket.timeout(5).connect()  # type: ignore[attr-defined]
+    await socket.compress(True).disconnect()  # type: ignore[attr-defined]
+
+
+async def streams(socket: Socket) -> None:
+    async with socket.events() as events:
+        assert_type(events, EventStream)
+        async for event in events:
+            assert_type(event, Event)
+            assert_type(event.name, str)
+            assert_type(event.args, tuple[Any, ...])
+            assert_type(event.wants_ack, bool)
+            event.ack("one", 2)
+
+
+async def attributes(socket: Socket, manager: Manager) -> None:
+    assert_type(socket.id, str | None)
+    assert_type((socket.active, socket.connected, socket.disconnected, socket.recovered), tuple[bool, bool, bool, bool])
+    assert_type(socket.nsp, str)
+    socket.auth = {"token": "t"}
+    socket.auth = token
+    socket.auth = later
+    socket.auth = None
+    socket.auth = "token"  # type: ignore[assignment]
+    socket.id = "mine"  # type: ignore[misc]
+    manager.reconnection = False
+    manager.reconnection_attempts = math.inf
+    manager.timeout = None
+    manager.timeout = "5"  # type: ignore[assignment]
+    if manager.engine is not None:
+        assert_type(manager.engine.id, str | None)
+        assert_type(manager.engine.transport.name, str | None)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Options
+
+
+def token() -> dict[str, str]:
+    return {"token": "t"}
+
+
+async def later() -> dict[str, str]:
+    return {"token": "t"}
+
+
+def report(error: Exception, event: str) -> None: ...
+
+
+def options() -> None:
+    connect(
+        URL,
+        path="/socket.io/",
+        add_trailing_slash=True,
+        transports=["polling", "websocket"],
+        upgrade=True,
+        remember_upgrade=False,
+        try_all_transports=False,
+        query={"a": "b"},
+        extra_headers=later,
+        force_base64=False,
+        timestamp_requests=None,
+        timestamp_param="t",
+        with_credentials=False,
+        protocols=("a", "b"),
+        transport_options={"polling": {"extra_headers": {"a": "b"}}},
+        per_message_deflate=1024,
+        max_message_size=1,
+        close_timeout=1.5,
+        reconnection=True,
+        reconnection_attempts=math.inf,
+        reconnection_delay=1,
+        reconnection_delay_max=5,
+        randomization_factor=0.5,
+        timeout=None,
+        parser=JSONParser(),
+        max_buffered_events=1,
+        max_buffered_bytes=1,
+        max_attachments=1,
+        ssl=ssl.create_default_context(),
+        server_hostname="example.com",
+        proxy=None,
+        open_stream=None,
+        on_handler_error=report,
+        inbox_events=1,
+        inbox_bytes=1,
+        auth=token,
+        ack_timeout=5,
+        retries=3,
+    )
+    Manager(URL, auto_connect=False, ssl=False, on_handler_error="raise", proxy="http://proxy:8080")
+    connect(URL, retires=3)  # type: ignore[call-arg]
+    connect(URL, retries="3")  # type: ignore[arg-type]
+    connect(URL, on_handler_error="ignore")  # type: ignore[arg-type]
+    connect(URL, ssl=True)  # type: ignore[arg-type]
+    connect(URL, auth=["token"])  # type: ignore[arg-type]
+    connect(URL, parser="msgpack")  # type: ignore[arg-type]
+    connect(URL, force_new=True)  # type: ignore[call-arg]
+    Manager(URL, auth={})  # type: ignore[call-arg]
