@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -12,7 +14,8 @@ author = "The sansio-socketio authors"
 copyright = f"2026, {author}"
 version = release = version_of("sansio-socketio")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+sys.path.insert(0, str(Path(__file__).parent / "extensions"))
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "option_table"]
 exclude_patterns = ["_build"]
 default_role = "code"  # what stands in `backticks` in a docstring
 myst_heading_anchors = 3

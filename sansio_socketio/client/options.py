@@ -56,7 +56,9 @@ class ManagerOptions(TypedDict, total=False):
     """The options of a Manager: of the machine (`protocol.options.ClientOptions` tells them all), and these.
 
     Keys:
-        query, extra_headers: As in the machine, or a function (also async) that is asked before each attempt.
+        query: What to add to the query of each request, or a function (also async) that is asked before each attempt. A
+            query in the URL takes its place.
+        extra_headers: Headers to send with each request, or a function (also async) that is asked before each attempt.
         ssl: The context for TLS; None verifies the server with the system's certificates; False does not verify it.
         server_hostname: The name that the server's certificate must be for, where it is not the URL's host.
         proxy: The HTTP proxy to go through, by CONNECT: "http://user:password@host:port" or "https://...". True (the
