@@ -30,7 +30,10 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_title = f"{project} {version}"
 
-_MADE_BY_THE_LIBRARY = {"IO", "Emitter", "Engine", "Event", "EventStream", "Namespace", "Socket"}
+_NOT_MADE_BY_USERS = {
+    *{"IO", "Emitter", "Engine", "EngineTransport", "Event", "EventStream", "Namespace", "Socket", "Statistics"},
+    *{"Decoder", "Encoder", "Parser", "Session"},
+}
 _ATTRIBUTES = {"attribute", "property"}
 
 

@@ -1,26 +1,28 @@
 """Socket.IO for asyncio.
 
-import asyncio
+A whole program::
 
-from sansio_socketio_asyncio import connect
+    import asyncio
 
-async def main():
-    async with connect("http://localhost:3000") as socket:
+    from sansio_socketio_asyncio import connect
 
-        @socket.on("news")
-        async def news(article):
-            print(article)
+    async def main():
+        async with connect("http://localhost:3000") as socket:
 
-        print(await socket.emit_with_ack("hello", "world"))
+            @socket.on("news")
+            async def news(article):
+                print(article)
 
-asyncio.run(main())
+            print(await socket.emit_with_ack("hello", "world"))
+
+    asyncio.run(main())
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from sansio_socketio.client import IO, Emitter, EventStream, RuntimeScope, Scopes, Socket, names
+from sansio_socketio.client import IO, Emitter, Engine, EventStream, RuntimeScope, Scopes, Socket, names
 from sansio_socketio.client import Manager as _Manager
 from sansio_socketio.client.names import *  # noqa: F403  # the same in every driver
 
@@ -37,5 +39,5 @@ _scopes = Scopes(Manager)
 connect = _scopes.connect
 open_io = _scopes.open_io
 
-__all__ = ["IO", "Emitter", "EventStream", "Manager", "Socket", "connect", "open_io"]
+__all__ = ["IO", "Emitter", "Engine", "EventStream", "Manager", "Socket", "connect", "open_io"]
 __all__ += names.__all__

@@ -1,14 +1,16 @@
 """Socket.IO for plain threads.
 
-from sansio_socketio_blocking import connect
+A whole program::
 
-with connect("http://localhost:3000") as socket:
+    from sansio_socketio_blocking import connect
 
-    @socket.on("news")
-    def news(article):
-        print(article)
+    with connect("http://localhost:3000") as socket:
 
-    print(socket.emit_with_ack("hello", "world"))
+        @socket.on("news")
+        def news(article):
+            print(article)
+
+        print(socket.emit_with_ack("hello", "world"))
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import ClassVar
 
 from sansio_socketio.client import Manager as _AsyncManager
 from sansio_socketio.client import RuntimeScope, names
-from sansio_socketio.client.blocking import IO, Emitter, EventStream, Scopes, Socket
+from sansio_socketio.client.blocking import IO, Emitter, Engine, EventStream, Scopes, Socket
 from sansio_socketio.client.blocking import Manager as _Manager
 from sansio_socketio.client.names import *  # noqa: F403  # the same in every driver
 
@@ -38,5 +40,5 @@ _scopes = Scopes(Manager)
 connect = _scopes.connect
 open_io = _scopes.open_io
 
-__all__ = ["IO", "Emitter", "EventStream", "Manager", "Socket", "connect", "open_io"]
+__all__ = ["IO", "Emitter", "Engine", "EventStream", "Manager", "Socket", "connect", "open_io"]
 __all__ += names.__all__

@@ -658,7 +658,7 @@ class Scopes:
         self._scopes = async_scopes.Scopes(manager_class.counterpart, gated=True)
 
     def connect(self, url: str, *, retry: bool = False, **options: Unpack[Options]) -> AbstractContextManager[Socket]:
-        """Connect to a namespace.
+        """Connect to a namespace::
 
             with connect("http://localhost:3000/chat") as socket: ...
 
@@ -676,7 +676,7 @@ class Scopes:
         return self._connect(self._scopes.connect(url, retry=retry, **options))
 
     def open_io(self) -> AbstractContextManager[IO]:
-        """JavaScript's `io()`, as a scope.
+        """JavaScript's `io()`, as a scope::
 
             with open_io() as io:
                 socket = io(url)

@@ -86,7 +86,7 @@ class Scopes:
     def connect(
         self, url: str, *, retry: bool = False, **options: Unpack[Options]
     ) -> AbstractAsyncContextManager[Socket]:
-        """Connect to a namespace.
+        """Connect to a namespace::
 
             async with connect("http://localhost:3000/chat") as socket: ...
 
@@ -110,7 +110,7 @@ class Scopes:
         return self._connect(url, parse_url(url).path, manager_options, socket_options, retry=retry)
 
     def open_io(self) -> AbstractAsyncContextManager[IO]:
-        """JavaScript's `io()`, as a scope.
+        """JavaScript's `io()`, as a scope::
 
             async with open_io() as io:
                 socket = io(url)

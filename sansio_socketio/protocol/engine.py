@@ -457,7 +457,7 @@ def request_query(url: URL, options: EngineOptions, answered: Mapping[str, str] 
 class EngineProtocol(Machine):
     """Engine.IO alone, as a machine: the inputs and outputs of `Machine`, and these commands.
 
-    It opens one session; for another, make another. Events are the `EngineEvent`s of `events`.
+    It opens one session; for another, make another. Its events are those of `events` that are an `EngineEvent`.
 
     Args:
         url: Where the server is; a query in it takes the place of the `query` option.
