@@ -149,12 +149,12 @@ class BlockingRuntime:
 
     # For the streams
 
-    def aside(self, function: Callable[[], Any], told: Callable[[Any], None]) -> None:
+    def aside(self, told: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
         """Call what may block in a thread, and tell what came of it."""
 
         def run() -> None:
             try:
-                result = called_by_thread(function)
+                result = called_by_thread(function, *args)
             except Exception as error:
                 result = error
             with self._lock:

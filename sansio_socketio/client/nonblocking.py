@@ -38,8 +38,8 @@ def look_up(host: str, port: int) -> Addresses:
 class PollingRuntime(Runtime, Protocol):
     """A runtime that tells when sockets are ready."""
 
-    def aside(self, function: Callable[[], Any], told: Callable[[Any], None]) -> None:
-        """Call what may block beside, and tell what it returns, or the exception, in a turn of its own.
+    def aside(self, told: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
+        """Call `function(*args)`, which may block, beside, and tell what it returns, or the exception, in a turn of its own.
 
         It is told in any case, also when the runtime has ended: somebody may have to close it.
         """
@@ -71,9 +71,9 @@ class NonblockingStream(Teller):
         self._full = False  # so we wait until it takes more
         self._error: OSError | None = None  # of writing
         if hook is None:
-            runtime.aside(partial(look_up, host, port), self._looked_up)
+            runtime.aside(self._looked_up, look_up, host, port)
         else:
-            runtime.aside(partial(hook, host, port), self._given)
+            runtime.aside(self._given, hook, host, port)
 
     # The hub's side
 
@@ -152,7 +152,13 @@ class NonblockingStream(Teller):
         elif self.receiver is None:
             sock.close()
         else:
-            sock.setblocking(False)
+            try:
+                sock.setblocking(False)
+            except OSError as error:  # it is closed already
+                self.tell_failed(error)
+                return
+            with suppress(OSError):  # not every kind of socket has it
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets.append(sock)
             self._begin(sock)
 

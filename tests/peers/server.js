@@ -13,6 +13,7 @@
  * The configuration, all of it optional:
  *
  *     port, host    where to listen; port 0 picks a free one
+ *     socket        the path of a Unix domain socket to listen on instead
  *     tls           {"cert": file, "key": file}: https instead of http
  *     version       2: the old server, which speaks Engine.IO 3 and Socket.IO 4
  *     parser        a name in PARSERS
@@ -200,6 +201,7 @@ readline
   })
   .on("close", () => process.exit(0));
 
-server.listen(config.port ?? 0, config.host ?? "127.0.0.1", () => {
-  console.log(JSON.stringify({ port: server.address().port }));
+const place = config.socket ? { path: config.socket } : { port: config.port ?? 0, host: config.host ?? "127.0.0.1" };
+server.listen(place, () => {
+  console.log(JSON.stringify({ port: server.address().port ?? 0 }));
 });

@@ -87,8 +87,9 @@ class World:
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.soon.append(callback)
 
-    def aside(self, function: Callable[[], Any], told: Callable[[Any], None]) -> None:
-        self.function, self.told = function, told
+    def aside(self, told: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
+        assert args == ("several.test", 80)
+        self.told = told
 
     def watch(self, sock: FakeSocket, ready: Ready, *, writing: bool) -> None:
         assert not sock.closed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from math import inf
 from typing import Any, cast
@@ -12,9 +12,11 @@ import pytest
 from sansio_socketio.client.parts import (
     Deadlines,
     EventCell,
+    LoopTimer,
     TaskStream,
     as_one,
     cancelled_inside,
+    first_connected,
     name_of,
     nothing_comes,
     plain_cause,
@@ -22,6 +24,7 @@ from sansio_socketio.client.parts import (
 )
 from sansio_socketio.client.runtime import Cell, Runtime
 from sansio_socketio.protocol.errors import DisconnectedError, StateError
+from tests.support.fake_runtime import Cancelled, World
 
 
 class Event:
@@ -91,6 +94,129 @@ def test_a_deadline_may_move_another_that_is_due() -> None:
     deadlines.fire(1)
     assert fired == []
     assert deadlines.earliest == 9
+
+
+# Timers of a loop
+
+
+class FakeHandle:
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+def test_a_timer_of_a_loop_has_one_deadline() -> None:
+    calls: list[tuple[float, Callable[[], None], FakeHandle]] = []
+    fired: list[bool] = []
+
+    def call_at(when: float, callback: Callable[[], None]) -> FakeHandle:
+        calls.append((when, callback, FakeHandle()))
+        return calls[-1][2]
+
+    timer = LoopTimer(call_at, lambda: fired.append(True))
+    timer.set(None)
+    timer.set(5)
+    timer.set(3)
+    assert [(when, handle.cancelled) for when, _, handle in calls] == [(5, True), (3, False)]
+    calls[1][1]()
+    assert fired == [True]
+    timer.set(None)
+    assert calls[1][2].cancelled
+
+
+# Happy eyeballs
+
+
+class FakeConnection:
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Dialling:
+    """Connects to places after so many seconds, or fails."""
+
+    def __init__(self, world: World, **places: float | tuple[float, str]) -> None:
+        self.world = world
+        self.places = places
+        self.begun: list[tuple[str, float]] = []
+        self.given_up: list[str] = []
+        self.made: list[FakeConnection] = []
+
+    async def connect(self, place: str) -> FakeConnection:
+        self.begun.append((place, round(self.world.time - 1000, 6)))
+        outcome = self.places[place]
+        seconds, error = outcome if isinstance(outcome, tuple) else (outcome, None)
+        try:
+            if seconds:
+                await self.world.sleep(seconds)
+        except Cancelled as cancelled:
+            self.given_up.append(place)
+            raise cancelled from None
+        if error is not None:
+            raise OSError(error)
+        self.made.append(FakeConnection(place))
+        return self.made[-1]
+
+    def race(self) -> FakeConnection:
+        async def main() -> FakeConnection:
+            async with self.world.open_runtime() as runtime:
+                return await first_connected(runtime, list(self.places), self.connect)
+
+        connection: FakeConnection = self.world.run(main)
+        return connection
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_the_first_address_that_connects_in_time_is_the_only_one_tried(eager: bool) -> None:
+    dialling = Dialling(World(eager=eager), one=0.0, two=0.0)
+    assert dialling.race().place == "one"
+    assert dialling.begun == [("one", 0)]
+
+
+def test_the_next_address_is_tried_beside_one_that_is_slow_and_the_first_to_connect_counts() -> None:
+    dialling = Dialling(World(), one=0.4, two=60, three=60)
+    assert dialling.race().place == "one"
+    assert dialling.begun == [("one", 0), ("two", 0.25)]
+    assert dialling.given_up == ["two"]
+
+
+def test_the_next_address_is_tried_at_once_when_one_fails() -> None:
+    dialling = Dialling(World(), one=(0.1, "no route"), two=60, three=0.1)
+    assert dialling.race().place == "three"
+    assert dialling.begun == [("one", 0), ("two", 0.1), ("three", 0.35)]
+    assert dialling.given_up == ["two"]
+
+
+def test_when_all_fail_each_says_why() -> None:
+    dialling = Dialling(World(), one=(0.5, "no route"), two=(1, "refused"))
+    with pytest.raises(OSError, match="no route; refused"):
+        dialling.race()
+
+
+def test_of_two_that_connect_in_the_same_moment_one_is_closed() -> None:
+    dialling = Dialling(World(), one=1, two=0.75)
+    winner = dialling.race()
+    assert [(one.place, one.closed) for one in dialling.made if one is not winner] in (
+        [],
+        [("one", True)],
+        [("two", True)],
+    )
+    assert not winner.closed
+
+
+def test_a_race_that_is_cancelled_leaves_nothing() -> None:
+    world = World()
+    dialling = Dialling(world, one=60, two=60)
+    world.call_at(world.time + 1, lambda: world.cancel_main_at(0))
+    with pytest.raises(Cancelled):
+        dialling.race()
+    assert dialling.given_up == ["one", "two"]
 
 
 # Streams of tasks
@@ -289,10 +415,6 @@ def test_several_errors_as_one() -> None:
     error = OSError("one")
     assert as_one([error]) is error
     assert str(as_one([error, OSError("other")])) == "one; other"
-
-
-class Cancelled(BaseException):
-    """The runtime's."""
 
 
 def test_what_a_group_stands_for() -> None:
