@@ -213,3 +213,23 @@ async def test_compression(driver: Driver, plain_fresh: FreshTarget) -> None:
             text = "all work and no play " * (size // 20)
             assert await socket.emit_with_ack("echo_ack", text, BYTES) == (text, BYTES)
             assert await socket.compress(False).emit_with_ack("echo_ack", text) == text
+
+
+@pytest.mark.row("beyond.concurrency")
+async def test_handlers_beside_each_other(driver: Driver, plain_target: Target) -> None:
+    running: set[int] = set()
+    most = 0
+
+    async def meet(number: int) -> None:
+        nonlocal most
+        running.add(number)
+        most = max(most, len(running))
+        await driver.until(lambda: most == 3)
+        running.discard(number)
+
+    async with plain_target.connect(driver) as socket:
+        socket.on("n", driver.handler(meet), concurrency=3)
+        await socket.emit("burst", 12)
+        await driver.until(lambda: most == 3 and not running)
+        assert await socket.emit_with_ack("echo_ack", 1) == 1
+    assert most == 3

@@ -15,6 +15,7 @@ def quick(target: Target) -> dict[str, Any]:
     return {**target.options, "reconnection_delay": 0.01}
 
 
+@pytest.mark.row("difference.auth_errors", "option.auth")
 async def test_auth_that_fails_twice_heals(driver: Driver, target: Target) -> None:
     seen = driver.queue()
     tries = iter(range(3))
@@ -75,6 +76,7 @@ async def test_auth_that_does_not_heal_is_given_up(driver: Driver, plain_target:
         assert await socket.emit_with_ack("echo_ack", "in") == "in"
 
 
+@pytest.mark.row("beyond.async_callables")
 async def test_everything_is_asked_for_again_on_reconnection(driver: Driver, target: Target) -> None:
     tokens = iter(range(100))
 

@@ -77,10 +77,9 @@ REASONS = {
 
 
 @pytest.mark.row("socket.event.connect", "socket.event.disconnect", "socket.active", "socket.connected")
-@pytest.mark.parametrize(
-    "reason",
-    [pytest.param(reason, marks=pytest.mark.row(f"reason.{reason.replace(' ', '_')}")) for reason in REASONS],
-)
+@pytest.mark.row("reason.io_server_disconnect", "reason.io_client_disconnect", "reason.forced_close")
+@pytest.mark.row("reason.transport_close", "reason.transport_error", "reason.parse_error")
+@pytest.mark.parametrize("reason", REASONS)
 async def test_why_a_socket_was_disconnected(reason: str, driver: Driver, plain_target: Target) -> None:
     ending = REASONS[reason]
     seen = driver.queue()
