@@ -416,9 +416,10 @@ class EngineSession:
         self.buffered_bytes = self._bytes_under_way = 0
         if probe is not None:
             probe.abort()
-        if tell_peer and transport is not None:
+        if transport is not None:
             transport.endpoint.close_by = self._close_by
-            transport.close(now)
+            if tell_peer:
+                transport.close(now)
         self._observer.on_engine_close(self, reason, details, now)
 
 

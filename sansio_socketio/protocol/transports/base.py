@@ -6,7 +6,8 @@ Rules of this file:
   `StreamOwner` that hears of them. It keeps no other state of the session than what `Endpoint` holds.
 - It tells its session what happens by calling it, in order. A call may make the session call the transport in turn
   (`send`, `close`, `abort`), so a transport looks at its own state again after each.
-- `on_close` comes at most once, and nothing after it. By then the transport has closed its streams.
+- `on_close` comes at most once, and nothing after it. By then the transport has closed its streams. One that tells the
+  peer afterwards opens another, and ends on its own, as after `close`.
 - No bytes from a peer make a transport raise. What a library raises over them ends in `on_close`.
 - After `close` and `abort` the session hears no more of it. `close` ends on its own within `close_timeout`, and by
   `Endpoint.close_by`.

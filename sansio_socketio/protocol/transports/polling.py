@@ -7,6 +7,8 @@ Rules of this file:
   goes out twice: the server may have read a POST, and may have answered a GET with packets that got lost on the way.
 - Closing tells the server by a POST; the GET is left to the server to answer, which would report a lost client if we
   left first.
+- A broken stream ends the session, and the server may not know: it takes for delivered what it answered to the GET that
+  broke. So it is told, too; else it would keep the session until a ping goes unanswered, and none to be recovered.
 
 See https://socket.io/docs/v4/engine-io-protocol/, "HTTP long-polling".
 """
@@ -96,11 +98,7 @@ class PollingTransport(Transport):
         if self._state == "opening" or self.endpoint.sid is None:
             self.abort()
         elif self._state not in {"closing", "closed"}:
-            self._state = "closing"
-            self.writable = False
-            self._close_by = min(now + self.endpoint.options.close_timeout, self.endpoint.close_by)
-            self.timers.set(self, "close", self._close_by)
-            self._go_on_closing(now)
+            self._begin_closing(now)
 
     def abort(self) -> None:
         self._state = "closed"
@@ -252,7 +250,7 @@ class PollingTransport(Transport):
         except PacketError as error:
             details = TransportError(f"the answer to a poll cannot be read: {error}; it is {show(body)}", status=200)
             details.__cause__ = error
-            self._fail("transport error", details, now)
+            self._break(details, now)
             return
         if self._state == "opening":
             self._state = "open"
@@ -293,7 +291,7 @@ class PollingTransport(Transport):
     def _lost(self, channel: _Channel, error: TransportError, now: float) -> None:
         """A stream is gone. What it carried has failed with it; while closing, that is no news for anybody."""
         if self._state != "closing":
-            self._fail("transport error", error, now)
+            self._break(error, now)
         elif channel.request is not None:
             self._ended(channel.request, now)
 
@@ -302,9 +300,24 @@ class PollingTransport(Transport):
         self.abort()
         self.session.on_close(self, reason, details, now)
 
+    def _break(self, error: TransportError, now: float) -> None:
+        """The session ends by what the server may not know of."""
+        was_open = self._state != "opening"
+        self._fail("transport error", error, now)
+        if was_open:
+            self._polling = self._posting = False
+            self._begin_closing(now)
+
     def _drop(self, channel: _Channel, *, abort: bool = True) -> None:
         self._channels.pop(channel.stream, None)
         self.outbox.close_stream(channel.stream, abort=abort)
+
+    def _begin_closing(self, now: float) -> None:
+        self._state = "closing"
+        self.writable = False
+        self._close_by = min(now + self.endpoint.options.close_timeout, self.endpoint.close_by)
+        self.timers.set(self, "close", self._close_by)
+        self._go_on_closing(now)
 
     def _ended(self, request: _Request, now: float) -> None:
         """A request has its end, whichever, while closing."""

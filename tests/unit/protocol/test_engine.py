@@ -764,6 +764,7 @@ def test_the_transport_may_be_lost_while_closing(rig: Rig) -> None:
     rig.session.close(0)
     polling.closes("transport error")
     assert rig.told[-1][:2] == ("close", "transport error")
+    assert polling.endpoint.close_by == 5, "a goodbye that follows has what is left of the time"
     rig.assert_clean()
 
 

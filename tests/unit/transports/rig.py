@@ -178,6 +178,24 @@ class Rig:
         assert self.timers.next_deadline is None
         return details
 
+    def failure_and_goodbye(self) -> TransportError:
+        """The same of a polling transport that tells the server afterwards, by a POST on a stream of its own."""
+        [(what, told, details)] = self.heard
+        assert (what, told) == ("close", "transport error")
+        assert isinstance(details, TransportError)
+        self.drain()
+        [stream] = self.open_streams
+        assert stream == self.streams[-1]
+        self.stream_opened(stream)
+        method, _, _, body = parse_request(self.take(stream))
+        assert (method, body) == ("POST", b"1")
+        self.feed(stream, answer(b"ok"))
+        self.drain()
+        assert not self.open_streams
+        assert self.timers.next_deadline is None
+        assert not self.heard
+        return details
+
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Bytes of an HTTP server

@@ -121,6 +121,7 @@ def test_a_session_id_that_cannot_be_sent() -> None:
 
     rig.session.react["packet"] = set_sid
     rig.feed(1, answer(HANDSHAKE))
+    rig.stream_opened(2)  # for the goodbye, which cannot be written either
     assert "could not be written" in str(rig.failure())
 
 
@@ -166,7 +167,7 @@ def test_packets(data: bytes) -> None:
 def test_a_body_that_is_no_payload(body: bytes, says: str) -> None:
     rig = open_polling()
     rig.feed(1, answer(body))
-    error = rig.failure()
+    error = rig.failure_and_goodbye()
     assert re.search(says, str(error))
     assert error.status == 200
 
@@ -307,7 +308,7 @@ def test_a_body_without_a_length_is_not_ended_by_a_broken_stream() -> None:
     rig.feed(1, b"HTTP/1.0 200 OK\r\n\r\n4a")
     reset = ConnectionResetError("reset")
     rig.eof(1, reset)
-    error = rig.failure()
+    error = rig.failure_and_goodbye()
     assert str(error) == "the stream of a GET request broke: reset"
     assert error.__cause__ is reset
 
@@ -333,15 +334,16 @@ def test_a_get_is_never_sent_twice(used: bool, error: Exception | None) -> None:
         rig.stream_opened(1)
     rig.eof(1, error)
     how = "broke: reset" if error else "before its HTTP answer was complete"
-    assert str(rig.failure()).endswith(how)
-    assert rig.streams == [1]
+    details = rig.failure_and_goodbye() if used else rig.failure()
+    assert str(details).endswith(how)
+    assert rig.streams == ([1, 2] if used else [1])
 
 
 def test_an_answer_that_breaks_off() -> None:
     rig = open_polling()
     rig.feed(1, b"H")
     rig.eof(1)
-    assert "(received b'H')" in str(rig.failure())
+    assert "(received b'H')" in str(rig.failure_and_goodbye())
 
 
 @pytest.mark.parametrize("used", [False, True])
@@ -355,9 +357,10 @@ def test_a_post_is_never_sent_twice(used: bool) -> None:
         assert rig.heard == [("drain", True)]
     rig.take(2)
     rig.eof(2)
-    rig.failure()
-    assert rig.streams == [1, 2]
+    rig.failure_and_goodbye()
+    assert rig.streams == [1, 2, 3]
     assert rig.take(1) == b""
+    assert rig.closed[1] is True, "the poll is cut off"
 
 
 @pytest.mark.parametrize(
@@ -396,8 +399,8 @@ def test_a_post_avoids_a_stream_that_the_server_may_be_closing(keep_alive: bytes
 def test_bad_answers(data: bytes, says: str) -> None:
     rig = open_polling(max_message_size=1000)
     rig.feed(1, data)
-    assert re.search(says, str(rig.failure()))
-    assert rig.closed == {1: True}
+    assert re.search(says, str(rig.failure_and_goodbye()))
+    assert rig.closed == {1: True, 2: False}
 
 
 def test_bytes_on_an_idle_stream() -> None:
@@ -407,7 +410,8 @@ def test_bytes_on_an_idle_stream() -> None:
     rig.feed(2, OK)
     assert rig.heard == [("drain", True)]
     rig.feed(2, memoryview(b"HTTP/1.1 408 Request Timeout\r\n\r\n"))
-    assert str(rig.failure()) == "the server sent what nobody asked for: b'HTTP/1.1 408 Request Timeout\\r\\n\\r\\n'"
+    error = rig.failure_and_goodbye()
+    assert str(error) == "the server sent what nobody asked for: b'HTTP/1.1 408 Request Timeout\\r\\n\\r\\n'"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -573,6 +577,33 @@ def test_a_poll_that_is_not_answered_when_the_goodbye_was() -> None:
     assert not rig.open_streams
     assert rig.heard == []
     assert rig.timers.next_deadline is None
+
+
+def test_a_broken_session_is_told_to_the_server() -> None:
+    """It takes for delivered what it has answered, and would keep the session."""
+    rig = open_polling()
+    rig.eof(1)
+    rig.failure_and_goodbye()
+    assert rig.streams == [1, 2], "on a stream of its own"
+
+
+@pytest.mark.parametrize("end", ["time", "refused", "broken"])
+def test_telling_it_is_tried_once_and_not_for_long(end: str) -> None:
+    rig = open_polling()
+    rig.eof(1)
+    assert [what for what, *_ in rig.heard] == ["close"]
+    assert rig.streams == [1, 2]
+    if end == "time":
+        rig.advance(CLOSE_TIMEOUT)
+    elif end == "refused":
+        rig.stream_failed(2, ConnectionRefusedError("refused"))
+    else:
+        rig.stream_opened(2)
+        rig.eof(2)
+    assert rig.streams == [1, 2]
+    assert not rig.open_streams
+    assert rig.timers.next_deadline is None
+    assert rig.heard == []
 
 
 def test_a_late_goodbye_does_not_extend_the_bound() -> None:
