@@ -317,7 +317,7 @@ async def test_handlers_as_decorators(driver: Driver, node_server: Peer) -> None
     assert [name for name in seen if name.startswith("sent")] == ["sent echo", "sent burst"] * 2
 
 
-@pytest.mark.row("socket.on_any", "socket.prepend_any", "socket.off_any", "socket.listeners_any")
+@pytest.mark.row("socket.on_any", "socket.prepend_any", "socket.off_any", "socket.listeners_any", "difference.on_any")
 async def test_handlers_of_any_event(driver: Driver, plain_target: Target) -> None:
     seen: list[Any] = []
 
