@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from inspect import isawaitable
 from math import inf
+from threading import get_ident
 from typing import Any
 
 import anyio
@@ -99,12 +100,14 @@ class AnyioRuntime:
         self.lock = nullcontext()
         self._tasks = tasks
         self._soon, callbacks = anyio.create_memory_object_stream[Callable[[], None]](inf)
+        self._thread = get_ident()
         self._ended = False
         self._cancelled = anyio.get_cancelled_exc_class()
         tasks.start_soon(self._call_back, callbacks)
 
     def now(self) -> float:
-        """The clock of the backend."""
+        """The clock of the backend. Raises StateError in a foreign thread."""
+        self._check_thread()
         return anyio.current_time()
 
     def open_stream(
@@ -132,6 +135,7 @@ class AnyioRuntime:
     async def wait(self, cell: Cell) -> Any:
         """Wait for a cell of this runtime."""
         assert isinstance(cell, AnyioCell)
+        self._check_thread()
         if self._ended and not cell.done:
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise parts.nothing_comes()
@@ -159,6 +163,10 @@ class AnyioRuntime:
         self._ended = True
         self._soon.close()
         self._tasks.cancel_scope.cancel()
+
+    def _check_thread(self) -> None:
+        if get_ident() != self._thread:
+            raise parts.foreign("anyio.from_thread.run or anyio.from_thread.run_sync")
 
     async def _run(self, function: Callable[[], Coroutine[Any, Any, None]], scope: anyio.CancelScope) -> None:
         with scope:

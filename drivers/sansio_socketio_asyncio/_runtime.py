@@ -14,17 +14,14 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager, nullcontext
 from inspect import isawaitable
+from threading import get_ident
 from typing import Any, cast
 from weakref import WeakSet
 
 from sansio_socketio.client import parts
 from sansio_socketio.client.runtime import Cell, StreamHook, StreamReceiver
 
-
-class AsyncioCell(parts.EventCell[asyncio.Event]):
-    """A result that tasks wait for."""
-
-    __slots__ = ()
+_ELSEWHERE = "loop.call_soon_threadsafe or asyncio.run_coroutine_threadsafe, with the loop in which they live"
 
 
 class AsyncioStream(parts.Teller, asyncio.Protocol):
@@ -157,10 +154,13 @@ class AsyncioRuntime:
         self.streams: set[AsyncioStream] = set()  # those with a transport
         self._timers = WeakSet[parts.LoopTimer]()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ended = False
+        self._thread = get_ident()
+        self._ending = self._ended = False
 
     def now(self) -> float:
-        """The loop's time."""
+        """The loop's time. Raises StateError in a foreign thread."""
+        if get_ident() != self._thread:
+            raise parts.foreign(_ELSEWHERE)
         return self.loop.time()
 
     def open_stream(
@@ -182,17 +182,20 @@ class AsyncioRuntime:
         """Call back in the loop's next turn."""
         self.loop.call_soon(callback)
 
-    def cell(self) -> AsyncioCell:
-        """Make a place for a result."""
-        return AsyncioCell(asyncio.Event())
+    def cell(self) -> parts.EventCell[asyncio.Event]:
+        """Make a place for a result that tasks wait for."""
+        return parts.EventCell(asyncio.Event())
 
     async def wait(self, cell: Cell) -> Any:
-        """Wait for a cell of this runtime."""
-        assert isinstance(cell, AsyncioCell)
+        """Wait for a cell of this runtime. Raises StateError in a foreign loop."""
+        assert isinstance(cell, parts.EventCell)
         if not cell.done:
+            if asyncio._get_running_loop() is not self.loop:
+                raise parts.foreign(_ELSEWHERE)
+            if self._ending and asyncio.current_task() in self._tasks:
+                raise asyncio.CancelledError  # it has swallowed the cancellation that was meant to end it
             if self._ended:
-                # A task that is still here has swallowed the cancellation that was meant to end it.
-                raise asyncio.CancelledError if asyncio.current_task() in self._tasks else parts.nothing_comes()
+                raise parts.nothing_comes()
             await cell.event.wait()
         return cell.result()
 
@@ -201,7 +204,7 @@ class AsyncioRuntime:
         task = self.loop.create_task(function(), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if self._ended:
+        if self._ending:
             task.cancel()
         return task
 
@@ -218,7 +221,7 @@ class AsyncioRuntime:
 
     async def end(self) -> None:
         """End all that was started, and return when it has. A cancellation that comes meanwhile is raised after that."""
-        self._ended = True
+        self._ending = True
         for timer in self._timers:
             timer.set(None)
         for stream in tuple(self.streams):
@@ -235,6 +238,7 @@ class AsyncioRuntime:
                 await (asyncio.wait(tasks) if tasks else asyncio.sleep(0))
             except asyncio.CancelledError as error:
                 cancelled = error
+        self._ended = True
         if cancelled is not None:
             raise cancelled
 

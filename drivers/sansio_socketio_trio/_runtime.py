@@ -15,13 +15,22 @@ from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from inspect import isawaitable, isfunction
 from math import inf
+from threading import get_ident
 from typing import Any
 
 import trio
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
 from sansio_socketio.client.hub import Hub
-from sansio_socketio.client.parts import EventCell, TaskStream, no_stream, nothing_comes, plain_cause, ungrouped
+from sansio_socketio.client.parts import (
+    EventCell,
+    TaskStream,
+    foreign,
+    no_stream,
+    nothing_comes,
+    plain_cause,
+    ungrouped,
+)
 from sansio_socketio.client.runtime import Cell, StreamHook, StreamReceiver
 from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.protocol.namespace import Namespace
@@ -95,11 +104,13 @@ class TrioRuntime:
         self.lock = nullcontext()
         self._nursery = nursery
         self._soon, callbacks = trio.open_memory_channel[Callable[[], None]](inf)
+        self._thread = get_ident()
         self._ended = False
         nursery.start_soon(self._call_back, callbacks)
 
     def now(self) -> float:
-        """The clock of trio's run."""
+        """The clock of trio's run. Raises StateError in a foreign thread."""
+        self._check_thread()
         return trio.current_time()
 
     def open_stream(self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None) -> TrioStream:
@@ -125,6 +136,7 @@ class TrioRuntime:
     async def wait(self, cell: Cell) -> Any:
         """Wait for a cell of this runtime."""
         assert isinstance(cell, TrioCell)
+        self._check_thread()
         if self._ended and not cell.done:
             await trio.lowlevel.checkpoint_if_cancelled()
             raise nothing_comes()
@@ -147,6 +159,10 @@ class TrioRuntime:
         """End all that was started; the nursery waits for that."""
         self._ended = True
         self._nursery.cancel_scope.cancel()
+
+    def _check_thread(self) -> None:
+        if get_ident() != self._thread:
+            raise foreign("trio.from_thread.run or trio.from_thread.run_sync")
 
     @enable_ki_protection
     async def _run(self, function: Callable[[], Coroutine[Any, Any, None]], scope: trio.CancelScope) -> None:

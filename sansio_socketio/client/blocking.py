@@ -100,11 +100,21 @@ class Gate:
 
 
 class Caller:
-    """How the calling thread enters client code."""
+    """How the calling thread enters client code. Before the first life of the Manager nothing else runs there."""
 
-    def __init__(self, runtime: BlockingRuntime, gate: Gate) -> None:
+    def __init__(self) -> None:
+        self.runtime: BlockingRuntime | None = None
+        self._gate: Gate | None = None
+
+    def move_in(self, runtime: BlockingRuntime, *dispatchers: Dispatcher) -> None:
+        """A life begins."""
         self.runtime = runtime
-        self.gate = gate
+        self._gate = Gate(runtime, *dispatchers)
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """What whoever enters holds."""
+        return nullcontext() if self.runtime is None else self.runtime.lock
 
     def __call__(
         self,
@@ -114,10 +124,21 @@ class Caller:
         **kwargs: P.kwargs,
     ) -> T:
         """Run the coroutine of a call that may block, for at most `timeout` seconds."""
-        with self.runtime.lock, self.runtime.deadline(timeout):
-            self.gate.open()
-            Gate.open_those_of_this_thread(self.runtime)
+        runtime, gate = self.runtime, self._gate
+        if runtime is None or gate is None:
             return drive(function(*args, **kwargs))
+        with runtime.lock, runtime.deadline(timeout):
+            gate.open()
+            Gate.open_those_of_this_thread(runtime)
+            return drive(function(*args, **kwargs))
+
+    @contextmanager
+    def changing(self) -> Generator[None, None, None]:
+        """Enter to change handlers."""
+        with self.lock:
+            yield
+            if self._gate is not None:
+                self._gate.open_soon()
 
 
 class Emitter:
@@ -166,7 +187,7 @@ class Emitter:
 
     def emit_nowait(self, event: str | float, *values: Any, ack: Handler | None = None) -> None:
         """As `emit`, but however much is on its way already."""
-        with self._call.runtime.lock:
+        with self._call.lock:
             self._core.emit_nowait(event, *values, ack=ack)
 
     def send(self, *values: Any, ack: Handler | None = None, timeout: float | None = None) -> None:
@@ -250,8 +271,9 @@ class Socket(Emitter, ListeningToAny):
         self.io = manager
         self._core = self._socket = core
         self._listeners = core._listeners
-        runtime = manager._runtime
-        self._call = Caller(runtime, Gate(runtime, core._connection.dispatcher, core._dispatcher))
+        self._call = Caller()
+        if core._connection.lives:
+            self._moved_in()
 
     def __repr__(self) -> str:
         return repr(self._socket)
@@ -293,7 +315,7 @@ class Socket(Emitter, ListeningToAny):
 
     @auth.setter
     def auth(self, value: Auth) -> None:
-        with self._call.runtime.lock:
+        with self._call.lock:
             self._socket.auth = value
 
     def connect(self, *, timeout: float | None = None) -> Self:
@@ -349,11 +371,14 @@ class Socket(Emitter, ListeningToAny):
         """
         return EventStream(self._socket.events(), self._call, timeout)
 
-    @contextmanager
-    def _changing(self) -> Generator[None, None, None]:
-        with self._call.runtime.lock:
-            yield
-            self._call.gate.open_soon()
+    def _changing(self) -> AbstractContextManager[None]:
+        return self._call.changing()
+
+    def _moved_in(self) -> None:
+        """A life of the Manager begins."""
+        connection = self._socket._connection
+        runtime = cast("BlockingRuntime", connection.hub.runtime)
+        self._call.move_in(runtime, connection.dispatcher, self._socket._dispatcher)
 
 
 class Engine(Listening):
@@ -404,8 +429,11 @@ class Engine(Listening):
 class Manager(Listening):
     """A connection to a server, which the sockets of several namespaces share.
 
-    It is a scope, `with Manager(url, **options) as manager`, at whose end everything is disconnected. The connection is
-    opened in the background, unless `auto_connect` is False.
+    It lives in a scope, `with Manager(url, **options) as manager`; or from `manager.open()` to `manager.close()`, which may
+    be called from different threads. When it ends everything is disconnected, and nothing is left. It may live again after
+    that. Sockets can be made, and handlers registered, before it lives; they stay when it ends.
+
+    In a scope the connection is opened in the background, unless `auto_connect` is False.
 
     Its events: open(), error(error), close(reason, details), ping(), reconnect_attempt(number), reconnect(number),
     reconnect_error(error), reconnect_failed().
@@ -422,66 +450,96 @@ class Manager(Listening):
     """The driver's subclass has it: the class that does the work, with the driver's runtime."""
 
     def __init__(self, url: str, **options: Unpack[ManagerOptions]) -> None:
-        self._hold(self.counterpart(url, **options))
+        self._wrap(self.counterpart(url, **options))
 
-    def _hold(self, core: async_manager.Manager) -> None:
+    def _wrap(self, core: async_manager.Manager) -> None:
         self._core = core
         self._listeners = core._listeners
         self._sockets: dict[async_socket.Socket, Socket] = {}
         self._engine: Engine | None = None
-        self._scope: _Plain[None] | None = None
-        self._caller: Caller | None = None
+        self._call = Caller()
+        core._gated = True
+        core._lease.drive = drive
+        core._connection.moved_in = self._moved_in
 
     @classmethod
     def _around(cls, core: async_manager.Manager) -> Self:
         """The Manager for its counterpart, which lives already."""
         manager = cls.__new__(cls)
-        manager._hold(core)
-        manager._caller = manager._settled_in()
+        manager._wrap(core)
+        manager._moved_in()
         return manager
-
-    def _settled_in(self) -> Caller:
-        runtime = self._runtime
-        return Caller(runtime, Gate(runtime, self._core._connection.dispatcher))
 
     def __repr__(self) -> str:
         return repr(self._core)
 
-    # The scope
+    # Its lives
 
     def __enter__(self) -> Self:
-        scope = _Plain(self._core._connection.living(type(self._core).runtime_scope, gated=True))
-        scope.__enter__()
-        self._scope = scope
-        self._caller = self._settled_in()
+        drive(self._core.__aenter__())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        assert self._scope is not None
         self._open_gates()
-        return self._scope.__exit__(kind, error, traceback)
+        return drive(self._core.__aexit__(kind, error, traceback))
+
+    def connect(self, *, timeout: float | None = None) -> Self:
+        """Open the connection and wait until it is open. A failure starts no reconnection.
+
+        A Manager that does not live yet begins to, until `close` is called. If it cannot be opened, or this is interrupted,
+        it ends again, and nothing is left.
+
+        Raises:
+            TimeoutError: It took longer than `timeout` seconds (which the attribute `timeout` bounds as well).
+            ConnectError: It could not be opened; the failure is its cause.
+            DisconnectedError: It was closed meanwhile.
+        """
+        core = self._core
+        if core._connection.lives:
+            self._call(core.open, timeout)
+            return self
+        drive(core._hold())
+        try:
+            self._call(core._connection.opened, timeout)
+        except BaseException as error:
+            drive(core._lease.end(error))
+            raise
+        return self
+
+    open = connect
+
+    def close(self, *, timeout: float | None = None) -> Self:
+        """Close the connection, and wait until all that was sent has left, at most `close_timeout`.
+
+        In its scope the Manager can be opened again. One that `open` gave life to ends: what has been received is still
+        handled, then nothing is left. A handler that calls this does not wait for that, of which it is a part itself. To
+        close what does not live is no error.
+
+        Raises:
+            TimeoutError: It took longer than `timeout` seconds. In a scope it goes on in the background; a life that
+                `open` began is over.
+        """
+        runtime = self._call.runtime
+        if runtime is not None:
+            with runtime.deadline(timeout):
+                self._open_gates()
+                drive(self._core.close())
+        return self
+
+    def _moved_in(self) -> None:
+        """A life begins."""
+        connection = self._core._connection
+        self._call.move_in(cast("BlockingRuntime", connection.hub.runtime), connection.dispatcher)
+        for socket in self._sockets.values():
+            socket._moved_in()
 
     def _open_gates(self) -> None:
-        """Let all handlers be called: the scope ends."""
-        with self._lock:
+        """Let all handlers be called: it ends."""
+        with self._call.lock:
             for dispatcher in self._core._connection.dispatchers():
                 dispatcher.open_gate()
-
-    @property
-    def _runtime(self) -> BlockingRuntime:
-        return cast("BlockingRuntime", self._core._connection.hub.runtime)
-
-    @property
-    def _call(self) -> Caller:
-        if self._caller is None:
-            self._caller = self._settled_in()  # which raises where the scope was not entered
-        return self._caller
-
-    @property
-    def _lock(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self._caller is None else self._caller.runtime.lock
 
     # The connection
 
@@ -493,7 +551,7 @@ class Manager(Listening):
     @property
     def engine(self) -> Engine | None:
         """The Engine.IO session beneath; None while there is none. Each session has an object of its own."""
-        with self._lock:
+        with self._call.lock:
             core = self._core.engine
             if core is None:
                 return None
@@ -503,41 +561,19 @@ class Manager(Listening):
 
     def statistics(self) -> Statistics:
         """What has been counted since the Manager was made, and how much is pending now."""
-        with self._lock:
+        with self._call.lock:
             return self._core.statistics()
-
-    def connect(self, *, timeout: float | None = None) -> Self:
-        """Open the connection and wait until it is open. A failure starts no reconnection.
-
-        Raises:
-            TimeoutError: It took longer than `timeout` seconds (which the attribute `timeout` bounds as well).
-            ConnectError: It could not be opened; the failure is its cause.
-            DisconnectedError: It was closed meanwhile.
-        """
-        self._call(self._core.connect, timeout)
-        return self
-
-    open = connect
-
-    def close(self, *, timeout: float | None = None) -> Self:
-        """Close the connection, and wait until all that was sent has left, at most `close_timeout`.
-
-        Raises:
-            TimeoutError: It took longer than `timeout` seconds; it goes on in the background.
-        """
-        self._call(self._core.close, timeout)
-        return self
 
     def socket(self, nsp: str = "/", **options: Unpack[SocketOptions]) -> Socket:
         """The Socket of a namespace. It connects in the background, unless `auto_connect` is False.
 
         The first call for a namespace makes it, with these options; later ones give the same, and connect it again if
-        it is not active any more.
+        it is not active any more. Before the Manager lives, and after, it is connected as soon as that lives (again).
 
         Raises:
             OptionError: The name or an option cannot be used.
         """
-        with self._call.runtime.lock:
+        with self._call.lock:
             return self._facade(self._core.socket(nsp, **options))
 
     def _facade(self, core: async_socket.Socket) -> Socket:
@@ -555,7 +591,7 @@ class Manager(Listening):
 
     @reconnection.setter
     def reconnection(self, value: bool) -> None:
-        with self._lock:
+        with self._call.lock:
             self._core.reconnection = value
 
     @property
@@ -605,12 +641,8 @@ class Manager(Listening):
 
     # Handlers
 
-    @contextmanager
-    def _changing(self) -> Generator[None, None, None]:
-        with self._lock:
-            yield
-            if self._caller is not None:
-                self._caller.gate.open_soon()
+    def _changing(self) -> AbstractContextManager[None]:
+        return self._call.changing()
 
 
 class IO:

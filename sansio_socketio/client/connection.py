@@ -2,10 +2,12 @@
 
 Rules of this file:
 
-- A connection owns a machine and, while its scope lasts, the hub that runs it.
-- Its own events, and those of its sessions, go through a dispatcher, as those of sockets do. Each keeps its own order, and one thing is kept among
-  them: a socket's event, or a question, waits until the handlers of the Manager's event that led to it have been called,
-  so that what they change takes effect. (Not so where a handler that awaits something holds those up.)
+- A connection owns a machine and, while it lives, the hub that runs it. It may live several times, one after the other:
+  the machine, the sockets and their handlers stay, and each life brings a hub, dispatchers and waiters of its own.
+- Its own events, and those of its sessions, go through a dispatcher, as those of sockets do. Each keeps its own order,
+  and one thing is kept among them: a socket's event, or a question, waits until the handlers of the Manager's event that
+  led to it have been called, so that what they change takes effect. (Not so where a handler that awaits something holds
+  those up.)
 - Questions are answered by tasks of their own. What goes wrong there is an error of that attempt to connect.
 - At the end whoever waits is woken, what runs is cancelled, and nothing goes on.
 """
@@ -13,8 +15,7 @@ Rules of this file:
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -50,11 +51,11 @@ from ..protocol.statistics import Statistics
 from .dispatch import Dispatcher, InboxOverflow, Signal
 from .engine import Engine
 from .hub import Hub, Waiters
-from .lifetime import Lifetime, lifetime
+from .lifetime import Lifetime
 from .listeners import Listener, Listeners
 from .opening import Opening
 from .options import ManagerSettings, check_answer
-from .runtime import Cell, RuntimeScope, Task
+from .runtime import Cell, Task
 
 if TYPE_CHECKING:
     from .socket import Socket
@@ -72,7 +73,11 @@ class Connection:
         failure: What ended it from inside: an exception of a handler under on_handler_error="raise", or our own mistake.
         overflow: Why this side closed it, where too many events waited for their handlers.
         inbox_bounds: How many events, and how many bytes, may wait for the handlers of a socket.
+        moved_in: Called when a life begins, before anything happens in it.
     """
+
+    dispatcher: Dispatcher
+    """What calls the Manager's handlers, in the present life or the last one."""
 
     def __init__(self, url: str, settings: ManagerSettings, listeners: Listeners) -> None:
         local = settings.local
@@ -88,46 +93,58 @@ class Connection:
         self._askers = settings.askers
         self._listeners = listeners
         self._engines: dict[int, Engine] = {}
+        self.moved_in: Callable[[], None] = _nothing
+        self._life: Lifetime | None = None
         self._hub: Hub | None = None
         self._gated = True
+        self._is_broken = False
         self._over: Cell | None = None
         self._barrier: Cell | None = None
         self._open_error: ConnectError | None = None
         self._asking: dict[tuple[Asked, str | None], Task] = {}
 
+    # Its lives
+
+    @property
+    def lives(self) -> bool:
+        """Whether there is a hub that runs the machine."""
+        return self._life is not None
+
     @property
     def hub(self) -> Hub:
-        """What runs the machine. Raises StateError before the scope is entered."""
+        """What runs the machine, or has run it last. Raises StateError before the first life."""
         if self._hub is None:
             raise StateError(
-                "a Manager works in its scope: `with Manager(url) as manager`, `async with` where it is async"
+                f"the Manager of {self.url} does not live yet: enter it (`with`, `async with`), or open() or run() it"
             )
         return self._hub
 
     @property
     def open_hub(self) -> Hub:
-        """The same. Raises DisconnectedError after the scope."""
+        """What runs the machine. Raises DisconnectedError when that ends, and StateError in a foreign thread or loop."""
         hub = self.hub
-        if hub.ended:
-            raise DisconnectedError("the scope of the connection is over: it is of no use any more")
+        if hub.ended or self._over is not None:
+            raise DisconnectedError(
+                f"the scope of the connection to {self.url} is over (or it was closed): there is none any more"
+            )
+        hub.now()
         return hub
 
-    @asynccontextmanager
-    async def living(self, runtime_scope: RuntimeScope, *, gated: bool = False) -> AsyncGenerator[None, None]:
-        """The scope of this connection alone. `gated`: the gates stay closed, to be opened by somebody else."""
-        async with lifetime(runtime_scope) as life:
-            with life.runtime.lock:
-                self.move_in(life, gated=gated)
-                if self.auto_connect:
-                    self.begin()
-            yield
+    def check_whole(self) -> None:
+        """Raise StateError if a mistake of this library has left the machine in nobody knows what state."""
+        if self._is_broken:
+            raise StateError(f"the Manager of {self.url} broke by a mistake in sansio_socketio; make another one")
+
+    def check_caller(self) -> None:
+        """Raise StateError if it lives, and this is a foreign thread or loop."""
+        if self._hub is not None and not self._hub.ended:
+            self._hub.now()
 
     def move_in(self, life: Lifetime, *, gated: bool) -> None:
-        """Live in a scope from now on, until it ends."""
-        if self._hub is not None:
-            raise StateError("a Manager is entered once; make another")
+        """Live in a scope from now on, until it ends. `gated`: the gates stay closed, to be opened by somebody else."""
         runtime = life.runtime
-        self._hub = Hub(
+        self._life = life
+        self._hub = hub = Hub(
             self.machine,
             runtime,
             self._opening,
@@ -149,7 +166,14 @@ class Connection:
         self._openings = Waiters(runtime)
         self._closings = Waiters(runtime)
         self._room = Waiters(runtime)
+        self._gated = True
+        self._over = self._barrier = self._open_error = None
+        self._asking.clear()
+        self.failure = self.overflow = None
+        for socket in self.sockets.values():
+            socket._move_in(hub)
         life.tenants.append(self)
+        self.moved_in()
         if not gated:
             self.open_gates()
 
@@ -166,8 +190,7 @@ class Connection:
         if not hub.ended:
             self._over = hub.runtime.cell()
             self._leaving.set(hub.now() + self.machine.options.close_timeout)
-            for namespace in self.machine.namespaces.values():
-                namespace.disconnect(hub.now())
+            self._deactivate(hub)
             self.machine.close(hub.now())
             hub.drain()
         for dispatcher in self.dispatchers():
@@ -188,7 +211,10 @@ class Connection:
         """End at once whatever is left, and wake all who wait."""
         hub = self.hub
         hub.feed(self.machine.abort)
+        if not hub.ended:
+            self._deactivate(hub)
         hub.end()
+        self._life = None
         self._leaving.set(None)
         error = DisconnectedError("the scope of the connection is over")
         error.__cause__ = self.failure
@@ -197,13 +223,24 @@ class Connection:
         self._closings.wake()
         for engine in self._engines.values():
             engine._end()
-        for socket in self.sockets.values():
+        self._engines.clear()
+        for socket in self._housed:
             socket._end(error)
         self.dispatcher.cancel()
 
+    def _deactivate(self, hub: Hub) -> None:
+        """No namespace wants a connection in this life any more."""
+        for socket in self.sockets.values():
+            socket._rest(hub)
+
+    @property
+    def _housed(self) -> list[Socket]:
+        """The sockets that there were in the present life or the last one; others have no dispatcher."""
+        return [socket for socket in self.sockets.values() if socket._hub is not None]
+
     def dispatchers(self) -> list[Dispatcher]:
         """What calls the handlers of the Manager and of its sockets."""
-        return [self.dispatcher, *(socket._dispatcher for socket in self.sockets.values())]
+        return [self.dispatcher, *(socket._dispatcher for socket in self._housed)]
 
     def _leaving_took_too_long(self) -> None:
         limit = self.machine.options.close_timeout
@@ -218,7 +255,7 @@ class Connection:
     def trying(self) -> bool:
         """Whether it is open or opening, or waits for the next attempt."""
         machine = self.machine
-        return (machine.state != "closed" or machine.reconnecting) and not self.hub.ended
+        return self.lives and (machine.state != "closed" or machine.reconnecting)
 
     @property
     def engine(self) -> Engine | None:
@@ -232,12 +269,13 @@ class Connection:
 
     def statistics(self) -> Statistics:
         """What has been counted, and how much is pending."""
-        waiting = sum([socket._dispatcher.waiting_events for socket in self.sockets.values()])
+        waiting = sum([socket._dispatcher.waiting_events for socket in self._housed])
         return replace(self.machine.statistics(), waiting_events=waiting)
 
     def begin(self) -> None:
-        """Open it in the background."""
-        self._open(reconnect=True)
+        """Open it in the background, if `auto_connect` says so."""
+        if self.auto_connect:
+            self._open(reconnect=True)
 
     async def opened(self) -> None:
         """Open it and wait until it is open. A failure starts no reconnection."""
@@ -250,15 +288,18 @@ class Connection:
 
     async def closed(self) -> None:
         """Close it, and wait until all that was sent has left."""
-        self.hub.feed(self.machine.close)
-        if not self.machine.idle:
-            await self._closings.wait()
+        if self.lives:
+            self.hub.feed(self.machine.close)
+            if not self.machine.idle:
+                await self._closings.wait()
 
     def add(self, socket: Socket) -> None:
-        """A new socket lives on the connection."""
+        """There is a new socket."""
         self.sockets[socket.nsp] = socket
-        if not self._gated:
-            socket._dispatcher.open_gate()
+        if self.lives:
+            socket._move_in(self.hub)
+            if not self._gated:
+                socket._dispatcher.open_gate()
 
     async def wait_room(self) -> None:
         """Wait while too much is on its way."""
@@ -272,15 +313,19 @@ class Connection:
             error.__cause__ = self._open_error
             socket._settle(error)
 
-    def reconnection_changed(self) -> None:
-        """The option was set: what follows from it."""
-        if self._hub is not None:
-            self._hub.drain()
+    def set(self, option: str, value: Any) -> None:
+        """Set an option of the machine, in its life or before."""
+        self.check_caller()
+        setattr(self.machine, option, value)
+        if self.lives and option == "reconnection":
+            self.hub.drain()
             self.settle("reconnection was switched off")
 
     def _open(self, *, reconnect: bool) -> None:
         hub = self.open_hub
         self.machine.open(hub.now(), reconnect=reconnect)
+        for socket in self.sockets.values():
+            socket._resume()
         hub.drain()
 
     # Errors
@@ -309,12 +354,17 @@ class Connection:
         """End the connection; the scope raises `error` at its end."""
         self.failure = error
         self.hub.feed(self.machine.abort)
+        if self._life is not None:
+            self._life.asked_to_end.set()
 
     def broken(self, error: Exception) -> None:
         """Something happened that must not: a mistake of this library."""
         if self.failure is None:
             self.failure = error
         log.critical("a mistake in sansio_socketio ends the connection; please report it", exc_info=error)
+        self._is_broken = True
+        if self._life is not None:
+            self._life.asked_to_end.set()
         self.end()
 
     def overflowed(self, error: InboxOverflow) -> None:
@@ -478,3 +528,7 @@ class Connection:
         Room: _has_room_again,
         Question: _asked,
     }
+
+
+def _nothing() -> None:
+    pass

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextvars import ContextVar
 from typing import Any, Final, Self
 
 from ..protocol.errors import SocketIOError, StateError
@@ -235,6 +236,21 @@ class EventStream:
         self._arrivals.wake()
 
 
+class Lane:
+    """The calls of a handler that may run beside the others.
+
+    Attributes:
+        waiting: Those that wait for one of these to end.
+        running: How many of these there are.
+    """
+
+    __slots__ = ("running", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[str, Sequence[Any], Reply | None, int]] = deque()
+        self.running = 0
+
+
 class Dispatcher:
     """Hands what comes in to those who listen, in a task that has a copy of the maker's context.
 
@@ -282,6 +298,7 @@ class Dispatcher:
         self._gate = runtime.cell()
         self._wake: Cell | None = None
         self._finishing = False
+        self._lanes: dict[Listener, Lane] = {}
         self._tasks: dict[int, Task | None] = {}
         self._next_task = 0
         self._calling: Cell | None = None
@@ -322,6 +339,11 @@ class Dispatcher:
     def done(self) -> bool:
         """Whether nothing runs any more, and nothing will."""
         return self._finishing and not self._tasks
+
+    @property
+    def is_handling(self) -> bool:
+        """Whether something is being handled now."""
+        return self._wake is None or bool(self._lanes)
 
     def open_gate(self) -> None:
         """Let the handlers be called."""
@@ -546,25 +568,27 @@ class Dispatcher:
     ) -> None:
         if reply is not None:
             reply.hold()
-        listener.waiting.append((name, values, reply, size))
+        lane = self._lanes.setdefault(listener, Lane())
+        lane.waiting.append((name, values, reply, size))
         self._beside += 1
         self._bytes += size
-        if listener.concurrency is not None and listener.running < listener.concurrency:
-            listener.running += 1
-            self._spawn(lambda: self._work(listener), f"handler of {name!r}")
+        if listener.concurrency is not None and lane.running < listener.concurrency:
+            lane.running += 1
+            self._spawn(lambda: self._work(listener, lane), f"handler of {name!r}")
 
-    async def _work(self, listener: Listener) -> None:
-        waiting = listener.waiting
+    async def _work(self, listener: Listener, lane: Lane) -> None:
         try:
-            while waiting:
-                name, values, reply, size = waiting.popleft()
+            while lane.waiting:
+                name, values, reply, size = lane.waiting.popleft()
                 self._beside -= 1
                 self._bytes -= size
                 await self._call(listener, name, values, reply)
                 if reply is not None:
                     reply.release()
         finally:
-            listener.running -= 1
+            lane.running -= 1
+            if not lane.running:
+                self._lanes.pop(listener, None)
 
     # Tasks
 
@@ -573,6 +597,7 @@ class Dispatcher:
         self._next_task += 1
 
         async def run() -> None:
+            _dispatching.set(self)
             try:
                 await function()
             except Exception as error:
@@ -597,4 +622,16 @@ class Dispatcher:
             if isinstance(item, Signal) and item.called is not None:
                 item.called.set()
         self._inbox.clear()
-        self._bytes = self._sent = self._sent_bytes = 0
+        for lane in self._lanes.values():
+            lane.waiting.clear()
+        self._bytes = self._beside = self._sent = self._sent_bytes = 0
+
+
+_dispatching: ContextVar[Dispatcher | None] = ContextVar("dispatching", default=None)
+"""The dispatcher in whose task the present code runs, or which called what started it."""
+
+
+def is_handling(runtime: Runtime) -> bool:
+    """Whether the caller is, or was called by, a handler that runs now on this runtime."""
+    dispatcher = _dispatching.get()
+    return dispatcher is not None and dispatcher.runtime is runtime and dispatcher.is_handling

@@ -118,8 +118,9 @@ class Hub:
         """Give the machine an input, and carry out what follows from it."""
         if self.ended:
             return
+        now = self.now()  # in a foreign thread it raises, which is the caller's mistake, and breaks nothing
         try:
-            take(*inputs, self.now())
+            take(*inputs, now)
         except Exception as error:
             self._break(error)
         else:

@@ -6,16 +6,24 @@ Rules of this file:
   `close_timeout`. One that is cancelled or interrupted ends everything at once, without waiting for anything.
 - An exception of the body comes out as it is. Where a handler's exception ended the connection (`on_handler_error=
   "raise"`), that one comes out, unless the body raised one that is not of this library (which may well follow from it).
+- A Manager that lives in no scope of somebody else's has a `Lease`: one life at a time, and as many as are asked for.
+- Nothing here is a generator: where the runtime allows it, one task may begin a life and another one end it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Protocol
+import logging
+import warnings
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Protocol, Self
 
-from ..protocol.errors import SocketIOError
-from .runtime import Runtime, RuntimeScope
+from ..protocol.errors import DisconnectedError, SocketIOError, StateError
+from .dispatch import is_handling
+from .runtime import Cell, Runtime, RuntimeScope
+
+log = logging.getLogger(__name__)
 
 
 class Tenant(Protocol):
@@ -34,19 +42,49 @@ class Tenant(Protocol):
 
 
 class Lifetime:
-    """A runtime while it is there, and who lives on it."""
+    """A scope of a driver: a runtime that ends with it, after its tenants.
 
-    def __init__(self, runtime: Runtime) -> None:
-        self.runtime = runtime
+    Attributes:
+        runtime: The runtime, from the scope's beginning on.
+        tenants: Who lives on it.
+        asked_to_end: Set when somebody wants it to end, or a tenant has failed.
+    """
+
+    runtime: Runtime
+    asked_to_end: Cell
+
+    def __init__(self, runtime_scope: RuntimeScope) -> None:
         self.tenants: list[Tenant] = []
+        self._scope = runtime_scope()
+
+    async def __aenter__(self) -> Self:
+        self.runtime = await self._scope.__aenter__()
+        self.asked_to_end = self.runtime.cell()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        instead: BaseException | None = None
+        try:
+            with self.runtime.lock:
+                await self._end_tenants(gracefully=error is None or isinstance(error, Exception))
+        except BaseException as another:  # a cancellation, most likely
+            instead = another
+        else:
+            if error is None or isinstance(error, SocketIOError):
+                instead = self.failure
+        is_handled = await self._scope.__aexit__(*_described(instead or error))
+        if instead is not None:
+            raise instead
+        return is_handled
 
     @property
     def failure(self) -> Exception | None:
         """What ended a connection from inside, if anything did."""
         return next((tenant.failure for tenant in self.tenants if tenant.failure is not None), None)
 
-    async def end(self, *, gracefully: bool) -> None:
-        """End all tenants."""
+    async def _end_tenants(self, *, gracefully: bool) -> None:
         try:
             if gracefully:
                 for tenant in self.tenants:
@@ -58,20 +96,125 @@ class Lifetime:
                 tenant.end()
 
 
-@asynccontextmanager
-async def lifetime(runtime_scope: RuntimeScope) -> AsyncGenerator[Lifetime, None]:
-    """A scope of a driver: a runtime that ends with it, after its tenants."""
-    async with runtime_scope() as runtime:
-        life = Lifetime(runtime)
+class Lease:
+    """The lives of one tenant, each on a runtime of its own.
+
+    Args:
+        what: The tenant's name in messages.
+        runtime_scope: What makes a runtime.
+    """
+
+    def __init__(self, what: str, runtime_scope: RuntimeScope) -> None:
+        self._what = what
+        self._runtime_scope = runtime_scope
+        self._vacant = [None]  # who takes this out may begin a life: threads may race for it
+        self._life: Lifetime | None = None
+        self._over: Cell | None = None
+        self._is_held = False
+        self._ends_on_close = False
+        self._is_ending = False
+        self.drive: Callable[[Coroutine[Any, Any, Any]], Any] = _leave_it
+        """Where threads block: what runs a coroutine. `Runtime.call` awaits none there."""
+
+    def __del__(self) -> None:
+        if self._is_held and self._life is not None:
+            warnings.warn(f"unclosed {self._what}: it was opened, and never closed", ResourceWarning, 2, self)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether there is a life."""
+        return self._life is not None
+
+    @property
+    def ends_on_close(self) -> bool:
+        """Whether there is a life that `close` ends."""
+        return self._ends_on_close
+
+    async def begin(
+        self, move_in: Callable[[Lifetime], None], *, ends_on_close: bool = False, held: bool = False
+    ) -> Lifetime:
+        """Begin a life. What `move_in` does is part of it already.
+
+        Args:
+            move_in: Called with the life; it must not raise.
+            ends_on_close: Whether `close` ends it.
+            held: Whether it is in nobody's scope, so that `close` must.
+
+        Raises:
+            StateError: There is one already.
+        """
         try:
-            yield life
-        except BaseException as error:
-            with runtime.lock:
-                await life.end(gracefully=isinstance(error, Exception))
-            if life.failure is not None and isinstance(error, SocketIOError):
-                raise life.failure from None
+            self._vacant.pop()
+        except IndexError:
+            state = "is still being closed" if self._is_ending else "lives already"
+            raise StateError(f"{self._what} {state}; one can begin again when it is over") from None
+        life = Lifetime(self._runtime_scope)
+        try:
+            await life.__aenter__()
+        except BaseException:
+            self._vacant.append(None)
             raise
-        with runtime.lock:
-            await life.end(gracefully=True)
-        if life.failure is not None:
-            raise life.failure
+        with life.runtime.lock:
+            self._life = life
+            self._over = life.runtime.cell()
+            self._is_held = held
+            self._ends_on_close = ends_on_close
+            self._is_ending = False
+            move_in(life)
+        return life
+
+    async def end(self, error: BaseException | None = None) -> bool | None:
+        """End the life, because of `error` if there is one. Who comes later waits until it is over."""
+        life, over = self._life, self._over
+        if life is None or over is None:
+            return None
+        with life.runtime.lock:
+            is_first = not self._is_ending
+            self._is_ending = True
+            if not is_first:
+                with suppress(DisconnectedError):  # it is as good as over
+                    await life.runtime.wait(over)
+                return None
+        try:
+            return await life.__aexit__(*_described(error))
+        finally:
+            self._life = None
+            self._ends_on_close = self._is_ending = False
+            self._vacant.append(None)
+            with life.runtime.lock:
+                over.set()
+
+    async def close(self) -> None:
+        """End a life that ends on `close`, and wait until it is over. In a handler, which could not end then, only begin."""
+        life, over = self._life, self._over
+        if life is None or over is None:
+            return
+        with life.runtime.lock:
+            life.asked_to_end.set()
+            if is_handling(life.runtime):
+                for tenant in life.tenants:
+                    tenant.begin_leaving()
+                if self._is_held:
+                    life.runtime.spawn(lambda: self._end_beside(life.runtime), f"closes {self._what}")
+                return
+        if self._is_held:
+            await self.end()
+        else:
+            with life.runtime.lock, suppress(DisconnectedError):
+                await life.runtime.wait(over)
+
+    async def _end_beside(self, runtime: Runtime) -> None:
+        try:
+            await runtime.call(lambda: self.drive(self.end()))  # it wants to be called without the lock
+        except Exception as error:
+            log.error("%s was closed by a handler", self._what, exc_info=error)  # noqa: TRY400
+
+
+def _leave_it(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    return coroutine
+
+
+def _described(
+    error: BaseException | None,
+) -> tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]:
+    return (None, None, None) if error is None else (type(error), error, error.__traceback__)

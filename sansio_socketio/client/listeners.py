@@ -10,7 +10,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from inspect import Parameter, signature
@@ -40,11 +39,9 @@ class Listener:
         once: Whether it is removed before its first call.
         manual_ack: Whether its last argument is the function that acknowledges.
         concurrency: How many calls may run beside the others; None for calls in order.
-        waiting: The calls that wait for one of those to end.
-        running: How many of those there are.
     """
 
-    __slots__ = ("call", "concurrency", "handler", "least", "manual_ack", "once", "running", "stop", "waiting")
+    __slots__ = ("call", "concurrency", "handler", "least", "manual_ack", "once", "stop")
 
     def __init__(
         self, handler: Handler, *, once: bool = False, concurrency: int | None = None, manual_ack: bool = False
@@ -60,8 +57,6 @@ class Listener:
         self.once = once
         self.manual_ack = manual_ack
         self.concurrency = concurrency
-        self.waiting: deque[Any] = deque()
-        self.running = 0
 
     def fit(self, values: Sequence[Any]) -> Sequence[Any]:
         """The values that the handler is called with (without the function that acknowledges).

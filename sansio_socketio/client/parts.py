@@ -304,6 +304,14 @@ def called_by_thread(function: Callable[..., Any], *args: Any) -> Any:
     return result
 
 
+def foreign(instead: str) -> StateError:
+    """What `now` and `wait` raise where the caller is in a thread, or a loop, that is not the runtime's."""
+    return StateError(
+        "a Manager and its sockets are used in the thread, and in the event loop, in which they live; from elsewhere call "
+        f"them by {instead}"
+    )
+
+
 def cancelled_inside(function: Callable[..., Any]) -> StateError:
     """What `call` raises where the application's code was cancelled, but the task that runs it was not."""
     return StateError(

@@ -16,7 +16,7 @@ from typing import Any, Unpack
 
 from ..protocol.errors import OptionError
 from ..protocol.url import URL, parse_url
-from .lifetime import Lifetime, lifetime
+from .lifetime import Lifetime
 from .manager import Manager
 from .options import IOOptions, Options, manager_settings, socket_settings, split_options, warn_of_ignored
 from .socket import Socket
@@ -66,8 +66,7 @@ class IO:
         new._connection.move_in(self._life, gated=self._gated)
         if share and manager is None:
             self._managers[key] = new
-        if settings.local.auto_connect:
-            new._connection.begin()
+        new._connection.begin()
         return new
 
 
@@ -124,7 +123,7 @@ class Scopes:
         self, url: str, nsp: str, manager_options: dict[str, Any], socket_options: dict[str, Any], *, retry: bool
     ) -> AsyncGenerator[Socket, None]:
         manager = self._manager_class(url, **manager_options)
-        async with lifetime(self._manager_class.runtime_scope) as life:
+        async with Lifetime(self._manager_class.runtime_scope) as life:
             with life.runtime.lock:
                 manager._connection.move_in(life, gated=True)
                 socket = manager.socket(nsp, **socket_options)
@@ -135,7 +134,7 @@ class Scopes:
 
     @asynccontextmanager
     async def _open_io(self) -> AsyncGenerator[IO, None]:
-        async with lifetime(self._manager_class.runtime_scope) as life:
+        async with Lifetime(self._manager_class.runtime_scope) as life:
             yield IO(life, self._manager_class, gated=self._gated)
 
 

@@ -3,6 +3,8 @@
 Rules of this file:
 
 - The namespace's state is the machine's. Here is only what waits for it: acknowledgements, connections, closes.
+- A socket outlives the lives of its Manager. Each life brings it a dispatcher and waiters; before the first it has none,
+  and no call that needs one.
 - Waiters are woken when the machine's event is routed here; what has a handler goes into the dispatcher's inbox.
 - After an emit has found room nothing is awaited until it is with the machine, so a cancelled one was not sent.
 - Flags make a view; they never stay with the socket.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -148,12 +151,16 @@ class Socket(Emitter, ListeningToAny):
     """
 
     _flags = _PLAIN
+    _hub: Hub | None = None
+    _dispatcher: Dispatcher
+    _connections: Waiters
+    _first_attempts: Waiters
+    _closings: Waiters
 
     def __init__(
         self,
         manager: Manager,
         connection: Connection,
-        hub: Hub,
         namespace: Namespace,
         settings: NamespaceOptions,
         options: SocketOptions,
@@ -162,28 +169,14 @@ class Socket(Emitter, ListeningToAny):
         self._options: Mapping[str, Any] = options
         self._connection = connection
         self._socket = self
-        self._hub = hub
         self._namespace = namespace
         self._auth: Auth = options.get("auth")
         self._ack_timeout = settings.ack_timeout
         self._failure: ConnectError | None = None  # of the last attempt
         self._acks: dict[int, Cell] = {}
         self._callbacks: dict[int, tuple[Listener, str, bool]] = {}
-        self._connections = Waiters(hub.runtime)
-        self._first_attempts = Waiters(hub.runtime)
-        self._closings = Waiters(hub.runtime)
+        self._wanted = False  # to be connected when a connection is opened, though it is not active
         self._listeners = Listeners(outgoing_changed=self._outgoing_changed)
-        self._dispatcher = Dispatcher(
-            f"handlers of {namespace.name}",
-            hub.runtime,
-            self._listeners,
-            report=connection.report,
-            finished=connection.check_left,
-            broken=connection.broken,
-            acknowledge=self._acknowledge,
-            overflow=self._overflow,
-            bounds=connection.inbox_bounds,
-        )
         self._routes = {
             EventReceived: self._event_received,
             Acknowledged: self._acknowledged,
@@ -240,6 +233,39 @@ class Socket(Emitter, ListeningToAny):
         self._namespace.auth = ASK if callable(value) else value
         self._auth = value
 
+    # The lives of its Manager
+
+    def _move_in(self, hub: Hub) -> None:
+        """A life begins."""
+        connection = self._connection
+        self._hub = hub
+        self._acks.clear()
+        self._callbacks.clear()
+        self._connections = Waiters(hub.runtime)
+        self._first_attempts = Waiters(hub.runtime)
+        self._closings = Waiters(hub.runtime)
+        self._dispatcher = Dispatcher(
+            f"handlers of {self.nsp}",
+            hub.runtime,
+            self._listeners,
+            report=connection.report,
+            finished=connection.check_left,
+            broken=connection.broken,
+            acknowledge=self._acknowledge,
+            overflow=self._overflow,
+            bounds=connection.inbox_bounds,
+        )
+
+    def _rest(self, hub: Hub) -> None:
+        """The life ends: leave, to come back with the next connection."""
+        self._wanted = self._wanted or self.active
+        self._namespace.disconnect(hub.now())
+
+    def _resume(self) -> None:
+        """A connection opens: connect, if that is wanted."""
+        if self._wanted:
+            self._begin()
+
     # Connecting
 
     async def connect(self) -> Self:
@@ -270,6 +296,7 @@ class Socket(Emitter, ListeningToAny):
             DisconnectedError: Nothing tries to connect.
         """
         if not self.connected:
+            self._open_hub()
             if not self._trying:
                 raise self._failure or DisconnectedError(f"nothing connects {self.nsp}; call connect()")
             await self._connections.wait()
@@ -283,6 +310,8 @@ class Socket(Emitter, ListeningToAny):
 
     async def wait_closed(self) -> None:
         """Wait until the socket is disconnected and nothing tries to connect it again; return at once if it is so."""
+        if self._wanted and self._hub is None:
+            self._open_hub()  # which says that it will have to live first
         if self._trying:
             await self._closings.wait()
 
@@ -291,18 +320,30 @@ class Socket(Emitter, ListeningToAny):
         """Whether the socket is connected, or may become so by itself."""
         return self.active and self._connection.trying
 
+    def _want(self) -> None:
+        """Connect in the background; before the Manager lives, as soon as it does."""
+        if self._connection.lives:
+            self._begin()
+        else:
+            self._wanted = True
+
     def _begin(self) -> None:
         """Connect in the background."""
-        self._check_open()
+        hub = self._connection.open_hub
+        now = hub.now()
+        self._wanted = False
         self._failure = None
-        self._namespace.connect(self._hub.now())
-        self._hub.drain()
+        self._namespace.connect(now)
+        hub.drain()
 
     def _leave(self) -> None:
         """Disconnect."""
-        if not self._hub.ended:
-            self._namespace.disconnect(self._hub.now())
-            self._hub.drain()
+        self._connection.check_caller()
+        self._wanted = False
+        hub = self._hub
+        if hub is not None and not hub.ended:
+            self._namespace.disconnect(hub.now())
+            hub.drain()
             self._settle(DisconnectedError(f"disconnect() was called before {self.nsp} was connected"))
 
     def _settle(self, error: Exception) -> None:
@@ -331,6 +372,7 @@ class Socket(Emitter, ListeningToAny):
         Each has a `name`, `args`, and `ack(*values)`. While a stream is open, an event that no handler acknowledges with
         a value is the stream's consumer's to acknowledge: no empty acknowledgement is sent.
         """
+        self._open_hub()
         return EventStream(self._dispatcher)
 
     # Sending
@@ -346,19 +388,20 @@ class Socket(Emitter, ListeningToAny):
 
     def _send_with_callback(self, args: Sequence[Any], flags: Flags, ack: Handler | None) -> None:
         """Hand an event to the machine, and remember who is to be called with its acknowledgement."""
+        hub = self._open_hub()
         if ack is None:
-            self._emit(args, flags, ack=False)
+            self._emit(hub, args, flags, ack=False)
         else:
             listener = Listener(ack)
             timeout = self._ack_timeout if flags.timeout is UNSET else flags.timeout
-            handle = self._emit(args, flags, ack=True)
+            handle = self._emit(hub, args, flags, ack=True)
             self._callbacks[handle] = (listener, str(args[0]), timeout is not None)
-        self._hub.drain()
+        hub.drain()
 
     async def _send_and_wait(self, args: Sequence[Any], flags: Flags) -> Any:
         """Hand an event to the machine, and wait for its acknowledgement."""
-        hub = self._hub
-        handle = self._emit(args, flags, ack=True)
+        hub = self._open_hub()
+        handle = self._emit(hub, args, flags, ack=True)
         self._acks[handle] = cell = hub.runtime.cell()
         hub.drain()
         try:
@@ -370,22 +413,27 @@ class Socket(Emitter, ListeningToAny):
             raise
         return values[0] if len(values) == 1 else tuple(values) if values else None
 
-    def _emit(self, args: Sequence[Any], flags: Flags, *, ack: bool) -> int:
-        self._check_open()
+    def _emit(self, hub: Hub, args: Sequence[Any], flags: Flags, *, ack: bool) -> int:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s: emitting %r with %d values%s", self.nsp, args[0], len(args) - 1, ", ack wanted" * ack)
         return self._namespace.emit(
-            args, self._hub.now(), ack=ack, timeout=flags.timeout, volatile=flags.volatile, compress=flags.compress
+            args, hub.now(), ack=ack, timeout=flags.timeout, volatile=flags.volatile, compress=flags.compress
         )
 
     def _acknowledge(self, ack_id: AckId, values: Sequence[Any]) -> None:
-        if not self._hub.ended:
-            self._namespace.acknowledge(ack_id, values, self._hub.now())
-            self._hub.drain()
+        hub = self._hub
+        if hub is not None and not hub.ended:
+            self._namespace.acknowledge(ack_id, values, hub.now())
+            hub.drain()
 
-    def _check_open(self) -> None:
-        if self._hub.ended:
-            raise DisconnectedError(f"{self.nsp} is of no use any more: its scope is over")
+    def _open_hub(self) -> Hub:
+        """What runs the machine now. Raises StateError before the Manager's first life, DisconnectedError after one."""
+        hub = self._hub
+        return self._connection.open_hub if hub is None or hub.ended else hub
+
+    def _changing(self) -> AbstractContextManager[None]:
+        self._connection.check_caller()
+        return nullcontext()
 
     def _outgoing_changed(self) -> None:
         self._namespace.report_sent = bool(self._listeners.outgoing.listeners)  # nobody pays for what nobody hears

@@ -15,8 +15,8 @@ import queue
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,6 +58,13 @@ class Driver(ABC):
 
     def manager(self, *args: Any, **options: Any) -> Any:
         return self.module.Manager(*args, **options)
+
+    @asynccontextmanager
+    async def held(self, manager: Any) -> AsyncGenerator[None]:
+        """Let a Manager live and be open, in no scope of its own, as this driver's users do. It ends by its `close`."""
+        await manager.open()
+        yield
+        await manager.close()
 
     def run(self, main: Main, *, check_sockets: bool = True) -> None:
         """Run a scenario, and look at what it leaves."""
@@ -127,6 +134,14 @@ class TrioDriver(Driver):
     name = "trio"
     module = sansio_socketio_trio
 
+    @asynccontextmanager
+    async def held(self, manager: Any) -> AsyncGenerator[None]:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(manager.run)
+            await manager.open()
+            yield
+            await manager.close()
+
     def _run(self, main: Main) -> None:
         trio.run(main)
 
@@ -167,6 +182,14 @@ class TrioDriver(Driver):
 class AnyioDriver(Driver):
     module = sansio_socketio_anyio
     backend: str
+
+    @asynccontextmanager
+    async def held(self, manager: Any) -> AsyncGenerator[None]:
+        async with anyio.create_task_group() as group:
+            await group.start(manager.run)
+            await manager.open()
+            yield
+            await manager.close()
 
     def _run(self, main: Main) -> None:
         anyio.run(main, backend=self.backend)

@@ -20,6 +20,7 @@ from types import coroutine
 from typing import Any
 
 from sansio_socketio.client import Manager, Scopes
+from sansio_socketio.client.parts import foreign, nothing_comes
 from sansio_socketio.client.runtime import StreamHook, StreamReceiver
 from sansio_socketio.protocol.packets import engineio
 from sansio_socketio.protocol.packets.socketio import (
@@ -77,6 +78,8 @@ class FakeTask:
         self.result: Any = None
         self.error: BaseException | None = None
         self.waits_for: FakeCell | None = None
+        self.is_watched = False
+        """Whether somebody looks at its error."""
         self._world = world
         self._coroutine = main
         self._context = context
@@ -117,7 +120,7 @@ class FakeTask:
     def _end(self, result: Any, error: BaseException | None) -> None:
         self.done, self.result, self.error = True, result, error
         self._world.tasks.remove(self)
-        if error is not None and self is not self._world.main and not isinstance(error, Cancelled):
+        if error is not None and not self.is_watched and not isinstance(error, Cancelled):
             raise error  # nobody else would see it
 
 
@@ -335,6 +338,8 @@ class FakeRuntime:
         self._world = world
 
     def now(self) -> float:
+        if self._world.is_foreign:
+            raise foreign("the world's own thread")
         return self._world.time
 
     def open_stream(self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None) -> FakeStream:
@@ -354,6 +359,8 @@ class FakeRuntime:
     async def wait(self, cell: Any) -> Any:
         assert isinstance(cell, FakeCell)
         world = self._world
+        if self.ended and not cell.done:
+            raise nothing_comes()
         if world.threads and world.current is None:
             world.play_until(lambda: cell.done, world.deadline)
         elif not cell.done:
@@ -395,6 +402,9 @@ class World:
     Args:
         threads: Whether the body is a plain function, whose waits block.
         eager: Whether tasks run their first step when they are made.
+
+    Attributes:
+        is_foreign: Whether the code that runs now counts as being in a thread that is not the runtime's.
     """
 
     def __init__(self, *, threads: bool = False, eager: bool = False) -> None:
@@ -407,6 +417,7 @@ class World:
         self.current: FakeTask | None = None
         self.main: FakeTask | None = None
         self.deadline: float | None = None
+        self.is_foreign = False
         self._ready: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
@@ -420,8 +431,8 @@ class World:
 
     @property
     def manager_class(self) -> type[Manager]:
-        """The Manager of this world."""
-        return type("Manager", (Manager,), {"runtime_scope": self.open_runtime})
+        """The Manager of this world, in which tasks belong to no scope."""
+        return type("Manager", (Manager,), {"runtime_scope": self.open_runtime, "can_be_held": True})
 
     @property
     def scopes(self) -> Scopes:
@@ -436,7 +447,7 @@ class World:
             yield runtime
         finally:
             runtime.ended = True
-            left = [task for task in runtime.tasks if not task.done]
+            left = [task for task in runtime.tasks if not task.done and task is not self.current]
             for task in left:
                 task.cancel()
             current, self.current = self.current, None
@@ -447,6 +458,7 @@ class World:
     def run(self, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Run a body to its end."""
         self.main = FakeTask(self, main(), copy_context(), "main")
+        self.main.is_watched = True
         self.call_soon(self.main.step)
         task = self.main
         self.play_until(lambda: task.done, None)

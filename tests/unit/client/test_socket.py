@@ -462,12 +462,11 @@ def test_after_the_scope_nothing_works_and_everything_says_why(world: World) -> 
             lambda: socket.emit_with_ack("e"),
             socket.connect,
             socket.wait_connected,
-            socket.io.open,
         ):
-            with pytest.raises(DisconnectedError):
+            with pytest.raises(DisconnectedError, match=r"scope .* is over"):
                 await call()
         with pytest.raises(DisconnectedError, match="scope"):
-            socket.io.socket("/other")
+            socket.events()
         with pytest.raises(DisconnectedError, match="scope"):
             socket.emit_nowait("e")
         await socket.disconnect()

@@ -1,0 +1,452 @@
+"""A Manager without a scope of its own: held by open and close, or run in a nursery or a task group of the caller's."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import anyio
+import pytest
+import trio
+
+import sansio_socketio_anyio
+import sansio_socketio_asyncio
+import sansio_socketio_blocking
+import sansio_socketio_trio
+from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, StateError
+from tests.conftest import PeerFactory
+from tests.interop.conftest import FreshTarget
+from tests.support.drivers import ASYNC_DRIVERS, AsyncioDriver, BlockingDriver, Driver
+from tests.support.peers import Peer
+from tests.support.runtimes import refusing_port
+from tests.support.target import Target
+
+HOLDING: list[Driver] = [AsyncioDriver(), BlockingDriver()]
+holding = pytest.mark.parametrize("driver", HOLDING, ids=lambda driver: driver.name)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# On every driver
+
+
+async def test_a_manager_that_is_held(driver: Driver, plain_target: Target) -> None:
+    target = plain_target
+    seen = driver.queue()
+    manager = driver.manager(target.peer.url, **target.options)
+    socket = manager.socket("/chat", auth={"name": "Ada"})
+    socket.on("welcome", lambda about: seen.put(about["auth"]))
+    socket.on("disconnect", seen.put)
+    for _ in range(2):
+        async with driver.held(manager):
+            await target.settle(driver, socket)
+            assert await seen.get() == {"name": "Ada"}
+            assert await socket.emit_with_ack("echo_ack", 1) == 1
+        assert await seen.get() == "io client disconnect"
+        assert not socket.connected
+        with pytest.raises(DisconnectedError):
+            await socket.emit("e")
+
+
+async def test_what_was_sent_last_arrives(driver: Driver, plain_fresh: FreshTarget) -> None:
+    target = plain_fresh()
+    manager = driver.manager(target.peer.url, **target.options)
+    for count in (1, 2):
+        socket = manager.socket("/")
+        async with driver.held(manager):
+            await socket.wait_connected()
+            await socket.emit("echo", "the last word")
+        await driver.until(lambda: target.peer.control("stats")["clients"] == 0)
+        assert target.peer.control("stats")["disconnections"] == ["client namespace disconnect"] * count
+
+
+async def test_a_held_manager_reconnects(driver: Driver, plain_fresh: FreshTarget) -> None:
+    target = plain_fresh()
+    seen = driver.queue()
+    manager = driver.manager(target.peer.url, **target.options)
+    manager.on("reconnect", seen.put)
+    socket = manager.socket("/")
+    async with driver.held(manager):
+        await target.settle(driver, socket)
+        await socket.emit("close_engine")
+        assert await seen.get() == 1
+        await socket.wait_connected()
+
+
+async def test_a_handler_may_close_what_is_held(driver: Driver, plain_target: Target) -> None:
+    seen = driver.queue()
+    manager = driver.manager(plain_target.peer.url, **plain_target.options)
+    socket = manager.socket("/")
+
+    async def close() -> None:
+        await manager.close()
+        seen.put("closed")
+
+    socket.on("echo", driver.handler(close))
+    async with driver.held(manager):
+        await socket.wait_connected()
+        await socket.emit("echo")
+        assert await seen.get() == "closed"
+        await socket.wait_closed()
+    if isinstance(driver, BlockingDriver):  # its own thread is the last to go
+        await driver.until(lambda: not any("closes" in thread.name for thread in threading.enumerate()))
+
+
+async def test_a_manager_that_was_cut_off_lives_again(driver: Driver, plain_fresh: FreshTarget) -> None:
+    target = plain_fresh()
+    manager = driver.manager(target.peer.url, **target.options)
+    socket = manager.socket("/")
+
+    async def talk(ready: Any) -> None:
+        async with manager:
+            await socket.emit_with_ack("echo_ack", 1)
+            ready()
+            await socket.emit_with_ack("silent")
+
+    await driver.cancelled(talk)
+    await driver.until(lambda: target.peer.control("stats")["sockets"] == 0)
+    async with driver.held(manager):  # and lives again
+        await socket.wait_connected()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Held by open and close
+
+
+@holding
+async def test_an_open_that_fails(driver: Driver, plain_fresh: FreshTarget) -> None:
+    target = plain_fresh()
+    manager = driver.manager(target.peer.url, **target.options)
+    socket = manager.socket("/")
+    target.peer.kill()
+    for _ in range(2):
+        with pytest.raises(ConnectError):
+            await manager.open()
+        _nothing_runs(driver)
+    target.peer.start()
+    await manager.open()
+    await socket.wait_connected()
+    await manager.close()
+    _nothing_runs(driver)
+
+
+@holding
+async def test_an_open_that_is_interrupted(driver: Driver, plain_fresh: FreshTarget) -> None:
+    target = plain_fresh()
+    manager = driver.manager(target.peer.url, **target.options)
+
+    async def open_it(ready: Any) -> None:
+        manager.on("error", print)
+        if isinstance(driver, BlockingDriver):
+            with pytest.raises(TimeoutError):
+                await manager.open(timeout=0.1)
+        ready()
+        await manager.open()
+
+    with target.peer.frozen():
+        await driver.cancelled(open_it)
+    _nothing_runs(driver)
+    await manager.open()
+    await manager.close()
+
+
+@holding
+async def test_closing_is_safe_at_any_time(driver: Driver, plain_target: Target) -> None:
+    manager = driver.manager(plain_target.peer.url, **plain_target.options)
+    assert await manager.close() == manager
+    await manager.open()
+    closers = await driver.gather(*[manager.close] * 5)
+    assert closers == [manager] * 5
+    await driver.until(lambda: not _running(driver))
+    await manager.close()
+    await manager.open()
+    await manager.close()
+    _nothing_runs(driver)
+
+
+def _running(driver: Driver) -> list[str]:
+    if isinstance(driver, BlockingDriver):
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("sansio-socketio")]
+    return [task.get_name() for task in asyncio.all_tasks() if "Manager" in task.get_name()]
+
+
+def _nothing_runs(driver: Driver) -> None:
+    assert _running(driver) == []
+
+
+def test_threads_may_open_and_close_it_for_each_other(node_server: Peer) -> None:
+    manager = sansio_socketio_blocking.Manager(node_server.url)
+    socket = manager.socket("/")
+    seen: list[Any] = []
+
+    def elsewhere(function: Callable[[], Any]) -> None:
+        thread = threading.Thread(target=lambda: seen.append(function()))
+        thread.start()
+        thread.join(10)
+
+    def main() -> Any:
+        async def body() -> None:
+            elsewhere(manager.open)
+            elsewhere(lambda: socket.emit_with_ack("echo_ack", "from a thread"))
+            assert socket.emit_with_ack("echo_ack", "from another") == "from another"
+            elsewhere(manager.close)
+            assert seen == [manager, "from a thread", manager]
+
+        return body()
+
+    BlockingDriver().run(main)
+
+
+def test_a_close_that_takes_too_long_cuts_off(fresh_node_server: PeerFactory) -> None:
+    peer = fresh_node_server()
+
+    async def main() -> None:
+        manager = sansio_socketio_blocking.Manager(peer.url, transports=["websocket"])
+        manager.open()
+        with peer.frozen(), pytest.raises(TimeoutError):
+            manager.close(timeout=0.05)
+        with pytest.raises(DisconnectedError):
+            manager.socket("/").emit("e")
+
+    BlockingDriver().run(main)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# asyncio
+
+
+def test_a_fixture_whose_ends_run_in_different_tasks(node_server: Peer) -> None:
+    async def fixture() -> AsyncGenerator[Any]:
+        manager = sansio_socketio_asyncio.Manager(node_server.url)
+        await manager.open()
+        yield manager
+        await manager.close()
+
+    async def main() -> None:
+        generator = fixture()
+        manager = await asyncio.create_task(anext(generator))
+        socket = manager.socket("/")
+        assert await asyncio.create_task(socket.emit_with_ack("echo_ack", 1)) == 1
+        with pytest.raises(StopAsyncIteration):
+            await asyncio.create_task(anext(generator))
+
+    AsyncioDriver().run(main)
+
+
+def test_a_loop_that_runs_now_and_then(node_server: Peer) -> None:
+    def main() -> None:
+        with asyncio.Runner() as runner:
+            manager = sansio_socketio_asyncio.Manager(node_server.url)
+            runner.run(manager.open())
+            socket = manager.socket("/")
+            seen: list[Any] = []
+            socket.on("echo", seen.append)
+            socket.emit_nowait("echo", "before")
+            assert runner.run(socket.emit_with_ack("echo_ack", 1)) == 1
+            assert seen == ["before"]
+            runner.run(manager.close())
+
+    async def body() -> None:
+        await asyncio.to_thread(main)
+
+    AsyncioDriver().run(body)
+
+
+def test_a_manager_that_is_never_closed_is_cut_off_with_its_loop_and_warned_of(node_server: Peer) -> None:
+    program = f"""
+import asyncio
+from sansio_socketio_asyncio import Manager
+
+async def main():
+    manager = Manager({node_server.url!r})
+    await manager.open()
+    await manager.socket().wait_connected()
+
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+    [warning] = [line for line in done.stderr.splitlines() if "unclosed" in line]
+    assert f"ResourceWarning: unclosed the Manager of {node_server.url}: it was opened, and never closed" in warning
+    gc.collect()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# trio and anyio
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_in_a_task_group(backend: str, node_server: Peer) -> None:
+    async def main() -> None:
+        manager = sansio_socketio_anyio.Manager(node_server.url)
+        socket = manager.socket("/")
+        with pytest.raises(StateError, match=r"run it|manager\.run"):
+            await manager.open()
+        async with anyio.create_task_group() as group:
+            assert await group.start(manager.run) is manager
+            assert await socket.emit_with_ack("echo_ack", 1) == 1
+            with pytest.raises(StateError, match="lives already"):
+                await manager.run()
+            await manager.close()
+            assert await group.start(manager.run) is manager
+            assert await socket.emit_with_ack("echo_ack", 2) == 2
+            group.cancel_scope.cancel()
+
+    anyio.run(main, backend=backend)
+
+
+def test_in_a_nursery(node_server: Peer) -> None:
+    async def main() -> None:
+        manager = sansio_socketio_trio.Manager(node_server.url)
+        socket = manager.socket("/")
+        with pytest.raises(StateError, match=r"nursery\.start\(manager\.run\)"):
+            await manager.open()
+        async with trio.open_nursery() as nursery:
+            assert await nursery.start(manager.run) is manager
+            assert await socket.emit_with_ack("echo_ack", 1) == 1
+            await manager.close()
+        joined = trio.Event()
+        socket.on("connect", joined.set)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(manager.run)
+            with trio.fail_after(10):
+                await joined.wait()
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+
+
+def test_a_handlers_error_comes_out_of_the_nursery(node_server: Peer) -> None:
+    async def main() -> None:
+        manager = sansio_socketio_trio.Manager(node_server.url, on_handler_error="raise")
+        socket = manager.socket("/")
+        socket.on("echo", lambda: 1 / 0)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(manager.run)
+            await socket.emit("echo")
+            await trio.sleep(10)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        trio.run(main)
+    assert caught.group_contains(ZeroDivisionError)
+
+
+def test_the_run_of_a_server_that_is_not_there_is_cancelled() -> None:
+    async def main() -> None:
+        manager = sansio_socketio_trio.Manager(f"http://127.0.0.1:{refusing_port()}", reconnection_delay=0.01)
+        seen = trio.Event()
+        manager.on("reconnect_attempt", seen.set)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(manager.run)
+            with trio.fail_after(10):
+                await seen.wait()
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Foreign threads and loops
+
+INSTEAD = {
+    "asyncio": r"loop\.call_soon_threadsafe or asyncio\.run_coroutine_threadsafe",
+    "trio": r"trio\.from_thread\.run",
+    "anyio-asyncio": r"anyio\.from_thread\.run",
+    "anyio-trio": r"anyio\.from_thread\.run",
+}
+
+
+@pytest.mark.parametrize("driver", ASYNC_DRIVERS, ids=lambda driver: driver.name)
+async def test_what_is_used_from_a_foreign_thread_says_how_to_call_it(
+    driver: Driver, plain_target: Target, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    async with plain_target.connect(driver) as socket:
+        manager = socket.io
+        await plain_target.settle(driver, socket)
+        calls: list[Callable[[], Any]] = [
+            lambda: socket.emit_nowait("echo"),
+            lambda: socket.emit("echo").send(None),
+            lambda: socket.emit_with_ack("echo_ack").send(None),
+            lambda: socket.disconnect().send(None),
+            lambda: socket.connect().send(None),
+            lambda: socket.wait_closed().send(None),
+            lambda: socket.on("echo", print),
+            lambda: manager.on("close", print),
+            lambda: manager.socket("/chat"),
+            lambda: manager.open().send(None),
+            lambda: manager.close().send(None),
+            lambda: setattr(manager, "reconnection", False),
+        ]
+        errors = _elsewhere(calls)
+        assert [type(error) for error in errors] == [StateError] * len(calls)
+        for error in errors:
+            assert re.search(INSTEAD[driver.name], str(error))
+        assert await socket.emit_with_ack("echo_ack", "unharmed") == "unharmed"
+    assert caplog.records == []
+
+
+def _elsewhere(calls: list[Callable[[], Any]]) -> list[Exception | None]:
+    """What they raise in a thread of their own."""
+    errors: list[Exception | None] = []
+
+    def call_all() -> None:
+        for call in calls:
+            try:
+                call()
+            except Exception as error:
+                errors.append(error)
+            else:
+                errors.append(None)
+
+    thread = threading.Thread(target=call_all)
+    thread.start()
+    thread.join(10)
+    return errors
+
+
+def test_what_waits_in_a_foreign_loop_of_the_same_thread(node_server: Peer) -> None:
+    def main() -> None:
+        with asyncio.Runner() as runner, asyncio.Runner() as other:
+            manager = sansio_socketio_asyncio.Manager(node_server.url)
+            runner.run(manager.open())
+            socket = manager.socket("/")
+            runner.run(socket.wait_connected())
+            with pytest.raises(StateError, match="run_coroutine_threadsafe"):
+                other.run(socket.emit_with_ack("echo_ack", 1))
+            assert runner.run(socket.emit_with_ack("echo_ack", 1)) == 1
+            runner.run(manager.close())
+
+    async def body() -> None:
+        await asyncio.to_thread(main)
+
+    AsyncioDriver().run(body)
+
+
+def test_how_to_call_it_from_another_thread(node_server: Peer) -> None:
+    async def main() -> None:
+        async with sansio_socketio_asyncio.connect(node_server.url) as socket:
+            loop = asyncio.get_running_loop()
+
+            def elsewhere() -> Any:
+                return asyncio.run_coroutine_threadsafe(socket.emit_with_ack("echo_ack", 1), loop).result(10)
+
+            assert await asyncio.to_thread(elsewhere) == 1
+
+    async def in_trio() -> None:
+        async with sansio_socketio_trio.connect(node_server.url) as socket:
+
+            def elsewhere() -> Any:
+                return trio.from_thread.run(socket.emit_with_ack, "echo_ack", 1)
+
+            assert await trio.to_thread.run_sync(elsewhere) == 1
+
+    AsyncioDriver().run(main)
+    trio.run(in_trio)
