@@ -380,6 +380,7 @@ def test_close_takes_no_longer_than_close_timeout(world: World) -> None:
     play(world, body, close_timeout=3, reconnection=False)
 
 
+@pytest.mark.row("difference.engine_close")
 def test_close_before_the_session_is_open_is_an_attempt_that_failed(world: World) -> None:
     world.server.accepts = None
 
