@@ -1,0 +1,61 @@
+"""Everything that the drivers export is in the reference, with all that users may call of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.support.drivers import DRIVERS, Driver
+
+REFERENCE: Final = Path(__file__).parent.parent.parent / "docs" / "reference"
+ENTRY: Final = re.compile(
+    r"^\.\. (?P<kind>currentmodule|auto\w+):: (?P<name>[\w.]+)\n(?P<options>(?:   :.*\n)*)", re.MULTILINE
+)
+NOT_FOR_USERS: Final = {"runtime_scope", "counterpart"}
+"""What is public for those who write drivers."""
+
+
+def entries(page: str) -> dict[str, str]:
+    """The names that a page documents, in full, each with its options."""
+    found: dict[str, str] = {}
+    module = ""
+    for entry in ENTRY.finditer((REFERENCE / page).read_text("utf-8")):
+        name = entry["name"]
+        if entry["kind"] == "currentmodule":
+            module = name
+        else:
+            found[name if name.startswith("sansio_socketio") else f"{module}.{name}"] = entry["options"]
+    return found
+
+
+def page_of(driver: Driver) -> str:
+    return "blocking.md" if driver.name == "blocking" else "drivers.md"
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+def test_everything_that_a_driver_exports_has_an_entry(driver: Driver) -> None:
+    shown = {*entries("drivers.md"), *entries("errors.md"), *entries(page_of(driver))}
+    names = {name.rpartition(".")[2] for name in shown}
+    whole_modules = {name for name in shown if name.startswith("sansio_socketio.protocol.errors")}
+    missing = [
+        name
+        for name in driver.module.__all__
+        if name not in names and getattr(driver.module, name).__module__ not in whole_modules
+    ]
+
+    assert not missing
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+@pytest.mark.parametrize("name", ["Manager", "Engine", "Socket"])
+def test_an_entry_of_a_class_has_all_of_its_members(name: str, driver: Driver) -> None:
+    kind: Any = getattr(driver.module, name)
+    options = next(each for entry, each in entries(page_of(driver)).items() if entry.endswith(f".{name}"))
+    members = re.search(r":members: (.*)", options)
+
+    assert members is not None
+    public = {member for member in dir(kind) if not member.startswith("_")} - NOT_FOR_USERS
+    assert set(members[1].split(", ")) == public
