@@ -14,13 +14,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from ssl import SSLContext
 from typing import Any, Final, Literal, TypedDict
 
+from ..protocol.engine import check_engine_options
 from ..protocol.errors import OptionError
-from ..protocol.options import ASK, ClientOptions, NamespaceOptions
+from ..protocol.options import ASK, ClientOptions, NamespaceOptions, check_name, option_error, takes_value
 from ..protocol.packets.socketio import Parser
+from ..protocol.transports.base import Transport
 from .proxy import check_proxy
 from .runtime import StreamHook
 
@@ -76,7 +77,7 @@ class ManagerOptions(TypedDict, total=False):
 
     path: str
     add_trailing_slash: bool
-    transports: Sequence[str]
+    transports: Sequence[str | type[Transport]]
     upgrade: bool
     remember_upgrade: bool
     try_all_transports: bool
@@ -185,7 +186,7 @@ CLIENT_OPTIONS: Final = frozenset(option.name for option in fields(ClientOptions
 LOCAL_OPTIONS: Final = frozenset(option.name for option in fields(Local))
 MANAGER_OPTIONS: Final = CLIENT_OPTIONS | LOCAL_OPTIONS
 SOCKET_OPTIONS: Final = frozenset(option.name for option in fields(NamespaceOptions))
-_ASKABLE: Final = ("query", "extra_headers")
+_ASKABLE: Final = frozenset({"query", "extra_headers"})
 
 
 def manager_settings(options: Mapping[str, Any]) -> ManagerSettings:
@@ -194,11 +195,14 @@ def manager_settings(options: Mapping[str, Any]) -> ManagerSettings:
         if name in SOCKET_OPTIONS:
             raise OptionError(f"{name} is an option of a socket: give it to socket() or connect(), not to Manager")
         check_name(name, MANAGER_OPTIONS)
+    for name in _ASKABLE & options.keys():
+        check_askable(name, options[name])
     askers = {name: options[name] for name in _ASKABLE if callable(options.get(name))}
-    machine = {name: value for name, value in options.items() if name in CLIENT_OPTIONS}
-    machine.update(dict.fromkeys(askers, ASK))
+    given = {name: value for name, value in options.items() if name in CLIENT_OPTIONS}
+    machine = ClientOptions(**{**given, **dict.fromkeys(askers, ASK)})
+    check_engine_options(machine)
     local = {name: value for name, value in options.items() if name in LOCAL_OPTIONS}
-    return ManagerSettings(ClientOptions(**machine), Local(**local), askers)
+    return ManagerSettings(machine, Local(**local), askers)
 
 
 def socket_settings(options: Mapping[str, Any]) -> NamespaceOptions:
@@ -207,18 +211,15 @@ def socket_settings(options: Mapping[str, Any]) -> NamespaceOptions:
         if name in MANAGER_OPTIONS:
             raise OptionError(f"{name} is an option of the Manager, whose connection the socket shares")
         check_name(name, SOCKET_OPTIONS)
-    settings = dict(options)
-    if callable(settings.get("auth")):
-        settings["auth"] = ASK
-    return NamespaceOptions(**settings)
+    check_askable("auth", options.get("auth"))
+    asks = {"auth": ASK} if callable(options.get("auth")) else {}
+    return NamespaceOptions(**{**options, **asks})
 
 
-def check_name(name: str, known: frozenset[str]) -> None:
-    """Raise OptionError unless `name` is one of the `known` options."""
-    if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"
-        raise OptionError(f"there is no option {name!r}{hint}")
+def check_askable(name: str, value: object) -> None:
+    """Raise OptionError unless the option takes the value, or will when a function has given it."""
+    if not callable(value) and not takes_value(name, value):
+        raise option_error(name, value, ask="a function that gives it")
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

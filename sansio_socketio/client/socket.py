@@ -36,7 +36,7 @@ from .connection import Connection
 from .dispatch import Callback, Dispatcher, EventStream, InboxOverflow, Signal, StreamsEnd
 from .hub import Hub, Waiters
 from .listeners import Listener, Listeners, ListeningToAny
-from .options import Auth, SocketOptions
+from .options import Auth, SocketOptions, check_askable
 from .runtime import Cell, Handler
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Emitter:
 
         It takes the place of the option `ack_timeout`.
         """
-        check_option("ack_timeout", seconds)
+        check_option("timeout", seconds)
         return _View(self._socket, replace(self._flags, timeout=seconds))
 
     async def emit(self, event: str | float, *values: Any, ack: Handler | None = None) -> None:
@@ -230,6 +230,7 @@ class Socket(Emitter, ListeningToAny):
 
     @auth.setter
     def auth(self, value: Auth) -> None:
+        check_askable("auth", value)
         self._namespace.auth = ASK if callable(value) else value
         self._auth = value
 

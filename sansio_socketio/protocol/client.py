@@ -17,7 +17,7 @@ from random import Random
 from typing import Any, Final, Literal
 
 from .backoff import Backoff
-from .engine import EngineSession, Memory, check_message, request_query, transport_options
+from .engine import EngineSession, Memory, check_engine_options, check_message, request_query
 from .errors import DisconnectedError, OpenTimeout, OptionError, PacketError, SocketIOError, TransportError
 from .events import (
     Asked,
@@ -75,8 +75,7 @@ class ClientProtocol(Machine):
     ) -> None:
         super().__init__()
         options = ClientOptions() if options is None else options
-        for name in options.transports:
-            transport_options(options, name)
+        check_engine_options(options)
         self.url = parse_url(url)
         self.options = options
         self.outbox = self._outbox

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from inspect import isabstract
 from math import inf
 from random import Random
 from types import MappingProxyType
@@ -42,7 +43,7 @@ from .events import (
     EngineUpgrading,
 )
 from .machine import Machine
-from .options import ASK, TRANSPORTS, EngineOptions, check_option
+from .options import ASK, TRANSPORTS, EngineOptions, check_name, check_option, option_error, takes_value
 from .packets.engineio import MESSAGE, OPEN, PING, PONG, TYPES, UPGRADE, Packet, decode_handshake, encoded_size
 from .timers import Timers
 from .transports import TRANSPORT_CLASSES
@@ -57,6 +58,10 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _PROBE: Final = "probe"
 _MAX_SHOWN: Final = 60
 _PER_TRANSPORT_MAPPINGS: Final = ("query", "extra_headers")
+_OF_THE_SESSION: Final = frozenset(
+    {"transports", "upgrade", "remember_upgrade", "try_all_transports", "transport_options"}
+)
+"""Options that a transport of its own has no use for."""
 
 
 class EngineObserver(Protocol):
@@ -125,7 +130,9 @@ class EngineSession:
         self._counters = outbox.counters
         self._timers = timers
         self._random = random
-        self._candidates = list(options.transports)
+        self._classes = transport_classes(options)
+        self._candidates = list(self._classes)
+        self._upgrades: list[str] = []
         self._transport: Transport | None = None
         self._probe: Transport | None = None
         self._upgrading = False
@@ -271,7 +278,7 @@ class EngineSession:
             sid=self.sid,
             cookies=self._memory.cookies if options.with_credentials else None,
         )
-        return TRANSPORT_CLASSES[name](endpoint, self, self._outbox, self._timers)
+        return self._classes[name](endpoint, self, self._outbox, self._timers)
 
     def _handshake(self, transport: Transport, packet: Packet, now: float) -> None:
         if packet.type != OPEN:
@@ -306,10 +313,14 @@ class EngineSession:
     # The upgrade
 
     def _begin_probe(self, current: str, offered: Sequence[str], now: float) -> None:
-        better = TRANSPORTS[TRANSPORTS.index(current) + 1 :]
-        wanted = [name for name in self._candidates if name in offered and name in better]
-        if wanted and self._options.upgrade and self.state == "open":
-            self._probe = self._create(wanted[0])
+        """Probe what the server offers and we have, one after the other, until one works."""
+        if self._options.upgrade:
+            self._upgrades = [name for name in self._candidates if name in offered and name != current]
+            self._probe_next(now)
+
+    def _probe_next(self, now: float) -> None:
+        if self._upgrades and self.state == "open":
+            self._probe = self._create(self._upgrades.pop(0))
             self._probe.open(now)
 
     def _probe_answered(self, probe: Transport, packet: Packet, now: float) -> None:
@@ -348,6 +359,7 @@ class EngineSession:
             self._transport.resume(now)
             self._flush(now)
             self._go_on_closing(now)
+        self._probe_next(now)
 
     # The write buffer
 
@@ -433,17 +445,45 @@ def _show(packet: Packet) -> str:
     return f"a packet of type {packet.type} with {data[:_MAX_SHOWN]!r}{'…' if len(data) > _MAX_SHOWN else ''}"
 
 
+def transport_classes(options: EngineOptions) -> dict[str, type[Transport]]:
+    """The classes of the transports to use by name, in the order to try them. Raises OptionError."""
+    classes: dict[str, type[Transport]] = {}
+    for transport in options.transports:
+        if isinstance(transport, str):
+            classes[transport] = TRANSPORT_CLASSES[transport]
+        elif issubclass(transport, Transport) and not isabstract(transport):
+            classes[transport.name] = transport
+        else:
+            raise option_error("transports", options.transports)
+    return classes
+
+
+def check_engine_options(options: EngineOptions) -> None:
+    """Raise OptionError for what can only be seen of the options together, and of what is in them."""
+    known = dict.fromkeys([*TRANSPORTS, *transport_classes(options)])
+    check_headers({} if options.extra_headers is ASK else options.extra_headers)
+    for name in options.transport_options:
+        if name not in known:
+            names = ", ".join(map(repr, known))
+            raise OptionError(f"transport_options takes a mapping by the names of transports, {names}, not by {name!r}")
+        try:
+            transport_options(options, name)
+        except OptionError as error:
+            raise OptionError(f"transport_options[{name!r}]: {error}") from None
+
+
 def transport_options(options: EngineOptions, name: str) -> EngineOptions:
     """The options of one transport: the common ones, with its own over them. Raises OptionError for an unknown one."""
     own = options.transport_options.get(name, {})
     common = {field.name: getattr(options, field.name) for field in fields(EngineOptions)}
     mappings = {key: own[key] for key in _PER_TRANSPORT_MAPPINGS if key in own}
-    if any(value is ASK for value in mappings.values()):
-        raise OptionError(f"transport_options[{name!r}] takes mappings for query and extra_headers, not ASK")
-    EngineOptions.build(**mappings)
-    check_headers({} if options.extra_headers is ASK else options.extra_headers)
+    for key in own:
+        check_name(key, common.keys() - _OF_THE_SESSION)
+    for key, value in mappings.items():
+        if not takes_value(key, value):
+            raise OptionError(f"{key} takes a mapping of str to str here, and no function")
     check_headers(mappings.get("extra_headers", {}))
-    return EngineOptions.build(**{**common, **{k: v for k, v in own.items() if k not in mappings}})
+    return EngineOptions(**{**common, **{key: value for key, value in own.items() if key not in mappings}})
 
 
 def request_query(url: URL, options: EngineOptions, answered: Mapping[str, str] | None = None) -> Mapping[str, str]:
@@ -474,8 +514,7 @@ class EngineProtocol(Machine):
         options = EngineOptions() if options is None else options
         if options.query is ASK or options.extra_headers is ASK:
             raise OptionError("EngineProtocol asks no questions: query and extra_headers must be mappings")
-        for name in options.transports:
-            transport_options(options, name)
+        check_engine_options(options)
         self._url = parse_url(url)
         self._query = request_query(self._url, options)
         self._headers = options.extra_headers

@@ -607,7 +607,7 @@ class Namespace:
 def _timeout(timeout: float | Literal[Unset.UNSET] | None, otherwise: float | None) -> float | None:
     if timeout is UNSET:
         return otherwise
-    check_option("ack_timeout", timeout)
+    check_option("timeout", timeout)
     return timeout
 
 

@@ -10,8 +10,9 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from enum import Enum
 from math import inf
 from typing import Any, Final, Literal, Self
@@ -31,6 +32,7 @@ class Ask(Enum):
 ASK: Final = Ask.ASK
 
 TRANSPORTS: Final = ("polling", "websocket")
+"""The transports that this library has, by name."""
 
 _LONGEST: Final = 1e9
 """The longest time in seconds: some thirty years, which every driver's timer can wait for."""
@@ -57,11 +59,6 @@ def _or_none(check: Check) -> Check:
     return (lambda value: value is None or accepts(value)), f"{takes}, or None"
 
 
-def _or_ask(check: Check) -> Check:
-    accepts, takes = check
-    return (lambda value: value is ASK or accepts(value)), f"{takes}, or ASK"
-
-
 def _instance(kind: type, takes: str) -> Check:
     return (lambda value: isinstance(value, kind)), takes
 
@@ -70,9 +67,17 @@ def _is_str_mapping(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, str) for k, v in value.items())
 
 
+def transport_name(transport: Any) -> str | None:
+    """The name of one of `transports`, which is a name of ours or a class that has one; None for anything else."""
+    if isinstance(transport, str):
+        return transport if transport in TRANSPORTS else None
+    name = getattr(transport, "name", None) if isinstance(transport, type) else None
+    return name if isinstance(name, str) and name else None
+
+
 def _are_transports(value: Any) -> bool:
-    names = list(value) if isinstance(value, (list, tuple)) else []
-    return bool(names) and all(name in TRANSPORTS for name in names) and len(set(names)) == len(names)
+    names = [transport_name(transport) for transport in value] if isinstance(value, (list, tuple)) else []
+    return bool(names) and None not in names and len(set(names)) == len(names)
 
 
 def _are_protocols(value: Any) -> bool:
@@ -81,7 +86,7 @@ def _are_protocols(value: Any) -> bool:
 
 def _are_transport_options(value: Any) -> bool:
     return isinstance(value, Mapping) and all(
-        name in TRANSPORTS and isinstance(options, Mapping) for name, options in value.items()
+        isinstance(name, str) and isinstance(options, Mapping) for name, options in value.items()
     )
 
 
@@ -100,12 +105,12 @@ _STRINGS: Final = (_is_str_mapping, "a mapping of str to str")
 _CHECKS: Final[Mapping[str, Check]] = {
     "path": _instance(str, "a str such as '/socket.io'"),
     "add_trailing_slash": _BOOL,
-    "transports": (_are_transports, "a sequence of 'polling' and 'websocket' in the order to try them"),
+    "transports": (_are_transports, "a sequence of 'polling', 'websocket' and subclasses of Transport, each name once"),
     "upgrade": _BOOL,
     "remember_upgrade": _BOOL,
     "try_all_transports": _BOOL,
-    "query": _or_ask(_STRINGS),
-    "extra_headers": _or_ask(_STRINGS),
+    "query": _STRINGS,
+    "extra_headers": _STRINGS,
     "force_base64": _BOOL,
     "timestamp_requests": _or_none(_BOOL),
     "timestamp_param": (lambda value: isinstance(value, str) and value != "", "a str that is not empty"),
@@ -127,7 +132,7 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "max_buffered_events": _integer(1),
     "max_buffered_bytes": _integer(1),
     "max_attachments": _integer(0),
-    "auth": _or_ask(_or_none(_instance(Mapping, "a mapping"))),
+    "auth": _or_none(_instance(Mapping, "a mapping")),
     "ack_timeout": _or_none(_number(0)),
     "retries": _integer(0),
     "parser": _or_none((_is_parser, "an object with the methods encoder() and decoder(max_attachments)")),
@@ -137,12 +142,38 @@ _SECRETS: Final = frozenset({"auth", "query", "extra_headers", "transport_option
 """Options that may hold what no message must show."""
 
 
+_ASKABLE: Final = frozenset({"auth", "query", "extra_headers"})
+"""Options that the application may want to be asked for."""
+
+
 def check_option(name: str, value: Any) -> None:
     """Raise OptionError unless `value` is one that the option `name` takes."""
-    accepts, takes = _CHECKS[name]
-    if not accepts(value):
-        given = f"this {type(value).__name__}" if name in _SECRETS else repr(value)
-        raise OptionError(f"{name} takes {takes}, not {given}")
+    if not (takes_value(name, value) or (value is ASK and name in _ASKABLE)):
+        raise option_error(name, value)
+
+
+def takes_value(name: str, value: Any) -> bool:
+    """Whether the option takes this value, which is not ASK."""
+    accepts, _ = _CHECKS[name]
+    return accepts(value)
+
+
+def option_error(name: str, value: Any, *, ask: str = "ASK") -> OptionError:
+    """The error that says what the option takes, and that `value` is none of that.
+
+    `ask`: what one gives to be asked, in the words of whoever made the mistake.
+    """
+    _, takes = _CHECKS[name]
+    given = f"this {type(value).__name__}" if name in _SECRETS else repr(value)
+    return OptionError(f"{name} takes {takes}{f', or {ask}' * (name in _ASKABLE)}, not {given}")
+
+
+def check_name(name: str, known: Collection[str]) -> None:
+    """Raise OptionError unless `name` is one of the `known` options."""
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"
+        raise OptionError(f"there is no option {name!r}{hint}")
 
 
 class _Checked:
@@ -159,8 +190,7 @@ class _Checked:
         """Make one of keywords, with an OptionError for a name that is not among them."""
         known = {option.name for option in fields(cls)}  # type: ignore[arg-type]
         for name in options:
-            if name not in known:
-                raise OptionError(f"there is no option {name!r}; there are {', '.join(sorted(known))}")
+            check_name(name, known)
         return cls(**options)
 
 
@@ -171,8 +201,9 @@ class EngineOptions(_Checked):
     Attributes:
         path: The path that the server answers on.
         add_trailing_slash: Whether the path gets a slash at its end.
-        transports: The names of the transports to use, the one to open with first.
-        upgrade: Whether to go over to a better transport when the server offers one.
+        transports: The transports to use, the one to open with first: names, and classes of your own (subclasses of
+            `transports.base.Transport`), which take the place of ours where they have the same name.
+        upgrade: Whether to go over to another of them when the server offers one.
         remember_upgrade: Whether to open with WebSocket where it worked the last time.
         try_all_transports: Whether to try the next transport when one cannot be opened.
         query: What to add to the query of each request. A query in the URL takes its place.
@@ -192,7 +223,7 @@ class EngineOptions(_Checked):
 
     path: str = "/engine.io"
     add_trailing_slash: bool = True
-    transports: Sequence[str] = TRANSPORTS
+    transports: Sequence[str | type[Any]] = TRANSPORTS
     upgrade: bool = True
     remember_upgrade: bool = False
     try_all_transports: bool = False

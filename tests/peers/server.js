@@ -17,6 +17,7 @@
  *     tls           {"cert": file, "key": file}: https instead of http
  *     version       2: the old server, which speaks Engine.IO 3 and Socket.IO 4
  *     parser        a name in PARSERS
+ *     names         {"tunnel": "websocket"}: the transport websocket by a further name, to which polling may be upgraded
  *     record        true: remember the packets that clients send, for the command "log"
  *     options       goes to the Socket.IO server as it is: transports, pingInterval, cookie, connectionStateRecovery, ...
  */
@@ -26,6 +27,7 @@
 const fs = require("node:fs");
 const http = require("node:http");
 const https = require("node:https");
+const path = require("node:path");
 const readline = require("node:readline");
 
 const SECRET = "secret";
@@ -142,10 +144,22 @@ function createHttpServer(tls) {
   return { server, sockets };
 }
 
-function createSocketServer(server, { version, parser = "default", options = {} }) {
+function createSocketServer(server, { version, parser = "default", names = {}, options = {} }) {
   if (version === 2) return require("socket.io-v2")(server, options);
   const { Server } = require("socket.io");
+  for (const [name, known] of Object.entries(names)) nameTransport(name, known);
   return new Server(server, { ...options, parser: PARSERS[parser]() });
+}
+
+// The table of transports is the server's own business: there is no other way to it than by its file.
+function nameTransport(name, known) {
+  const { default: transports } = require(path.join(path.dirname(require.resolve("engine.io")), "transports"));
+  transports[name] = class extends transports[known] {
+    get name() {
+      return name;
+    }
+  };
+  transports.polling.upgradesTo.push(name);
 }
 
 function newCount() {

@@ -9,11 +9,18 @@ from typing import Any
 import pytest
 
 from sansio_socketio.protocol.actions import Outbox
-from sansio_socketio.protocol.engine import EngineSession, Memory, request_query, transport_options
+from sansio_socketio.protocol.engine import (
+    EngineSession,
+    Memory,
+    check_engine_options,
+    request_query,
+    transport_options,
+)
 from sansio_socketio.protocol.errors import OptionError, TransportError
 from sansio_socketio.protocol.events import EnginePacket
 from sansio_socketio.protocol.options import ASK, ClientOptions, EngineOptions
 from sansio_socketio.protocol.timers import Timers
+from sansio_socketio.protocol.transports.base import Transport
 from sansio_socketio.protocol.url import parse_url
 from tests.support.transports import FakeTransport, fake_transports
 
@@ -598,10 +605,10 @@ def test_websocket_lost_after_the_switch_ends_the_session(rig: Rig) -> None:
         (EngineOptions(transports=["polling"]), HANDSHAKE),
         (EngineOptions(), NO_UPGRADE),
         (EngineOptions(), HANDSHAKE.replace('"websocket"', '"webtransport","polling"')),
-        (EngineOptions(transports=["websocket", "polling"]), HANDSHAKE.replace('"websocket"', '"polling","websocket"')),
+        (EngineOptions(transports=["websocket"]), HANDSHAKE),
     ],
 )
-def test_no_probe_where_it_is_not_wanted_not_offered_or_no_better(
+def test_no_probe_where_it_is_not_wanted_not_offered_or_in_use(
     made: list[FakeTransport], options: EngineOptions, handshake: str
 ) -> None:
     rig = Rig(made, options)
@@ -1128,23 +1135,166 @@ def test_the_options_of_a_client_serve_its_transports() -> None:
     [
         ({"colour": 1}, "no option 'colour'"),
         ({"path": 1}, "path takes"),
-        ({"query": ASK}, "mappings"),
-        ({"query": {"a": 1}}, "query takes"),
-        ({"extra_headers": ASK}, "mappings"),
-        ({"extra_headers": {"a": 1}}, "extra_headers takes"),
+        ({"query": ASK}, "query takes a mapping of str to str here"),
+        ({"query": dict}, "query takes a mapping of str to str here"),
+        ({"query": {"a": 1}}, "query takes a mapping"),
+        ({"extra_headers": ASK}, "extra_headers takes a mapping"),
+        ({"extra_headers": {"a": 1}}, "extra_headers takes a mapping"),
         ({"extra_headers": {"a b": "1"}}, "extra_headers has 'a b'"),
         ({"reconnection": True}, "no option 'reconnection'"),
+        ({"upgrade": False}, "no option 'upgrade'"),
+        ({"pathh": "/"}, "no option 'pathh'; did you mean 'path'"),
     ],
 )
-def test_wrong_options_of_one_transport_are_named(own: dict[str, Any], message: str) -> None:
-    with pytest.raises(OptionError, match=message):
-        transport_options(EngineOptions(transport_options={"polling": own}), "polling")
+@pytest.mark.parametrize("name", ["polling", "websocket"])
+def test_wrong_options_of_one_transport_are_named(name: str, own: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=rf"^transport_options\['{name}'\]: .*{message}"):
+        check_engine_options(EngineOptions(transport_options={name: own}))
 
 
 def test_headers_that_cannot_be_sent_are_found_at_once() -> None:
     with pytest.raises(OptionError, match="extra_headers has 'a b'"):
-        transport_options(EngineOptions(extra_headers={"a b": "1"}), "polling")
-    transport_options(EngineOptions(extra_headers=ASK), "polling")
+        check_engine_options(EngineOptions(extra_headers={"a b": "1"}))
+    check_engine_options(EngineOptions(extra_headers=ASK))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Transports of the application's own
+
+
+@pytest.fixture
+def own(made: list[FakeTransport]) -> dict[str, type[FakeTransport]]:
+    """Classes by name: two with names that there are, and two with new ones."""
+
+    def make(name: str) -> type[FakeTransport]:
+        return type(name, (FakeTransport,), {"name": name, "made": made})
+
+    return {name: make(name) for name in ("polling", "websocket", "pigeon", "tunnel")}
+
+
+def offering(*names: str) -> str:
+    return HANDSHAKE.replace('"websocket"', ",".join(f'"{name}"' for name in names))
+
+
+def test_a_class_takes_the_place_of_the_one_of_its_name(
+    made: list[FakeTransport], own: dict[str, type[FakeTransport]]
+) -> None:
+    rig = Rig(made, EngineOptions(transports=["polling", own["websocket"]]))
+    polling, websocket = rig.upgrading()
+    polling.pauses()
+    assert isinstance(websocket, own["websocket"])
+    assert not isinstance(polling, own["polling"])
+    assert rig.session.transport == "websocket"
+    assert rig.names == ["open", "upgrading", "upgrade"]
+
+
+def test_a_class_of_a_new_name_is_opened_first_and_upgraded_from(
+    made: list[FakeTransport], own: dict[str, type[FakeTransport]]
+) -> None:
+    rig = Rig(made, EngineOptions(transports=[own["pigeon"], "polling", "websocket"]))
+    pigeon = rig.handshake(offering("websocket"))
+    assert isinstance(pigeon, own["pigeon"])
+    assert rig.told == [("open", "S", "pigeon")]
+    assert rig.last.name == "websocket"
+
+
+def test_a_class_of_a_new_name_is_upgraded_to_where_the_server_offers_it(
+    made: list[FakeTransport], own: dict[str, type[FakeTransport]]
+) -> None:
+    rig = Rig(made, EngineOptions(transports=["polling", own["tunnel"]]))
+    polling = rig.handshake(offering("webtransport", "tunnel", "websocket"))
+    tunnel = rig.last
+    assert isinstance(tunnel, own["tunnel"])
+    tunnel.opens()
+    tunnel.drains()
+    tunnel.receives("3probe")
+    polling.pauses()
+    assert rig.session.transport == "tunnel"
+    assert tunnel.sent[-1] == ["5"]
+
+
+def test_what_is_offered_is_tried_one_after_the_other(
+    made: list[FakeTransport], own: dict[str, type[FakeTransport]]
+) -> None:
+    rig = Rig(made, EngineOptions(transports=["polling", own["tunnel"], own["pigeon"], "websocket"]))
+    rig.handshake(offering("websocket", "pigeon", "tunnel", "polling"))
+    assert [transport.name for transport in made] == ["polling", "tunnel"]
+    rig.last.closes("transport error")
+    assert [transport.name for transport in made] == ["polling", "tunnel", "pigeon"]
+    rig.last.opens()
+    rig.last.drains()
+    rig.last.receives("3nonsense")
+    assert rig.names == ["open", "upgrade_error", "upgrade_error"]
+    websocket = rig.last
+    websocket.opens()
+    websocket.drains()
+    websocket.receives("3probe")
+    rig.first.pauses()
+    assert rig.session.transport == "websocket"
+    websocket.closes("transport close")
+    assert [transport.name for transport in made] == ["polling", "tunnel", "pigeon", "websocket"]
+    rig.assert_clean()
+
+
+def test_nothing_more_is_tried_while_closing(made: list[FakeTransport], own: dict[str, type[FakeTransport]]) -> None:
+    rig = Rig(made, EngineOptions(transports=["polling", own["tunnel"], "websocket"]))
+    polling = rig.handshake(offering("websocket", "tunnel"))
+    rig.session.send(["last words"], 0)
+    rig.session.close(0)
+    rig.last.closes("transport error")
+    assert len(made) == 2
+    polling.drains()
+    rig.assert_clean()
+
+
+def test_a_websocket_of_ones_own_is_remembered(made: list[FakeTransport], own: dict[str, type[FakeTransport]]) -> None:
+    memory = Memory()
+    options = EngineOptions(transports=[own["polling"], own["websocket"]], remember_upgrade=True)
+    polling, _ = Rig(made, options, memory).upgrading()
+    polling.pauses()
+    made.clear()
+    Rig(made, options, memory).handshake()
+    assert isinstance(made[0], own["websocket"])
+
+
+def test_each_of_them_has_its_own_options(made: list[FakeTransport], own: dict[str, type[FakeTransport]]) -> None:
+    options = EngineOptions(transports=[own["pigeon"]], transport_options={"pigeon": {"path": "/p"}, "polling": {}})
+    check_engine_options(options)
+    rig = Rig(made, options)
+    rig.handshake()
+    assert rig.first.endpoint.options.path == "/p"
+
+
+class Unfinished(Transport):
+    name = "unfinished"
+
+
+class Nameless(FakeTransport):
+    pass
+
+
+class Stranger:
+    name = "stranger"
+
+
+@pytest.mark.parametrize(
+    "transports",
+    [[Unfinished], ["polling", Unfinished], [Stranger], [Nameless], [FakeTransport], [str], [object()], ["pigeon"]],
+)
+def test_what_is_no_transport(transports: list[Any]) -> None:
+    with pytest.raises(OptionError, match=r"^transports takes .*subclasses of Transport"):
+        check_engine_options(EngineOptions(transports=transports))
+
+
+def test_each_name_is_there_once(own: dict[str, type[FakeTransport]]) -> None:
+    with pytest.raises(OptionError, match=r"^transports takes .*, each name once"):
+        EngineOptions(transports=["polling", own["polling"]])
+
+
+def test_options_are_for_transports_that_there_are(own: dict[str, type[FakeTransport]]) -> None:
+    for transports in (["polling"], [own["tunnel"]]):
+        with pytest.raises(OptionError, match=r"^transport_options takes .* 'polling', 'websocket'.*, not by 'pigeon'"):
+            check_engine_options(EngineOptions(transports=transports, transport_options={"pigeon": {}}))
 
 
 @pytest.mark.parametrize(
