@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from sansio_socketio.protocol.errors import ConnectError, PacketError, PayloadError, TransportError
+from sansio_socketio.protocol.errors import AckTimeout, ConnectError, PacketError, PayloadError, TransportError
 from tests.interop.conftest import FreshTarget
 from tests.support.bad_peers import refused_url
 from tests.support.drivers import Driver
@@ -235,6 +235,19 @@ async def test_sending(driver: Driver, plain_target: Target) -> None:
         assert [await got.get() for _ in range(4)] == [(1, b"2"), ("three", {"four": 5}), (6,), (7,)]
         assert await socket.emit_with_ack("echo_ack", 1, 2) == (1, 2)
         assert await socket.timeout(5).compress(False).emit_with_ack("echo_ack", "flags") == "flags"
+
+
+@pytest.mark.row("option.ack_timeout", "socket.timeout", "socket.emit.ack")
+async def test_how_long_an_acknowledgement_is_awaited(driver: Driver, plain_target: Target) -> None:
+    got = driver.queue()
+    async with plain_target.connect(driver, ack_timeout=0.05) as socket:
+        with pytest.raises(AckTimeout, match=r"'silent' was not acknowledged within 0.05 seconds"):
+            await socket.emit_with_ack("silent")
+        await socket.emit("silent", ack=got.put)
+        assert isinstance(await got.get(), AckTimeout)
+        await socket.timeout(5).emit("sleep", 0.1, "late", ack=lambda error, value: got.put((error, value)))
+        assert await got.get() == (None, "late")
+        assert await socket.timeout(None).emit_with_ack("sleep", 0.1, "later") == "later"
 
 
 @pytest.mark.row("socket.volatile")
