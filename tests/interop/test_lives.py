@@ -36,6 +36,7 @@ holding = pytest.mark.parametrize("driver", HOLDING, ids=lambda driver: driver.n
 # On every driver
 
 
+@pytest.mark.row("manager.held")
 async def test_a_manager_that_is_held(driver: Driver, plain_target: Target) -> None:
     target = plain_target
     seen = driver.queue()
@@ -282,6 +283,7 @@ asyncio.run(main())
 # trio and anyio
 
 
+@pytest.mark.row("manager.held")
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_in_a_task_group(backend: str, node_server: Peer) -> None:
     async def main() -> None:
@@ -302,6 +304,7 @@ def test_in_a_task_group(backend: str, node_server: Peer) -> None:
     anyio.run(main, backend=backend)
 
 
+@pytest.mark.row("manager.held")
 def test_in_a_nursery(node_server: Peer) -> None:
     async def main() -> None:
         manager = sansio_socketio_trio.Manager(node_server.url)
@@ -363,6 +366,7 @@ INSTEAD = {
 }
 
 
+@pytest.mark.row("beyond.threads")
 @pytest.mark.parametrize("driver", ASYNC_DRIVERS, ids=lambda driver: driver.name)
 async def test_what_is_used_from_a_foreign_thread_says_how_to_call_it(
     driver: Driver, plain_target: Target, caplog: pytest.LogCaptureFixture
