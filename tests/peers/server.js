@@ -40,6 +40,7 @@ const PARSERS = {
 const config = JSON.parse(process.argv[2] || "{}");
 const { server, sockets } = createHttpServer(config.tls);
 const io = createSocketServer(server, config);
+const records = {};
 const seen = { connections: 0, disconnections: [], packets: [] };
 
 // What a client can ask for: name -> (socket, arguments without the acknowledgement, acknowledgement or undefined)
@@ -67,6 +68,12 @@ const BEHAVIOURS = {
     const { total, ordered } = socket.data.counted;
     socket.data.counted = newCount();
     ack({ total, ordered });
+  },
+
+  // Numbers that the server keeps for good, whatever becomes of the connections that they came by: see "recorded".
+  record: (socket, [client, number], ack) => {
+    (records[client] ??= []).push(number);
+    ack?.();
   },
 
   // Binary: bytes 0, 1, ... 255, 0, ... at several depths of what is otherwise JSON.
@@ -120,9 +127,22 @@ const COMMANDS = {
   stats: () => ({ clients: io.engine.clientsCount, sockets: sockets.size, ...seen, packets: undefined }),
   log: () => seen.packets.splice(0),
   emit: ({ namespace = "/", event, args = [] }) => io.of(namespace).emit(event, ...args),
+  // Numbered events for everybody, evenly over some seconds, some of them with bytes.
+  stream: ({ event, count, seconds }) => stream(event, count, seconds),
+  recorded: ({ client }) => records[client] ?? [],
   disconnect_all: ({ namespace = "/", close = false }) => io.of(namespace).disconnectSockets(close),
   drop: ({ reset = false }) => cutAll(reset),
 };
+
+function stream(event, count, seconds) {
+  const began = performance.now();
+  let next = 0;
+  const timer = setInterval(() => {
+    const due = Math.min(count, ((performance.now() - began) / 1000 / seconds) * count);
+    for (; next < due; next++) io.emit(event, next, ...(next % 10 ? [] : [Buffer.alloc(next, next % 256)]));
+    if (next === count) clearInterval(timer);
+  }, 5);
+}
 
 // Every TCP connection ends without a word of either protocol, by FIN or by RST.
 function cutAll(reset) {

@@ -15,8 +15,8 @@ import queue
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Protocol
@@ -68,16 +68,12 @@ class Driver(ABC):
 
     def run(self, main: Main, *, check_sockets: bool = True) -> None:
         """Run a scenario, and look at what it leaves."""
-        threads, sockets = set(threading.enumerate()), _sockets()
-        self._run(main)
-        left = [thread.name for thread in set(threading.enumerate()) - threads if _is_ours(thread)]
-        assert not left, f"threads are left: {left}"
-        if check_sockets:
-            assert not (opened := _sockets() - sockets), f"sockets are left: {opened}"
+        with nothing_left(check_sockets=check_sockets):
+            self.play(main)
 
-    async def until(self, condition: Callable[[], bool]) -> None:
+    async def until(self, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
         """Wait until something holds that nobody tells of."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while not condition():
             assert time.monotonic() < deadline, "waited in vain"
             await self.sleep(0.005)
@@ -87,7 +83,8 @@ class Driver(ABC):
         return function
 
     @abstractmethod
-    def _run(self, main: Main) -> None: ...
+    def play(self, main: Main) -> None:
+        """Run a scenario, in whichever thread this is."""
 
     @abstractmethod
     def queue(self) -> Queue: ...
@@ -108,7 +105,7 @@ class AsyncioDriver(Driver):
     name = "asyncio"
     module = sansio_socketio_asyncio
 
-    def _run(self, main: Main) -> None:
+    def play(self, main: Main) -> None:
         asyncio.run(_with_no_tasks_left(main))
 
     def queue(self) -> Queue:
@@ -142,7 +139,7 @@ class TrioDriver(Driver):
             yield
             await manager.close()
 
-    def _run(self, main: Main) -> None:
+    def play(self, main: Main) -> None:
         trio.run(main)
 
     def queue(self) -> Queue:
@@ -191,7 +188,7 @@ class AnyioDriver(Driver):
             yield
             await manager.close()
 
-    def _run(self, main: Main) -> None:
+    def play(self, main: Main) -> None:
         anyio.run(main, backend=self.backend)
 
     def queue(self) -> Queue:
@@ -232,7 +229,7 @@ class AnyioOnAsyncio(AnyioDriver):
     name = "anyio-asyncio"
     backend = "asyncio"
 
-    def _run(self, main: Main) -> None:
+    def play(self, main: Main) -> None:
         anyio.run(lambda: _with_no_tasks_left(main), backend=self.backend)
 
 
@@ -254,7 +251,7 @@ class BlockingDriver(Driver):
     def manager(self, *args: Any, **options: Any) -> Any:
         return View(super().manager(*args, **options))
 
-    def _run(self, main: Main) -> None:
+    def play(self, main: Main) -> None:
         drive(main())
 
     def handler(self, function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
@@ -431,6 +428,17 @@ class _ThreadQueue:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What is left
+
+
+@contextmanager
+def nothing_left(*, check_sockets: bool = True) -> Generator[None]:
+    """Look at the end for threads and sockets that were not there before."""
+    threads, sockets = set(threading.enumerate()), _sockets()
+    yield
+    left = [thread.name for thread in set(threading.enumerate()) - threads if _is_ours(thread)]
+    assert not left, f"threads are left: {left}"
+    if check_sockets:
+        assert not (opened := _sockets() - sockets), f"sockets are left: {opened}"
 
 
 async def _with_no_tasks_left(main: Main) -> None:

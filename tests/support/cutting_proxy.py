@@ -1,0 +1,148 @@
+"""A network that fails: a TCP proxy whose connections can all be cut at once, in a thread of its own.
+
+Rules of this file:
+
+- It passes on bytes as they come, and the end of a connection. It knows nothing of what runs over it.
+- A cut ends both sides of every connection, with what is under way; the next connections are taken as ever.
+- Everything is closed when the context ends, and the thread is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+_BY_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: to close is to reset
+
+
+class CuttingProxy:
+    """A proxy for the server at the URL `target`, listening while the context lasts.
+
+    Attributes:
+        url: Where it listens.
+        broken: How many connections have been cut.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.url = ""
+        self.broken = 0
+        parts = urlsplit(target)
+        self._target = (parts.hostname or "", parts.port or 80)
+        self._sides: set[_Side] = set()
+        self._loop = asyncio.new_event_loop()
+        self._listens = threading.Event()
+        self._over = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="peer's cutting proxy", daemon=True)
+
+    def cut(self, *, reset: bool) -> None:
+        """End every connection there is, by RST or by FIN; returns when it is done."""
+        asyncio.run_coroutine_threadsafe(self._cut(reset), self._loop).result()
+
+    async def _cut(self, reset: bool) -> None:
+        self.broken += sum(side.dials for side in self._sides)
+        for side in list(self._sides):
+            side.cut(reset=reset)
+        await asyncio.sleep(0)  # what was aborted is closed in the next turn
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        server = await self._loop.create_server(lambda: _Side(self._sides, self._dial), "127.0.0.1", 0)
+        async with server:
+            self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            self._listens.set()
+            await self._over.wait()
+            await self._cut(reset=True)
+
+    async def _dial(self, near: _Side) -> None:
+        """Open the other half of a connection that was accepted."""
+        try:
+            _, far = await self._loop.create_connection(lambda: _Side(self._sides), *self._target)
+        except OSError:
+            near.close()
+        else:
+            near.join(far)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._listens.wait()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join()
+
+
+class _Side(asyncio.Protocol):
+    """One side of a connection through the proxy: the client's, which dials the server, or the server's."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, sides: set[_Side], dial: _Dial | None = None) -> None:
+        self.dials = dial is not None
+        self._sides = sides
+        self._dial = dial
+        self._dialling: asyncio.Task[None] | None = None
+        self._other: _Side | None = None
+
+    def join(self, other: _Side) -> None:
+        """Pass on what comes, from here to there and back."""
+        self._other, other._other = other, self
+        if self._transport.is_closing():
+            other.close()
+        elif other._transport.is_closing():
+            self.close()
+        else:
+            self._transport.resume_reading()
+            other._transport.resume_reading()
+
+    def close(self) -> None:
+        """Close when all has left that is to leave."""
+        self._transport.close()
+
+    def cut(self, *, reset: bool) -> None:
+        """End now."""
+        if reset:
+            stream: socket.socket = self._transport.get_extra_info("socket")
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _BY_RESET)
+        self._transport.abort()
+
+    # What asyncio tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._sides.add(self)
+        transport.pause_reading()  # until there is somewhere to pass it on to
+        if self._dial is not None:
+            self._dialling = asyncio.ensure_future(self._dial(self))
+
+    def data_received(self, data: bytes) -> None:
+        assert self._other is not None
+        self._other._transport.write(data)
+
+    def pause_writing(self) -> None:
+        if self._other is not None:
+            self._other._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._other is not None:
+            self._other._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._sides.discard(self)
+        if self._other is not None:
+            self._other.close()
+
+
+_Dial = Callable[[_Side], Coroutine[Any, Any, None]]
