@@ -504,7 +504,10 @@ class Dispatcher:
         for listener in notice.listeners.get(notice.name):
             if listener.once:
                 notice.listeners.discard(notice.name, listener)
-            await self._call(listener, notice.name, notice.args, None)
+            if listener.concurrency is None:
+                await self._call(listener, notice.name, notice.args, None)
+            else:
+                self._call_beside(listener, notice.name, notice.args, None, notice.size)
 
     async def _callback(self, callback: Callback) -> None:
         await self._call(callback.listener, callback.name, callback.args, None)

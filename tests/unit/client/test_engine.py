@@ -216,6 +216,29 @@ def test_handlers_may_be_async_and_are_called_one_at_a_time(world: World) -> Non
     play(world, body)
 
 
+def test_handlers_of_packets_may_run_beside_each_other(world: World) -> None:
+    running: list[Any] = []
+
+    async def packet(packet: EnginePacket) -> None:
+        running.append(packet.data)
+        await world.sleep(3)
+        running.remove(packet.data)
+
+    async def body(manager: Manager) -> None:
+        await manager.connect()
+        engine_of(manager).on("packet", packet, concurrency=2)
+        for name in "abc":
+            world.server.emit(name)
+        await world.sleep(1)
+        assert running == ['2["a"]', '2["b"]']
+        await world.sleep(3)
+        assert running == ['2["c"]']
+        await world.sleep(3)
+        assert running == []
+
+    play(world, body)
+
+
 def test_what_handlers_raise_is_reported_with_the_events_name(world: World) -> None:
     reported: list[Any] = []
 
@@ -309,6 +332,20 @@ def test_packets_that_nobody_gets_round_to_close_the_connection(world: World, op
         assert seen == [("packet", EnginePacket("message", '2["again"]'))]
 
     play(world, body, **options)
+
+
+def test_packets_that_were_handled_make_room_for_others(world: World) -> None:
+    async def body(manager: Manager) -> None:
+        await manager.connect()
+        seen = record(engine_of(manager), "packet")
+        for number in range(100):
+            world.server.emit("e", "0123456789", number)
+            world.server.emit("e", "0123456789", number)
+            await world.turn()
+        assert len(seen) == 200
+        assert engine_of(manager).id is not None
+
+    play(world, body, inbox_bytes=100)
 
 
 def test_what_is_rare_finds_room_always(world: World) -> None:
@@ -451,6 +488,27 @@ def test_the_end_of_the_scope_ends_the_wait_for_a_close(world: World) -> None:
         assert await engine.close() is engine
 
     world.run(after)
+
+
+def test_nobody_waits_for_a_close_that_a_mistake_of_ours_has_made_impossible(world: World) -> None:
+    waiting: list[Any] = []
+
+    async def body(manager: Manager) -> None:
+        await manager.connect()
+        world.server.is_reading = False
+        await manager.socket().emit("never leaves")
+        await world.turn()
+        engine = engine_of(manager)
+        waiting.append(beside(world, engine.close))
+        await world.turn()
+        assert not waiting[0].done
+        manager._connection.hub._break(RuntimeError("a mistake"))
+        assert await engine.close() is engine
+        await world.turn()
+        assert waiting[0].result is engine
+
+    with pytest.raises(RuntimeError, match="a mistake"):
+        play(world, body)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
