@@ -18,6 +18,7 @@ import sansio_socketio_trio
 from sansio_socketio.client import Manager as AnyManager
 from sansio_socketio.client.runtime import Handler
 from sansio_socketio.protocol.packets.socketio import JSONParser
+from sansio_socketio.protocol.transports.polling import PollingTransport
 from sansio_socketio_asyncio import IO, Emitter, Event, EventStream, Manager, Socket, connect, open_io
 
 URL = "http://localhost:3000"
@@ -230,11 +231,13 @@ def options() -> None:
         retries=3,
     )
     Manager(URL, auto_connect=False, ssl=False, on_handler_error="raise", proxy="http://proxy:8080")
+    Manager(URL, transports=["websocket", PollingTransport])
     connect(URL, retires=3)  # type: ignore[call-arg]
     connect(URL, retries="3")  # type: ignore[arg-type]
     connect(URL, on_handler_error="ignore")  # type: ignore[arg-type]
     connect(URL, ssl=True)  # type: ignore[arg-type]
     connect(URL, auth=["token"])  # type: ignore[arg-type]
+    connect(URL, transports=[Manager])  # type: ignore[list-item]
     connect(URL, parser="msgpack")  # type: ignore[arg-type]
     connect(URL, force_new=True)  # type: ignore[call-arg]
     Manager(URL, auth={})  # type: ignore[call-arg]
