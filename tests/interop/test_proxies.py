@@ -58,7 +58,7 @@ def with_user(proxy: Peer, user: str) -> str:
     return f"{proxy.scheme}://{user}@{proxy.host}:{proxy.port}"
 
 
-@pytest.mark.row("option.proxy")
+@pytest.mark.row("option.proxy", "option.agent")
 @pytest.mark.parametrize("kind", ["http", "https"])
 async def test_everything_goes_through_the_proxy(
     kind: str, driver: Driver, target: Target, tls: TLS, request: pytest.FixtureRequest

@@ -42,7 +42,7 @@ def classes() -> list[Any]:
     return [CountingPolling, CountingWebSocket]
 
 
-@pytest.mark.row("option.transports")
+@pytest.mark.row("option.transports", "beyond.transport_classes")
 @pytest.mark.parametrize("remember", [False, True])
 async def test_classes_in_the_place_of_ours(remember: bool, driver: Driver, node_server: Peer) -> None:
     polling, websocket = classes()
