@@ -12,20 +12,6 @@ from tests.support.drivers import Driver
 from tests.support.target import Target
 
 
-@pytest.mark.row("option.ack_timeout")
-async def test_a_timeout_for_every_acknowledgement(driver: Driver, plain_target: Target) -> None:
-    told = driver.queue()
-    async with plain_target.connect(driver, ack_timeout=0.05) as socket:
-        with pytest.raises(AckTimeout, match=r"0\.05"):
-            await socket.emit_with_ack("silent")
-        await socket.emit("silent", ack=told.put)
-        assert isinstance(await told.get(), AckTimeout)
-        await socket.timeout(10).emit("sleep", 0.1, "late", ack=lambda error, value: told.put((error, value)))
-        assert await told.get() == (None, "late")
-        await socket.timeout(None).emit("sleep", 0.1, "later", ack=told.put)
-        assert await told.get() == "later"
-
-
 @pytest.mark.row("option.retries")
 async def test_what_is_not_acknowledged_is_sent_again(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh(record=True)
