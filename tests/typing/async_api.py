@@ -13,13 +13,16 @@ import ssl
 from collections.abc import Callable
 from typing import Any, assert_type
 
+import anyio
+import trio
+
 import sansio_socketio_anyio
 import sansio_socketio_trio
 from sansio_socketio.client import Manager as AnyManager
 from sansio_socketio.client.runtime import Handler
 from sansio_socketio.protocol.packets.socketio import JSONParser
 from sansio_socketio.protocol.transports.polling import PollingTransport
-from sansio_socketio_asyncio import IO, Emitter, Event, EventStream, Manager, Socket, connect, open_io
+from sansio_socketio_asyncio import IO, Emitter, Engine, Event, EventStream, Manager, Socket, connect, open_io
 
 URL = "http://localhost:3000"
 
@@ -46,6 +49,21 @@ async def the_same_in_every_driver() -> None:
         assert_type(of_trio, sansio_socketio_trio.Manager)
     async with sansio_socketio_anyio.Manager(URL) as of_anyio:
         assert_type(of_anyio, sansio_socketio_anyio.Manager)
+
+
+async def managers_without_a_scope(
+    of_asyncio: Manager, of_trio: sansio_socketio_trio.Manager, of_anyio: sansio_socketio_anyio.Manager
+) -> None:
+    assert_type(await of_asyncio.open(), Manager)
+    assert_type(await of_asyncio.close(), Manager)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(of_trio.run)
+        nursery.start_soon(of_trio.run)
+        assert_type(await of_trio.close(), sansio_socketio_trio.Manager)
+    async with anyio.create_task_group() as group:
+        await group.start(of_anyio.run)
+        group.start_soon(of_anyio.run)
+        assert_type(await of_anyio.close(), sansio_socketio_anyio.Manager)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -169,9 +187,14 @@ async def attributes(socket: Socket, manager: Manager) -> None:
     manager.reconnection_attempts = math.inf
     manager.timeout = None
     manager.timeout = "5"  # type: ignore[assignment]
-    if manager.engine is not None:
-        assert_type(manager.engine.id, str | None)
-        assert_type(manager.engine.transport.name, str | None)
+    assert_type(manager.statistics().bytes_sent, int)
+    assert_type(manager.statistics().transport, str | None)
+    engine = manager.engine
+    if engine is not None:
+        assert_type(engine.id, str | None)
+        assert_type(engine.transport.name, str | None)
+        assert_type(engine.once("upgrade", print).off("upgrade"), Engine)
+        assert_type(await engine.close(), Engine)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from sansio_socketio.client.blocking import Manager as AnyManager
 from sansio_socketio.client.runtime import Handler
 from sansio_socketio.protocol.packets.socketio import JSONParser
 from sansio_socketio.protocol.transports.polling import PollingTransport
-from sansio_socketio_blocking import IO, Emitter, Event, EventStream, Manager, Socket, connect, open_io
+from sansio_socketio_blocking import IO, Emitter, Engine, Event, EventStream, Manager, Socket, connect, open_io
 
 URL = "http://localhost:3000"
 
@@ -27,6 +27,11 @@ def scopes() -> Socket:
         assert_type(io, IO)
         assert_type(io(f"{URL}/chat", force_new=True, multiplex=False), Socket)
         return io(URL)  # a scope swallows no exception, so that nothing has to be returned after it
+
+
+def a_manager_without_a_scope(manager: Manager) -> None:
+    assert_type(manager.open(timeout=5), Manager)
+    assert_type(manager.close(timeout=5), Manager)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -153,9 +158,14 @@ def attributes(socket: Socket, manager: Manager) -> None:
     manager.reconnection_attempts = math.inf
     manager.timeout = None
     manager.timeout = "5"  # type: ignore[assignment]
-    if manager.engine is not None:
-        assert_type(manager.engine.id, str | None)
-        assert_type(manager.engine.transport.name, str | None)
+    assert_type(manager.statistics().bytes_sent, int)
+    assert_type(manager.statistics().transport, str | None)
+    engine = manager.engine
+    if engine is not None:
+        assert_type(engine.id, str | None)
+        assert_type(engine.transport.name, str | None)
+        assert_type(engine.once("upgrade", print).off("upgrade"), Engine)
+        assert_type(engine.close(), Engine)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
