@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
 
 from ..protocol.errors import AckTimeout
+from ..protocol.packets.socketio import PROTOCOL
 from ..protocol.statistics import Statistics
 from . import engine as async_engine
 from . import manager as async_manager
@@ -33,6 +34,7 @@ from .listeners import Listening, ListeningToAny
 from .options import Auth, IOOptions, ManagerOptions, Options, SocketOptions
 from .runtime import Handler, Runtime, Timer
 
+C = TypeVar("C")
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -646,21 +648,31 @@ class Manager(Listening):
 
 
 class IO:
-    """JavaScript's `io()`: sockets by URL, which share connections. Made by `open_io`."""
+    """JavaScript's `io()`: sockets by URL, which share connections. Made by `open_io`.
+
+    Attributes:
+        protocol: The version of the Socket.IO protocol.
+        Manager: The driver's class. One that is made by it lives by itself, as `Manager` tells.
+        Socket: The class of sockets.
+    """
+
+    protocol: Final = PROTOCOL
 
     def __init__(self, core: async_scopes.IO, manager_class: type[Manager]) -> None:
+        self.Manager: Final = manager_class
+        self.Socket: Final = Socket
         self._core = core
-        self._manager_class = manager_class
         self._managers: dict[async_manager.Manager, Manager] = {}
 
-    def __call__(self, url: str, **options: Unpack[IOOptions]) -> Socket:
+    def __call__(self, url: str | None = None, **options: Unpack[IOOptions]) -> Socket:
         """The Socket of a URL, whose path is the namespace. It connects in the background.
 
         Sockets for the same scheme, host, port and `path` option share a Manager, and so a connection. A namespace that
         the Manager has a socket for already gets a Manager of its own, which is not shared.
 
         Args:
-            url: Where the server is, and the namespace, such as "http://localhost:3000/chat".
+            url: Where the server is, and the namespace, such as "http://localhost:3000/chat". What is not in it is
+                taken from the URL that `open_io` was given: "/chat" is a namespace of that server, None its main one.
             options: See `IOOptions`. Those of the Manager count when it is made.
 
         Raises:
@@ -669,8 +681,10 @@ class IO:
         with self._core._life.runtime.lock:
             core = self._core(url, **options)
             if core.io not in self._managers:
-                self._managers[core.io] = self._manager_class._around(core.io)
+                self._managers[core.io] = self.Manager._around(core.io)
             return self._managers[core.io]._facade(core)
+
+    connect = __call__
 
     def _open_gates(self) -> None:
         """Let all handlers be called: the scope ends."""
@@ -705,47 +719,53 @@ class Scopes:
             ConnectError: The first attempt failed (the failure is its cause), or the server refused; on entering.
             OptionError: The URL or an option cannot be used; at the call.
         """
-        return self._connect(self._scopes.connect(url, retry=retry, **options))
+        return _Plain(self._scopes.connect(url, retry=retry, **options), self._socket)
 
-    def open_io(self) -> AbstractContextManager[IO]:
+    def open_io(self, url: str | None = None) -> AbstractContextManager[IO]:
         """JavaScript's `io()`, as a scope::
 
-            with open_io() as io:
-                socket = io(url)
+            with open_io("http://localhost:3000") as io:
+                main, chat = io(), io("/chat")
 
         Sockets of the same server share a connection. At the end of the scope all are disconnected.
+
+        Args:
+            url: What `location` is in a browser: the server that is meant where `io` is given a path, or nothing.
+
+        Raises:
+            OptionError: The URL cannot be used; at the call.
         """
-        return self._open_io(self._scopes.open_io())
+        return _Plain(self._scopes.open_io(url), self._io)
 
-    @contextmanager
-    def _connect(self, scope: AbstractAsyncContextManager[async_socket.Socket]) -> Generator[Socket, None, None]:
-        with _Plain(scope) as core:
-            manager = self._manager_class._around(core.io)
-            try:
-                yield manager._facade(core)
-            finally:
-                manager._open_gates()
+    def _socket(self, core: async_socket.Socket) -> tuple[Socket, Callable[[], None]]:
+        manager = self._manager_class._around(core.io)
+        return manager._facade(core), manager._open_gates
 
-    @contextmanager
-    def _open_io(self, scope: AbstractAsyncContextManager[async_scopes.IO]) -> Generator[IO, None, None]:
-        with _Plain(scope) as core:
-            io = IO(core, self._manager_class)
-            try:
-                yield io
-            finally:
-                io._open_gates()
+    def _io(self, core: async_scopes.IO) -> tuple[IO, Callable[[], None]]:
+        io = IO(core, self._manager_class)
+        return io, io._open_gates
 
 
-class _Plain(Generic[T]):
-    """A scope without `async`: its coroutines never suspend."""
+class _Plain(Generic[C, T]):
+    """A scope without `async`: its coroutines never suspend.
 
-    def __init__(self, scope: AbstractAsyncContextManager[T, bool | None]) -> None:
+    Args:
+        scope: The scope.
+        face: Gives, for what it gives, the object without `async`, and what lets all handlers be called at the end.
+    """
+
+    def __init__(
+        self, scope: AbstractAsyncContextManager[C, bool | None], face: Callable[[C], tuple[T, Callable[[], None]]]
+    ) -> None:
         self._scope = scope
+        self._face = face
 
     def __enter__(self) -> T:
-        return drive(self._scope.__aenter__())
+        face, self._open_gates = self._face(drive(self._scope.__aenter__()))
+        return face
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
+        self._open_gates()
         return drive(self._scope.__aexit__(kind, error, traceback))

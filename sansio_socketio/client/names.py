@@ -11,6 +11,8 @@ A driver takes them all, so that no driver lacks one:
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..protocol.errors import (
     AckTimeout,
     BufferFullError,
@@ -25,9 +27,13 @@ from ..protocol.errors import (
     TransportError,
 )
 from ..protocol.events import EnginePacket
+from ..protocol.packets.socketio import PROTOCOL
 from ..protocol.statistics import Statistics
 from .dispatch import Event, InboxOverflow
 from .engine import EngineTransport
+
+protocol: Final = PROTOCOL
+"""The version of the Socket.IO protocol."""
 
 __all__ = [
     "AckTimeout",
@@ -46,4 +52,5 @@ __all__ = [
     "StateError",
     "Statistics",
     "TransportError",
+    "protocol",
 ]

@@ -79,6 +79,28 @@ def parse_url(text: str) -> URL:
     )
 
 
+def resolve_url(text: str | None, base: URL | None) -> str:
+    """The whole of what an application wrote, as a browser completes it whose page is from the server `base`.
+
+    None is that server itself. A path begins with a slash. What has no scheme gets the base's.
+
+    Raises:
+        OptionError: There is no base that could complete it.
+    """
+    if text is not None and not isinstance(text, str):
+        raise OptionError(f"url must be a str, not {type(text).__name__}")
+    if text is not None and text.startswith("?"):
+        raise OptionError(f"url {text!r} is a query alone; write '/{text}' for the server of open_io()")
+    if text is None or (text.startswith("/") and not text.startswith("//")):
+        if base is None:
+            given = "no URL" if text is None else f"only the path {text!r}"
+            raise OptionError(f"io() was given {given}; give it the server's URL, too, or give that to open_io()")
+        return f"{base.scheme}://{base.authority}{text or '/'}"
+    if base is None or _SCHEME.match(text):
+        return text
+    return f"{base.scheme}://{text.removeprefix('//')}"
+
+
 def encode_query(query: Mapping[str, str]) -> str:
     """The query string of a request, without the question mark."""
     return "&".join(f"{quote(key, _UNESCAPED)}={quote(value, _UNESCAPED)}" for key, value in query.items())

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sansio_socketio.protocol.errors import OptionError
 from tests.conftest import TLS, PeerFactory
 from tests.support.drivers import Driver
 from tests.support.peers import Peer
@@ -33,6 +34,28 @@ async def test_an_origin_and_a_path_make_a_connection(
         assert await engine_of(main) == await engine_of(chat) == main.io.engine.id
         engines = [await engine_of(socket) for socket in (main, there, there_too, by_name)]
         assert len(set(engines)) == 4
+
+
+@pytest.mark.row("io.default_url", "io.connect", "io.protocol", "io.Manager", "io.Socket")
+async def test_the_server_of_open_io(driver: Driver, plain_target: Target) -> None:
+    async with driver.open_io(plain_target.peer.url) as io:
+        assert (io.protocol, driver.module.protocol) == (5, 5)
+        main, chat = io(**plain_target.options), io.connect("/chat")
+        assert (main.nsp, chat.nsp, main.io == chat.io) == ("/", "/chat", True)
+        for socket in (main, chat):
+            await socket.wait_connected()
+        assert await engine_of(main) == await engine_of(chat)
+        assert (io.Manager, io.Socket) == (driver.module.Manager, driver.module.Socket)
+        alone = io.Manager(plain_target.peer.url, **plain_target.options)
+        assert isinstance(alone.socket("/"), io.Socket)
+
+
+@pytest.mark.row("io.default_url")
+async def test_without_a_server_a_path_is_an_error(driver: Driver) -> None:
+    async with driver.open_io() as io:
+        for url in (None, "/chat"):
+            with pytest.raises(OptionError, match=r"give it the server's URL, too, or give that to open_io\(\)"):
+                io(url)
 
 
 @pytest.mark.row("io.namespace", "io.url_query")

@@ -53,8 +53,8 @@ class Driver(ABC):
     def connect(self, *args: Any, **options: Any) -> Any:
         return self.module.connect(*args, **options)
 
-    def open_io(self) -> Any:
-        return self.module.open_io()
+    def open_io(self, *args: Any) -> Any:
+        return self.module.open_io(*args)
 
     def manager(self, *args: Any, **options: Any) -> Any:
         return self.module.Manager(*args, **options)
@@ -245,8 +245,8 @@ class BlockingDriver(Driver):
     def connect(self, *args: Any, **options: Any) -> Any:
         return View(super().connect(*args, **options))
 
-    def open_io(self) -> Any:
-        return View(super().open_io())
+    def open_io(self, *args: Any) -> Any:
+        return View(super().open_io(*args))
 
     def manager(self, *args: Any, **options: Any) -> Any:
         return View(super().manager(*args, **options))
@@ -325,7 +325,7 @@ class View:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._target, name)
-        if name in _AWAITED:
+        if name in _AWAITED and not isinstance(self._target, sansio_socketio_blocking.IO):
             return lambda *args, **options: _call(value, args, options)
         if callable(value) and not isinstance(value, type):
             return lambda *args, **options: _view(value(*args, **options))

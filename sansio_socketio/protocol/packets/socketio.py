@@ -33,6 +33,9 @@ import orjson
 
 from ..errors import PacketError
 
+PROTOCOL = 5
+"""The version of the protocol."""
+
 CONNECT = 0
 DISCONNECT = 1
 EVENT = 2

@@ -12,7 +12,7 @@ from sansio_socketio import client
 from sansio_socketio.client import blocking
 from sansio_socketio.client.blocking import IO, SETTLED, Manager, Scopes, Socket, drive
 from sansio_socketio.protocol.client import HIGH_WATER
-from sansio_socketio.protocol.errors import AckTimeout, ConnectError, DisconnectedError, OptionError
+from sansio_socketio.protocol.errors import AckTimeout, ConnectError, DisconnectedError, OptionError, StateError
 from tests.support.fake_runtime import World
 
 URL = "http://localhost:3000"
@@ -278,6 +278,86 @@ def test_io_gives_the_same_objects_each_time(world: World, scopes: Scopes) -> No
         assert news.io is chat.io
         assert news.io.socket("/news") is news
         assert io(f"{URL}/news").io is not news.io
+
+
+def test_what_else_io_has(world: World, scopes: Scopes, manager_class: type[Manager]) -> None:
+    with scopes.open_io(URL) as io:
+        assert (io.protocol, io.Manager, io.Socket) == (5, manager_class, Socket)
+        main, chat = io(), io.connect("/chat")
+        assert (main.nsp, chat.nsp) == ("/", "/chat")
+        assert main.io is chat.io
+        with pytest.raises(OptionError, match="a query alone"):
+            io("?token=1")
+
+
+def test_a_scope_is_entered_once(world: World, scopes: Scopes) -> None:
+    scope = scopes.connect(URL)
+    with scope, pytest.raises(StateError, match=r"entered once; call connect\(\) again"):
+        scope.__enter__()
+    with pytest.raises(StateError, match="entered once"), scope:
+        raise AssertionError
+
+
+def test_what_returns_the_object_itself(world: World, manager_class: type[Manager]) -> None:
+    with manager_class(URL) as manager:
+        assert manager.connect().open().close().open() is manager
+        assert manager.on("open", print).once("open", print).off("open") is manager
+        socket = manager.socket("/")
+        assert socket.connect().open().disconnect().close().open() is socket
+        assert socket.on("e", print).once("e", print).off("e").off_any().off_any_outgoing() is socket
+
+
+def test_a_manager_from_open_to_close(world: World, manager_class: type[Manager]) -> None:
+    story: list[Any] = []
+    world.server.greets = ["welcome"]
+    manager = manager_class(URL)
+    socket = manager.socket("/chat")
+    manager.on("open", lambda: story.append("open"))
+    socket.on("welcome", lambda: story.append("welcome"))
+    socket.auth = {"token": 1}
+    with pytest.raises(StateError, match="does not live yet"):
+        socket.emit("e")
+    with pytest.raises(StateError, match="does not live yet"):
+        socket.emit_nowait("e")
+    assert manager.close() is manager
+    for _ in range(2):
+        assert manager.open() is manager
+        socket.wait_connected()
+        pass_time(world, 0)
+        socket.emit("last")
+        assert manager.close().close() is manager
+        assert (world.tasks, world.streams) == ([], [])
+        with pytest.raises(DisconnectedError, match="is over"):
+            socket.emit("e")
+    assert story == ["open", "welcome"] * 2
+    assert world.server.events() == [["last"], ["last"]]
+    assert world.server.payloads() == [{"token": 1}] * 2
+
+
+def test_an_open_that_fails_or_takes_too_long_leaves_nothing(world: World, manager_class: type[Manager]) -> None:
+    story: list[Any] = []
+    manager = manager_class(URL)
+    manager.on("error", lambda error: story.append("error"))
+    world.server.accepts = False
+    with pytest.raises(ConnectError):
+        manager.open()
+    assert (world.tasks, world.streams, story) == ([], [], ["error"])
+    world.server.accepts = None
+    with pytest.raises(TimeoutError):
+        manager.open(timeout=3)
+    assert (world.tasks, world.streams) == ([], [])
+    world.server.accepts = True
+    manager.open().close()
+
+
+def test_a_close_that_takes_too_long_cuts_off(world: World, manager_class: type[Manager]) -> None:
+    manager = manager_class(URL, close_timeout=50)
+    manager.open()
+    world.server.is_reading = False
+    with pytest.raises(TimeoutError):
+        manager.close(timeout=3)
+    assert (world.tasks, world.streams) == ([], [])
+    assert world.time == 1003
 
 
 def test_a_manager_as_a_scope(world: World, manager_class: type[Manager]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sansio_socketio.client import Socket
-from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, OptionError
+from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, OptionError, StateError
 from tests.support.fake_runtime import Cancelled, World
 
 URL = "http://localhost:3000"
@@ -377,6 +377,68 @@ def test_a_scope_of_several_connections_ends_them_all_together(world: World) -> 
 
     play_io(world, body)
     assert world.time == 1004
+
+
+def test_the_server_of_io(world: World) -> None:
+    async def main() -> None:
+        async with world.scopes.open_io(URL) as io:
+            main_one, chat, other = io(), io("/chat"), io("//other:1/chat")
+            assert (main_one.nsp, chat.nsp, other.nsp) == ("/", "/chat", "/chat")
+            assert main_one.io is chat.io
+            assert main_one.io is not other.io
+            assert other.io.url == "http://other:1/chat"
+            assert io.connect("/news").io is chat.io
+
+    world.run(main)
+
+
+@pytest.mark.parametrize("url", [f"{URL}/chat", f"{URL}/?token=1", "ftp://localhost"])
+def test_the_server_of_io_is_a_server(world: World, url: str) -> None:
+    with pytest.raises(OptionError, match=r"give those to io\(\)|must start with http"):
+        world.scopes.open_io(url)
+
+
+def test_without_a_server_io_needs_a_whole_url(world: World) -> None:
+    async def body(io: Any) -> None:
+        for call in (io, lambda: io("/chat")):
+            with pytest.raises(OptionError, match=r"give that to open_io\(\)"):
+                call()
+
+    play_io(world, body)
+
+
+def test_what_else_io_has(world: World) -> None:
+    async def body(io: Any) -> None:
+        assert (io.protocol, io.Manager, io.Socket) == (5, type(io(URL).io), Socket)
+
+    play_io(world, body)
+
+
+def test_a_query_that_a_shared_manager_ignores_is_warned_of(world: World) -> None:
+    async def body(io: Any) -> None:
+        io(f"{URL}/a?token=1", query={"token": "ignored, too"})
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            io(f"{URL}/b?token=1")
+            io(f"{URL}/c", query={"token": "1"})
+            io(f"{URL}/d")
+        with pytest.warns(UserWarning, match="keeps its options; ignored: query"):
+            io(f"{URL}/e?token=2")
+
+    play_io(world, body)
+
+
+def test_a_scope_is_entered_once(world: World) -> None:
+    async def main() -> None:
+        for scope, call in ((world.scopes.connect(URL), "connect"), (world.scopes.open_io(), "open_io")):
+            async with scope:
+                with pytest.raises(StateError, match=rf"entered once; call {call}\(\) again"):
+                    await scope.__aenter__()
+            with pytest.raises(StateError, match="entered once"):
+                async with scope:
+                    raise AssertionError
+
+    world.run(main)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio_socketio.protocol.errors import OptionError
-from sansio_socketio.protocol.url import default_port, encode_query, parse_url
+from sansio_socketio.protocol.url import default_port, encode_query, parse_url, resolve_url
 
 
 @pytest.mark.row("io.no_scheme")
@@ -112,3 +112,45 @@ def test_what_was_written_can_be_read(query: dict[str, str]) -> None:
 
 def test_default_ports() -> None:
     assert (default_port(secure=True), default_port(secure=False)) == (443, 80)
+
+
+# What a browser makes of it
+
+
+@pytest.mark.row("io.default_url")
+@pytest.mark.parametrize(
+    ("base", "text", "whole"),
+    [
+        ("http://localhost:3000", None, "http://localhost:3000/"),
+        ("http://localhost:3000", "/chat", "http://localhost:3000/chat"),
+        ("http://localhost:3000", "/?token=1", "http://localhost:3000/?token=1"),
+        ("http://localhost:80/", "/chat", "http://localhost/chat"),
+        ("https://[::1]:3000", "/chat", "https://[::1]:3000/chat"),
+        ("ws://localhost", None, "ws://localhost/"),
+        ("http://localhost:3000", "//other:1/chat", "http://other:1/chat"),
+        ("http://localhost:3000", "other:1/chat", "http://other:1/chat"),
+        ("http://localhost:3000", "https://other", "https://other"),
+        (None, "//other", "//other"),
+        (None, "other:1/chat", "other:1/chat"),
+        (None, "https://other", "https://other"),
+    ],
+)
+def test_what_is_missing_is_taken_from_the_base(base: str | None, text: str | None, whole: str) -> None:
+    resolved = resolve_url(text, None if base is None else parse_url(base))
+    assert resolved == whole
+    assert parse_url(resolved).path in {"/", "/chat"}
+
+
+@pytest.mark.row("io.default_url")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"no URL; give it the server's URL, too, or give that to open_io\(\)"),
+        ("/chat", "only the path '/chat'; give it the server's URL"),
+        ("?token=1", r"is a query alone; write '/\?token=1'"),
+        (5, "url must be a str, not int"),
+    ],
+)
+def test_what_nothing_can_complete(text: Any, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        resolve_url(text, None)
