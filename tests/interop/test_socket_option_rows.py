@@ -16,9 +16,9 @@ from tests.support.target import Target
 async def test_what_is_not_acknowledged_is_sent_again(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh(record=True)
     told: list[Any] = []
-    async with target.connect(driver, retries=2, ack_timeout=0.05) as socket:
+    async with target.connect(driver, retries=2, ack_timeout=20) as socket:
         await target.settle(driver, socket)
-        await socket.emit("silent", "given up", ack=told.append)
+        await socket.timeout(0.05).emit("silent", "given up", ack=told.append)
         await socket.emit("n", 0)
         assert await socket.emit_with_ack("count") == {"total": 1, "ordered": True}
         assert [type(error) for error in told] == [AckTimeout]
