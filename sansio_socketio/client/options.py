@@ -186,6 +186,10 @@ CLIENT_OPTIONS: Final = frozenset(option.name for option in fields(ClientOptions
 LOCAL_OPTIONS: Final = frozenset(option.name for option in fields(Local))
 MANAGER_OPTIONS: Final = CLIENT_OPTIONS | LOCAL_OPTIONS
 SOCKET_OPTIONS: Final = frozenset(option.name for option in fields(NamespaceOptions))
+IO_OPTIONS: Final = frozenset({"force_new", "multiplex"})
+"""Those of `io` alone."""
+CONNECT_OPTIONS: Final = frozenset({"retry"})
+"""Those of `connect` alone."""
 _ASKABLE: Final = frozenset({"query", "extra_headers"})
 
 
@@ -198,8 +202,9 @@ def manager_settings(options: Mapping[str, Any]) -> ManagerSettings:
     for name in _ASKABLE & options.keys():
         check_askable(name, options[name])
     askers = {name: options[name] for name in _ASKABLE if callable(options.get(name))}
-    given = {name: value for name, value in options.items() if name in CLIENT_OPTIONS}
-    machine = ClientOptions(**{**given, **dict.fromkeys(askers, ASK)})
+    given: dict[str, Any] = {name: value for name, value in options.items() if name in CLIENT_OPTIONS}
+    given.update(dict.fromkeys(askers, ASK))
+    machine = ClientOptions(**given)
     check_engine_options(machine)
     local = {name: value for name, value in options.items() if name in LOCAL_OPTIONS}
     return ManagerSettings(machine, Local(**local), askers)
@@ -212,8 +217,10 @@ def socket_settings(options: Mapping[str, Any]) -> NamespaceOptions:
             raise OptionError(f"{name} is an option of the Manager, whose connection the socket shares")
         check_name(name, SOCKET_OPTIONS)
     check_askable("auth", options.get("auth"))
-    asks = {"auth": ASK} if callable(options.get("auth")) else {}
-    return NamespaceOptions(**{**options, **asks})
+    given = dict(options)
+    if callable(given.get("auth")):
+        given["auth"] = ASK
+    return NamespaceOptions(**given)
 
 
 def check_askable(name: str, value: object) -> None:
@@ -222,10 +229,15 @@ def check_askable(name: str, value: object) -> None:
         raise option_error(name, value, ask="a function that gives it")
 
 
-def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part the options of `connect` and `io` into the Manager's and the Socket's. Raises OptionError for others."""
+def split_options(
+    options: Mapping[str, Any], beside: frozenset[str] = frozenset()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part the options of `connect` and `io` into the Manager's and the Socket's, and leave those `beside` them.
+
+    Raises OptionError for others.
+    """
     for name in options:
-        check_name(name, MANAGER_OPTIONS | SOCKET_OPTIONS)
+        check_name(name, MANAGER_OPTIONS | SOCKET_OPTIONS | beside)
     manager = {name: value for name, value in options.items() if name in MANAGER_OPTIONS}
     socket = {name: value for name, value in options.items() if name in SOCKET_OPTIONS}
     return manager, socket

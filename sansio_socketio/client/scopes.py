@@ -15,12 +15,22 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, Unpack
 
+from ..protocol.client import namespace_name
 from ..protocol.errors import OptionError, StateError
 from ..protocol.packets.socketio import PROTOCOL
 from ..protocol.url import URL, parse_url, resolve_url
 from .lifetime import Lifetime
 from .manager import Manager
-from .options import IOOptions, Options, manager_settings, socket_settings, split_options, warn_of_ignored
+from .options import (
+    CONNECT_OPTIONS,
+    IO_OPTIONS,
+    IOOptions,
+    Options,
+    manager_settings,
+    socket_settings,
+    split_options,
+    warn_of_ignored,
+)
 from .socket import Socket
 
 T = TypeVar("T")
@@ -83,11 +93,10 @@ class IO:
         force_new, multiplex = options.get("force_new", False), options.get("multiplex", True)
         _check_flag("force_new", force_new)
         _check_flag("multiplex", multiplex)
-        manager_options, socket_options = split_options(
-            {name: value for name, value in options.items() if name not in ("force_new", "multiplex")}
-        )
+        manager_options, socket_options = split_options(options, IO_OPTIONS)
+        socket_settings(socket_options)
         whole = resolve_url(url, self._base)
-        nsp = parse_url(whole).path
+        nsp = namespace_name(parse_url(whole).path)
         manager = self._manager(whole, manager_options, nsp, share=multiplex and not force_new)
         return manager.socket(nsp, **socket_options)
 
@@ -146,12 +155,12 @@ class Scopes:
             OptionError: The URL or an option cannot be used; at the call.
         """
         _check_flag("retry", retry)
-        manager_options, socket_options = split_options(options)
+        manager_options, socket_options = split_options(options, CONNECT_OPTIONS)
         if "auto_connect" in manager_options:
             raise OptionError("auto_connect is for Manager and io(); connect() always connects")
         manager_settings(manager_options)
         socket_settings(socket_options)
-        nsp = parse_url(url).path
+        nsp = namespace_name(parse_url(url).path)
         return Once(lambda: self._connect(url, nsp, manager_options, socket_options, retry=retry), "connect()")
 
     def open_io(self, url: str | None = None) -> AbstractAsyncContextManager[IO]:

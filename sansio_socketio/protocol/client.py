@@ -220,13 +220,9 @@ class ClientProtocol(Machine):
         Raises:
             OptionError: The name is none.
         """
-        name = name if name.startswith("/") else f"/{name}"
+        name = namespace_name(name)
         namespace = self.namespaces.get(name)
         if namespace is None:
-            try:
-                check_namespace(name)
-            except PacketError as error:
-                raise OptionError(str(error)) from None
             options = NamespaceOptions() if options is None else options
             namespace = self.namespaces[name] = Namespace(name, options, self)
         return namespace
@@ -572,6 +568,18 @@ class ClientProtocol(Machine):
                 ),
                 now,
             )
+
+
+def namespace_name(name: str) -> str:
+    """The name as packets bear it: with a slash at its beginning. Raises OptionError for what can be none."""
+    if not isinstance(name, str):
+        raise OptionError(f"a namespace's name is a str such as '/chat', not {name!r}")
+    name = name if name.startswith("/") else f"/{name}"
+    try:
+        check_namespace(name)
+    except PacketError as error:
+        raise OptionError(str(error)) from None
+    return name
 
 
 def _answer_error(about: Asked, value: Any) -> Exception | None:

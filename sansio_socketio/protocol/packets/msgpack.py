@@ -23,7 +23,7 @@ See https://github.com/socketio/socket.io-msgpack-parser and https://github.com/
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from reprlib import repr as short  # a peer chooses how deep and how long a value is
@@ -40,7 +40,7 @@ except ImportError as error:
         "the MessagePack parser needs the library msgpack: pip install 'sansio-socketio[msgpack]'"
     ) from error
 
-_pack: Final[Callable[[Any], bytes]] = msgpack.packb
+_pack: Final[Any] = msgpack.packb  # which has no types
 
 _PLAIN: Final = frozenset((str, int, float, bool, type(None), bytes, bytearray))
 """What `msgpack` writes as we want it."""

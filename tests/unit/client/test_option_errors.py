@@ -1,0 +1,294 @@
+"""Every mistake with an option is an error at the call, which names the option and what it takes.
+
+The tables go over every option that there is, at every place that takes it: `Manager`, `connect`, `io`, `socket`, and the
+properties that may be set while running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from sansio_socketio.client.options import CONNECT_OPTIONS, IO_OPTIONS, MANAGER_OPTIONS, SOCKET_OPTIONS
+from sansio_socketio.protocol.errors import OptionError
+from sansio_socketio.protocol.options import ASK
+from tests.support import options
+from tests.support.drivers import DRIVERS, Driver
+from tests.support.fake_runtime import World
+from tests.support.options import cases
+from tests.support.transports import FakeTransport
+
+URL = "http://localhost"
+SECRET = "s3cret"
+
+
+class Nobody(FakeTransport):
+    name = ""
+
+
+BAD: dict[str, Sequence[Any]] = {
+    **options.BAD,
+    # Of what the machine takes, users do not know ASK.
+    "auth": [*options.BAD["auth"], ASK],
+    "query": [*options.BAD["query"], ASK, SECRET],
+    "extra_headers": [*options.BAD["extra_headers"], ASK, SECRET],
+    "transports": [*options.BAD["transports"], [Nobody], [str], ["websocket", FakeTransport]],
+    "transport_options": [*options.BAD["transport_options"], {"pigeon": {}}],
+    "ssl": ["no", True, 1, object()],
+    "server_hostname": ["", 1, b"name"],
+    "proxy": [False, 1, b"http://h:1", object()],
+    "open_stream": ["open", 1],
+    "auto_connect": [None, 1, "yes"],
+    "on_handler_error": [None, "ignore", 1],
+    "inbox_events": [None, 0, -1, 1.5, True],
+    "inbox_bytes": [None, 0, -1, 1.5, True],
+}
+WORDS: dict[str, str] = {
+    **dict.fromkeys(
+        ("add_trailing_slash", "upgrade", "remember_upgrade", "try_all_transports", "force_base64", "with_credentials"),
+        "True or False",
+    ),
+    **dict.fromkeys(("reconnection", "auto_connect", "force_new", "multiplex", "retry"), "True or False"),
+    **dict.fromkeys(("close_timeout", "reconnection_delay", "reconnection_delay_max"), "a number from 0 to 1e+09"),
+    **dict.fromkeys(("timeout", "ack_timeout"), "a number from 0 to 1e+09, or None"),
+    **dict.fromkeys(
+        ("max_message_size", "max_buffered_events", "max_buffered_bytes", "inbox_events", "inbox_bytes"),
+        "a whole number of at least 1",
+    ),
+    **dict.fromkeys(("max_attachments", "retries"), "a whole number of at least 0"),
+    **dict.fromkeys(("query", "extra_headers"), "a mapping of str to str, or a function that gives it, not this "),
+    "path": "a str such as '/socket.io'",
+    "transports": "a sequence of 'polling', 'websocket' and subclasses of Transport, each name once",
+    "timestamp_requests": "True or False, or None",
+    "timestamp_param": "a str that is not empty",
+    "protocols": "a sequence of WebSocket subprotocols",
+    "transport_options": "a mapping ",
+    "per_message_deflate": "True, False, or the least number of bytes",
+    "reconnection_attempts": "a whole number of at least 0, or math.inf",
+    "randomization_factor": "a number from 0 to 1",
+    "auth": "a mapping, or None, or a function that gives it, not this ",
+    "parser": "an object with the methods encoder() and decoder(max_attachments)",
+    "ssl": "an ssl.SSLContext, None to verify as the system does, or False not to verify",
+    "server_hostname": "a str, or None",
+    "proxy": "a URL such as ",
+    "open_stream": "a function that opens a stream, or None",
+    "on_handler_error": "'log', 'raise', or a callable",
+}
+MISTYPED = {
+    "timeuot": "timeout",
+    "transport": "transports",
+    "reconnect": "reconnection",
+    "extraHeaders": "extra_headers",
+    "rejectUnauthorized": None,
+    "zzz": None,
+}
+
+Call = Callable[..., Any]
+
+
+def of(names: frozenset[str]) -> list[tuple[str, Any]]:
+    return cases({name: BAD[name] for name in BAD if name in names})
+
+
+def check(name: str, value: Any, call: Call) -> None:
+    with pytest.raises(OptionError) as caught:
+        call(**{name: value})
+    told = str(caught.value)
+    assert told.startswith(f"{name} takes {WORDS[name]}"), told
+    assert "ASK" not in told
+    assert SECRET not in told
+
+
+def in_io(world: World, body: Callable[[Any], None]) -> None:
+    async def main() -> None:
+        before = world.server.connections
+        async with world.scopes.open_io() as io:
+            body(io)
+            assert not io._managers, "something was begun all the same"
+        assert world.server.connections == before
+
+    world.run(main)
+
+
+def with_socket(world: World, body: Callable[[Any], None]) -> None:
+    async def main() -> None:
+        async with world.scopes.connect(URL) as socket:
+            body(socket)
+
+    world.run(main)
+
+
+def test_the_tables_are_complete() -> None:
+    assert set(BAD) == MANAGER_OPTIONS | SOCKET_OPTIONS
+    assert set(WORDS) == MANAGER_OPTIONS | SOCKET_OPTIONS | IO_OPTIONS | CONNECT_OPTIONS
+    assert all(BAD.values())
+
+
+@pytest.mark.parametrize(("name", "value"), of(MANAGER_OPTIONS))
+def test_an_option_of_a_manager(name: str, value: Any, world: World) -> None:
+    check(name, value, lambda **given: world.manager_class(URL, **given))
+
+
+@pytest.mark.parametrize(("name", "value"), of(MANAGER_OPTIONS - {"auto_connect"} | SOCKET_OPTIONS))
+def test_an_option_of_connect(name: str, value: Any, world: World) -> None:
+    check(name, value, lambda **given: world.scopes.connect(URL, **given))
+
+
+@pytest.mark.parametrize(("name", "value"), of(MANAGER_OPTIONS | SOCKET_OPTIONS))
+def test_an_option_of_io(name: str, value: Any, world: World) -> None:
+    in_io(world, lambda io: check(name, value, lambda **given: io(URL, **given)))
+
+
+@pytest.mark.parametrize(("name", "value"), of(SOCKET_OPTIONS))
+def test_an_option_of_a_socket(name: str, value: Any, world: World) -> None:
+    with_socket(world, lambda socket: check(name, value, lambda **given: socket.io.socket("/other", **given)))
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+@pytest.mark.parametrize("name", sorted(MANAGER_OPTIONS - {"auto_connect"}))
+def test_every_driver_refuses_at_the_call(name: str, driver: Driver) -> None:
+    for call in (driver.module.Manager, driver.module.connect):
+        check(name, BAD[name][0], lambda call=call, **given: call(URL, **given))
+
+
+@pytest.mark.parametrize("value", [None, 0, "yes"])
+def test_flags_of_one_place_alone(value: Any, world: World) -> None:
+    check("retry", value, lambda **given: world.scopes.connect(URL, **given))
+    for name in sorted(IO_OPTIONS):
+        in_io(world, lambda io, name=name: check(name, value, lambda **given: io(URL, **given)))  # type: ignore[misc]  # it is one of two
+
+
+SETTABLE = (
+    "reconnection",
+    "reconnection_attempts",
+    "reconnection_delay",
+    "reconnection_delay_max",
+    "randomization_factor",
+    "timeout",
+)
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["before", "while it runs"])
+@pytest.mark.parametrize(("name", "value"), of(frozenset(SETTABLE)))
+def test_a_property_of_a_manager(name: str, value: Any, live: bool, world: World) -> None:
+    def assign(manager: Any) -> None:
+        kept = getattr(manager, name)
+        check(name, value, lambda **given: setattr(manager, *next(iter(given.items()))))
+        assert getattr(manager, name) == kept
+
+    if live:
+        with_socket(world, lambda socket: assign(socket.io))
+    else:
+        assign(world.manager_class(URL))
+
+
+@pytest.mark.parametrize("value", BAD["auth"])
+def test_the_auth_of_a_socket(value: Any, world: World) -> None:
+    def body(socket: Any) -> None:
+        check("auth", value, lambda auth: setattr(socket, "auth", auth))
+        assert socket.auth is None
+
+    with_socket(world, body)
+
+
+@pytest.mark.parametrize("value", BAD["timeout"])
+def test_the_timeout_of_one_event(value: Any, world: World) -> None:
+    with_socket(world, lambda socket: check("timeout", value, lambda **given: socket.timeout(*given.values())))
+
+
+@pytest.mark.parametrize(("name", "meant"), MISTYPED.items())
+def test_a_name_that_is_no_option(name: str, meant: str | None, world: World) -> None:
+    want = rf"^there is no option '{name}'; " + (f"did you mean '{meant}'" if meant else "there are .*")
+    given: dict[str, Any] = {name: 1}
+
+    def refused(call: Call, want: str = want) -> None:
+        with pytest.raises(OptionError, match=want):
+            call(**given)
+
+    refused(lambda **given: world.manager_class(URL, **given))
+    refused(lambda **given: world.scopes.connect(URL, **given))
+    in_io(world, lambda io: refused(lambda **given: io(URL, **given)))
+    own = rf"^there is no option '{name}'"  # there are fewer to mean
+    with_socket(world, lambda socket: refused(lambda **given: socket.io.socket("/other", **given), own))
+
+
+@pytest.mark.parametrize(("name", "meant"), [("forceNew", "force_new"), ("multiplexing", "multiplex")])
+def test_a_name_that_is_no_option_of_io(name: str, meant: str, world: World) -> None:
+    def body(io: Any) -> None:
+        with pytest.raises(OptionError, match=f"no option '{name}'; did you mean '{meant}'"):
+            io(URL, **{name: True})
+
+    in_io(world, body)
+
+
+def test_options_in_the_wrong_place(world: World) -> None:
+    for name in sorted(SOCKET_OPTIONS):
+        with pytest.raises(OptionError, match=f"^{name} is an option of a socket: give it to"):
+            world.manager_class(URL, **{name: None})  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(OptionError, match=r"^auto_connect is for Manager and io"):
+        world.scopes.connect(URL, auto_connect=True)
+
+    def body(socket: Any) -> None:
+        for name in sorted(MANAGER_OPTIONS):
+            with pytest.raises(OptionError, match=f"^{name} is an option of the Manager"):
+                socket.io.socket("/other", **{name: None})
+
+    with_socket(world, body)
+
+
+HEADERS: Sequence[Mapping[str, str]] = [{"a b": "1"}, {"Upgrade": "1"}, {"A": SECRET + "\n"}]
+
+
+@pytest.mark.parametrize("headers", HEADERS)
+def test_headers_that_cannot_be_sent(headers: Mapping[str, str], world: World) -> None:
+    own: list[dict[str, Any]] = [
+        {"extra_headers": headers},
+        {"transport_options": {"polling": {"extra_headers": headers}}},
+    ]
+    for given in own:
+        for call in (world.manager_class, world.scopes.connect):
+            with pytest.raises(OptionError, match="extra_headers") as caught:
+                call(URL, **given)
+            assert SECRET not in str(caught.value)
+        in_io(world, lambda io, given=given: _refused_by(io, given))  # type: ignore[misc]  # it is one of two
+
+
+def _refused_by(io: Any, given: Any) -> None:
+    with pytest.raises(OptionError, match="extra_headers"):
+        io(URL, **given)
+
+
+@pytest.mark.parametrize("own", [{"pathh": "/"}, {"path": 1}, {"query": dict}, {"transports": ["polling"]}])
+def test_options_of_one_transport(own: dict[str, Any], world: World) -> None:
+    for call in (world.manager_class, world.scopes.connect):
+        with pytest.raises(OptionError, match=r"^transport_options\['polling'\]: "):
+            call(URL, transport_options={"polling": own})
+
+
+@pytest.mark.parametrize(
+    "url", ["", "ftp://h", "http://", "http://h:port", "http://u:p@h", "http:// h", 5, None, b"http://h"]
+)
+def test_urls(url: Any, world: World) -> None:
+    for call in (world.manager_class, world.scopes.connect):
+        with pytest.raises(OptionError, match=r"^url "):
+            call(url)
+
+
+@pytest.mark.parametrize("name", ["/a,b", "/\ud800", 5, None])
+def test_names_of_namespaces(name: Any, world: World) -> None:
+    def body(socket: Any) -> None:
+        with pytest.raises(OptionError, match="namespace"):
+            socket.io.socket(name)
+
+    with_socket(world, body)
+    if isinstance(name, str):
+        with pytest.raises(OptionError, match="namespace"):
+            world.scopes.connect(URL + name)
+
+        def body_of_io(io: Any) -> None:
+            with pytest.raises(OptionError, match="namespace"):
+                io(URL + name)
+
+        in_io(world, body_of_io)
