@@ -88,7 +88,10 @@ class Runtime(Protocol):
         ...
 
     def now(self) -> float:
-        """Seconds on a monotonic scale."""
+        """Seconds on a monotonic scale. Raises StateError in a thread that is not the runtime's, unless any thread is.
+
+        Whatever users call asks for it before anything is done.
+        """
         ...
 
     def open_stream(self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None) -> Stream:

@@ -15,6 +15,7 @@ class Manager(_Manager):
     """A connection to a server, which the sockets of several namespaces share. See its base class."""
 
     runtime_scope: ClassVar[RuntimeScope] = open_runtime
+    can_be_held: ClassVar[bool] = True
 
 
 _scopes = Scopes(Manager)

@@ -392,6 +392,7 @@ def test_the_server_of_io(world: World) -> None:
     world.run(main)
 
 
+@pytest.mark.row("difference.server_url")
 @pytest.mark.parametrize("url", [f"{URL}/chat", f"{URL}/?token=1", "ftp://localhost"])
 def test_the_server_of_io_is_a_server(world: World, url: str) -> None:
     with pytest.raises(OptionError, match=r"give those to io\(\)|must start with http"):
