@@ -97,7 +97,7 @@ async def test_how_often_it_is_tried(driver: Driver, plain_fresh: FreshTarget) -
         assert await socket.emit_with_ack("echo_ack", 1) == 1
 
 
-@pytest.mark.row("difference.attempts_of_zero")
+@pytest.mark.row("difference.no_attempts")
 async def test_no_attempts_are_none(driver: Driver, plain_target: Target) -> None:
     seen = driver.queue()
     async with plain_target.connect(driver, reconnection_attempts=0) as socket:

@@ -1010,7 +1010,7 @@ def remembering(made: list[FakeTransport], memory: Memory, *, remember: bool = T
     return Rig(made, EngineOptions(remember_upgrade=remember), memory)
 
 
-@pytest.mark.row("difference.remember_upgrade")
+@pytest.mark.row("difference.remembered_by_the_manager")
 def test_an_upgrade_is_remembered_for_the_next_session(made: list[FakeTransport]) -> None:
     memory = Memory()
     rig = remembering(made, memory)
@@ -1090,7 +1090,7 @@ def test_after_a_remembered_websocket_failed_the_others_are_tried(made: list[Fak
     assert len(made) == 2
 
 
-@pytest.mark.row("difference.cookies")
+@pytest.mark.row("difference.cookies_over_sessions")
 @pytest.mark.parametrize("wanted", [False, True])
 def test_cookies_only_with_credentials(made: list[FakeTransport], wanted: bool) -> None:
     memory = Memory()

@@ -41,7 +41,7 @@ def test_a_session_is_recovered(serve: Serve) -> None:
     assert connects(server) == [{"pid": "p1", "offset": "o2"}]
 
 
-@pytest.mark.row("difference.recovery_offset")
+@pytest.mark.row("difference.stale_offset")
 def test_a_session_that_could_not_be_recovered_starts_anew(serve: Serve) -> None:
     server = serve()
     socket = server.joined(pid="p1")

@@ -65,7 +65,7 @@ def test_query() -> None:
     assert target == "/engine.io/?token=%C3%BC%20%26%3D&empty=&EIO=4&transport=polling&sid=abc"
 
 
-@pytest.mark.row("difference.transport_query")
+@pytest.mark.row("difference.query_of_a_transport")
 def test_the_application_cannot_override_the_protocols_query() -> None:
     maker = requests(query={"EIO": "3", "transport": "carrier pigeon", "sid": "stolen", "mine": "1"})
     assert query_of(maker.target(base64=False)) == {"EIO": "4", "transport": "polling", "mine": "1"}
