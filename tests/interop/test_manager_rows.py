@@ -37,7 +37,7 @@ async def test_opening_and_closing(name: str, driver: Driver, target: Target) ->
             assert manager.engine.id is not None
             assert await getattr(manager, name)() == manager
             assert await manager.close() == manager
-            assert manager.engine is None
+            assert not manager.engine
             assert await told(seen, 2) == [("open",), ("close", "forced close", None)]
 
 
