@@ -369,6 +369,8 @@ class Connection:
 
     def overflowed(self, error: InboxOverflow) -> None:
         """An inbox is full: close the connection, and do not connect again."""
+        if self.overflow is not None:
+            return  # another one was full first: what came with that can fill this one as well
         log.error("closing the connection: %s", error)
         self.overflow = error
         self.hub.feed(self.machine.abort)

@@ -130,5 +130,6 @@ class Engine(Listening):
 
     @contextmanager
     def _changing(self) -> Generator[None, None, None]:
+        self._connection.check_caller()
         yield
         self._watch()

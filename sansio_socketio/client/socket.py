@@ -341,6 +341,7 @@ class Socket(Emitter, ListeningToAny):
         """Disconnect."""
         self._connection.check_caller()
         self._wanted = False
+        self._failure = None
         hub = self._hub
         if hub is not None and not hub.ended:
             self._namespace.disconnect(hub.now())

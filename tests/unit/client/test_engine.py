@@ -334,6 +334,24 @@ def test_packets_that_nobody_gets_round_to_close_the_connection(world: World, op
     play(world, body, **options)
 
 
+def test_of_two_inboxes_that_are_full_the_first_is_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """What came in one piece can fill the inbox of the Manager, by its packets, and then a socket's by its events."""
+    closed: list[Any] = []
+
+    async def body(manager: Manager) -> None:
+        socket = await manager.socket("/").connect()
+        socket.on("disconnect", lambda reason, details: closed.append(str(details)))
+        for name in ("packet", "e"):
+            manager._connection.overflowed(InboxOverflow(name))
+        await socket.wait_closed()
+
+    play(world, body)
+    assert closed == ["packet"]
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
+        "closing the connection: packet"
+    ]
+
+
 def test_packets_that_were_handled_make_room_for_others(world: World) -> None:
     async def body(manager: Manager) -> None:
         await manager.connect()

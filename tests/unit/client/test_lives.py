@@ -772,6 +772,8 @@ def test_in_a_foreign_thread_nothing_works_and_nothing_breaks(world: World) -> N
     async def main() -> None:
         async with world.manager_class(URL) as manager:
             socket = await manager.socket("/").connect()
+            engine = manager.engine
+            assert engine is not None
             calls: list[Callable[[], Any]] = [
                 lambda: socket.emit("e"),
                 lambda: socket.emit_with_ack("e"),
@@ -786,6 +788,7 @@ def test_in_a_foreign_thread_nothing_works_and_nothing_breaks(world: World) -> N
                 lambda: socket.on_any(print),
                 lambda: socket.off("e"),
                 lambda: manager.on("open", print),
+                lambda: engine.on("open", print),
                 lambda: manager.socket("/other"),
                 lambda: setattr(manager, "reconnection", False),
                 lambda: setattr(manager, "reconnection_delay", 3),

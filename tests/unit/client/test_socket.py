@@ -386,6 +386,18 @@ def test_wait_connected_raises_when_nothing_more_is_tried(world: World) -> None:
     play(world, body, reconnection_attempts=2)
 
 
+def test_after_disconnect_no_earlier_failure_is_told(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.accepts = False
+        world.server.lose()
+        await world.sleep(3)
+        await socket.disconnect()
+        with pytest.raises(DisconnectedError, match=r"nothing connects /; call connect\(\)"):
+            await socket.wait_connected()
+
+    play(world, body)
+
+
 def test_the_end_of_reconnection_wakes_who_waits(world: World) -> None:
     async def body(socket: Socket) -> None:
         world.server.accepts = False
