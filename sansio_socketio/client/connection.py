@@ -185,9 +185,9 @@ class Connection:
             socket._dispatcher.open_gate()
 
     def begin_leaving(self) -> None:
-        """Start to disconnect; what has been received is still handled."""
+        """Start to disconnect, unless that is done already; what has been received is still handled."""
         hub = self.hub
-        if not hub.ended:
+        if not hub.ended and self._over is None:
             self._over = hub.runtime.cell()
             self._leaving.set(hub.now() + self.machine.options.close_timeout)
             self._deactivate(hub)

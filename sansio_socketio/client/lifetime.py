@@ -48,10 +48,12 @@ class Lifetime:
         runtime: The runtime, from the scope's beginning on.
         tenants: Who lives on it.
         asked_to_end: Set when somebody wants it to end, or a tenant has failed.
+        over: For who ends it to set, and for others to wait for.
     """
 
     runtime: Runtime
     asked_to_end: Cell
+    over: Cell
 
     def __init__(self, runtime_scope: RuntimeScope) -> None:
         self.tenants: list[Tenant] = []
@@ -60,7 +62,16 @@ class Lifetime:
     async def __aenter__(self) -> Self:
         self.runtime = await self._scope.__aenter__()
         self.asked_to_end = self.runtime.cell()
+        self.over = self.runtime.cell()
         return self
+
+    async def until_over(self) -> None:
+        """Wait until somebody else has ended it."""
+        with (
+            self.runtime.lock,
+            suppress(DisconnectedError),
+        ):  # if nothing can be waited for any more, it is as good as over
+            await self.runtime.wait(self.over)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -109,7 +120,6 @@ class Lease:
         self._runtime_scope = runtime_scope
         self._vacant = [None]  # who takes this out may begin a life: threads may race for it
         self._life: Lifetime | None = None
-        self._over: Cell | None = None
         self._is_held = False
         self._ends_on_close = False
         self._is_ending = False
@@ -125,18 +135,13 @@ class Lease:
         """Whether there is a life."""
         return self._life is not None
 
-    @property
-    def ends_on_close(self) -> bool:
-        """Whether there is a life that `close` ends."""
-        return self._ends_on_close
-
     async def begin(
         self, move_in: Callable[[Lifetime], None], *, ends_on_close: bool = False, held: bool = False
     ) -> Lifetime:
-        """Begin a life. What `move_in` does is part of it already.
+        """Begin a life.
 
         Args:
-            move_in: Called with the life; it must not raise.
+            move_in: Called with it, as its beginning.
             ends_on_close: Whether `close` ends it.
             held: Whether it is in nobody's scope, so that `close` must.
 
@@ -154,54 +159,48 @@ class Lease:
         except BaseException:
             self._vacant.append(None)
             raise
-        with life.runtime.lock:
-            self._life = life
-            self._over = life.runtime.cell()
-            self._is_held = held
-            self._ends_on_close = ends_on_close
-            self._is_ending = False
-            move_in(life)
+        self._life, self._is_held, self._ends_on_close = life, held, ends_on_close
+        try:
+            with life.runtime.lock:
+                move_in(life)
+        except BaseException as error:  # an interrupt, most likely
+            await self.end(error)
+            raise
         return life
 
     async def end(self, error: BaseException | None = None) -> bool | None:
-        """End the life, because of `error` if there is one. Who comes later waits until it is over."""
-        life, over = self._life, self._over
-        if life is None or over is None:
+        """End the life, because of `error` if there is one. If somebody else is at it already, wait until it is over."""
+        life = self._life
+        if life is None:
             return None
         with life.runtime.lock:
-            is_first = not self._is_ending
-            self._is_ending = True
-            if not is_first:
-                with suppress(DisconnectedError):  # it is as good as over
-                    await life.runtime.wait(over)
-                return None
+            is_ending, self._is_ending = self._is_ending, True
+        if is_ending:
+            await life.until_over()
+            return None
         try:
             return await life.__aexit__(*_described(error))
         finally:
             self._life = None
-            self._ends_on_close = self._is_ending = False
+            self._is_held = self._ends_on_close = self._is_ending = False
             self._vacant.append(None)
             with life.runtime.lock:
-                over.set()
+                life.over.set()
 
     async def close(self) -> None:
         """End a life that ends on `close`, and wait until it is over. In a handler, which could not end then, only begin."""
-        life, over = self._life, self._over
-        if life is None or over is None:
+        life, is_held = self._life, self._is_held
+        if life is None or not self._ends_on_close:
             return
         with life.runtime.lock:
             life.asked_to_end.set()
             if is_handling(life.runtime):
                 for tenant in life.tenants:
                     tenant.begin_leaving()
-                if self._is_held:
+                if is_held:
                     life.runtime.spawn(lambda: self._end_beside(life.runtime), f"closes {self._what}")
                 return
-        if self._is_held:
-            await self.end()
-        else:
-            with life.runtime.lock, suppress(DisconnectedError):
-                await life.runtime.wait(over)
+        await (self.end() if is_held else life.until_over())
 
     async def _end_beside(self, runtime: Runtime) -> None:
         try:

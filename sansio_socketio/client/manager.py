@@ -163,10 +163,9 @@ class Manager(Listening):
         still handled, then nothing is left. A handler that calls this does not wait for that, of which it is a part
         itself. To close what does not live is no error.
         """
-        lease, connection = self._lease, self._connection
+        connection = self._connection
         connection.check_caller()
-        if lease.ends_on_close:
-            await lease.close()
+        await self._lease.close()
         if connection.lives:
             with connection.hub.runtime.lock:
                 await connection.closed()

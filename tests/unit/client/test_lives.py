@@ -39,8 +39,9 @@ def nothing_is_left(world: World) -> bool:
     return world.tasks == [world.main] and world.streams == []
 
 
-@pytest.fixture
-def world(world: World) -> Any:
+@pytest.fixture(params=[False, True], ids=["", "eager"])
+def world(world: World, request: pytest.FixtureRequest) -> Any:
+    world.eager = request.param
     yield world
     assert world.tasks == []
     assert world.streams == []
@@ -760,6 +761,23 @@ def test_a_runtime_that_cannot_begin_is_no_life(world: World) -> None:
         manager._lease._runtime_scope = works
         await manager.open()
         await manager.close()
+
+    world.run(main)
+
+
+def test_a_life_that_is_interrupted_as_it_begins(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        manager = world.manager_class(URL)
+        with monkeypatch.context() as patch:
+            patch.setattr(manager._connection, "begin", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                await manager.__aenter__()
+        assert nothing_is_left(world)
+        async with manager:
+            await manager.open()
 
     world.run(main)
 
