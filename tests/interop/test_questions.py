@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import pytest
 
 from sansio_socketio.protocol.errors import ConnectError
+from tests.interop.conftest import FreshTarget
 from tests.support.drivers import Driver
 from tests.support.target import Target
 
@@ -33,6 +35,26 @@ async def test_auth_that_fails_twice_heals(driver: Driver, target: Target) -> No
             assert await seen.get() == (f"LookupError('the issuer of tokens is down, {number}')", True)
         await socket.wait_connected()
         assert (await socket.emit_with_ack("handshake"))["auth"] == {"token": "secret"}
+
+
+async def test_auth_heals_though_the_server_does_not_wait(driver: Driver, plain_fresh: FreshTarget) -> None:
+    target = plain_fresh(options={"connectTimeout": 300})
+    seen = driver.queue()
+    tries = count()
+
+    def get_auth() -> Any:
+        if next(tries) == 0:
+            raise LookupError
+        return {"token": "secret"}
+
+    # The server closes a connection on which nobody joins, long before auth is asked for again.
+    options = {**target.options, "reconnection_delay": 1, "randomization_factor": 0}
+    async with driver.manager(target.peer.url, **options) as manager:
+        socket = manager.socket("/auth", auth=get_auth)
+        socket.on("disconnect", lambda reason, details: seen.put(socket.active))
+        assert await seen.get() is True
+        await socket.wait_connected()
+        assert await socket.emit_with_ack("echo_ack", "in") == "in"
 
 
 async def test_connect_with_retry_waits_for_auth_to_heal(driver: Driver, plain_target: Target) -> None:

@@ -34,6 +34,7 @@ from sansio_socketio.protocol.packets.socketio import (
     DISCONNECT,
     EVENT,
     RESERVED_EVENTS,
+    JSONParser,
     Packet,
     Parser,
 )
@@ -138,6 +139,11 @@ def test_a_decoder_keeps_nothing() -> None:
 
 def test_the_option_takes_it() -> None:
     assert ClientOptions(parser=PARSER).parser is PARSER
+
+
+def test_one_is_as_good_as_another() -> None:
+    assert {MessagePackParser(), MessagePackParser()} == {PARSER}
+    assert MessagePackParser() != JSONParser()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from sansio_socketio.protocol.events import (
     Question,
     Room,
 )
-from sansio_socketio.protocol.namespace import UNSET, Namespace
+from sansio_socketio.protocol.namespace import UNSET, Join, Namespace
 from sansio_socketio.protocol.options import ASK
 from sansio_socketio.protocol.packets import engineio
 from sansio_socketio.protocol.packets.socketio import CONNECT, DISCONNECT, Packet
@@ -383,6 +383,9 @@ class Client(RuleBasedStateMachine):
             assert server.deadline is not None, "nothing ends the wait"
         if self.timed:
             assert server.deadline is not None, "nothing ends the wait for an acknowledgement"
+        for socket in client.namespaces.values():
+            if socket._join is Join.WAITING:
+                assert server.deadline is not None, "nothing ends the wait for auth"
         waiting = [emit for each in client.namespaces.values() for emit in (*each._unsent.values(), *each._queue)]
         assert client._buffered_events == len(waiting) <= client.options.max_buffered_events
         assert client._buffered_bytes == sum(emit.size for emit in waiting) <= client.options.max_buffered_bytes
