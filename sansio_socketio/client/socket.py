@@ -231,6 +231,7 @@ class Socket(Emitter, ListeningToAny):
     @auth.setter
     def auth(self, value: Auth) -> None:
         check_askable("auth", value)
+        self._connection.check_caller()
         self._namespace.auth = ASK if callable(value) else value
         self._auth = value
 

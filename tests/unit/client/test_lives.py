@@ -677,6 +677,70 @@ async def ended(socket: Socket) -> None:
             raise AssertionError
 
 
+@pytest.mark.parametrize("begin", BEGINNINGS)
+def test_auth_that_could_not_be_given_is_asked_for_in_the_next_life(world: World, begin: Begin) -> None:
+    asked: list[int] = []
+
+    def auth() -> dict[str, int]:
+        asked.append(len(asked))
+        if len(asked) == 1:
+            raise OSError("the tokens are out")
+        return {"token": len(asked)}
+
+    async def main() -> None:
+        manager = world.manager_class(URL, reconnection_delay=50, reconnection_delay_max=50)
+        socket = manager.socket("/", auth=auth)
+        await begin(world, manager)
+        await world.sleep(1)
+        assert not socket.connected
+        await manager.close()
+        await begin(world, manager)
+        await socket.wait_connected()
+        await manager.close()
+
+    world.run(main)
+    assert asked == [0, 1]
+    assert world.server.payloads() == [{"token": 2}]
+    assert world.time < 1010
+
+
+def test_a_life_that_ends_during_a_wait_for_the_next_attempt(world: World) -> None:
+    async def main() -> None:
+        manager = world.manager_class(URL, reconnection_delay=50)
+        socket = manager.socket("/")
+        await manager.open()
+        await socket.wait_connected()
+        world.server.lose()
+        await world.turn()
+        assert not socket.connected
+        await manager.close()
+        assert nothing_is_left(world)
+        await manager.open()
+        await socket.wait_connected()
+        await manager.close()
+
+    world.run(main)
+    assert world.time < 1010
+
+
+def test_what_waits_to_be_sent_does_not_outlive_a_life(world: World) -> None:
+    async def main() -> None:
+        world.server.joins = False
+        manager = world.manager_class(URL)
+        socket = manager.socket("/")
+        await manager.open()
+        await socket.emit("unsent")
+        await manager.close()
+        world.server.joins = True
+        await manager.open()
+        await socket.wait_connected()
+        await socket.emit("sent")
+        await manager.close()
+
+    world.run(main)
+    assert world.server.events() == [["sent"]]
+
+
 def test_handlers_that_were_cut_off_do_not_stand_in_the_way_of_the_next_life(world: World) -> None:
     story: list[int] = []
 
@@ -799,13 +863,16 @@ def test_in_a_foreign_thread_nothing_works_and_nothing_breaks(world: World) -> N
                 socket.disconnect,
                 manager.open,
                 manager.close,
+                engine.close,
             ]
             plain_calls: list[Callable[[], Any]] = [
                 lambda: socket.emit_nowait("e"),
                 lambda: socket.on("e", print),
                 lambda: socket.on_any(print),
                 lambda: socket.off("e"),
+                lambda: setattr(socket, "auth", {"token": 1}),
                 lambda: manager.on("open", print),
+                lambda: engine.on("close", print),
                 lambda: engine.on("open", print),
                 lambda: manager.socket("/other"),
                 lambda: setattr(manager, "reconnection", False),
@@ -823,5 +890,27 @@ def test_in_a_foreign_thread_nothing_works_and_nothing_breaks(world: World) -> N
             assert (socket.listeners("e"), manager.reconnection, manager.reconnection_delay) == ([], True, 1)
             await socket.emit("fine")
         assert world.server.events() == [["fine"]]
+
+    world.run(main)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Chains
+
+
+def test_what_returns_the_object_itself(world: World) -> None:
+    async def main() -> None:
+        manager: Any = world.manager_class(URL)
+        socket: Any = manager.socket("/")
+        for call in (manager.close, manager.open, manager.connect):
+            assert await call() is manager
+        for call in (socket.connect, socket.open, socket.disconnect, socket.close, socket.connect):
+            assert await call() is socket
+        engine = manager.engine
+        assert await engine.close() is engine
+        assert engine.on("close", print).once("close", print).off() is engine
+        assert manager.on("open", print).once("open", print).off("open", print).off("open") is manager
+        assert socket.on("e", print).once("e", print).off("e", print).off().off_any().off_any_outgoing() is socket
+        await manager.close()
 
     world.run(main)
