@@ -14,11 +14,12 @@
  *
  *     port, host    where to listen; port 0 picks a free one
  *     socket        the path of a Unix domain socket to listen on instead
- *     tls           {"cert": file, "key": file}: https instead of http
+ *     tls           {"cert": file, "key": file}: https instead of http; "ca": file: clients must show a certificate of it
  *     version       2: the old server, which speaks Engine.IO 3 and Socket.IO 4
  *     parser        a name in PARSERS
  *     names         {"tunnel": "websocket"}: the transport websocket by a further name, to which polling may be upgraded
  *     record        true: remember the packets that clients send, for the command "log"
+ *     requests      true: remember the HTTP requests and WebSocket messages of clients, for the command "requests"
  *     options       goes to the Socket.IO server as it is: transports, pingInterval, cookie, connectionStateRecovery, ...
  */
 
@@ -41,7 +42,7 @@ const config = JSON.parse(process.argv[2] || "{}");
 const { server, sockets } = createHttpServer(config.tls);
 const io = createSocketServer(server, config);
 const records = {};
-const seen = { connections: 0, disconnections: [], packets: [] };
+const seen = { connections: 0, disconnections: [], packets: [], requests: [], messages: [] };
 
 // What a client can ask for: name -> (socket, arguments without the acknowledgement, acknowledgement or undefined)
 const BEHAVIOURS = {
@@ -124,8 +125,12 @@ const BEHAVIOURS = {
 
 // What the test process can ask for by a line on stdin: {"cmd": name, ...}; the result is the line that answers.
 const COMMANDS = {
-  stats: () => ({ clients: io.engine.clientsCount, sockets: sockets.size, ...seen, packets: undefined }),
+  stats: () => {
+    const { connections, disconnections } = seen;
+    return { clients: io.engine.clientsCount, sockets: sockets.size, connections, disconnections };
+  },
   log: () => seen.packets.splice(0),
+  requests: () => ({ requests: seen.requests.splice(0), messages: seen.messages.splice(0) }),
   emit: ({ namespace = "/", event, args = [] }) => io.of(namespace).emit(event, ...args),
   // Numbered events for everybody, evenly over some seconds, some of them with bytes.
   stream: ({ event, count, seconds }) => stream(event, count, seconds),
@@ -153,8 +158,9 @@ function cutAll(reset) {
 }
 
 function createHttpServer(tls) {
+  const files = Object.entries(tls ?? {}).map(([name, path]) => [name, fs.readFileSync(path)]);
   const server = tls
-    ? https.createServer({ cert: fs.readFileSync(tls.cert), key: fs.readFileSync(tls.key) })
+    ? https.createServer({ ...Object.fromEntries(files), requestCert: "ca" in tls })
     : http.createServer();
   const sockets = new Set();
   server.on("connection", (socket) => {
@@ -222,9 +228,32 @@ function recordPackets(connection) {
   });
 }
 
+// What a transport looks like from outside: each request, what TLS told of its sender, and the messages of WebSockets.
+function recordRequests(server, engine) {
+  const keep = (request) => {
+    const { method, url, headers, socket } = request;
+    const tls = socket.encrypted && { name: socket.servername, subject: socket.getPeerCertificate().subject?.O };
+    const kept = { method, url, headers, tls, body: "" };
+    seen.requests.push(kept);
+    return kept;
+  };
+  server.prependListener("upgrade", keep);
+  server.prependListener("request", (request) => {
+    const kept = keep(request);
+    // Not of a GET: the server takes the end of one that is read for the end of its stream.
+    if (request.method === "POST") request.on("data", (data) => (kept.body += data.toString("latin1")));
+  });
+  engine.on("connection", (connection) => {
+    const listen = ({ socket }) => socket?.on("message", (data, binary) => seen.messages.push([binary, data.toString("latin1")]));
+    listen(connection.transport);
+    connection.on("upgrade", listen);
+  });
+}
+
 for (const name of ["/", "/chat", "/auth"]) io.of(name).on("connection", welcome);
 io.of("/auth").use(guard);
 if (config.record) io.engine.on("connection", recordPackets);
+if (config.requests) recordRequests(server, io.engine);
 if (io.engine) io.engine.on("connection_error", ({ code, message, context }) => note("refused", code, message, context));
 
 readline

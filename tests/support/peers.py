@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -34,10 +34,11 @@ class PeerError(Exception):
 
 @dataclass(frozen=True)
 class TLSFiles:
-    """A certificate and its key, as a peer's configuration names them."""
+    """A certificate and its key, and who must have signed that of a client, as a peer's configuration names them."""
 
     cert: str
     key: str
+    ca: str | None = None
 
 
 class Peer:
@@ -58,7 +59,7 @@ class Peer:
         self._command = command
         self._config: dict[str, Any] = {"port": 0, **config, "host": host}
         if tls is not None:
-            self._config["tls"] = {"cert": tls.cert, "key": tls.key}
+            self._config["tls"] = {name: file for name, file in asdict(tls).items() if file is not None}
         self.scheme = "http" if tls is None else "https"
         self.host = f"[{host}]" if ":" in host else host
         self.port = 0
