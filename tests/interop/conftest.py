@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, signature
 
 import pytest
 
@@ -76,7 +76,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = pyfuncitem.funcargs
-    taken = {name: arguments[name] for name in pyfuncitem.obj.__code__.co_varnames if name in arguments}
+    taken = {name: arguments[name] for name in signature(pyfuncitem.obj).parameters if name in arguments}
     driver = arguments["driver"]
     assert isinstance(driver, Driver)
     driver.run(lambda: pyfuncitem.obj(**taken), check_sockets="bad_peer" not in arguments)

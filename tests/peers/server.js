@@ -237,7 +237,8 @@ function recordRequests(server, engine) {
     seen.requests.push(kept);
     return kept;
   };
-  server.prependListener("upgrade", keep);
+  // Where nobody listens to "upgrade", one that does takes it upon itself to answer.
+  if (server.listenerCount("upgrade")) server.prependListener("upgrade", keep);
   server.prependListener("request", (request) => {
     const kept = keep(request);
     // Not of a GET: the server takes the end of one that is read for the end of its stream.
