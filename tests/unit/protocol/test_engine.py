@@ -1213,6 +1213,7 @@ def test_a_class_of_a_new_name_is_upgraded_to_where_the_server_offers_it(
     assert tunnel.sent[-1] == ["5"]
 
 
+@pytest.mark.row("difference.probes")
 def test_what_is_offered_is_tried_one_after_the_other(
     made: list[FakeTransport], own: dict[str, type[FakeTransport]]
 ) -> None:
