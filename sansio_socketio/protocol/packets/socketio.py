@@ -161,7 +161,7 @@ def _dumps(value: Any) -> tuple[str, list[bytes]]:
     """The JSON of a value, and the bytes that were lifted out of it."""
     attachments: list[bytes] = []
     try:
-        text = orjson.dumps(value, partial(lift, partial(_leaf, attachments)), orjson.OPT_PASSTHROUGH_DATACLASS)
+        text = orjson.dumps(value, partial(_lift, attachments), orjson.OPT_PASSTHROUGH_DATACLASS)
     except orjson.JSONEncodeError:
         return _dumps_slowly(value)
     return text.decode(), attachments
@@ -170,7 +170,7 @@ def _dumps(value: Any) -> tuple[str, list[bytes]]:
 def _dumps_slowly(value: Any) -> tuple[str, list[bytes]]:
     attachments: list[bytes] = []
     try:
-        plain = lift(partial(_leaf, attachments), value)
+        plain = _lift(attachments, value)
         return json.dumps(plain, separators=(",", ":"), check_circular=False), attachments
     except RecursionError:
         raise PacketError("a value that contains itself, or is nested too deeply, cannot be sent") from None
@@ -180,11 +180,17 @@ def _dumps_slowly(value: Any) -> tuple[str, list[bytes]]:
         raise PacketError(f"a value cannot be sent: {error}") from error
 
 
-def _leaf(attachments: list[bytes], value: Any) -> Any:
-    """What stands in JSON for bytes, which are appended to `attachments` in the order of their placeholders; and so on."""
+def _lift(attachments: list[bytes], value: Any) -> Any:
+    """What stands in JSON for a value. Bytes in it are appended to `attachments`, in the order of their placeholders."""
     if isinstance(value, bytes | bytearray | memoryview):
         attachments.append(value if isinstance(value, bytes) else bytes(value))
         return {"_placeholder": True, "num": len(attachments) - 1}
+    return lift(partial(_leaf, attachments), value)
+
+
+def _leaf(attachments: list[bytes], value: Any) -> Any:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return _lift(attachments, value)
     if isinstance(value, float):
         return float(value) if isfinite(value) else None
     return scalar(value)
