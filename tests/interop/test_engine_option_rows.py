@@ -265,7 +265,7 @@ async def test_cookies_are_sent_back(kept: bool, driver: Driver, recorded: Recor
         assert set(cookies) == {None}
 
 
-@pytest.mark.row("option.with_credentials", "difference.cookies")
+@pytest.mark.row("option.with_credentials", "difference.cookies_over_sessions")
 @pytest.mark.parametrize("transport", ["polling", "upgrade"])  # this server sets none when it opens a WebSocket
 async def test_cookies_hold_for_the_next_session(driver: Driver, recorded: Recorded) -> None:
     target = recorded(cookie={"name": "affinity", "path": "/"})

@@ -40,7 +40,7 @@ async def test_events_come_back_as_they_were_sent(driver: Driver, target: Target
         assert await socket.emit_with_ack("transport") == target.settled
 
 
-@pytest.mark.row("socket.emit_with_ack")
+@pytest.mark.row("socket.emit_with_ack", "difference.several_values_awaited")
 async def test_an_acknowledgement_has_no_value_one_or_several(driver: Driver, target: Target) -> None:
     async with target.connect(driver) as socket:
         for payload in PAYLOADS:
@@ -82,7 +82,7 @@ async def test_an_acknowledgement_that_does_not_come(driver: Driver, target: Tar
         assert await socket.emit_with_ack("echo_ack", "still there") == "still there"
 
 
-@pytest.mark.row("difference.acknowledging")
+@pytest.mark.row("difference.acknowledging", "difference.empty_acknowledgement")
 async def test_what_a_handler_returns_is_the_acknowledgement(driver: Driver, target: Target) -> None:
     answered = driver.queue()
 

@@ -197,6 +197,7 @@ def test_handlers_run_in_a_copy_of_the_context_of_the_scope(world: World) -> Non
     assert seen == ["scope's"]
 
 
+@pytest.mark.row("difference.any_listeners_acknowledge")
 def test_handlers_of_any_event_come_first_and_acknowledge_nothing(world: World) -> None:
     story: list[Any] = []
 

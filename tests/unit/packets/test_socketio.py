@@ -392,7 +392,7 @@ def test_what_is_read_though_we_would_write_it_otherwise(messages: Messages, pac
     assert decode(messages) == packet
 
 
-@pytest.mark.row("difference.strict_parser")
+@pytest.mark.row("difference.strict_parser", "difference.event_without_payload")
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

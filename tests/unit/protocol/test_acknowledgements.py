@@ -332,6 +332,7 @@ def test_a_volatile_event_that_is_dropped_without_a_timeout_waits_for_the_end(se
     assert told[2].handle == dropped  # type: ignore[attr-defined]
 
 
+@pytest.mark.row("difference.volatile_after_a_loss")
 def test_a_volatile_event_is_dropped_offline(serve: Serve) -> None:
     server = serve()
     socket = server.socket()

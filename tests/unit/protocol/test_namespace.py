@@ -75,6 +75,7 @@ def test_connecting_twice_asks_once(serve: Serve) -> None:
     assert kinds(server.told()) == [Connected]
 
 
+@pytest.mark.row("difference.refusal_after_the_join")
 def test_a_second_answer_to_connect_is_ignored(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
@@ -166,6 +167,7 @@ def test_leaving_sends_nothing_to_a_namespace_that_is_not_joined(serve: Serve) -
     assert server.told() == []
 
 
+@pytest.mark.row("difference.abandoned_join")
 def test_an_answer_that_nobody_wants_any_more_is_undone(serve: Serve) -> None:
     server = serve()
     server.joined("/other")

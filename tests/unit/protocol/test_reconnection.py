@@ -155,6 +155,7 @@ def test_connecting_during_a_wait_does_not_open_early(serve: Serve) -> None:
     assert [packet.namespace for packet in server.sent()] == ["/", "/other"]
 
 
+@pytest.mark.row("difference.open_during_the_wait")
 def test_opening_during_a_wait_does_not_wait_longer(serve: Serve) -> None:
     server = lost(serve)
     server.client.open(server.now)
