@@ -332,8 +332,11 @@ class Connection:
 
     async def report(self, error: Exception, event: str) -> None:
         """A handler raised: do what `on_handler_error` says."""
-        if self.hub.ended and isinstance(error, SocketIOError):
-            return  # it waited for something, and the scope was cut off
+        is_ending = self._over is not None
+        if isinstance(error, SocketIOError) and (
+            self.hub.ended or (is_ending and isinstance(error, DisconnectedError))
+        ):
+            return  # it waited for something, or began it, and the scope ends
         policy = self._policy
         if policy == "raise" and self.failure is None:
             self._fail(error)

@@ -220,6 +220,21 @@ def test_a_scope_ends_as_soon_as_the_connection_is_closed(world: World) -> None:
     assert world.time == 1001
 
 
+def test_a_handler_that_connects_again_does_not_hold_up_the_end(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with world.scopes.connect(URL, close_timeout=50) as socket:
+            socket.on("disconnect", socket.connect)
+            await world.turn()
+            world.server.kick()
+            await world.turn()
+            await socket.wait_connected()
+
+    world.run(main)
+    assert world.time == 1000
+    assert world.server.connections == 2
+    assert caplog.records == []
+
+
 def test_a_mistake_of_ours_in_the_machine_hangs_nothing_and_hides_nothing(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
