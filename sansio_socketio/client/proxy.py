@@ -64,13 +64,14 @@ def parse_proxy(text: str, what: str = "proxy") -> Proxy:
         text: The URL. User and password are percent-encoded, as in any.
         what: What the error calls it.
     """
+    invalid = OptionError(f"{what} is no URL of a proxy: it must be {_URL}")
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
     except ValueError:
-        host, port = "", None
+        raise invalid from None
     if not host or any(ord(character) <= 0x20 or character == "\x7f" for character in text):
-        raise OptionError(f"{what} is no URL of a proxy: it must be {_URL}")
+        raise invalid
     if parts.scheme not in _SECURE:
         raise OptionError(
             f"{what} names a proxy of the kind {parts.scheme}, but only http and https can be used: "
