@@ -60,13 +60,17 @@ class ManagerOptions(TypedDict, total=False):
         query: What to add to the query of each request, or a function (also async) that is asked before each attempt. A
             query in the URL takes its place.
         extra_headers: Headers to send with each request, or a function (also async) that is asked before each attempt.
-        ssl: The context for TLS; None verifies the server with the system's certificates; False does not verify it.
+        ssl: The context for TLS, also that to an "https://" proxy; None verifies with the system's certificates; False
+            does not verify.
         server_hostname: The name that the server's certificate must be for, where it is not the URL's host.
         proxy: The HTTP proxy to go through, by CONNECT: "http://user:password@host:port" or "https://...". True (the
             default) takes what the environment names for the URL: HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, except for
             hosts in NO_PROXY and the loopback host. None goes directly.
-        open_stream: A function that opens streams in the runtime's place: see each driver. The environment's proxies do
-            not count then.
+        open_stream: A function that opens streams in the runtime's place, given the host and port that are wanted.
+            With asyncio it is async, takes (protocol_factory, host, port) and returns (transport, protocol), as
+            `loop.create_unix_connection` does; with trio and anyio it is async, takes (host, port) and returns a
+            `trio.abc.Stream` or an `anyio.abc.ByteStream`; with threads it takes (host, port) and returns a connected
+            `socket.socket`. TLS goes on top of that. The environment's proxies do not count then.
         auto_connect: Whether the connection is opened, and a new Socket joins, without being told to.
         on_handler_error: What becomes of an exception of a handler. "log" (the default) logs it with the event's name;
             "raise" ends the connection, and the scope raises it at its end; a callable is called with the exception and

@@ -145,6 +145,11 @@ async def test_a_proxy_that_is_not_there(driver: Driver, plain_target: Target) -
     assert f"the proxy {url} cannot be reached" in str(failure)
 
 
+async def test_a_proxy_whose_certificate_nobody_trusts(driver: Driver, plain_target: Target, https_proxy: Peer) -> None:
+    failure = await refused(driver, plain_target, https_proxy.url, ssl=None)
+    assert f"the proxy {https_proxy.url} cannot be reached: the certificate of 127.0.0.1 could not be" in str(failure)
+
+
 async def test_a_proxy_that_takes_too_long(driver: Driver, plain_target: Target, proxy: Peer) -> None:
     proxy.control("behave", delay=60_000)
     with pytest.raises(ConnectError) as caught:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from sansio_socketio.protocol.errors import TransportError
-from sansio_socketio.protocol.transports.http import MAX_EXCERPT, Answer, Exchange, refusal, show
+from sansio_socketio.protocol.transports.http import MAX_EXCERPT, Answer, Exchange, refusal, show, unreachable
 from tests.unit.transports.rig import answer, chunked
 
 LIMIT = 1000
@@ -243,3 +243,19 @@ def test_the_body_of_a_refusal_is_cut_and_decoded_leniently() -> None:
 def test_show() -> None:
     assert show(b"short") == "b'short'"
     assert show(b"x" * 61) == f"b'{'x' * 60}'…"
+
+
+# Streams that cannot be opened
+
+
+def test_what_a_proxy_said_stays_with_the_error() -> None:
+    refused = TransportError("the proxy refuses", status=403, body="not you!")
+    error = unreachable("far.test", refused)
+    assert (str(error), error.status, error.body) == (
+        "could not connect to far.test: the proxy refuses",
+        403,
+        "not you!",
+    )
+    assert error.__cause__ is refused
+    other = unreachable("far.test", OSError("no route"))
+    assert (other.status, other.body) == (None, None)
