@@ -167,7 +167,7 @@ class TunnelStream:
 
     def failed(self, error: Exception) -> None:
         """The proxy is not there."""
-        failure = TransportError(f"the proxy {self._proxy} cannot be reached: {error}")
+        failure = TransportError(f"the proxy {self._proxy} cannot be reached: {words_of(error)}")
         failure.__cause__ = error
         self._receiver.failed(failure)
 

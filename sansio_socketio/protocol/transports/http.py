@@ -22,7 +22,7 @@ MAX_EXCERPT = 4096
 """How many bytes of a body an error carries."""
 
 _MAX_SHOWN = 60
-_MAX_WORDS = 200
+_MAX_WORDS = 500
 _HINTS = {
     404: "; does the server answer on this path (the option `path`)?",
     413: "; the message is larger than the server accepts",
@@ -61,7 +61,7 @@ def refusal(what: str, status: int, body: bytes) -> TransportError:
 def unreachable(authority: str, error: Exception) -> TransportError:
     """The error for a stream that could not be opened. What a proxy said stays with it."""
     status, body = (error.status, error.body) if isinstance(error, TransportError) else (None, None)
-    failure = TransportError(f"could not connect to {authority}: {error}", status=status, body=body)
+    failure = TransportError(f"could not connect to {authority}: {words_of(error)}", status=status, body=body)
     failure.__cause__ = error
     return failure
 
@@ -72,8 +72,8 @@ def show(data: bytes | bytearray) -> str:
 
 
 def words_of(error: BaseException) -> str:
-    """What an error of a library says, within bounds: some quote all that a peer sent."""
-    text = str(error)
+    """What an error of somebody else's says, within bounds: some quote all that a peer sent, and some say nothing."""
+    text = str(error) or type(error).__name__
     return text if len(text) <= _MAX_WORDS else f"{text[:_MAX_WORDS]}…"
 
 

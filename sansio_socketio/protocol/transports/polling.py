@@ -27,7 +27,7 @@ from ..errors import PacketError, TransportError
 from ..packets.engineio import CLOSE, Packet, decode_payload, encode_payload
 from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
-from .http import Answer, Exchange, refusal, show, unreachable
+from .http import Answer, Exchange, refusal, show, unreachable, words_of
 from .requests import USER_AGENT, Requests
 
 State = Literal["opening", "open", "pausing", "paused", "closing", "closed"]
@@ -146,7 +146,7 @@ class PollingTransport(Transport):
             return
         try:
             if error is not None:
-                raise TransportError(f"the stream of a {request.method} request broke: {error}") from error
+                raise TransportError(f"the stream of a {request.method} request broke: {words_of(error)}") from error
             answer = channel.exchange.receive_eof()
         except TransportError as broken:
             self._lost(channel, broken, now)

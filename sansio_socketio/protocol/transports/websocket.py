@@ -136,7 +136,7 @@ class WebSocketTransport(Transport):
             self._pause_if_quiet(now)
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
-        how = "the server closed the stream" if error is None else f"the stream broke: {error}"
+        how = "the server closed the stream" if error is None else f"the stream broke: {words_of(error)}"
         if self._state == "refused":
             self._refuse(now)
         elif self._state == "opening":

@@ -10,7 +10,7 @@ import pytest
 
 from sansio_socketio.protocol.errors import TransportError
 from sansio_socketio.protocol.transports.http import MAX_EXCERPT, Answer, Exchange, refusal, show, unreachable
-from tests.unit.transports.rig import answer, chunked
+from tests.unit.transports.rig import Rig, answer, chunked
 
 LIMIT = 1000
 
@@ -259,3 +259,16 @@ def test_what_a_proxy_said_stays_with_the_error() -> None:
     assert error.__cause__ is refused
     other = unreachable("far.test", OSError("no route"))
     assert (other.status, other.body) == (None, None)
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError()])
+@pytest.mark.parametrize("name", ["polling", "websocket"])
+def test_an_error_that_says_nothing_is_named(name: str, error: Exception) -> None:
+    opening, broken = Rig(name), Rig(name)
+    for rig in (opening, broken):
+        rig.open()
+    opening.stream_failed(1, error)
+    broken.stream_opened(1)
+    broken.eof(1, error)
+    for rig in (opening, broken):
+        assert type(error).__name__ in str(rig.failure())
