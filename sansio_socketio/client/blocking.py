@@ -107,11 +107,14 @@ class Caller:
     def __init__(self) -> None:
         self.runtime: BlockingRuntime | None = None
         self._gate: Gate | None = None
+        self._has_handlers = False
 
     def move_in(self, runtime: BlockingRuntime, *dispatchers: Dispatcher) -> None:
         """A life begins."""
         self.runtime = runtime
         self._gate = Gate(runtime, *dispatchers)
+        if self._has_handlers:
+            self._gate.open_soon()
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
@@ -139,6 +142,7 @@ class Caller:
         """Enter to change handlers."""
         with self.lock:
             yield
+            self._has_handlers = True
             if self._gate is not None:
                 self._gate.open_soon()
 

@@ -379,6 +379,17 @@ def test_a_manager_as_a_scope(world: World, manager_class: type[Manager]) -> Non
         admin.emit("e")
 
 
+def test_handlers_from_before_the_scope_do_not_wait_for_long(world: World, manager_class: type[Manager]) -> None:
+    manager = manager_class(URL)
+    opened: list[str] = []
+    manager.on("open", lambda: opened.append("open"))
+    with manager:
+        pass_time(world, SETTLED * 0.9)
+        assert opened == []
+        pass_time(world, SETTLED * 0.2)
+        assert opened == ["open"]
+
+
 def test_a_manager_that_takes_too_long(world: World, manager_class: type[Manager]) -> None:
     with manager_class(URL, auto_connect=False) as manager:
         world.server.accepts = None
