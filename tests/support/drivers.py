@@ -16,7 +16,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +33,7 @@ from sansio_socketio.client.blocking import drive
 
 Main = Callable[[], Coroutine[Any, Any, Any]]
 Ready = Callable[[], None]
+Start = Callable[[Callable[[], Awaitable[Any]]], None]
 PATIENCE = 10.0
 """How many seconds a scenario waits for what must come; far more than it takes on a busy machine."""
 
@@ -82,6 +83,9 @@ class Driver(ABC):
         """An `async def` handler, as this driver takes it."""
         return function
 
+    async def registered(self, socket: Any) -> None:  # noqa: B027  # most have nothing to do then
+        """All handlers are registered: go on to what may block."""
+
     @abstractmethod
     def play(self, main: Main) -> None:
         """Run a scenario, in whichever thread this is."""
@@ -95,6 +99,10 @@ class Driver(ABC):
     @abstractmethod
     async def gather(self, *functions: Callable[[], Awaitable[Any]]) -> list[Any]:
         """Call all of them at the same time, and return what they returned, in order."""
+
+    @abstractmethod
+    def background(self) -> AbstractAsyncContextManager[Start]:
+        """A scope that gives a function by which to start others beside it; it ends when they have all returned."""
 
     @abstractmethod
     async def cancelled(self, function: Callable[[Ready], Awaitable[Any]]) -> None:
@@ -116,6 +124,11 @@ class AsyncioDriver(Driver):
 
     async def gather(self, *functions: Callable[[], Awaitable[Any]]) -> list[Any]:
         return await asyncio.gather(*(function() for function in functions))
+
+    @asynccontextmanager
+    async def background(self) -> AsyncGenerator[Start, None]:
+        async with asyncio.TaskGroup() as group:
+            yield lambda function: _ignore(group.create_task(_coroutine(function())))
 
     async def cancelled(self, function: Callable[[Ready], Awaitable[Any]]) -> None:
         ready = asyncio.Event()
@@ -158,6 +171,11 @@ class TrioDriver(Driver):
             for index in range(len(functions)):
                 nursery.start_soon(call, index)
         return results
+
+    @asynccontextmanager
+    async def background(self) -> AsyncGenerator[Start, None]:
+        async with trio.open_nursery() as nursery:
+            yield nursery.start_soon
 
     async def cancelled(self, function: Callable[[Ready], Awaitable[Any]]) -> None:
         ready = trio.Event()
@@ -207,6 +225,11 @@ class AnyioDriver(Driver):
             for index in range(len(functions)):
                 group.start_soon(call, index)
         return results
+
+    @asynccontextmanager
+    async def background(self) -> AsyncGenerator[Start, None]:
+        async with anyio.create_task_group() as group:
+            yield lambda function: _ignore(group.start_soon(_coroutine, function()))
 
     async def cancelled(self, function: Callable[[Ready], Awaitable[Any]]) -> None:
         ready = anyio.Event()
@@ -261,6 +284,10 @@ class BlockingDriver(Driver):
 
         return handle
 
+    async def registered(self, socket: Any) -> None:
+        with suppress(TimeoutError):
+            socket._target.wait_closed(timeout=0)
+
     def queue(self) -> Queue:
         return _ThreadQueue()
 
@@ -279,6 +306,20 @@ class BlockingDriver(Driver):
         for thread in threads:
             thread.join()
         return results
+
+    @asynccontextmanager
+    async def background(self) -> AsyncGenerator[Start, None]:
+        threads: list[threading.Thread] = []
+
+        def start(function: Callable[[], Awaitable[Any]]) -> None:
+            threads.append(threading.Thread(target=lambda: drive(_coroutine(function()))))
+            threads[-1].start()
+
+        try:
+            yield start
+        finally:
+            for thread in threads:
+                thread.join()
 
     async def cancelled(self, function: Callable[[Ready], Awaitable[Any]]) -> None:
         """What comes nearest to it in a thread: an interrupt where it waits."""
@@ -375,6 +416,9 @@ def _sleep(seconds: float) -> None:
 
 async def _coroutine(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
+
+
+def _ignore(_: object) -> None: ...
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -190,7 +190,7 @@ class Peer:
 
 def node_server(**config: Any) -> Peer:
     """The reference's server: `socket.io` for Node, with the behaviours of tests/peers/server.js."""
-    return Peer([*_node(), str(PEERS / "server.js")], **config)
+    return Peer([*node(), str(PEERS / "server.js")], **config)
 
 
 def python_server(**config: Any) -> Peer:
@@ -200,13 +200,13 @@ def python_server(**config: Any) -> Peer:
 
 def proxy(**config: Any) -> Peer:
     """An HTTP proxy, with the behaviours of tests/peers/proxy.js."""
-    return Peer([*_node(), str(PEERS / "proxy.js")], **config)
+    return Peer([*node(), str(PEERS / "proxy.js")], **config)
 
 
 def run_node(script: str, *args: str, environment: Mapping[str, str] | None = None) -> str:
     """Run a few lines of JavaScript among the npm peers and return what they print."""
     done = subprocess.run(
-        [*_node(), "-e", script, *args],
+        [*node(), "-e", script, *args],
         cwd=PEERS,
         env=None if environment is None else dict(environment),
         capture_output=True,
@@ -219,7 +219,8 @@ def run_node(script: str, *args: str, environment: Mapping[str, str] | None = No
     return done.stdout
 
 
-def _node() -> list[str]:
+def node() -> list[str]:
+    """The command that runs Node. Raises PeerError without it."""
     node = shutil.which("node")
     if node is None:
         raise PeerError("the tests need Node.js 20 or later: `node` is not on the PATH")

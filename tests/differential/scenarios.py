@@ -1,0 +1,166 @@
+"""Scenarios and deliberate differences: the files, and what of an outcome is compared.
+
+A file in scenarios/ is a theme. It has what is common to its scenarios, and the scenarios by name:
+
+    about       what they are about
+    scenarios   name -> {steps, and any of these:}
+    transports  any of "websocket", "polling" and "upgrade" (polling first); the scenario is played with each
+    options     the client's options, under their JavaScript names, times in milliseconds
+    server      the configuration of server.js's `Cell`
+    watch       what is logged beside the sockets' events: "manager"; "engine", with it "packets" and "flow"
+    quiet       true: of the server's events only those are logged that a step listens to
+    apart       true: sockets, Managers and acknowledgements are compared one by one: nobody promises an order among them
+    active      false: whether sockets are active is not logged; it is the state when the handler is called, in its turn
+    threads     false: not played by the blocking driver, where the network may take its turn between two steps
+    uncompared  what of the sessions' records is not compared, since it is a matter of time: "closed", "probe", "upgrade"
+    alone       true: the reference keeps something for its process that others must not touch meanwhile
+    differs     the id of a deliberate difference
+
+A step is a list: what to do, and with what. ours.py tells what there is to do.
+
+The deliberate differences are in differences.json, a list of rows, which a page can show as a table:
+
+    id          what scenarios call it by
+    javascript  what the reference does, in words
+    python      what we do
+    why         the reason
+    seen        {"javascript": [...], "python": [...]}: the lines of the outcome that only one of them has, sorted
+
+An outcome is compared as lines: what the application saw (apart from it, what it asked for), and what the server got, in
+order. A scenario that names no difference must give equal lines; one that does must give just those that the row has, so
+that a row cannot outlive its cause.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any, Final
+
+HERE: Final = Path(__file__).parent
+TRANSPORTS: Final = {"websocket": ["websocket"], "polling": ["polling"], "upgrade": ["polling", "websocket"]}
+DEFAULTS: Final = {"reconnectionDelay": 20, "randomizationFactor": 0}
+"""So that a scenario that reconnects takes little time, and always the same."""
+
+_INHERITED: Final = (
+    "transports",
+    "options",
+    "server",
+    "watch",
+    "quiet",
+    "apart",
+    "active",
+    "threads",
+    "uncompared",
+    "alone",
+)
+_PACKET: Final = re.compile(r"(\d)(?:(\d+)-)?(?:(/[^,]*),)?(\d+)?(.*)", re.DOTALL)
+
+_EXACT: Final = 2**53
+
+Scenario = Mapping[str, Any]
+Outcome = Mapping[str, Any]
+
+
+def load() -> dict[str, Scenario]:
+    """All scenarios by the names of their tests."""
+    return {name: scenario for path in sorted(HERE.glob("scenarios/*.json")) for name, scenario in _theme(path)}
+
+
+def deliberate() -> dict[str, dict[str, Any]]:
+    """The rows of deliberate differences by id."""
+    rows = json.loads((HERE / "differences.json").read_text(encoding="utf-8"))
+    return {row["id"]: row for row in rows}
+
+
+def _theme(path: Path) -> Iterator[tuple[str, Scenario]]:
+    theme = json.loads(path.read_text(encoding="utf-8"))
+    common = {key: theme[key] for key in _INHERITED if key in theme}
+    for name, own in theme["scenarios"].items():
+        scenario = {**common, **own}
+        transports = scenario.get("transports", ["websocket"])
+        for transport in transports:
+            chosen = {"transports": TRANSPORTS[transport]} if transport in TRANSPORTS else {}
+            full = {
+                **scenario,
+                "server": {**common.get("server", {}), **own.get("server", {})},
+                "options": {**DEFAULTS, **chosen, **common.get("options", {}), **own.get("options", {})},
+            }
+            suffix = f" [{transport}]" if len(transports) > 1 else ""
+            yield f"{path.stem}: {name}{suffix}", full
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is compared
+
+
+def lines(scenario: Scenario, outcome: Outcome, *, apart: bool = False) -> list[str]:
+    """An outcome as lines, ids replaced by their labels. `apart`: whether the scenario says so or not."""
+    log = _ordered(outcome["saw"], apart=apart or scenario.get("apart", False))
+    saw = [f"saw {_text(entry)}" for entry in log]
+    requests = [f"request {_text(request)}" for request in outcome["requests"]]
+    packets = [
+        f"session {number} {_text([_packet(part) for part in entry])}"
+        for number, session in enumerate(outcome["sessions"], 1)
+        for entry in session["packets"]
+        if entry[0] not in scenario.get("uncompared", ())
+    ]
+    return [_relabelled(line, outcome["ids"]) for line in saw + requests + packets]
+
+
+def difference(javascript: list[str], python: list[str]) -> dict[str, list[str]]:
+    """The lines that only one side has, as `seen` in a row of differences.json."""
+    matcher = SequenceMatcher(None, javascript, python, autojunk=False)
+    changes = [change for change in matcher.get_opcodes() if change[0] != "equal"]
+    return {
+        "javascript": sorted(line for _, start, stop, _, _ in changes for line in javascript[start:stop]),
+        "python": sorted(line for _, _, _, start, stop in changes for line in python[start:stop]),
+    }
+
+
+def _ordered(log: list[list[Any]], *, apart: bool) -> list[list[Any]]:
+    """The log in the order that is compared."""
+    return sorted(log, key=lambda entry: _sequence(entry, apart=apart))
+
+
+def _sequence(entry: list[Any], *, apart: bool) -> str:
+    """Which sequence an entry is in: what a scenario asks for itself does not wait for its turn among the handlers."""
+    if entry[0] == "answer" or entry[1:2] == ["is"]:
+        return "asked"
+    return str(entry[:2] if entry[0] == "ack" else entry[:1]) if apart else "told"
+
+
+def _packet(part: Any) -> Any:
+    """A packet's text with its JSON taken apart: the order of keys in it means nothing."""
+    match = _PACKET.fullmatch(part) if isinstance(part, str) else None
+    if match is None:
+        return part
+    try:
+        payload = [json.loads(match[5])] if match[5] else []
+    except ValueError:
+        return part
+    return [*(group for group in match.groups()[:4] if group is not None), *payload]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(_number(value), sort_keys=True, ensure_ascii=False)
+
+
+def _number(value: Any) -> Any:
+    """JavaScript has one kind of number: 1.0 is 1, and what 53 bits do not hold is rounded."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return int(value) if abs(value) <= _EXACT and value == int(value) else float(value)
+    if isinstance(value, list):
+        return [_number(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _number(item) for key, item in value.items()}
+    return value
+
+
+def _relabelled(line: str, ids: Mapping[str, str]) -> str:
+    for value, label in sorted(ids.items(), key=lambda item: -len(item[0])):  # one may be the beginning of another
+        line = line.replace(value, label)
+    return line
