@@ -275,7 +275,7 @@ def proofs_in(path: Path) -> Iterator[tuple[str, Proof]]:
 
 def read_seen() -> list[str]:
     """The differences that the scenarios of tests/differential show, as keys."""
-    differences = json.loads(DIFFERENCES.read_text("utf-8")) if DIFFERENCES.exists() else []
+    differences = json.loads(DIFFERENCES.read_text("utf-8"))
     return [f"difference.{each['id'].replace('-', '_')}" for each in differences]
 
 
