@@ -61,9 +61,9 @@ class Patience(threading.local):
 class BlockingRuntime:
     """The services, and the network thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, lock: threading.RLock | None) -> None:
         self._deadlines = Deadlines(self.wake)
-        self._lock = threading.RLock()
+        self._lock = lock or threading.RLock()
         self._selector = DefaultSelector()
         self._soon: deque[Callable[[], None]] = deque()
         self._waited_for: list[BlockingCell] = []
@@ -265,9 +265,9 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows cannot fork
 
 
 @asynccontextmanager
-async def open_runtime() -> AsyncGenerator[BlockingRuntime, None]:
-    """A runtime with a network thread of its own. What it started ends with this scope."""
-    runtime = BlockingRuntime()
+async def open_runtime(lock: threading.RLock | None = None) -> AsyncGenerator[BlockingRuntime, None]:
+    """A runtime with a network thread of its own, and maybe another's lock. What it started ends with this scope."""
+    runtime = BlockingRuntime(lock)
     try:
         yield runtime
     finally:

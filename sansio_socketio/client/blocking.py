@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
 
@@ -46,6 +47,14 @@ class BlockingRuntime(Runtime, Protocol):
 
     def deadline(self, timeout: float | None) -> AbstractContextManager[None]:
         """Let each `wait` of this thread raise TimeoutError once `timeout` seconds are over; None: never."""
+        ...
+
+
+class BlockingRuntimeScope(Protocol):
+    """The blocking driver's `RuntimeScope`."""
+
+    def __call__(self, lock: AbstractContextManager[Any] | None = None) -> AbstractAsyncContextManager[BlockingRuntime]:
+        """Make a runtime with a lock of its own, or with that of an earlier one."""
         ...
 
 
@@ -129,13 +138,14 @@ class Caller:
         **kwargs: P.kwargs,
     ) -> T:
         """Run the coroutine of a call that may block, for at most `timeout` seconds."""
-        runtime, gate = self.runtime, self._gate
-        if runtime is None or gate is None:
-            return drive(function(*args, **kwargs))
-        with runtime.lock, runtime.deadline(timeout):
-            gate.open()
-            Gate.open_those_of_this_thread(runtime)
-            return drive(function(*args, **kwargs))
+        with self.lock:
+            runtime, gate = self.runtime, self._gate
+            if runtime is None or gate is None:
+                return drive(function(*args, **kwargs))
+            with runtime.deadline(timeout):
+                gate.open()
+                Gate.open_those_of_this_thread(runtime)
+                return drive(function(*args, **kwargs))
 
     @contextmanager
     def changing(self) -> Generator[None, None, None]:
@@ -503,14 +513,12 @@ class Manager(Listening):
             DisconnectedError: It was closed meanwhile.
         """
         core = self._core
-        if core._connection.lives:
-            self._call(core.open, timeout)
-            return self
-        drive(core._hold())
+        life = None if core._connection.lives else drive(core._hold())
         try:
             self._call(core._connection.opened, timeout)
         except BaseException as error:
-            drive(core._lease.end(error))
+            if life is not None:
+                drive(core._lease.end(life, error))
             raise
         return self
 
@@ -537,7 +545,12 @@ class Manager(Listening):
     def _moved_in(self) -> None:
         """A life begins."""
         connection = self._core._connection
-        self._call.move_in(cast("BlockingRuntime", connection.hub.runtime), connection.dispatcher)
+        runtime = cast("BlockingRuntime", connection.hub.runtime)
+        # Threads that are about to enter one life may find themselves in the next one: it has the same lock.
+        self._core._lease.runtime_scope = partial(
+            cast("BlockingRuntimeScope", self.counterpart.runtime_scope), runtime.lock
+        )
+        self._call.move_in(runtime, connection.dispatcher)
         for socket in self._sockets.values():
             socket._moved_in()
 

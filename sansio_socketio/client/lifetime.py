@@ -47,6 +47,9 @@ class Lifetime:
     Attributes:
         runtime: The runtime, from the scope's beginning on.
         tenants: Who lives on it.
+        is_held: Whether it is in nobody's scope, so that `Lease.close` must end it.
+        ends_on_close: Whether `Lease.close` ends it.
+        is_ending: Whether somebody is ending it.
         asked_to_end: Set when somebody wants it to end, or a tenant has failed.
         over: For who ends it to set, and for others to wait for.
     """
@@ -55,8 +58,11 @@ class Lifetime:
     asked_to_end: Cell
     over: Cell
 
-    def __init__(self, runtime_scope: RuntimeScope) -> None:
+    def __init__(self, runtime_scope: RuntimeScope, *, is_held: bool = False, ends_on_close: bool = False) -> None:
         self.tenants: list[Tenant] = []
+        self.is_held = is_held
+        self.ends_on_close = ends_on_close
+        self.is_ending = False
         self._scope = runtime_scope()
 
     async def __aenter__(self) -> Self:
@@ -113,21 +119,21 @@ class Lease:
     Args:
         what: The tenant's name in messages.
         runtime_scope: What makes a runtime.
+
+    Attributes:
+        runtime_scope: The same.
+        drive: Where threads block: what runs a coroutine, since `Runtime.call` awaits none there.
     """
 
     def __init__(self, what: str, runtime_scope: RuntimeScope) -> None:
+        self.runtime_scope = runtime_scope
+        self.drive: Callable[[Coroutine[Any, Any, Any]], Any] = _leave_it
         self._what = what
-        self._runtime_scope = runtime_scope
         self._vacant = [None]  # who takes this out may begin a life: threads may race for it
         self._life: Lifetime | None = None
-        self._is_held = False
-        self._ends_on_close = False
-        self._is_ending = False
-        self.drive: Callable[[Coroutine[Any, Any, Any]], Any] = _leave_it
-        """Where threads block: what runs a coroutine. `Runtime.call` awaits none there."""
 
     def __del__(self) -> None:
-        if self._is_held and self._life is not None:
+        if self._life is not None and self._life.is_held:
             warnings.warn(f"unclosed {self._what}: it was opened, and never closed", ResourceWarning, 2, self)
 
     @property
@@ -136,14 +142,9 @@ class Lease:
         return self._life is not None
 
     async def begin(
-        self, move_in: Callable[[Lifetime], None], *, ends_on_close: bool = False, held: bool = False
+        self, move_in: Callable[[Lifetime], None], *, is_held: bool = False, ends_on_close: bool = False
     ) -> Lifetime:
-        """Begin a life.
-
-        Args:
-            move_in: Called with it, as its beginning.
-            ends_on_close: Whether `close` ends it.
-            held: Whether it is in nobody's scope, so that `close` must.
+        """Begin a life, with what `move_in` does with it. For the rest see `Lifetime`.
 
         Raises:
             StateError: There is one already.
@@ -151,30 +152,28 @@ class Lease:
         try:
             self._vacant.pop()
         except IndexError:
-            state = "is still being closed" if self._is_ending else "lives already"
+            life = self._life
+            state = "is still being closed" if life is not None and life.is_ending else "lives already"
             raise StateError(f"{self._what} {state}; one can begin again when it is over") from None
-        life = Lifetime(self._runtime_scope)
         try:
+            life = Lifetime(self.runtime_scope, is_held=is_held, ends_on_close=ends_on_close)
             await life.__aenter__()
         except BaseException:
             self._vacant.append(None)
             raise
-        self._life, self._is_held, self._ends_on_close = life, held, ends_on_close
+        self._life = life
         try:
             with life.runtime.lock:
                 move_in(life)
         except BaseException as error:  # an interrupt, most likely
-            await self.end(error)
+            await self.end(life, error)
             raise
         return life
 
-    async def end(self, error: BaseException | None = None) -> bool | None:
-        """End the life, because of `error` if there is one. If somebody else is at it already, wait until it is over."""
-        life = self._life
-        if life is None:
-            return None
+    async def end(self, life: Lifetime, error: BaseException | None = None) -> bool | None:
+        """End a life, because of `error` if there is one. If somebody else is at it already, wait until it is over."""
         with life.runtime.lock:
-            is_ending, self._is_ending = self._is_ending, True
+            is_ending, life.is_ending = life.is_ending, True
         if is_ending:
             await life.until_over()
             return None
@@ -182,29 +181,32 @@ class Lease:
             return await life.__aexit__(*_described(error))
         finally:
             self._life = None
-            self._is_held = self._ends_on_close = self._is_ending = False
             self._vacant.append(None)
             with life.runtime.lock:
                 life.over.set()
 
-    async def close(self) -> None:
-        """End a life that ends on `close`, and wait until it is over. In a handler, which could not end then, only begin."""
-        life, is_held = self._life, self._is_held
-        if life is None or not self._ends_on_close:
-            return
+    async def close(self) -> bool:
+        """End the life, if it is one that ends on `close`, and wait until it is over. Returns whether that is so.
+
+        A handler, which is a part of the life, could not wait for its end: for one, it only begins.
+        """
+        life = self._life
+        if life is None or not life.ends_on_close:
+            return False
         with life.runtime.lock:
             life.asked_to_end.set()
             if is_handling(life.runtime):
                 for tenant in life.tenants:
                     tenant.begin_leaving()
-                if is_held:
-                    life.runtime.spawn(lambda: self._end_beside(life.runtime), f"closes {self._what}")
-                return
-        await (self.end() if is_held else life.until_over())
+                if life.is_held:
+                    life.runtime.spawn(lambda: self._end_beside(life), f"closes {self._what}")
+                return False
+        await (self.end(life) if life.is_held else life.until_over())
+        return True
 
-    async def _end_beside(self, runtime: Runtime) -> None:
+    async def _end_beside(self, life: Lifetime) -> None:
         try:
-            await runtime.call(lambda: self.drive(self.end()))  # it wants to be called without the lock
+            await life.runtime.call(lambda: self.drive(self.end(life)))  # it wants to be called without the lock
         except Exception as error:
             log.error("%s was closed by a handler", self._what, exc_info=error)  # noqa: TRY400
 

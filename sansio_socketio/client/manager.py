@@ -84,6 +84,7 @@ class Manager(Listening):
     """Whether `open` may begin a life, and `close` end it in another task: not so where tasks belong to a scope."""
 
     _gated = False
+    _scope: Lifetime | None = None
 
     def __init__(self, url: str, **options: Unpack[ManagerOptions]) -> None:
         settings = manager_settings(options)
@@ -100,13 +101,14 @@ class Manager(Listening):
     # Its lives
 
     async def __aenter__(self) -> Self:
-        await self._begin(self._connection.begin)
+        self._scope = await self._begin(self._connection.begin)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        return await self._lease.end(error)
+        assert self._scope is not None
+        return await self._lease.end(self._scope, error)
 
     async def run(self, *, task_status: TaskStatus = _NOBODY_WAITS) -> None:
         """Live in the present task, until `close` is called; if it is cancelled, end at once.
@@ -122,9 +124,9 @@ class Manager(Listening):
             task_status.started(self)
             await life.runtime.wait(life.asked_to_end)
         except BaseException as error:
-            await self._lease.end(error)
+            await self._lease.end(life, error)
             raise
-        await self._lease.end()
+        await self._lease.end(life)
 
     async def connect(self) -> Self:
         """Open the connection and wait until it is open. A failure starts no reconnection.
@@ -146,11 +148,11 @@ class Manager(Listening):
                 "here a Manager lives in a scope or in a task: `async with manager`, or `await nursery.start(manager.run)` "
                 "(task_group.start, with anyio); open() is for one that lives already"
             )
-        await self._hold()
+        life = await self._hold()
         try:
             await connection.opened()
         except BaseException as error:
-            await self._lease.end(error)
+            await self._lease.end(life, error)
             raise
         return self
 
@@ -165,17 +167,18 @@ class Manager(Listening):
         """
         connection = self._connection
         connection.check_caller()
-        await self._lease.close()
-        if connection.lives:
+        if not await self._lease.close() and connection.lives:
             with connection.hub.runtime.lock:
                 await connection.closed()
         return self
 
-    async def _hold(self) -> None:
+    async def _hold(self) -> Lifetime:
         """Begin a life that only `close` ends."""
-        await self._begin(lambda: None, ends_on_close=True, held=True)
+        return await self._begin(lambda: None, is_held=True, ends_on_close=True)
 
-    async def _begin(self, start: Callable[[], None], *, ends_on_close: bool = False, held: bool = False) -> Lifetime:
+    async def _begin(
+        self, start: Callable[[], None], *, is_held: bool = False, ends_on_close: bool = False
+    ) -> Lifetime:
         """Begin a life, with what `start` does."""
         connection = self._connection
         connection.check_whole()
@@ -186,7 +189,7 @@ class Manager(Listening):
             connection.move_in(life, gated=self._gated)
             start()
 
-        return await self._lease.begin(move_in, ends_on_close=ends_on_close, held=held)
+        return await self._lease.begin(move_in, is_held=is_held, ends_on_close=ends_on_close)
 
     # The connection
 

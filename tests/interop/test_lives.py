@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
+from random import Random
 from typing import Any
 
 import anyio
@@ -20,7 +21,7 @@ import sansio_socketio_anyio
 import sansio_socketio_asyncio
 import sansio_socketio_blocking
 import sansio_socketio_trio
-from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, StateError
+from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, SocketIOError, StateError
 from tests.conftest import PeerFactory
 from tests.interop.conftest import FreshTarget
 from tests.support.drivers import ASYNC_DRIVERS, AsyncioDriver, BlockingDriver, Driver
@@ -202,6 +203,48 @@ def test_threads_may_open_and_close_it_for_each_other(node_server: Peer) -> None
         return body()
 
     BlockingDriver().run(main)
+
+
+def test_threads_that_get_in_each_others_way(node_server: Peer) -> None:
+    manager = sansio_socketio_blocking.Manager(node_server.url, transports=["websocket"])
+    socket = manager.socket("/")
+    socket.on("echo", manager.close)
+    mistakes: list[BaseException] = []
+    calls: list[Callable[[], Any]] = [
+        lambda: manager.open(timeout=5),
+        lambda: socket.connect(timeout=1),
+        manager.close,
+        socket.disconnect,
+        lambda: socket.emit("n", 0),
+        lambda: socket.emit("echo"),
+    ]
+
+    def work(seed: int) -> None:
+        chance = Random(seed)
+        for _ in range(60):
+            try:
+                chance.choice(calls)()
+            except (SocketIOError, TimeoutError):
+                pass
+            except BaseException as error:
+                mistakes.append(error)
+
+    async def body() -> None:
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        manager.close()
+        assert mistakes == []
+        manager.open()
+        socket.connect(timeout=10)
+        assert socket.emit_with_ack("echo_ack", "unharmed") == "unharmed"
+        manager.close()
+        driver = BlockingDriver()
+        await driver.until(lambda: not _running(driver))
+
+    BlockingDriver().run(body)
 
 
 def test_a_close_that_takes_too_long_cuts_off(fresh_node_server: PeerFactory) -> None:

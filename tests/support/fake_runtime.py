@@ -440,8 +440,8 @@ class World:
         return Scopes(self.manager_class)
 
     @asynccontextmanager
-    async def open_runtime(self) -> AsyncGenerator[FakeRuntime, None]:
-        """The RuntimeScope."""
+    async def open_runtime(self, lock: object = None) -> AsyncGenerator[FakeRuntime, None]:
+        """The RuntimeScope; here are no threads to lock out."""
         runtime = FakeRuntime(self)
         try:
             yield runtime

@@ -818,11 +818,11 @@ def test_a_runtime_that_cannot_begin_is_no_life(world: World) -> None:
 
     async def main() -> None:
         manager = world.manager_class(URL)
-        works = manager._lease._runtime_scope
-        manager._lease._runtime_scope = Failing
+        works = manager._lease.runtime_scope
+        manager._lease.runtime_scope = Failing
         with pytest.raises(OSError, match="no descriptors"):
             await manager.open()
-        manager._lease._runtime_scope = works
+        manager._lease.runtime_scope = works
         await manager.open()
         await manager.close()
 
