@@ -527,6 +527,7 @@ class Manager(Listening):
     def close(self, *, timeout: float | None = None) -> Self:
         """Close the connection, and wait until all that was sent has left, at most `close_timeout`.
 
+        If it is opened again meanwhile, as by a handler of `disconnect` that connects, the wait ends there.
         In its scope the Manager can be opened again. One that `open` gave life to ends: what has been received is still
         handled, then nothing is left. A handler that calls this does not wait for that, of which it is a part itself. To
         close what does not live is no error.

@@ -287,7 +287,7 @@ class Connection:
             await self._openings.wait()
 
     async def closed(self) -> None:
-        """Close it, and wait until all that was sent has left."""
+        """Close it, and wait until all that was sent has left, or it is opened again."""
         if self.lives:
             self.hub.feed(self.machine.close)
             if not self.machine.idle:
@@ -395,7 +395,7 @@ class Connection:
     def _drained(self) -> None:
         if self._over is not None:
             self.check_left()
-        if self._closings and self.machine.idle:
+        if self._closings and (self.machine.idle or self.trying):  # somebody may open it again meanwhile
             self._closings.wake()
 
     def _engine_opened(self, event: EngineOpened) -> None:

@@ -554,6 +554,21 @@ def test_close_waits_until_all_has_left_and_open_opens_again(world: World) -> No
     assert story[:2] == ["forced close", ("socket", "forced close")]
 
 
+def test_close_does_not_wait_for_the_end_of_a_connection_that_is_opened_meanwhile(world: World) -> None:
+    async def body(manager: Any) -> None:
+        socket = await manager.socket("/").connect()
+        socket.once("disconnect", socket.connect)
+        world.server.is_reading = False
+        world.call_at(world.time + 1, world.server.read_on)
+        began = world.time
+        await manager.close()
+        assert world.time == began
+        await socket.wait_connected()
+        assert world.server.connections == 2
+
+    play_manager(world, body)
+
+
 def test_the_events_of_a_manager_in_their_order(world: World) -> None:
     story: list[Any] = []
 
