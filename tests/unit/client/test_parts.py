@@ -24,7 +24,7 @@ from sansio_socketio.client.parts import (
 )
 from sansio_socketio.client.runtime import Cell, Runtime
 from sansio_socketio.protocol.errors import DisconnectedError, StateError
-from tests.support.fake_runtime import Cancelled, World
+from tests.support.fake_runtime import Cancelled, FakeCell, World
 
 
 class Event:
@@ -199,15 +199,24 @@ def test_when_all_fail_each_says_why() -> None:
         dialling.race()
 
 
-def test_of_two_that_connect_in_the_same_moment_one_is_closed() -> None:
-    dialling = Dialling(World(), one=1, two=0.75)
-    winner = dialling.race()
-    assert [(one.place, one.closed) for one in dialling.made if one is not winner] in (
-        [],
-        [("one", True)],
-        [("two", True)],
-    )
-    assert not winner.closed
+def test_of_two_that_connect_in_the_same_turn_one_is_closed() -> None:
+    world = World()
+    both, made = FakeCell(world), list[FakeConnection]()
+    world.call_at(world.time + 1, both.set)
+
+    async def main() -> FakeConnection:
+        async with world.open_runtime() as runtime:
+
+            async def connect(place: str) -> FakeConnection:
+                await runtime.wait(both)
+                made.append(FakeConnection(place))
+                return made[-1]
+
+            return await first_connected(runtime, ["one", "two"], connect)
+
+    winner = world.run(main)
+    assert [(one.place, one.closed) for one in made] == [("one", False), ("two", True)]
+    assert winner is made[0]
 
 
 def test_a_race_that_is_cancelled_leaves_nothing() -> None:

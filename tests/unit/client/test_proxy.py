@@ -52,6 +52,7 @@ def test_urls_of_proxies(text: str, proxy: Proxy) -> None:
         ("Ada:secret", "Ada:secret"),
         ("Ada:p%40ss%3A%C3%BC", "Ada:p@ss:ü"),
         ("Ada:a@b", "Ada:a@b"),
+        ("J%C3%BCrgen:secret", "Jürgen:secret"),
         ("Ada", "Ada:"),
         (":secret", ":secret"),
     ],
