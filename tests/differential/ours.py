@@ -228,7 +228,8 @@ class Play:
 
     def _watch_engine(self, name: str) -> None:
         engine = self._managers[name].engine
-        engine.on("open", lambda: self._put("engine", "open"))
+        if not {"packets", "flow"} & set(self._watch):
+            engine.on("open", lambda: self._put("engine", "open"))
         for event in ("upgrading", "upgrade"):
             engine.on(event, lambda transport, event=event: self._put("engine", event, transport.name))
         engine.on("upgrade_error", lambda error: self._put("engine", "upgradeError", _describe_error(error)))

@@ -174,7 +174,9 @@ class Play {
 
   watchEngine(name) {
     const { engine } = this.managers.get(name);
-    engine.on("open", () => this.put("engine", "open"));
+    const watches = (what) => this.scenario.watch.includes(what);
+    // What a handler of ours is told of an `open`, and the Manager does because of it, comes in either order.
+    engine.on("open", () => watches("packets") || watches("flow") || this.put("engine", "open"));
     for (const event of ["upgrading", "upgrade"]) {
       engine.on(event, (transport) => this.put("engine", event, transport.name));
     }
@@ -182,13 +184,13 @@ class Play {
     engine.on("close", (reason) => this.put("engine", "close", reason));
     for (const event of ["packet", "packetCreate"]) {
       engine.on(event, ({ type, data }) => {
-        if (this.scenario.watch.includes("packets") && !["ping", "pong"].includes(type)) {
+        if (watches("packets") && !["ping", "pong"].includes(type)) {
           this.put("engine", event, type, ...(type === "open" || data === undefined ? [] : [data]));
         }
       });
     }
     for (const event of ["flush", "drain"]) {
-      engine.on(event, () => this.scenario.watch.includes("flow") && this.put("engine", event));
+      engine.on(event, () => watches("flow") && this.put("engine", event));
     }
   }
 

@@ -24,7 +24,7 @@ const peers = require("node:module").createRequire(path.join(__dirname, "../peer
 const { Server } = peers("socket.io");
 
 const SHOWN_HEADERS = /^(x-|cookie$|authorization$|sec-websocket-protocol$)/;
-const HIDDEN_PARAMETERS = new Set(["sid", "t"]);
+const HIDDEN_PARAMETERS = new Set(["sid", "t", "stamp"]);
 
 // What a client can ask for: name -> (socket, arguments without the acknowledgement, acknowledgement, cell)
 const BEHAVIOURS = {
@@ -110,7 +110,10 @@ const COMMANDS = {
   kick: (cell, { namespace = "/", close = false }) => cell.io.of(namespace).disconnectSockets(close),
   close_engines: (cell) => cell.clients().forEach((connection) => connection.close()),
   // A message that is no packet of Socket.IO's (or is one), and text that is no packet of Engine.IO's.
-  message: (cell, { data }) => cell.clients().forEach((connection) => connection.write(data)),
+  message: (cell, { data }) => {
+    const message = data.$bytes === undefined ? data : Buffer.from(data.$bytes, "hex");
+    cell.clients().forEach((connection) => connection.write(message));
+  },
   wire: (cell, { data }) => cell.wire(data),
   mute: (cell) => cell.clients().forEach((connection) => clearTimeout(connection.pingIntervalTimer)),
 };
