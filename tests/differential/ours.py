@@ -58,6 +58,7 @@ Start = Callable[[Callable[[], Awaitable[Any]]], None]
 AT_A_TIME: Final = 8
 
 _asking: Final = threading.Lock()
+_PREPARING: Final = frozenset({"manager", "socket", "on", "on_any"})
 _TIMES: Final = frozenset({"reconnectionDelay", "reconnectionDelayMax", "timeout", "ackTimeout"})
 
 
@@ -109,6 +110,7 @@ class Play:
         self._over = False
         self._sockets: dict[str, Any] = {}
         self._managers: dict[str, Any] = {}
+        self._outside: list[str] = []
         self._handlers: dict[str, Any] = {}
         self._watch: Sequence[str] = scenario.get("watch", ())
         self._scopes = AsyncExitStack()
@@ -123,6 +125,8 @@ class Play:
 
     async def _step(self, step: Step) -> None:
         verb, *args = step
+        if verb not in _PREPARING:
+            await self._enter_managers()
         do = getattr(self, f"_do_{verb}")
         try:
             await do(*args)
@@ -155,8 +159,14 @@ class Play:
         manager = self._driver.manager(self._server.url, **self._options(options, name))
         self._managers[name] = manager
         self._watch_manager(manager, name)
-        await self._scopes.enter_async_context(manager)
-        self._watch_session(name)
+        self._outside.append(name)
+
+    async def _enter_managers(self) -> None:
+        """Let those live that were made; with threads one may be connected, or refused, before the next step is taken."""
+        while self._outside:
+            name = self._outside.pop(0)
+            await self._scopes.enter_async_context(self._managers[name])
+            self._watch_session(name)
 
     async def _do_socket(
         self, name: str, manager: str, namespace: str = "/", options: Mapping[str, Any] | None = None
