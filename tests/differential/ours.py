@@ -3,21 +3,25 @@
 What a step does (`who` is a name that `io`, `manager` or `socket` gave; `how` is that name, or an object with `socket` and
 flags: `ack` (a label), `timeout`, `volatile`, `compress`):
 
-    io NAME [NAMESPACE] [OPTIONS]            io(url + namespace, options); the first Manager is called "manager"
-    manager NAME [OPTIONS]                   new Manager(url, options)
+    io NAME [NAMESPACE] [OPTIONS]              io(url + namespace, options); the first Manager is called "manager"
+    manager NAME [OPTIONS]                     new Manager(url, options)
     socket NAME MANAGER [NAMESPACE] [OPTIONS]  manager.socket(namespace, options)
-    emit HOW EVENT VALUES...                 and send HOW VALUES..., ask HOW EVENT VALUES... (which waits for the answer)
-    on WHO EVENT LABEL [{once, reply, steps}]  log the values (but those of its life) under the label, take the steps, acknowledge with `reply`
-    off WHO [EVENT] [LABEL]                  on_any WHO LABEL [{method, steps}], off_any WHO [LABEL] [{method}]
-    connect WHO, disconnect WHO              of a socket; they wait for nothing
-    open WHO LABEL, close WHO                of a Manager; how opening went is logged under the label
-    close_engine WHO                         of a Manager's session
-    set WHO PROPERTY VALUE                   is WHO PROPERTIES...: log them; same WHO WHO: whether they are the same
-    server COMMAND [ARGUMENTS]               see COMMANDS in server.js; seen EVENT [COUNT]: until the server got it
-    wait WHO EVENT VALUES...                 take the first entry of the log that begins so and was not taken yet
-    transport NAME                           until the session goes by that transport
-    pass MILLISECONDS                        let pass the time in which something would happen that must not
-    note WORDS...                            put something into the log
+    emit HOW EVENT VALUES...                   and send HOW VALUES...
+    ask HOW EVENT VALUES...                    emitWithAck; it waits for the answer
+    on WHO EVENT LABEL [{once, reply, steps}]  a handler: it logs the values under the label (none of a connection's own
+                                               events), takes the steps, and acknowledges with the values in `reply`
+    off WHO [EVENT] [LABEL]
+    on_any WHO LABEL [{method, steps}]         off_any WHO [LABEL] [{method}]
+    connect WHO, disconnect WHO                of a socket; they wait for nothing
+    open WHO LABEL, close WHO                  of a Manager; how opening went is logged under the label
+    close_engine WHO                           of a Manager's session
+    set WHO PROPERTY VALUE                     is WHO PROPERTIES...: log them; same WHO WHO: whether they are the same
+    server COMMAND [ARGUMENTS]                 see COMMANDS in server.js
+    seen EVENT [COUNT]                         wait until the server got it
+    wait WHO EVENT VALUES...                   take the first entry of the log that begins so and was not taken yet
+    transport NAME                             wait until the session goes by that transport
+    pass MILLISECONDS                          let pass the time in which something would happen that must not
+    note WORDS...                              put something into the log
 
 What is logged, as lists: a socket's events under its name, with `active` or `inactive` behind those that tell of a failure;
 what is watched under the Manager's name, or "engine"; and ["ack", label, ...], ["answer", value], ["raised", step, error].
@@ -68,8 +72,11 @@ def play_all(driver: Driver, peer: Peer, scenarios: Mapping[str, Scenario]) -> d
     left = deque(scenarios.items())
 
     async def work() -> None:
-        while left:
-            name, scenario = left.popleft()
+        while True:
+            try:
+                name, scenario = left.popleft()
+            except IndexError:
+                return
             server = Server(peer, scenario.get("server", {}))
             try:
                 outcomes[name] = await Play(driver, server, scenario).run()

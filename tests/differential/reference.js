@@ -67,10 +67,11 @@ class Play {
   }
 
   step([verb, ...args]) {
+    const method = `do_${verb}`;
+    if (!(method in this)) throw new Error(`there is no step ${verb}`);
     try {
-      return this[`do_${verb}`](...args);
+      return this[method](...args);
     } catch (error) {
-      if (error instanceof TypeError && error.message.includes("do_")) throw error;
       this.put("raised", verb, describeError(error));
     }
   }
@@ -175,7 +176,7 @@ class Play {
   watchEngine(name) {
     const { engine } = this.managers.get(name);
     const watches = (what) => this.scenario.watch.includes(what);
-    // What a handler of ours is told of an `open`, and the Manager does because of it, comes in either order.
+    // Whether a handler hears of `open` before what the Manager does because of it depends on who registered first.
     engine.on("open", () => watches("packets") || watches("flow") || this.put("engine", "open"));
     for (const event of ["upgrading", "upgrade"]) {
       engine.on(event, (transport) => this.put("engine", event, transport.name));
