@@ -15,6 +15,7 @@ A whole program::
 
 from __future__ import annotations
 
+from threading import RLock
 from typing import ClassVar
 
 from sansio_socketio.client import Manager as _AsyncManager
@@ -34,11 +35,11 @@ class Manager(_Manager):
     """A connection to a server, which the sockets of several namespaces share. See its base class."""
 
     counterpart = _Counterpart
+    make_lock = RLock
 
 
 _scopes = Scopes(Manager)
-connect = _scopes.connect
-open_io = _scopes.open_io
+connect, open_io = _scopes.connect, _scopes.open_io
 
 __all__ = ["IO", "Emitter", "Engine", "EventStream", "Manager", "Socket", "connect", "open_io"]
 __all__ += names.__all__

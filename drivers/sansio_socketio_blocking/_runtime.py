@@ -41,10 +41,6 @@ class Moment(threading.Condition):
     set = threading.Condition.notify_all
 
 
-class BlockingCell(EventCell[Moment]):
-    """A result that threads wait for."""
-
-
 class BlockingTask:
     """A thread that runs client code."""
 
@@ -66,7 +62,7 @@ class BlockingRuntime:
         self._lock = lock or threading.RLock()
         self._selector = DefaultSelector()
         self._soon: deque[Callable[[], None]] = deque()
-        self._waited_for: list[BlockingCell] = []
+        self._waited_for: list[EventCell[Moment]] = []
         self._patience = Patience()
         self._threads: WeakKeyDictionary[threading.Thread, bool] = WeakKeyDictionary()  # whether handlers run in it
         self._asleep = False  # the network thread is, so it must be waked
@@ -102,13 +98,13 @@ class BlockingRuntime:
         self._soon.append(callback)
         self.wake()
 
-    def cell(self) -> BlockingCell:
-        """Make a place for a result."""
-        return BlockingCell(Moment(self._lock))
+    def cell(self) -> EventCell[Moment]:
+        """Make a place for a result that threads wait for."""
+        return EventCell(Moment(self._lock))
 
     async def wait(self, cell: Cell) -> Any:
         """Block this thread until the cell has a result; TimeoutError when the thread's `deadline` comes before."""
-        assert isinstance(cell, BlockingCell)
+        assert isinstance(cell, EventCell)
         if self._ended and not cell.done:
             raise nothing_comes()
         self._waited_for.append(cell)

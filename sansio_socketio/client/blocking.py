@@ -31,8 +31,10 @@ from . import socket as async_socket
 from .dispatch import Dispatcher, Event
 from .dispatch import EventStream as AsyncEventStream
 from .engine import EngineTransport
+from .lifetime import Lifetime
 from .listeners import Listening, ListeningToAny
 from .options import Auth, IOOptions, ManagerOptions, Options, SocketOptions
+from .parts import EventCell
 from .runtime import Handler, Runtime, Timer
 
 C = TypeVar("C")
@@ -66,6 +68,13 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
         return cast("T", stop.value)
     coroutine.close()
     raise RuntimeError("the blocking runtime suspended a coroutine instead of blocking its thread")
+
+
+async def _until_over(life: Lifetime) -> None:
+    """Wait until another thread has ended a life: longer than its runtime, of which that is the end, lets anybody wait."""
+    with life.runtime.lock:
+        while not life.over.done:
+            cast("EventCell[Any]", life.over).event.wait()
 
 
 class Gate:
@@ -111,10 +120,15 @@ class Gate:
 
 
 class Caller:
-    """How the calling thread enters client code. Before the first life of the Manager nothing else runs there."""
+    """How the calling thread enters client code.
 
-    def __init__(self) -> None:
+    Args:
+        lock: The lock of all the lives of the Manager.
+    """
+
+    def __init__(self, lock: AbstractContextManager[Any]) -> None:
         self.runtime: BlockingRuntime | None = None
+        self._lock = lock
         self._gate: Gate | None = None
         self._has_handlers = False
 
@@ -128,7 +142,7 @@ class Caller:
     @property
     def lock(self) -> AbstractContextManager[Any]:
         """What whoever enters holds."""
-        return nullcontext() if self.runtime is None else self.runtime.lock
+        return self._lock if self.runtime is None else self.runtime.lock  # which refuses a forked child
 
     def __call__(
         self,
@@ -287,7 +301,7 @@ class Socket(Emitter, ListeningToAny):
         self.io = manager
         self._core = self._socket = core
         self._listeners = core._listeners
-        self._call = Caller()
+        self._call = Caller(manager._lock)
         if core._connection.lives:
             self._moved_in()
 
@@ -463,26 +477,32 @@ class Manager(Listening):
     """
 
     counterpart: ClassVar[type[async_manager.Manager]]
-    """The driver's subclass has it: the class that does the work, with the driver's runtime."""
+    """The driver's subclass has it: the class that does the work, with the driver's runtime, a `BlockingRuntimeScope`."""
+
+    make_lock: ClassVar[Callable[[], AbstractContextManager[Any]]] = nullcontext
+    """And this: makes the lock that all lives of a Manager have, so that a thread may enter whichever it finds there."""
 
     def __init__(self, url: str, **options: Unpack[ManagerOptions]) -> None:
-        self._wrap(self.counterpart(url, **options))
+        self._wrap(self.counterpart(url, **options), type(self).make_lock())
 
-    def _wrap(self, core: async_manager.Manager) -> None:
+    def _wrap(self, core: async_manager.Manager, lock: AbstractContextManager[Any]) -> None:
         self._core = core
         self._listeners = core._listeners
         self._sockets: dict[async_socket.Socket, Socket] = {}
         self._engine: Engine | None = None
-        self._call = Caller()
+        self._lock = lock
+        self._call = Caller(lock)
         core._gated = True
+        core._lease.runtime_scope = partial(cast("BlockingRuntimeScope", self.counterpart.runtime_scope), lock)
         core._lease.drive = drive
+        core._lease.until_over = _until_over
         core._connection.moved_in = self._moved_in
 
     @classmethod
     def _around(cls, core: async_manager.Manager) -> Self:
         """The Manager for its counterpart, which lives already."""
         manager = cls.__new__(cls)
-        manager._wrap(core)
+        manager._wrap(core, core._connection.hub.runtime.lock)
         manager._moved_in()
         return manager
 
@@ -547,10 +567,6 @@ class Manager(Listening):
         """A life begins."""
         connection = self._core._connection
         runtime = cast("BlockingRuntime", connection.hub.runtime)
-        # Threads that are about to enter one life may find themselves in the next one: it has the same lock.
-        self._core._lease.runtime_scope = partial(
-            cast("BlockingRuntimeScope", self.counterpart.runtime_scope), runtime.lock
-        )
         self._call.move_in(runtime, connection.dispatcher)
         for socket in self._sockets.values():
             socket._moved_in()

@@ -123,11 +123,13 @@ class Lease:
     Attributes:
         runtime_scope: The same.
         drive: Where threads block: what runs a coroutine, since `Runtime.call` awaits none there.
+        until_over: How to wait for the end of a life that somebody else is ending.
     """
 
     def __init__(self, what: str, runtime_scope: RuntimeScope) -> None:
         self.runtime_scope = runtime_scope
         self.drive: Callable[[Coroutine[Any, Any, Any]], Any] = _leave_it
+        self.until_over: Callable[[Lifetime], Coroutine[Any, Any, None]] = Lifetime.until_over
         self._what = what
         self._vacant = [None]  # who takes this out may begin a life: threads may race for it
         self._life: Lifetime | None = None
@@ -161,21 +163,22 @@ class Lease:
         except BaseException:
             self._vacant.append(None)
             raise
-        self._life = life
         try:
-            with life.runtime.lock:
+            with life.runtime.lock:  # who closes it from now on has to wait for it
+                self._life = life
                 move_in(life)
         except BaseException as error:  # an interrupt, most likely
             await self.end(life, error)
             raise
         return life
 
-    async def end(self, life: Lifetime, error: BaseException | None = None) -> bool | None:
-        """End a life, because of `error` if there is one. If somebody else is at it already, wait until it is over."""
+    async def end(self, life: Lifetime, error: BaseException | None = None, *, wait: bool = True) -> bool | None:
+        """End a life, because of `error` if there is one. If somebody else is at it already, `wait` until it is over."""
         with life.runtime.lock:
             is_ending, life.is_ending = life.is_ending, True
         if is_ending:
-            await life.until_over()
+            if wait:
+                await self.until_over(life)
             return None
         try:
             return await life.__aexit__(*_described(error))
@@ -201,12 +204,14 @@ class Lease:
                 if life.is_held:
                     life.runtime.spawn(lambda: self._end_beside(life), f"closes {self._what}")
                 return False
-        await (self.end(life) if life.is_held else life.until_over())
+        await (self.end(life) if life.is_held else self.until_over(life))
         return True
 
     async def _end_beside(self, life: Lifetime) -> None:
         try:
-            await life.runtime.call(lambda: self.drive(self.end(life)))  # it wants to be called without the lock
+            await life.runtime.call(
+                lambda: self.drive(self.end(life, wait=False))
+            )  # it wants to be called without the lock
         except Exception as error:
             log.error("%s was closed by a handler", self._what, exc_info=error)  # noqa: TRY400
 
