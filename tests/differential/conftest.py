@@ -1,7 +1,7 @@
 """What the differential tests share: what the reference and each driver made of the scenarios.
 
-Waiting is most of what a scenario does, so each side plays many at a time: the reference in one process, once for a test
-run, and each driver when its first test is due. Only the scenarios of tests that were selected are played.
+Waiting is most of what a scenario does, so each side plays many at a time: the reference once for a test run, and each
+driver when its first test is due. Only the scenarios of tests that were selected are played.
 """
 
 from __future__ import annotations

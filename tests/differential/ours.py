@@ -1,7 +1,7 @@
 """Our side of the differential tests: plays a scenario with one of the drivers. Its double is reference.js.
 
-What a step does (`who` is a name that `io`, `manager` or `socket` gave; `how` is that name, or an object with `socket` and
-flags: `ack` (a label), `timeout`, `volatile`, `compress`):
+What a step does (`who` is a name that `io`, `manager` or `socket` gave; `how` is that name, or an object with `socket`
+and flags: `ack` (a label), `timeout`, `volatile`, `compress`):
 
     io NAME [NAMESPACE] [OPTIONS]              io(url + namespace, options); the first Manager is called "manager"
     manager NAME [OPTIONS]                     new Manager(url, options)
@@ -23,8 +23,10 @@ flags: `ack` (a label), `timeout`, `volatile`, `compress`):
     pass MILLISECONDS                          let pass the time in which something would happen that must not
     note WORDS...                              put something into the log
 
-What is logged, as lists: a socket's events under its name, with `active` or `inactive` behind those that tell of a failure;
-what is watched under the Manager's name, or "engine"; and ["ack", label, ...], ["answer", value], ["raised", step, error].
+What is logged, as lists: a socket's events under its name, with `active` or `inactive` behind those that tell of a
+failure; what is watched under the Manager's name, or "engine"; and ["ack", label, ...], ["answer", value] and
+["raised", step, error].
+
 An error is logged by its kind, since each side has words of its own; what the server said is logged as it is.
 Bytes are {"$bytes": hexadecimal digits}.
 
@@ -67,7 +69,7 @@ _TIMES: Final = frozenset({"reconnectionDelay", "reconnectionDelayMax", "timeout
 
 
 def play_all(driver: Driver, peer: Peer, scenarios: Mapping[str, Scenario]) -> dict[str, Outcome]:
-    """Play scenarios with a driver, several at a time, and return the outcomes by name; `failed` is in one that failed."""
+    """Play scenarios with a driver, several at a time, and return the outcomes by name; one that failed has `failed`."""
     outcomes: dict[str, Outcome] = {}
     left = deque(scenarios.items())
 
@@ -169,7 +171,7 @@ class Play:
         self._outside.append(name)
 
     async def _enter_managers(self) -> None:
-        """Let those live that were made; with threads one may be connected, or refused, before the next step is taken."""
+        """Let those live that were made; with threads one may be connected, or refused, before the next step."""
         while self._outside:
             name = self._outside.pop(0)
             await self._scopes.enter_async_context(self._managers[name])
@@ -480,8 +482,6 @@ def _describe_error(error: BaseException) -> dict[str, Any]:
     if isinstance(error, ConnectError) and error.__cause__ is not None:
         return _describe_error(error.__cause__)
     if isinstance(error, ConnectError):
-        if "Socket.IO 2" in error.message:
-            return {"error": "old server"}
         return {"error": "refused", "message": error.message, "data": error.data}
     if isinstance(error, OptionError) and "reserved" in str(error):
         return {"error": "reserved name"}

@@ -5,10 +5,10 @@
  *
  * Rules of this file:
  *
- * - The scenarios come as a JSON object by name; the outcomes go out as one, by the same names. ours.py is its double: what
- *   a step does and what is logged is told there.
- * - Several scenarios run at a time, each against a server of its own; those that are `alone` run one by one at the end,
- *   since they use what the reference keeps for the whole process.
+ * - The scenarios come as a JSON object by name; the outcomes go out as one, by the same names.
+ * - ours.py is its double: what a step does and what is logged is told there.
+ * - Several scenarios run at a time, each against a server of its own; those that are `alone` run one by one at the
+ *   end, since they use what the reference keeps for the whole process.
  * - What is logged of an error is its kind, by the words that the reference uses; see `describeError`.
  */
 
@@ -152,7 +152,8 @@ class Play {
     socket.on("disconnect", (reason, details) => {
       this.put(name, "disconnect", reason, describeDetails(details), ...state());
     });
-    if (!this.scenario.quiet) socket.onAny((...args) => this.put(name, ...args.filter((arg) => typeof arg !== "function")));
+    const values = (args) => args.filter((arg) => typeof arg !== "function"); // without what acknowledges
+    if (!this.scenario.quiet) socket.onAny((...args) => this.put(name, ...values(args)));
     if (![...this.managers.values()].includes(socket.io)) {
       const manager = this.managers.has("manager") ? `manager of ${name}` : "manager";
       this.managers.set(manager, socket.io);
@@ -402,7 +403,6 @@ function describeError(error) {
   if (error.message in ERRORS) return ERRORS[error.message];
   if (error.message.startsWith("probe error")) return { error: "probe" };
   if (error.message.endsWith("is a reserved event name")) return { error: "reserved name" };
-  if (error.message.startsWith("It seems you are trying to reach a Socket.IO server in v2.x")) return { error: "old server" };
   return { error: "refused", message: error.message ?? null, data: error.data ?? null };
 }
 

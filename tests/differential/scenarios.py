@@ -9,10 +9,10 @@ A file in scenarios/ is a theme. It has what is common to its scenarios, and the
     server      the configuration of server.js's `Cell`
     watch       what is logged beside the sockets' events: "manager"; "engine", with it "packets" and "flow"
     quiet       true: of the server's events only those are logged that a step listens to
-    apart       true: sockets, Managers and acknowledgements are compared one by one: nobody promises an order among them
+    apart       true: sockets, Managers and acknowledgements are compared one by one: no order among them is promised
     active      false: whether sockets are active is not logged; it is the state when the handler is called, in its turn
     threads     false: not played by the blocking driver, where the network may take its turn between two steps
-    uncompared  what of the sessions' records is not compared, since it is a matter of time: "closed", "probe", "upgrade"
+    uncompared  what of the sessions' records is not compared, as it is a matter of time: "closed", "probe", "upgrade"
     alone       true: the reference keeps something for its process that others must not touch meanwhile
     differs     the id of a deliberate difference
 
@@ -26,9 +26,9 @@ The deliberate differences are in differences.json, a list of rows, which a page
     why         the reason
     seen        {"javascript": [...], "python": [...]}: the lines of the outcome that only one of them has, sorted
 
-An outcome is compared as lines: what the application saw (apart from it, what it asked for), and what the server got, in
-order. A scenario that names no difference must give equal lines; one that does must give just those that the row has, so
-that a row cannot outlive its cause.
+An outcome is compared as lines: what the application saw (apart from it, what it asked for), and what the server got,
+in order. A scenario that names no difference must give equal lines; one that does must give just those that the row
+has, so that a row cannot outlive its cause.
 """
 
 from __future__ import annotations

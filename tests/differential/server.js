@@ -6,8 +6,8 @@
  * Rules of this file:
  *
  * - A scenario has a server of its own (a `Cell`), so nothing of another one is in its record, and it may stop it.
- * - Commands come as JSON lines on stdin, {"cmd": name, "cell": number, ...}, and are answered in order, by a line each:
- *   see COMMANDS. It ends when its stdin does.
+ * - Commands come as JSON lines on stdin, {"cmd": name, "cell": number, ...}, and are answered in order, by a line
+ *   each: see COMMANDS. It ends when its stdin does.
  * - What a client can ask for by an event is in BEHAVIOURS, the namespaces are in `open`.
  * - The record has what clients sent: the requests that open or upgrade a session, and each session's packets in order.
  *   The polls are left out, and pings and pongs: how many there are is a matter of time.
@@ -251,7 +251,7 @@ class Cell {
     return stopped;
   }
 
-  // The network fails; false where the server could not send anything: a poll that waits is cut off, not one yet to come.
+  // The network fails; false where the server could send nothing: a poll that waits is cut off, not one yet to come.
   cut(reset) {
     return this.writable && this.destroy(reset);
   }
