@@ -69,7 +69,7 @@ _TIMES: Final = frozenset({"reconnectionDelay", "reconnectionDelayMax", "timeout
 
 
 def play_all(driver: Driver, peer: Peer, scenarios: Mapping[str, Scenario]) -> dict[str, Outcome]:
-    """Play scenarios with a driver, several at a time, and return the outcomes by name; one that failed has `failed`."""
+    """Play scenarios with a driver, many at a time, and return the outcomes by name; a failed one has `failed`."""
     outcomes: dict[str, Outcome] = {}
     left = deque(scenarios.items())
 
