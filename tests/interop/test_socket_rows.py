@@ -100,7 +100,7 @@ async def test_why_a_socket_was_disconnected(reason: str, driver: Driver, plain_
 
 @pytest.mark.row("reason.ping_timeout")
 async def test_a_server_that_is_not_heard_of(driver: Driver, plain_fresh: FreshTarget) -> None:
-    target = plain_fresh(options={"pingInterval": 100, "pingTimeout": 100})
+    target = plain_fresh(options={"pingInterval": 300, "pingTimeout": 1200})
     seen = driver.queue()
     async with target.connect(driver) as socket:
         socket.on("disconnect", lambda reason, details: seen.put((reason, socket.active)))
