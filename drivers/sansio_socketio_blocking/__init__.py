@@ -35,7 +35,7 @@ class Manager(_Manager):
     """A connection to a server, which the sockets of several namespaces share. See its base class."""
 
     counterpart = _Counterpart
-    make_lock = RLock
+    make_lock = staticmethod(RLock)
 
 
 _scopes = Scopes(Manager)

@@ -479,11 +479,13 @@ class Manager(Listening):
     counterpart: ClassVar[type[async_manager.Manager]]
     """The driver's subclass has it: the class that does the work, with the driver's runtime, a `BlockingRuntimeScope`."""
 
-    make_lock: ClassVar[Callable[[], AbstractContextManager[Any]]] = nullcontext
-    """And this: makes the lock that all lives of a Manager have, so that a thread may enter whichever it finds there."""
+    @staticmethod
+    def make_lock() -> AbstractContextManager[Any]:
+        """Make the lock that all lives of a Manager have, so that a thread may enter whichever it finds. It has this, too."""
+        return nullcontext()
 
     def __init__(self, url: str, **options: Unpack[ManagerOptions]) -> None:
-        self._wrap(self.counterpart(url, **options), type(self).make_lock())
+        self._wrap(self.counterpart(url, **options), self.make_lock())
 
     def _wrap(self, core: async_manager.Manager, lock: AbstractContextManager[Any]) -> None:
         self._core = core
