@@ -70,9 +70,9 @@ class AsyncioStream(parts.Teller, asyncio.Protocol):
                 made: Any = await loop.create_connection(lambda: self, sock=sock)
             else:
                 made = await self._runtime.call(hook, lambda: self, host, port)
-            if not isinstance(made, tuple) or len(made) != 2 or made[1] is not self:
-                raise parts.no_stream("a transport, and the protocol that protocol_factory() gave to it", made)
-            self._begin(made[0])
+            if self._transport is None or made != (self._transport, self) or made[0].get_extra_info("sslcontext"):
+                raise parts.no_stream("a transport without TLS, and the protocol that protocol_factory() gave it", made)
+            self._begin(self._transport)
         except BaseException as error:
             if self._transport is not None:
                 self._transport.abort()

@@ -17,6 +17,7 @@ from sansio_socketio.client.runtime import Runtime
 from sansio_socketio.protocol.errors import OptionError, StateError
 from sansio_socketio_asyncio import _runtime as on_asyncio
 from sansio_socketio_blocking import _runtime as on_threads
+from tests.conftest import TLS
 from tests.support.hooks import AsyncioHook, BlockingHook, Hook, hook_to
 from tests.support.runtimes import Backend, Connection, LoopbackServer, Recorder, drive, echo, swallow, turns
 
@@ -232,8 +233,37 @@ def test_a_protocol_that_is_not_the_factorys() -> None:
 
             runtime.open_stream("far.test", 3000, recorder, open_another)
             await recorder.until_told("failed")
-            assert "the protocol that protocol_factory() gave" in str(recorder.error)
+            assert "the protocol that protocol_factory() gave it" in str(recorder.error)
             others[0].close()
+
+    play_on_asyncio(scenario)
+
+
+@pytest.mark.parametrize("way", ["from the start", "later"])
+def test_a_transport_under_tls_is_refused_with_a_reason(way: str, tls: TLS) -> None:
+    """asyncio's own TLS may lose the end of a stream; ours goes on top of a plain one."""
+
+    async def scenario(runtime: on_asyncio.AsyncioRuntime) -> None:
+        at_server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        at_server.load_cert_chain(tls.files.cert, tls.files.key)
+        server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", ssl=at_server)
+        port = server.sockets[0].getsockname()[1]
+
+        async def open_under_tls(factory: Callable[[], Any], host: str, _: int) -> Any:
+            loop = runtime.loop
+            if way == "from the start":
+                return await loop.create_connection(
+                    factory, "127.0.0.1", port, ssl=tls.context, server_hostname="localhost"
+                )
+            transport, protocol = await loop.create_connection(factory, "127.0.0.1", port)
+            return await loop.start_tls(transport, protocol, tls.context, server_hostname="localhost"), protocol
+
+        async with server:
+            recorder = Recorder(runtime)
+            runtime.open_stream("far.test", 3000, recorder, open_under_tls)
+            await recorder.until_told("failed")
+            assert recorder.log == ["failed"]
+            assert "a transport without TLS" in str(recorder.error)
 
     play_on_asyncio(scenario)
 
