@@ -92,7 +92,7 @@ class AsyncioStream(parts.Teller, asyncio.Protocol):
 
     def _begin(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        transport.set_write_buffer_limits(high=1)  # with 0 asyncio's TLS takes an empty buffer for a full one
+        transport.set_write_buffer_limits(high=0)
         self.tell_opened()
         for data in self._early:
             self.data_received(data)

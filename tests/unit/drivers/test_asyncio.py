@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import ssl
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
 
 from sansio_socketio.client.runtime import Runtime, RuntimeScope
 from sansio_socketio_asyncio import _runtime
-from tests.conftest import TLS
 from tests.support.runtimes import LoopbackServer, Recorder, connected, echo, refusing_port, turns
 
 pytestmark = pytest.mark.timeout(60)
@@ -79,35 +76,6 @@ def test_a_transport_that_is_made_too_late_is_aborted() -> None:
             assert transport.aborted
             stream.connection_lost(None)
             assert recorder.log == []
-
-    asyncio.run(main())
-
-
-def test_what_was_sent_is_told_by_a_transport_with_tls_of_its_own(tls: TLS) -> None:
-    certificate = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    certificate.load_cert_chain(tls.files.cert, tls.files.key)
-    received = asyncio.Queue[bytes]()
-
-    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1):
-            received.put_nowait(data)
-        writer.close()
-
-    async def main() -> None:
-        async with (
-            await asyncio.start_server(listen, "127.0.0.1", ssl=certificate) as server,
-            _runtime.open_runtime() as runtime,
-        ):
-            recorder = Recorder(runtime)
-            host, port = server.sockets[0].getsockname()
-            stream = runtime.open_stream(host, port, recorder, partial(runtime.loop.create_connection, ssl=tls.context))
-            await recorder.until_told("opened")
-            for _ in range(3):
-                stream.write(b"x")
-                await received.get()
-                await recorder.until_told("sent")
-                recorder.log.clear()
-            stream.abort()
 
     asyncio.run(main())
 
