@@ -42,8 +42,8 @@ from typing import Any, Final
 
 HERE: Final = Path(__file__).parent
 TRANSPORTS: Final = {"websocket": ["websocket"], "polling": ["polling"], "upgrade": ["polling", "websocket"]}
-DEFAULTS: Final = {"reconnectionDelay": 20, "randomizationFactor": 0}
-"""So that a scenario that reconnects takes little time, and always the same."""
+DEFAULTS: Final = {"reconnectionDelay": 150, "randomizationFactor": 0}
+"""So that reconnecting always takes the same time: little, but enough for a busy machine to tell one event before another."""
 
 _INHERITED: Final = (
     "transports",
