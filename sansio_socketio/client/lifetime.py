@@ -73,10 +73,8 @@ class Lifetime:
 
     async def until_over(self) -> None:
         """Wait until somebody else has ended it."""
-        with (
-            self.runtime.lock,
-            suppress(DisconnectedError),
-        ):  # if nothing can be waited for any more, it is as good as over
+        # If nothing can be waited for any more, it is as good as over.
+        with self.runtime.lock, suppress(DisconnectedError):
             await self.runtime.wait(self.over)
 
     async def __aexit__(
@@ -209,9 +207,8 @@ class Lease:
 
     async def _end_beside(self, life: Lifetime) -> None:
         try:
-            await life.runtime.call(
-                lambda: self.drive(self.end(life, wait=False))
-            )  # it wants to be called without the lock
+            # `call` lets go of the lock, which the end of a life must not be called with.
+            await life.runtime.call(lambda: self.drive(self.end(life, wait=False)))
         except Exception as error:
             log.error("%s was closed by a handler", self._what, exc_info=error)  # noqa: TRY400
 
