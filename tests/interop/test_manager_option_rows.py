@@ -25,9 +25,10 @@ async def test_connecting_may_be_left_to_the_user(driver: Driver, plain_fresh: F
     target = plain_fresh()
     async with driver.manager(target.peer.url, auto_connect=False, **target.options) as manager:
         socket = manager.socket("/chat")
-        await driver.sleep(0.05)  # in vain: nothing is to happen
+        async with target.connect(driver) as other:  # which has all the time that this one would have needed
+            assert await other.emit_with_ack("echo_ack", 0) == 0
+            assert target.peer.control("stats")["clients"] == 1
         assert (socket.active, manager.engine) == (False, None)
-        assert target.peer.control("stats")["clients"] == 0
         await socket.connect()
         assert await socket.emit_with_ack("echo_ack", 1) == 1
     async with driver.open_io() as io:
