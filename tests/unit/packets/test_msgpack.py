@@ -38,6 +38,7 @@ from sansio_socketio.protocol.packets.socketio import (
     Packet,
     Parser,
 )
+from tests.support.values import contains_itself, maps_itself, released
 
 quick = settings(max_examples=300, deadline=None)
 
@@ -177,24 +178,6 @@ def nested(depth: int) -> list[Any]:
     for _ in range(depth):
         value = [value]
     return value
-
-
-def contains_itself() -> list[Any]:
-    value: list[Any] = []
-    value.append(value)
-    return value
-
-
-def maps_itself() -> dict[str, Any]:
-    value: dict[str, Any] = {}
-    value["a"] = [value]
-    return value
-
-
-def released() -> memoryview:
-    view = memoryview(b"0")
-    view.release()
-    return view
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from sansio_socketio.protocol.packets.socketio import (
     Parser,
     check_namespace,
 )
+from tests.support.values import contains_itself, released
 
 quick = settings(max_examples=200, deadline=None)
 
@@ -292,18 +293,6 @@ def test_a_packet_that_fails_leaves_nothing_behind() -> None:
         encoder.encode(Packet(EVENT, data=["a", b"0", {1, 2}]))
     assert encoder.encode(Packet(EVENT, data=["a"])) == ['2["a"]']
     assert encoder.encode(Packet(EVENT, data=["a", b"1"]))[1:] == [b"1"]
-
-
-def contains_itself() -> list[Any]:
-    value: list[Any] = [b"0"]
-    value.append(value)
-    return value
-
-
-def released() -> memoryview:
-    view = memoryview(b"0")
-    view.release()
-    return view
 
 
 @pytest.mark.parametrize(
