@@ -39,7 +39,7 @@ _ATTRIBUTES = {"attribute", "property"}
 
 def _hide_signature(_app: Sphinx, what: str, name: str, *_: Any) -> tuple[str, None] | None:
     """How a class is made is of no interest where the library makes it, or where it is a contract."""
-    is_contract = name.startswith("sansio_socketio.client.runtime.") or name.endswith("PollingRuntime")
+    is_contract = name.startswith("sansio_socketio.runtime.interface.") or name.endswith("PollingRuntime")
     if what == "class" and (is_contract or name.rpartition(".")[2] in _NOT_MADE_BY_USERS):
         return "", None
     return None

@@ -1,4 +1,4 @@
-"""The services of `client.runtime`, by anyio, on whichever backend runs.
+"""The services of `runtime.interface`, by anyio, on whichever backend runs.
 
 Rules of this file:
 
@@ -23,13 +23,13 @@ import anyio.lowlevel
 from anyio.abc import ByteReceiveStream, ByteStream, TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from sansio_socketio.client import parts
-from sansio_socketio.client.runtime import Cell, StreamHook, StreamReceiver
+from sansio_socketio import runtime as parts
+from sansio_socketio.runtime import Future, StreamHook, StreamReceiver
 
 _CHUNK = 1 << 18  # bytes read at once
 
 
-class AnyioCell(parts.EventCell[anyio.Event]):
+class AnyioFuture(parts.EventFuture[anyio.Event]):
     """A result that tasks wait for."""
 
     __slots__ = ()
@@ -76,12 +76,12 @@ class AnyioStream(parts.TaskStream):
                 if hook is None:
                     plain: ByteStream = await anyio.connect_tcp(host, port)
                 elif not isinstance(plain := await self._runtime.call(hook, host, port), ByteStream):
-                    raise parts.no_stream("an anyio.abc.ByteStream", plain)
+                    raise parts.invalid_stream("an anyio.abc.ByteStream", plain)
             except Exception as error:  # a name can be wrong in several ways
-                self.tell_failed(parts.plain_cause(error) if hook is None else error)
+                self.notify_failed(parts.underlying_error(error) if hook is None else error)
                 return
             async with plain, anyio.create_task_group() as tasks:
-                self.tell_opened()
+                self.notify_opened()
                 tasks.start_soon(self.write_out, plain.send)
                 await self.read(partial(_receive, plain))
 
@@ -128,19 +128,19 @@ class AnyioRuntime:
         """Call back in a later turn; in order, which `start_soon` does not keep."""
         self._soon.send_nowait(callback)
 
-    def cell(self) -> AnyioCell:
-        """Make a place for a result."""
-        return AnyioCell(anyio.Event())
+    def future(self, *, outlives_runtime: bool = False) -> AnyioFuture:
+        """Make a future."""
+        return AnyioFuture(anyio.Event(), outlives_runtime=outlives_runtime)
 
-    async def wait(self, cell: Cell) -> Any:
-        """Wait for a cell of this runtime."""
-        assert isinstance(cell, AnyioCell)
+    async def wait(self, future: Future) -> Any:
+        """Wait for a future of this runtime."""
+        assert isinstance(future, AnyioFuture)
         self._check_thread()
-        if self._ended and not cell.done:
+        if self._ended and not future.done and not future.outlives_runtime:
             await anyio.lowlevel.checkpoint_if_cancelled()
-            raise parts.nothing_comes()
-        await cell.event.wait()
-        return cell.result()
+            raise parts.runtime_ended()
+        await future.event.wait()
+        return future.result()
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> anyio.CancelScope:
         """Run `function()` in a task."""
@@ -166,7 +166,7 @@ class AnyioRuntime:
 
     def _check_thread(self) -> None:
         if get_ident() != self._thread:
-            raise parts.foreign("anyio.from_thread.run or anyio.from_thread.run_sync")
+            raise parts.wrong_thread("anyio.from_thread.run or anyio.from_thread.run_sync")
 
     async def _run(self, function: Callable[[], Coroutine[Any, Any, None]], scope: anyio.CancelScope) -> None:
         with scope:

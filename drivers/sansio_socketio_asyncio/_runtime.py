@@ -1,4 +1,4 @@
-"""The services of `client.runtime`, by asyncio: protocols and transports, `call_at`, tasks, futures.
+"""The services of `runtime.interface`, by asyncio: protocols and transports, `call_at`, tasks, futures.
 
 Rules of this file:
 
@@ -18,13 +18,13 @@ from threading import get_ident
 from typing import Any, cast
 from weakref import WeakSet
 
-from sansio_socketio.client import parts
-from sansio_socketio.client.runtime import Cell, StreamHook, StreamReceiver
+from sansio_socketio import runtime as parts
+from sansio_socketio.runtime import Future, StreamHook, StreamReceiver
 
 _ELSEWHERE = "loop.call_soon_threadsafe or asyncio.run_coroutine_threadsafe, with the loop in which they live"
 
 
-class AsyncioStream(parts.Teller, asyncio.Protocol):
+class AsyncioStream(parts.BaseStream, asyncio.Protocol):
     """A stream, and the protocol of its transport."""
 
     def __init__(
@@ -71,7 +71,9 @@ class AsyncioStream(parts.Teller, asyncio.Protocol):
             else:
                 made = await self._runtime.call(hook, lambda: self, host, port)
             if self._transport is None or made != (self._transport, self) or made[0].get_extra_info("sslcontext"):
-                raise parts.no_stream("a transport without TLS, and the protocol that protocol_factory() gave it", made)
+                raise parts.invalid_stream(
+                    "a transport without TLS, and the protocol that protocol_factory() gave it", made
+                )
             self._begin(self._transport)
         except BaseException as error:
             if self._transport is not None:
@@ -79,7 +81,7 @@ class AsyncioStream(parts.Teller, asyncio.Protocol):
                 self._runtime.streams.discard(self)  # one that was just made may not tell its end (uvloop's)
             if not isinstance(error, Exception):
                 raise
-            self.tell_failed(error)
+            self.notify_failed(error)
 
     async def _connect(self, address: Any) -> socket.socket:
         family, kind, protocol, _, place = address
@@ -93,7 +95,7 @@ class AsyncioStream(parts.Teller, asyncio.Protocol):
     def _begin(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         transport.set_write_buffer_limits(high=0)
-        self.tell_opened()
+        self.notify_opened()
         for data in self._early:
             self.data_received(data)
 
@@ -136,13 +138,13 @@ class AsyncioStream(parts.Teller, asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The peer has ended the stream. What waits to be written might never find room, so it is dropped."""
-        self.tell_closed(None)
+        self.notify_closed(None)
         self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The stream is closed or broken."""
         self._runtime.streams.discard(self)
-        self.tell_closed(exc)
+        self.notify_closed(exc)
 
 
 class AsyncioRuntime:
@@ -160,7 +162,7 @@ class AsyncioRuntime:
     def now(self) -> float:
         """The loop's time. Raises StateError in a foreign thread."""
         if get_ident() != self._thread:
-            raise parts.foreign(_ELSEWHERE)
+            raise parts.wrong_thread(_ELSEWHERE)
         return self.loop.time()
 
     def open_stream(
@@ -174,7 +176,7 @@ class AsyncioRuntime:
 
     def timer(self, callback: Callable[[], None]) -> parts.LoopTimer:
         """Make a timer that calls back."""
-        timer = parts.LoopTimer(self.loop.call_at, callback)
+        timer = parts.LoopTimer(self.loop.call_at, self.loop.time, callback)
         self._timers.add(timer)
         return timer
 
@@ -182,22 +184,22 @@ class AsyncioRuntime:
         """Call back in the loop's next turn."""
         self.loop.call_soon(callback)
 
-    def cell(self) -> parts.EventCell[asyncio.Event]:
-        """Make a place for a result that tasks wait for."""
-        return parts.EventCell(asyncio.Event())
+    def future(self, *, outlives_runtime: bool = False) -> parts.EventFuture[asyncio.Event]:
+        """Make a future that tasks wait for."""
+        return parts.EventFuture(asyncio.Event(), outlives_runtime=outlives_runtime)
 
-    async def wait(self, cell: Cell) -> Any:
-        """Wait for a cell of this runtime. Raises StateError in a foreign loop."""
-        assert isinstance(cell, parts.EventCell)
-        if not cell.done:
+    async def wait(self, future: Future) -> Any:
+        """Wait for a future of this runtime. Raises StateError in a foreign loop."""
+        assert isinstance(future, parts.EventFuture)
+        if not future.done:
             if asyncio._get_running_loop() is not self.loop:
-                raise parts.foreign(_ELSEWHERE)
+                raise parts.wrong_thread(_ELSEWHERE)
             if self._ending and asyncio.current_task() in self._tasks:
                 raise asyncio.CancelledError  # it has swallowed the cancellation that was meant to end it
-            if self._ended:
-                raise parts.nothing_comes()
-            await cell.event.wait()
-        return cell.result()
+            if self._ended and not future.outlives_runtime:
+                raise parts.runtime_ended()
+            await future.event.wait()
+        return future.result()
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
         """Run `function()` in a task."""

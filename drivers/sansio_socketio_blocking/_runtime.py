@@ -1,4 +1,4 @@
-"""The services of `client.runtime`, by threads: one that does all input and output, and one for each thing beside.
+"""The services of `runtime.interface`, by threads: one that does all input and output, and one for each thing beside.
 
 Rules of this file:
 
@@ -27,10 +27,19 @@ from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from sansio_socketio.client.nonblocking import NonblockingStream
-from sansio_socketio.client.parts import Deadlines, DeadlineTimer, EventCell, called_by_thread, nothing_comes
-from sansio_socketio.client.runtime import Cell, StreamHook, StreamReceiver
 from sansio_socketio.protocol.errors import StateError
+from sansio_socketio.runtime import (
+    LONGEST_WAIT,
+    Deadlines,
+    DeadlineTimer,
+    EventFuture,
+    Future,
+    NonblockingStream,
+    StreamHook,
+    StreamReceiver,
+    call_in_thread,
+    runtime_ended,
+)
 
 _LAST_WAIT = 1.0  # seconds, for threads to end; the client has waited already for what is being handled
 
@@ -62,7 +71,7 @@ class BlockingRuntime:
         self._lock = lock or threading.RLock()
         self._selector = DefaultSelector()
         self._soon: deque[Callable[[], None]] = deque()
-        self._waited_for: list[EventCell[Moment]] = []
+        self._waited_for: list[EventFuture[Moment]] = []
         self._patience = Patience()
         self._threads: WeakKeyDictionary[threading.Thread, bool] = WeakKeyDictionary()  # whether handlers run in it
         self._asleep = False  # the network thread is, so it must be waked
@@ -98,25 +107,25 @@ class BlockingRuntime:
         self._soon.append(callback)
         self.wake()
 
-    def cell(self) -> EventCell[Moment]:
-        """Make a place for a result that threads wait for."""
-        return EventCell(Moment(self._lock))
+    def future(self, *, outlives_runtime: bool = False) -> EventFuture[Moment]:
+        """Make a future that threads wait for."""
+        return EventFuture(Moment(self._lock), outlives_runtime=outlives_runtime)
 
-    async def wait(self, cell: Cell) -> Any:
-        """Block this thread until the cell has a result; TimeoutError when the thread's `deadline` comes before."""
-        assert isinstance(cell, EventCell)
-        if self._ended and not cell.done:
-            raise nothing_comes()
-        self._waited_for.append(cell)
+    async def wait(self, future: Future) -> Any:
+        """Block this thread until the future is done. Raises TimeoutError once the thread's `deadline` has passed."""
+        assert isinstance(future, EventFuture)
+        if self._ended and not future.done and not future.outlives_runtime:
+            raise runtime_ended()
+        self._waited_for.append(future)
         try:
-            while not cell.done:
+            while not future.done:
                 left = self._patience.end - monotonic()
                 if left <= 0:
                     raise TimeoutError("what was waited for did not come within the call's timeout")
-                cell.event.wait(min(left, threading.TIMEOUT_MAX))
+                future.event.wait(min(left, LONGEST_WAIT))
         finally:
-            self._waited_for.remove(cell)
-        return cell.result()
+            self._waited_for.remove(future)
+        return future.result()
 
     @contextmanager
     def deadline(self, timeout: float | None) -> Generator[None, None, None]:
@@ -141,7 +150,7 @@ class BlockingRuntime:
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call the application's code, without the lock."""
         with self._unlocked():
-            return called_by_thread(function, *args)
+            return call_in_thread(function, *args)
 
     # For the streams
 
@@ -150,7 +159,7 @@ class BlockingRuntime:
 
         def run() -> None:
             try:
-                result = called_by_thread(function, *args)
+                result = call_in_thread(function, *args)
             except Exception as error:
                 result = error
             with self._lock:
@@ -184,18 +193,19 @@ class BlockingRuntime:
             finally:
                 self._ended = True
                 _runtimes.discard(self)
-                for cell in self._waited_for:
-                    cell.fail(nothing_comes())
+                for future in self._waited_for:
+                    if not future.outlives_runtime:
+                        future.fail(runtime_ended())
                 self._call_back()
                 self._close_sockets()
 
     def _take_turn(self) -> None:
         self._call_back()
         self._deadlines.fire(monotonic())
-        wake_at = 0.0 if self._soon or self._ended else self._deadlines.earliest
+        timeout = 0.0 if self._soon or self._ended else self._deadlines.timeout(monotonic())
         self._asleep = True
         with self._unlocked():
-            ready = self._selector.select(None if wake_at == inf else max(0.0, wake_at - monotonic()))
+            ready = self._selector.select(timeout)
         self._asleep = False
         for key, events in ready:
             key.data(bool(events & EVENT_READ), bool(events & EVENT_WRITE))

@@ -1,4 +1,4 @@
-"""The services of `client.runtime`, by trio: a nursery, its streams, cancel scopes with deadlines, events.
+"""The services of `runtime.interface`, by trio: a nursery, its streams, cancel scopes with deadlines, events.
 
 Rules of this file:
 
@@ -22,23 +22,25 @@ import trio
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
 from sansio_socketio.client.hub import Hub
-from sansio_socketio.client.parts import (
-    EventCell,
-    TaskStream,
-    foreign,
-    no_stream,
-    nothing_comes,
-    plain_cause,
-    ungrouped,
-)
-from sansio_socketio.client.runtime import Cell, StreamHook, StreamReceiver
 from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.protocol.namespace import Namespace
+from sansio_socketio.runtime import (
+    EventFuture,
+    Future,
+    StreamHook,
+    StreamReceiver,
+    TaskStream,
+    invalid_stream,
+    runtime_ended,
+    underlying_error,
+    ungrouped,
+    wrong_thread,
+)
 
 _CHUNK = 1 << 18  # bytes read at once
 
 
-class TrioCell(EventCell[trio.Event]):
+class TrioFuture(EventFuture[trio.Event]):
     """A result that tasks wait for."""
 
     __slots__ = ()
@@ -87,12 +89,12 @@ class TrioStream(TaskStream):
                 if hook is None:
                     plain: trio.abc.Stream = await trio.open_tcp_stream(host, port)
                 elif not isinstance(plain := await self._runtime.call(hook, host, port), trio.abc.Stream):
-                    raise no_stream("a trio.abc.Stream", plain)
+                    raise invalid_stream("a trio.abc.Stream", plain)
             except Exception as error:  # a name can be wrong in several ways
-                self.tell_failed(plain_cause(error) if hook is None else error)
+                self.notify_failed(underlying_error(error) if hook is None else error)
                 return
             async with plain, trio.open_nursery() as nursery:
-                self.tell_opened()
+                self.notify_opened()
                 nursery.start_soon(self.write_out, plain.send_all)
                 await self.read(partial(plain.receive_some, _CHUNK))
 
@@ -129,19 +131,19 @@ class TrioRuntime:
         """Call back in a later turn; in order, which `start_soon` does not keep."""
         self._soon.send_nowait(callback)
 
-    def cell(self) -> TrioCell:
-        """Make a place for a result."""
-        return TrioCell(trio.Event())
+    def future(self, *, outlives_runtime: bool = False) -> TrioFuture:
+        """Make a future."""
+        return TrioFuture(trio.Event(), outlives_runtime=outlives_runtime)
 
-    async def wait(self, cell: Cell) -> Any:
-        """Wait for a cell of this runtime."""
-        assert isinstance(cell, TrioCell)
+    async def wait(self, future: Future) -> Any:
+        """Wait for a future of this runtime."""
+        assert isinstance(future, TrioFuture)
         self._check_thread()
-        if self._ended and not cell.done:
+        if self._ended and not future.done and not future.outlives_runtime:
             await trio.lowlevel.checkpoint_if_cancelled()
-            raise nothing_comes()
-        await cell.event.wait()
-        return cell.result()
+            raise runtime_ended()
+        await future.event.wait()
+        return future.result()
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> trio.CancelScope:
         """Run `function()` in a task."""
@@ -162,7 +164,7 @@ class TrioRuntime:
 
     def _check_thread(self) -> None:
         if get_ident() != self._thread:
-            raise foreign("trio.from_thread.run or trio.from_thread.run_sync")
+            raise wrong_thread("trio.from_thread.run or trio.from_thread.run_sync")
 
     @enable_ki_protection
     async def _run(self, function: Callable[[], Coroutine[Any, Any, None]], scope: trio.CancelScope) -> None:

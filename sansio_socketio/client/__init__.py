@@ -13,11 +13,11 @@ The blocking driver does the same with what `blocking` has under these names, ov
 
 from __future__ import annotations
 
+from ..runtime.interface import Runtime, RuntimeScope
 from .dispatch import Event, EventStream, InboxOverflow
 from .engine import Engine, EngineTransport
 from .manager import Manager
 from .options import IOOptions, ManagerOptions, Options, SocketOptions
-from .runtime import Runtime, RuntimeScope
 from .scopes import IO, Scopes
 from .socket import Emitter, Socket
 

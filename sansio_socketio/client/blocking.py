@@ -19,11 +19,13 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, cont
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
-from typing import Any, ClassVar, Final, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
+from typing import Any, ClassVar, Final, Generic, ParamSpec, Self, TypeVar, Unpack, cast
 
 from ..protocol.errors import AckTimeout
 from ..protocol.packets.socketio import PROTOCOL
 from ..protocol.statistics import Statistics
+from ..runtime.futures import EventFuture
+from ..runtime.interface import BlockingRuntime, BlockingRuntimeScope, Handler, Timer
 from . import engine as async_engine
 from . import manager as async_manager
 from . import scopes as async_scopes
@@ -34,30 +36,12 @@ from .engine import EngineTransport
 from .lifetime import Lifetime
 from .listeners import Listening, ListeningToAny
 from .options import Auth, IOOptions, ManagerOptions, Options, SocketOptions
-from .parts import EventCell
-from .runtime import Handler, Runtime, Timer
 
 C = TypeVar("C")
 T = TypeVar("T")
 P = ParamSpec("P")
 
 SETTLED: Final = 1.0
-
-
-class BlockingRuntime(Runtime, Protocol):
-    """What the blocking driver supplies beyond the services of the others."""
-
-    def deadline(self, timeout: float | None) -> AbstractContextManager[None]:
-        """Let each `wait` of this thread raise TimeoutError once `timeout` seconds are over; None: never."""
-        ...
-
-
-class BlockingRuntimeScope(Protocol):
-    """The blocking driver's `RuntimeScope`."""
-
-    def __call__(self, lock: AbstractContextManager[Any] | None = None) -> AbstractAsyncContextManager[BlockingRuntime]:
-        """Make a runtime with a lock of its own, or with that of an earlier one."""
-        ...
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -74,7 +58,7 @@ async def _until_over(life: Lifetime) -> None:
     """Wait until another thread has ended a life: longer than its runtime, of which that is the end, lets anybody wait."""
     with life.runtime.lock:
         while not life.over.done:
-            cast("EventCell[Any]", life.over).event.wait()
+            cast("EventFuture[Any]", life.over).event.wait()
 
 
 class Gate:

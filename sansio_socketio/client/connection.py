@@ -48,14 +48,14 @@ from ..protocol.events import (
     Room,
 )
 from ..protocol.statistics import Statistics
+from ..runtime.connect import Connector
+from ..runtime.interface import Future, Task
 from .dispatch import Dispatcher, InboxOverflow, Signal
 from .engine import Engine
 from .hub import Hub, Waiters
 from .lifetime import Lifetime
 from .listeners import Listener, Listeners
-from .opening import Opening
 from .options import ManagerSettings, check_answer
-from .runtime import Cell, Task
 
 if TYPE_CHECKING:
     from .socket import Socket
@@ -88,7 +88,12 @@ class Connection:
         self.overflow: InboxOverflow | None = None
         self.inbox_bounds = (local.inbox_events, local.inbox_bytes)
         self.auto_connect = local.auto_connect
-        self._opening = Opening(local)
+        self._connector = Connector(
+            ssl=local.ssl,
+            server_hostname=local.server_hostname,
+            proxy=local.proxy,
+            open_stream=local.open_stream,
+        )
         self._policy = local.on_handler_error
         self._askers = settings.askers
         self._listeners = listeners
@@ -98,8 +103,8 @@ class Connection:
         self._hub: Hub | None = None
         self._gated = True
         self._is_broken = False
-        self._over: Cell | None = None
-        self._barrier: Cell | None = None
+        self._over: Future | None = None
+        self._barrier: Future | None = None
         self._open_error: ConnectError | None = None
         self._asking: dict[tuple[Asked, str | None], Task] = {}
 
@@ -147,7 +152,7 @@ class Connection:
         self._hub = hub = Hub(
             self.machine,
             runtime,
-            self._opening,
+            self._connector,
             deliver=self._deliver,
             drained=self._drained,
             broken=self.broken,
@@ -163,7 +168,7 @@ class Connection:
             bounds=self.inbox_bounds,
         )
         self._leaving = runtime.timer(self._leaving_took_too_long)
-        self._openings = Waiters(runtime)
+        self._connectors = Waiters(runtime)
         self._closings = Waiters(runtime)
         self._room = Waiters(runtime)
         self._gated = True
@@ -188,7 +193,7 @@ class Connection:
         """Start to disconnect, unless that is done already; what has been received is still handled."""
         hub = self.hub
         if not hub.ended and self._over is None:
-            self._over = hub.runtime.cell()
+            self._over = hub.runtime.future()
             self._leaving.set(hub.now() + self.machine.options.close_timeout)
             self._deactivate(hub)
             self.machine.close(hub.now())
@@ -205,7 +210,7 @@ class Connection:
     def check_left(self) -> None:
         """Look whether that is so."""
         if self._over is not None and self.machine.idle and all(each.done for each in self.dispatchers()):
-            self._over.set()
+            self._over.resolve()
 
     def end(self) -> None:
         """End at once whatever is left, and wake all who wait."""
@@ -218,7 +223,7 @@ class Connection:
         self._leaving.set(None)
         error = DisconnectedError("the scope of the connection is over")
         error.__cause__ = self.failure
-        for waiters in (self._openings, self._room):
+        for waiters in (self._connectors, self._room):
             waiters.fail(error)
         self._closings.wake()
         for engine in self._engines.values():
@@ -247,7 +252,7 @@ class Connection:
         if not all(each.done for each in self.dispatchers()):
             log.warning("handlers still run %g seconds (close_timeout) after the end of their scope", limit)
         if self._over is not None:
-            self._over.set()
+            self._over.resolve()
 
     # The connection
 
@@ -284,7 +289,7 @@ class Connection:
         if self._open_error is not None:
             raise self._open_error
         if self.machine.state != "open":
-            await self._openings.wait()
+            await self._connectors.wait()
 
     async def closed(self) -> None:
         """Close it, and wait until all that was sent has left, or it is opened again."""
@@ -358,7 +363,7 @@ class Connection:
         self.failure = error
         self.hub.feed(self.machine.abort)
         if self._life is not None:
-            self._life.asked_to_end.set()
+            self._life.asked_to_end.resolve()
 
     def broken(self, error: Exception) -> None:
         """Something happened that must not: a mistake of this library."""
@@ -367,7 +372,7 @@ class Connection:
         log.critical("a mistake in sansio_socketio ends the connection; please report it", exc_info=error)
         self._is_broken = True
         if self._life is not None:
-            self._life.asked_to_end.set()
+            self._life.asked_to_end.resolve()
         self.end()
 
     def overflowed(self, error: InboxOverflow) -> None:
@@ -381,7 +386,7 @@ class Connection:
     # What the machine tells
 
     @property
-    def last_signal(self) -> Cell | None:
+    def last_signal(self) -> Future | None:
         """What is set when the handlers of the Manager's last event have been called; None if they have been."""
         barrier = self._barrier
         return None if barrier is None or barrier.done else barrier
@@ -429,7 +434,7 @@ class Connection:
     def _opened(self, _: Opened) -> None:
         self.overflow = None
         self.dispatcher.accept_again()
-        self._openings.wake()
+        self._connectors.wake()
         self._signal("open")
 
     def _failed(self, event: Failed) -> None:
@@ -437,13 +442,13 @@ class Connection:
         error = ConnectError(str(event.error))
         error.__cause__ = event.error
         self._open_error = error
-        self._openings.fail(error)
+        self._connectors.fail(error)
         self._signal("error", event.error)
 
     def _closed(self, event: Closed) -> None:
         details = self.overflow or event.details
         log.info("%s: closed: %s", self.url, event.reason)
-        self._openings.fail(DisconnectedError(f"the connection was closed: {event.reason}", event.reason))
+        self._connectors.fail(DisconnectedError(f"the connection was closed: {event.reason}", event.reason))
         self._signal("close", event.reason, details)
 
     def _pinged(self, _: Pinged) -> None:
@@ -474,7 +479,7 @@ class Connection:
             return
         called = None
         if dispatcher.idle:
-            called = self._barrier = self.hub.runtime.cell()
+            called = self._barrier = self.hub.runtime.future()
         dispatcher.put(Signal(name, args, called=called))
 
     # Questions
@@ -488,7 +493,7 @@ class Connection:
             lambda: self._answer(question, before), f"function for {question.about}"
         )
 
-    async def _answer(self, question: Question, before: Cell | None) -> None:
+    async def _answer(self, question: Question, before: Future | None) -> None:
         hub = self.hub
         if before is not None:
             await hub.runtime.wait(before)

@@ -19,9 +19,9 @@ from typing import Any, Final, Self
 
 from ..protocol.errors import SocketIOError, StateError
 from ..protocol.events import AckId, EventReceived, EventSent
+from ..runtime.interface import Future, Handler, Runtime, Task
 from .hub import Waiters
 from .listeners import Listener, Listeners
-from .runtime import Cell, Handler, Runtime, Task
 
 Report = Callable[[Exception, str], Awaitable[None]]
 
@@ -49,7 +49,9 @@ class Signal:
 
     __slots__ = ("after", "args", "called", "name")
 
-    def __init__(self, name: str, args: tuple[Any, ...], called: Cell | None = None, after: Cell | None = None) -> None:
+    def __init__(
+        self, name: str, args: tuple[Any, ...], called: Future | None = None, after: Future | None = None
+    ) -> None:
         self.name = name
         self.args = args
         self.called = called
@@ -295,13 +297,13 @@ class Dispatcher:
         self._sent_overflown = False
         self._beside = 0
         self._overflown = False
-        self._gate = runtime.cell()
-        self._wake: Cell | None = None
+        self._gate = runtime.future()
+        self._wake: Future | None = None
         self._finishing = False
         self._lanes: dict[Listener, Lane] = {}
         self._tasks: dict[int, Task | None] = {}
         self._next_task = 0
-        self._calling: Cell | None = None
+        self._calling: Future | None = None
         self._handle: dict[type, Callable[[Any], Awaitable[None]]] = {
             EventReceived: self._event,
             EventSent: self._event_sent,
@@ -347,14 +349,14 @@ class Dispatcher:
 
     def open_gate(self) -> None:
         """Let the handlers be called."""
-        self._gate.set()
+        self._gate.resolve()
 
     def finish(self) -> None:
         """End when all that is in the inbox has been handled; at once, where the gate never opened."""
         self._finishing = True
         if not self._gate.done:
             self._forget_inbox()
-            self._gate.set()
+            self._gate.resolve()
         self._wake_up()
 
     def cancel(self) -> None:
@@ -363,10 +365,10 @@ class Dispatcher:
         self._forget_inbox()
         for stream in self.streams:
             stream.end()
-        self._gate.set()
+        self._gate.resolve()
         self._wake_up()
         if self._calling is not None:
-            self._calling.set()
+            self._calling.resolve()
         for task in list(self._tasks.values()):
             if task is not None:
                 task.cancel()
@@ -438,7 +440,7 @@ class Dispatcher:
             if not inbox:
                 if self._finishing:
                     return
-                self._wake = cell = runtime.cell()
+                self._wake = cell = runtime.future()
                 await runtime.wait(cell)
                 turns = _BATCH
                 continue
@@ -450,8 +452,8 @@ class Dispatcher:
             await handle[type(item)](item)
 
     async def _let_others_run(self) -> None:
-        cell = self.runtime.cell()
-        self.runtime.call_soon(cell.set)
+        cell = self.runtime.future()
+        self.runtime.call_soon(cell.resolve)
         await self.runtime.wait(cell)
 
     async def _event(self, event: EventReceived) -> None:
@@ -497,7 +499,7 @@ class Dispatcher:
             called = signal.called if listener is handlers[-1] else None
             await self._call(listener, signal.name, signal.args, None, called)
         if signal.called is not None:
-            signal.called.set()
+            signal.called.resolve()
 
     async def _notice(self, notice: Notice) -> None:
         self._bytes -= notice.size
@@ -527,7 +529,7 @@ class Dispatcher:
             stream.put(Event(name, values, Acknowledge(reply, self.runtime), wants_ack=reply is not None), size)
 
     async def _call(
-        self, listener: Listener, name: str, values: Sequence[Any], reply: Reply | None, called: Cell | None = None
+        self, listener: Listener, name: str, values: Sequence[Any], reply: Reply | None, called: Future | None = None
     ) -> None:
         """Call one handler; what it returns is an acknowledgement, what it raises is reported."""
         try:
@@ -549,7 +551,7 @@ class Dispatcher:
                 reply.leave_it()
             await self._report(error, name)
 
-    def _telling(self, handler: Handler, called: Cell) -> Handler:
+    def _telling(self, handler: Handler, called: Future) -> Handler:
         """The handler, such that `called` is set as soon as the call returns.
 
         An async handler has returned an awaitable by then, and its code up to the first wait runs in the same turn.
@@ -560,7 +562,7 @@ class Dispatcher:
                 return handler(*args)
             finally:
                 with self.runtime.lock:
-                    called.set()
+                    called.resolve()
 
         return call
 
@@ -618,12 +620,12 @@ class Dispatcher:
     def _wake_up(self) -> None:
         cell, self._wake = self._wake, None
         if cell is not None:
-            cell.set()
+            cell.resolve()
 
     def _forget_inbox(self) -> None:
         for item in self._inbox:
             if isinstance(item, Signal) and item.called is not None:
-                item.called.set()
+                item.called.resolve()
         self._inbox.clear()
         for lane in self._lanes.values():
             lane.waiting.clear()

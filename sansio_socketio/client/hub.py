@@ -20,8 +20,8 @@ from typing import Any
 from ..protocol.actions import Action, CloseStream, Deliver, OpenStream, Send, SetTimer
 from ..protocol.events import Event
 from ..protocol.machine import Machine
-from .opening import Opening
-from .runtime import Cell, Runtime, Stream
+from ..runtime.connect import Connector
+from ..runtime.interface import Future, Runtime, Stream
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +33,14 @@ class Waiters:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._cells: dict[Cell, None] = {}
+        self._cells: dict[Future, None] = {}
 
     def __len__(self) -> int:
         return len(self._cells)
 
     async def wait(self) -> None:
         """Wait until it happens; raises the error that it failed with."""
-        cell = self._runtime.cell()
+        cell = self._runtime.future()
         self._cells[cell] = None
         try:
             await self._runtime.wait(cell)
@@ -51,7 +51,7 @@ class Waiters:
         """It has happened."""
         cells, self._cells = self._cells, {}
         for cell in cells:
-            cell.set()
+            cell.resolve()
 
     def fail(self, error: Exception) -> None:
         """It will not happen."""
@@ -73,7 +73,7 @@ class Hub:
         self,
         machine: Machine,
         runtime: Runtime,
-        opening: Opening,
+        connector: Connector,
         *,
         deliver: Callable[[Event], None],
         drained: Callable[[], None],
@@ -84,7 +84,7 @@ class Hub:
         self.ended = False
         self._machine = machine
         self._next_action = machine.next_action
-        self._opening = opening
+        self._connector = connector
         self._deliver = deliver
         self._drained = drained
         self._broken = broken
@@ -169,7 +169,9 @@ class Hub:
 
     def _open_stream(self, action: OpenStream) -> None:
         number, receiver = action.stream, _Receiver(self, action.stream)
-        self._streams[number], proxy = self._opening.open(self.runtime, action, receiver)
+        self._streams[number], proxy = self._connector.open(
+            self.runtime, action.host, action.port, receiver, tls=action.tls
+        )
         way = "" if proxy is None else f" through {proxy}"
         log.debug("opening stream %d to %s port %d%s for %s", number, action.host, action.port, way, action.transport)
 

@@ -20,8 +20,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from ..protocol.errors import DisconnectedError, SocketIOError, StateError
+from ..runtime.interface import Future, Runtime, RuntimeScope
 from .dispatch import is_handling
-from .runtime import Cell, Runtime, RuntimeScope
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class Lifetime:
     """
 
     runtime: Runtime
-    asked_to_end: Cell
-    over: Cell
+    asked_to_end: Future
+    over: Future
 
     def __init__(self, runtime_scope: RuntimeScope, *, is_held: bool = False, ends_on_close: bool = False) -> None:
         self.tenants: list[Tenant] = []
@@ -67,8 +67,8 @@ class Lifetime:
 
     async def __aenter__(self) -> Self:
         self.runtime = await self._scope.__aenter__()
-        self.asked_to_end = self.runtime.cell()
-        self.over = self.runtime.cell()
+        self.asked_to_end = self.runtime.future()
+        self.over = self.runtime.future()
         return self
 
     async def until_over(self) -> None:
@@ -184,7 +184,7 @@ class Lease:
             self._life = None
             self._vacant.append(None)
             with life.runtime.lock:
-                life.over.set()
+                life.over.resolve()
 
     async def close(self) -> bool:
         """End the life, if it is one that ends on `close`, and wait until it is over. Returns whether that is so.
@@ -195,7 +195,7 @@ class Lease:
         if life is None or not life.ends_on_close:
             return False
         with life.runtime.lock:
-            life.asked_to_end.set()
+            life.asked_to_end.resolve()
             if is_handling(life.runtime):
                 for tenant in life.tenants:
                     tenant.begin_leaving()

@@ -16,9 +16,9 @@ from inspect import Parameter, signature
 from typing import Any, Final, Self, TypeVar, overload
 
 from ..protocol.errors import OptionError
+from ..runtime.calls import name_of
+from ..runtime.interface import Handler
 from .options import is_count
-from .parts import name_of
-from .runtime import Handler
 
 H = TypeVar("H", bound=Handler)
 

@@ -14,12 +14,12 @@ from typing import Any, ClassVar, Final, Protocol, Self, Unpack
 
 from ..protocol.errors import StateError
 from ..protocol.statistics import Statistics
+from ..runtime.interface import RuntimeScope
 from .connection import Connection
 from .engine import Engine
 from .lifetime import Lease, Lifetime
 from .listeners import Listeners, Listening
 from .options import ManagerOptions, SocketOptions, manager_settings, socket_settings, warn_of_ignored
-from .runtime import RuntimeScope
 from .socket import Socket
 
 MANAGER_EVENTS: Final = frozenset(

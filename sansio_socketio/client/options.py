@@ -22,8 +22,8 @@ from ..protocol.errors import OptionError
 from ..protocol.options import ASK, ClientOptions, NamespaceOptions, check_name, option_error, takes_value
 from ..protocol.packets.socketio import Parser
 from ..protocol.transports.base import Transport
-from .proxy import check_proxy
-from .runtime import StreamHook
+from ..runtime.interface import StreamHook
+from ..runtime.proxy import check_proxy
 
 Asker = Callable[[], Any]
 """Gives the value of an option anew before each attempt; may be async."""

@@ -32,12 +32,12 @@ from ..protocol.events import (
 )
 from ..protocol.namespace import UNSET, Namespace, Unset
 from ..protocol.options import ASK, NamespaceOptions, check_option
+from ..runtime.interface import Future, Handler
 from .connection import Connection
 from .dispatch import Callback, Dispatcher, EventStream, InboxOverflow, Signal, StreamsEnd
 from .hub import Hub, Waiters
 from .listeners import Listener, Listeners, ListeningToAny
 from .options import Auth, SocketOptions, check_askable
-from .runtime import Cell, Handler
 
 if TYPE_CHECKING:
     from .manager import Manager
@@ -173,7 +173,7 @@ class Socket(Emitter, ListeningToAny):
         self._auth: Auth = options.get("auth")
         self._ack_timeout = settings.ack_timeout
         self._failure: ConnectError | None = None  # of the last attempt
-        self._acks: dict[int, Cell] = {}
+        self._acks: dict[int, Future] = {}
         self._callbacks: dict[int, tuple[Listener, str, bool]] = {}
         self._wanted = False  # to be connected when a connection is opened, though it is not active
         self._listeners = Listeners(outgoing_changed=self._outgoing_changed)
@@ -405,7 +405,7 @@ class Socket(Emitter, ListeningToAny):
         """Hand an event to the machine, and wait for its acknowledgement."""
         hub = self._open_hub()
         handle = self._emit(hub, args, flags, ack=True)
-        self._acks[handle] = cell = hub.runtime.cell()
+        self._acks[handle] = cell = hub.runtime.future()
         hub.drain()
         try:
             values = await hub.runtime.wait(cell)
@@ -457,7 +457,7 @@ class Socket(Emitter, ListeningToAny):
             log.debug("%s: acknowledged, %d values", self.nsp, len(event.args))
         cell = self._acks.pop(event.handle, None)
         if cell is not None:
-            cell.set(event.args)
+            cell.resolve(event.args)
             return
         waiting = self._callbacks.pop(event.handle, None)
         if waiting is not None:

@@ -19,8 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..protocol.errors import OptionError, PayloadError
-from .parts import name_of
-from .runtime import Handler
+from ..runtime.calls import name_of
+from ..runtime.interface import Handler
 
 _MOST_MISMATCHES: Final = 5
 """How many of the mismatches of one value the cause of a PayloadError tells."""

@@ -6,7 +6,7 @@ A file in scenarios/ is a theme. It has what is common to its scenarios, and the
     scenarios   name -> {steps, and any of these:}
     transports  any of "websocket", "polling" and "upgrade" (polling first); the scenario is played with each
     options     the client's options, under their JavaScript names, times in milliseconds
-    server      the configuration of server.js's `Cell`
+    server      the configuration of server.js's `Future`
     watch       what is logged beside the sockets' events: "manager"; "engine", with it "packets" and "flow"
     quiet       true: of the server's events only those are logged that a step listens to
     apart       true: sockets, Managers and acknowledgements are compared one by one: no order among them is promised

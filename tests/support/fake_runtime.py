@@ -20,8 +20,6 @@ from types import coroutine
 from typing import Any
 
 from sansio_socketio.client import Manager, Scopes
-from sansio_socketio.client.parts import foreign, nothing_comes
-from sansio_socketio.client.runtime import StreamHook, StreamReceiver
 from sansio_socketio.protocol.packets import engineio
 from sansio_socketio.protocol.packets.socketio import (
     ACK,
@@ -33,6 +31,7 @@ from sansio_socketio.protocol.packets.socketio import (
     JSONParser,
     Packet,
 )
+from sansio_socketio.runtime import StreamHook, StreamReceiver, runtime_ended, wrong_thread
 from tests.support.fake_server import _from_wire, _to_wire
 
 _MOST_TURNS = 1_000_000
@@ -42,15 +41,16 @@ class Cancelled(BaseException):
     """The runtime's cancellation."""
 
 
-class FakeCell:
-    def __init__(self, world: World) -> None:
+class FakeFuture:
+    def __init__(self, world: World, *, outlives_runtime: bool = False) -> None:
+        self.outlives_runtime = outlives_runtime
         self.done = False
         self.error: BaseException | None = None
         self.value: Any = None
         self.waiters: list[FakeTask] = []
         self._world = world
 
-    def set(self, value: Any = None) -> None:
+    def resolve(self, value: Any = None) -> None:
         if not self.done:
             self.done = True
             self.value = value
@@ -61,7 +61,7 @@ class FakeCell:
     def fail(self, error: BaseException) -> None:
         if not self.done:
             self.error = error
-            self.set()
+            self.resolve()
 
     def result(self) -> Any:
         if self.error is not None:
@@ -70,14 +70,14 @@ class FakeCell:
 
 
 class FakeTask:
-    """A coroutine that the world steps; it yields the cell that it waits for."""
+    """A coroutine that the world steps; it yields the future that it waits for."""
 
     def __init__(self, world: World, main: Coroutine[Any, Any, Any], context: Context, name: str) -> None:
         self.name = name
         self.done = False
         self.result: Any = None
         self.error: BaseException | None = None
-        self.waits_for: FakeCell | None = None
+        self.waits_for: FakeFuture | None = None
         self.is_watched = False
         """Whether somebody looks at its error."""
         self._world = world
@@ -99,23 +99,23 @@ class FakeTask:
         world, before = self._world, self._world.current
         world.current = self
         try:
-            cell = self._context.run(self._advance)
+            future = self._context.run(self._advance)
         except StopIteration as stop:
             self._end(stop.value, None)
         except BaseException as error:
             self._end(None, error)
         else:
-            self.waits_for = cell
-            if cell.done or self._cancelled:
+            self.waits_for = future
+            if future.done or self._cancelled:
                 world.call_soon(self.step)
             else:
-                cell.waiters.append(self)
+                future.waiters.append(self)
         finally:
             world.current = before
 
-    def _advance(self) -> FakeCell:
-        cell: FakeCell = self._coroutine.throw(Cancelled()) if self._cancelled else self._coroutine.send(None)
-        return cell
+    def _advance(self) -> FakeFuture:
+        future: FakeFuture = self._coroutine.throw(Cancelled()) if self._cancelled else self._coroutine.send(None)
+        return future
 
     def _end(self, result: Any, error: BaseException | None) -> None:
         self.done, self.result, self.error = True, result, error
@@ -125,8 +125,8 @@ class FakeTask:
 
 
 @coroutine
-def _suspend(cell: FakeCell) -> Generator[FakeCell, None, None]:
-    yield cell
+def _suspend(future: FakeFuture) -> Generator[FakeFuture, None, None]:
+    yield future
 
 
 class FakeTimer:
@@ -329,7 +329,7 @@ class Server:
 
 
 class FakeRuntime:
-    """The services of `client.runtime`."""
+    """The services of `runtime.interface`."""
 
     def __init__(self, world: World) -> None:
         self.lock = nullcontext()
@@ -339,7 +339,7 @@ class FakeRuntime:
 
     def now(self) -> float:
         if self._world.is_foreign:
-            raise foreign("the world's own thread")
+            raise wrong_thread("the world's own thread")
         return self._world.time
 
     def open_stream(self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None) -> FakeStream:
@@ -353,19 +353,19 @@ class FakeRuntime:
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._world.call_soon(callback)
 
-    def cell(self) -> FakeCell:
-        return FakeCell(self._world)
+    def future(self, *, outlives_runtime: bool = False) -> FakeFuture:
+        return FakeFuture(self._world, outlives_runtime=outlives_runtime)
 
-    async def wait(self, cell: Any) -> Any:
-        assert isinstance(cell, FakeCell)
+    async def wait(self, future: Any) -> Any:
+        assert isinstance(future, FakeFuture)
         world = self._world
-        if self.ended and not cell.done:
-            raise nothing_comes()
+        if self.ended and not future.done and not future.outlives_runtime:
+            raise runtime_ended()
         if world.threads and world.current is None:
-            world.play_until(lambda: cell.done, world.deadline)
-        elif not cell.done:
-            await _suspend(cell)
-        return cell.result()
+            world.play_until(lambda: future.done, world.deadline)
+        elif not future.done:
+            await _suspend(future)
+        return future.result()
 
     @contextmanager
     def deadline(self, timeout: float | None) -> Generator[None, None, None]:
@@ -493,9 +493,9 @@ class World:
 
     async def sleep(self, seconds: float) -> None:
         """Wait for some seconds."""
-        cell = FakeCell(self)
-        self.call_at(self.time + seconds, cell.set)
-        await FakeRuntime(self).wait(cell)
+        future = FakeFuture(self)
+        self.call_at(self.time + seconds, future.resolve)
+        await FakeRuntime(self).wait(future)
 
     async def turn(self) -> None:
         """Let the others have a turn, until nothing is ready."""

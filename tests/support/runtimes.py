@@ -2,9 +2,9 @@
 
 Rules of this file:
 
-- A scenario is an `async def` that waits for cells only, like client code; so the same one runs on every runtime.
+- A scenario is an `async def` that waits for futures only, like client code; so the same one runs on every runtime.
 - A `LoopbackServer` is a listening socket on loopback and a thread that plays one script for each connection.
-- Nothing waits for time to pass: what a test waits for is told by a cell, or by the other side.
+- Nothing waits for time to pass: what a test waits for is told by a future, or by the other side.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import sansio_socketio_anyio._runtime as on_anyio
 import sansio_socketio_asyncio._runtime as on_asyncio
 import sansio_socketio_blocking._runtime as on_threads
 import sansio_socketio_trio._runtime as on_trio
-from sansio_socketio.client.runtime import Cell, Runtime, RuntimeScope, Stream
+from sansio_socketio.runtime.interface import Future, Runtime, RuntimeScope, Stream
 
 Scenario = Callable[[Runtime], Coroutine[Any, Any, Any]]
 Main = Callable[[], Coroutine[Any, Any, Any]]
@@ -80,7 +80,7 @@ class Recorder:
         self.error: Exception | None = None
         self.runtime = runtime
         self.on_opened: Callable[[], None] = lambda: None
-        self._cell: Cell | None = None
+        self._future: Future | None = None
 
     def opened(self) -> None:
         self.on_opened()
@@ -110,24 +110,24 @@ class Recorder:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something was told that makes the condition true."""
         while not condition():
-            self._cell = self.runtime.cell()
-            await self.runtime.wait(self._cell)
+            self._future = self.runtime.future()
+            await self.runtime.wait(self._future)
 
     async def until_told(self, what: str) -> None:
         """Wait until `what` was told, once more than the times that this was waited for before."""
         await self.until(lambda: what in self.log)
 
     def _wake(self) -> None:
-        if self._cell is not None:
-            self._cell.set()
+        if self._future is not None:
+            self._future.resolve()
 
 
 async def turns(runtime: Runtime, count: int = 1) -> None:
     """Let some turns of the loop go by."""
     for _ in range(count):
-        cell = runtime.cell()
-        runtime.call_soon(cell.set)
-        await runtime.wait(cell)
+        future = runtime.future()
+        runtime.call_soon(future.resolve)
+        await runtime.wait(future)
 
 
 async def connected(runtime: Runtime, server: LoopbackServer) -> tuple[Stream, Recorder]:

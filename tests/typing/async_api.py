@@ -19,9 +19,9 @@ import trio
 import sansio_socketio_anyio
 import sansio_socketio_trio
 from sansio_socketio.client import Manager as AnyManager
-from sansio_socketio.client.runtime import Handler
 from sansio_socketio.protocol.packets.socketio import JSONParser
 from sansio_socketio.protocol.transports.polling import PollingTransport
+from sansio_socketio.runtime.interface import Handler
 from sansio_socketio_asyncio import IO, Emitter, Engine, Event, EventStream, Manager, Socket, connect, open_io
 
 URL = "http://localhost:3000"

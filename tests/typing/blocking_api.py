@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any, assert_type
 
 from sansio_socketio.client.blocking import Manager as AnyManager
-from sansio_socketio.client.runtime import Handler
 from sansio_socketio.protocol.packets.socketio import JSONParser
 from sansio_socketio.protocol.transports.polling import PollingTransport
+from sansio_socketio.runtime.interface import Handler
 from sansio_socketio_blocking import IO, Emitter, Engine, Event, EventStream, Manager, Socket, connect, open_io
 
 URL = "http://localhost:3000"

@@ -1,4 +1,4 @@
-"""The services of `client.runtime`, by asyncio's streams: two tasks for each stream, `call_at`, events."""
+"""The services of `runtime.interface`, by asyncio's streams: two tasks for each stream, `call_at`, events."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any
 
-from sansio_socketio.client.parts import EventCell, LoopTimer, TaskStream, nothing_comes
-from sansio_socketio.client.runtime import Cell, StreamHook, StreamReceiver
-from sansio_socketio.protocol.errors import StateError
+from sansio_socketio.runtime import (
+    EventFuture,
+    Future,
+    LoopTimer,
+    StreamHook,
+    StreamReceiver,
+    TaskStream,
+    cancelled_inside,
+    runtime_ended,
+)
 
 _CHUNK = 1 << 18  # bytes read at once
 
@@ -33,7 +40,7 @@ class StreamsStream(TaskStream):
         try:
             reader, writer = await self._runtime.call(hook or asyncio.open_connection, host, port)
         except Exception as error:
-            self.tell_failed(error)
+            self.notify_failed(error)
             return
         writer.transport.set_write_buffer_limits(high=0)  # so that `drain` waits until all has left
 
@@ -42,7 +49,7 @@ class StreamsStream(TaskStream):
             await writer.drain()
 
         try:
-            self.tell_opened()
+            self.notify_opened()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.write_out(send))
                 await self.read(partial(reader.read, _CHUNK))
@@ -69,22 +76,22 @@ class StreamsRuntime:
         return StreamsStream(self, host, port, receiver, hook)
 
     def timer(self, callback: Callable[[], None]) -> LoopTimer:
-        timer = LoopTimer(self._loop.call_at, callback)
+        timer = LoopTimer(self._loop.call_at, self._loop.time, callback)
         self._timers.append(timer)
         return timer
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._loop.call_soon(callback)
 
-    def cell(self) -> EventCell[asyncio.Event]:
-        return EventCell(asyncio.Event())
+    def future(self, *, outlives_runtime: bool = False) -> EventFuture[asyncio.Event]:
+        return EventFuture(asyncio.Event(), outlives_runtime=outlives_runtime)
 
-    async def wait(self, cell: Cell) -> Any:
-        assert isinstance(cell, EventCell)
-        if self._ended and not cell.done:
-            raise nothing_comes()
-        await cell.event.wait()
-        return cell.result()
+    async def wait(self, future: Future) -> Any:
+        assert isinstance(future, EventFuture)
+        if self._ended and not future.done and not future.outlives_runtime:
+            raise runtime_ended()
+        await future.event.wait()
+        return future.result()
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
         task = self._loop.create_task(function(), name=name)
@@ -100,7 +107,7 @@ class StreamsRuntime:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise  # it is this task that is being cancelled
-            raise StateError(f"{function} awaited something that was cancelled") from error
+            raise cancelled_inside(function) from error
 
     async def end(self) -> None:
         self._ended = True

@@ -12,7 +12,7 @@ import pytest
 from sansio_socketio.client import InboxOverflow, Socket
 from sansio_socketio.protocol.errors import OptionError, PacketError, StateError
 from sansio_socketio.protocol.packets.socketio import CONNECT, Packet
-from tests.support.fake_runtime import Cancelled, FakeCell, World
+from tests.support.fake_runtime import Cancelled, FakeFuture, World
 
 URL = "http://localhost"
 
@@ -168,9 +168,9 @@ def test_other_tasks_get_a_turn_while_many_events_are_handled(world: World) -> N
         for number in range(1000):
             world.server.emit("n", number)
         while not handled:
-            cell = FakeCell(world)
-            world.call_soon(cell.set)
-            await socket.io._connection.hub.runtime.wait(cell)
+            future = FakeFuture(world)
+            world.call_soon(future.resolve)
+            await socket.io._connection.hub.runtime.wait(future)
         assert len(handled) < 1000
         await world.turn()
         assert handled == list(range(1000))

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from sansio_socketio.client.hub import Hub, Waiters
-from sansio_socketio.client.opening import Opening
-from sansio_socketio.client.options import Local
 from sansio_socketio.protocol.actions import Deliver, StreamOwner
 from sansio_socketio.protocol.events import Event
 from sansio_socketio.protocol.machine import Machine
+from sansio_socketio.runtime.connect import Connector
 from tests.support.fake_runtime import FakeRuntime, World
 
 
@@ -59,7 +58,7 @@ class Rig:
         self.hub = Hub(
             self.machine,
             FakeRuntime(world),
-            Opening(Local()),
+            Connector(),
             deliver=self._deliver,
             drained=self._drained,
             broken=self.broken.append,
@@ -178,11 +177,11 @@ def test_after_a_mistake_nothing_goes_in_or_out(rig: Rig, world: World) -> None:
 
 def test_the_context_for_tls_verifies_unless_told_not_to() -> None:
     given = ssl.create_default_context()
-    assert Opening(Local(ssl=given)).context is given
-    opening = Opening(Local())
-    assert opening.context.verify_mode is ssl.CERT_REQUIRED
-    assert opening.context is opening.context
-    unverified = Opening(Local(ssl=False)).context
+    assert Connector(ssl=given).context is given
+    connector = Connector()
+    assert connector.context.verify_mode is ssl.CERT_REQUIRED
+    assert connector.context is connector.context
+    unverified = Connector(ssl=False).context
     assert unverified.verify_mode is ssl.CERT_NONE
     assert not unverified.check_hostname
 

@@ -880,7 +880,7 @@ def test_in_a_foreign_thread_nothing_works_and_nothing_breaks(world: World) -> N
             ]
             world.is_foreign = True
             for call in calls:
-                with pytest.raises(StateError, match="from elsewhere call them by the world's own thread"):
+                with pytest.raises(StateError, match="from elsewhere, call them through the world's own thread"):
                     await call()
             for plain in plain_calls:
                 with pytest.raises(StateError, match="the world's own thread"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.client.runtime import Runtime, RuntimeScope
+from sansio_socketio.runtime.interface import Runtime, RuntimeScope
 from sansio_socketio_asyncio import _runtime
 from tests.support.runtimes import LoopbackServer, Recorder, connected, echo, refusing_port, turns
 
@@ -182,11 +182,11 @@ def test_an_interrupt_leaves_nothing_behind() -> None:
                 await connected(runtime, server)
                 runtime.spawn(lambda: _wait_for_ever(runtime), "waits")
                 runtime.call_soon(lambda: os.kill(os.getpid(), signal.SIGINT))
-                await runtime.wait(runtime.cell())
+                await runtime.wait(runtime.future())
 
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(main())
 
 
 async def _wait_for_ever(runtime: Runtime) -> None:
-    await runtime.wait(runtime.cell())
+    await runtime.wait(runtime.future())

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.client.runtime import Runtime
 from sansio_socketio.protocol.errors import DisconnectedError, StateError
+from sansio_socketio.runtime.interface import Runtime
 from sansio_socketio_blocking._runtime import BlockingRuntime, open_runtime
 from tests.support.runtimes import LoopbackServer, Recorder, connected, drive, echo, swallow, turns
 
@@ -51,7 +51,7 @@ def test_an_async_handler_is_refused_with_a_reason() -> None:
     async def scenario(runtime: BlockingRuntime) -> None:
         async def handler() -> None: ...
 
-        with pytest.raises(TypeError, match=r"handler is an async function, .*make it a plain one"):
+        with pytest.raises(TypeError, match=r"handler is an async function, .*use a plain function"):
             await runtime.call(handler)
 
     play(scenario)
@@ -72,13 +72,13 @@ def test_a_handler_that_would_end_its_thread_is_an_error_as_any(error: BaseExcep
 
 def test_a_wait_ends_at_its_threads_deadline() -> None:
     async def scenario(runtime: BlockingRuntime) -> None:
-        done = runtime.cell()
-        done.set(1)
+        done = runtime.future()
+        done.resolve(1)
         with runtime.deadline(0.01):
             with pytest.raises(TimeoutError, match="timeout"):
-                await runtime.wait(runtime.cell())
+                await runtime.wait(runtime.future())
             with pytest.raises(TimeoutError):
-                await runtime.wait(runtime.cell())
+                await runtime.wait(runtime.future())
             assert await runtime.wait(done) == 1
             with runtime.deadline(None):
                 await turns(runtime)
@@ -88,16 +88,16 @@ def test_a_wait_ends_at_its_threads_deadline() -> None:
 
 def test_a_deadline_is_that_of_one_thread_and_one_call() -> None:
     async def scenario(runtime: BlockingRuntime) -> None:
-        cell, other = runtime.cell(), Recorder(runtime)
+        future, other = runtime.future(), Recorder(runtime)
 
         async def task() -> None:
-            await runtime.wait(cell)
+            await runtime.wait(future)
             other.note("went on")
 
         runtime.spawn(task, "task")
         with runtime.deadline(0.01), pytest.raises(TimeoutError):
-            await runtime.wait(runtime.cell())
-        cell.set()
+            await runtime.wait(runtime.future())
+        future.resolve()
         await other.until_told("went on")
 
     play(scenario)
@@ -109,7 +109,7 @@ def test_those_who_wait_are_woken_when_the_scope_ends() -> None:
     def wait_for_ever(runtime: Runtime) -> None:
         async def main() -> None:
             with runtime.lock:
-                await runtime.wait(runtime.cell())
+                await runtime.wait(runtime.future())
 
         try:
             drive(main)
@@ -135,12 +135,12 @@ def test_a_handler_that_does_not_return_is_left_with_a_warning(monkeypatch: pyte
     returns, left = threading.Event(), []
 
     async def scenario(runtime: BlockingRuntime) -> None:
-        running = runtime.cell()
+        running = runtime.future()
 
         def handler() -> None:
             left.append(threading.current_thread())
             with runtime.lock:
-                running.set()
+                running.resolve()
             returns.wait()
 
         runtime.spawn(lambda: runtime.call(handler), "handler of 'news'")
@@ -190,7 +190,7 @@ def test_an_interrupt_ends_a_wait_at_once() -> None:
             await connected(runtime, server)
             runtime.spawn(lambda: runtime.call(interrupt), "interrupts")
             try:
-                await runtime.wait(runtime.cell())
+                await runtime.wait(runtime.future())
             finally:
                 interrupted.set()
 
@@ -208,7 +208,7 @@ def test_a_mistake_in_a_callback_ends_the_runtime(monkeypatch: pytest.MonkeyPatc
     async def scenario(runtime: BlockingRuntime) -> None:
         runtime.call_soon(fail)
         with pytest.raises(DisconnectedError):
-            await runtime.wait(runtime.cell())
+            await runtime.wait(runtime.future())
 
     play(scenario)
     assert [str(error) for error in reported] == ["a mistake"]
@@ -238,7 +238,7 @@ def _use_in_child(runtime: BlockingRuntime) -> str:
             return str(error)
     runtime.end()
     with pytest.raises(DisconnectedError):
-        drive(lambda: runtime.wait(runtime.cell()))
+        drive(lambda: runtime.wait(runtime.future()))
     return "as it should be"
 
 

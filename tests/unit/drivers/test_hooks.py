@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.client.runtime import Runtime
 from sansio_socketio.protocol.errors import OptionError, StateError
+from sansio_socketio.runtime.interface import Runtime
 from sansio_socketio_asyncio import _runtime as on_asyncio
 from sansio_socketio_blocking import _runtime as on_threads
 from tests.conftest import TLS
@@ -133,7 +133,7 @@ def test_one_that_never_ends_ends_with_the_scope(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         async def hang(*_: Any) -> None:
             try:
-                await runtime.wait(runtime.cell())
+                await runtime.wait(runtime.future())
             finally:
                 ended.append(True)
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from sansio_socketio.client.runtime import Runtime
+from sansio_socketio.runtime.interface import Runtime
 from tests.support.runtimes import BACKENDS, Backend, turns
 
 pytestmark = [
@@ -28,7 +28,7 @@ def test_what_interrupts_a_task_comes_out_bare(backend: Backend, error: BaseExce
             raise error
 
         runtime.spawn(interrupted, "interrupted")
-        await runtime.wait(runtime.cell())
+        await runtime.wait(runtime.future())
 
     with pytest.raises(type(error)) as caught:
         backend.play(scenario)
@@ -42,7 +42,7 @@ def test_mistakes_of_several_tasks_come_out_as_a_group(backend: Backend) -> None
 
         runtime.spawn(fail, "one")
         runtime.spawn(fail, "other")
-        await runtime.wait(runtime.cell())
+        await runtime.wait(runtime.future())
 
     with pytest.raises(ExceptionGroup) as caught:
         backend.play(scenario)

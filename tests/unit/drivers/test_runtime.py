@@ -1,4 +1,4 @@
-"""The contract of `client.runtime`, held by every driver over real sockets."""
+"""The contract of `runtime.interface`, kept by every driver over real sockets."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import os
 import socket
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from typing import Any
+from threading import RLock
+from typing import Any, cast
 
 import anyio
 import pytest
 import trio
 
-from sansio_socketio.client.runtime import Runtime, Timer
 from sansio_socketio.protocol.errors import DisconnectedError, StateError
+from sansio_socketio.runtime import Runtime, Timer
+from sansio_socketio_blocking._runtime import open_runtime as blocking_runtime
 from tests.support.runtimes import (
     BACKENDS,
     Backend,
@@ -556,48 +558,48 @@ def test_callbacks_come_in_order_each_in_a_later_turn(backend: Backend) -> None:
 # Cells
 
 
-def test_a_cell_gives_its_first_result_to_all_who_wait(backend: Backend) -> None:
+def test_a_future_gives_its_first_result_to_all_who_wait(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
-        cell, results = runtime.cell(), []
+        future, results = runtime.future(), []
         done = Recorder(runtime)
 
         async def waiter() -> None:
-            results.append(await runtime.wait(cell))
+            results.append(await runtime.wait(future))
             done.note("waited")
 
         for _ in range(3):
             runtime.spawn(waiter, "waiter")
         await turns(runtime, 3)
-        assert not cell.done
-        cell.set("first")
-        cell.set("second")
-        cell.fail(ValueError("third"))
-        assert cell.done
+        assert not future.done
+        future.resolve("first")
+        future.resolve("second")
+        future.fail(ValueError("third"))
+        assert future.done
         await done.until(lambda: len(results) == 3)
         assert results == ["first"] * 3
-        assert await runtime.wait(cell) == "first"
+        assert await runtime.wait(future) == "first"
 
     backend.play(scenario)
 
 
-def test_a_cell_that_failed_raises(backend: Backend) -> None:
+def test_a_future_that_failed_raises(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
-        cell = runtime.cell()
-        cell.fail(ValueError("no"))
-        cell.set("yes")
-        assert cell.done
+        future = runtime.future()
+        future.fail(ValueError("no"))
+        future.resolve("yes")
+        assert future.done
         with pytest.raises(ValueError, match="no"):
-            await runtime.wait(cell)
+            await runtime.wait(future)
 
     backend.play(scenario)
 
 
-def test_a_cell_may_fail_while_somebody_waits(backend: Backend) -> None:
+def test_a_future_may_fail_while_somebody_waits(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
-        cell = runtime.cell()
-        runtime.call_soon(lambda: cell.fail(ValueError("no")))
+        future = runtime.future()
+        runtime.call_soon(lambda: future.fail(ValueError("no")))
         with pytest.raises(ValueError, match="no"):
-            await runtime.wait(cell)
+            await runtime.wait(future)
 
     backend.play(scenario)
 
@@ -605,18 +607,18 @@ def test_a_cell_may_fail_while_somebody_waits(backend: Backend) -> None:
 @asynchronous
 def test_one_who_is_cancelled_does_not_take_the_others_along(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
-        cell, done, results = runtime.cell(), runtime.cell(), []
+        future, done, results = runtime.future(), runtime.future(), []
 
         async def waiter() -> None:
-            results.append(await runtime.wait(cell))
-            done.set()
+            results.append(await runtime.wait(future))
+            done.resolve()
 
         gone = runtime.spawn(waiter, "gone")
         runtime.spawn(waiter, "stays")
         await turns(runtime, 3)
         gone.cancel()
         await turns(runtime, 3)
-        cell.set(1)
+        future.resolve(1)
         await runtime.wait(done)
         await turns(runtime, 3)
         assert results == [1]
@@ -631,12 +633,12 @@ VARIABLE: ContextVar[str] = ContextVar("VARIABLE", default="unset")
 
 def test_a_task_runs_in_a_copy_of_the_context(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
-        done, seen = runtime.cell(), []
+        done, seen = runtime.future(), []
 
         async def task() -> None:
             seen.append(VARIABLE.get())
             VARIABLE.set("inner")
-            done.set()
+            done.resolve()
 
         token = VARIABLE.set("outer")
         runtime.spawn(task, "task")
@@ -651,13 +653,13 @@ def test_a_task_runs_in_a_copy_of_the_context(backend: Backend) -> None:
 @asynchronous
 def test_a_task_can_be_cancelled(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
-        ended = runtime.cell()
+        ended = runtime.future()
 
         async def task() -> None:
             try:
-                await runtime.wait(runtime.cell())
+                await runtime.wait(runtime.future())
             finally:
-                ended.set()
+                ended.resolve()
 
         running = runtime.spawn(task, "task")
         await turns(runtime, 3)
@@ -682,13 +684,13 @@ def test_the_applications_plain_code_is_called(backend: Backend) -> None:
 @asynchronous
 def test_the_applications_async_code_is_awaited(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
-        cell = runtime.cell()
+        future = runtime.future()
 
         async def handler(value: int) -> int:
-            await runtime.wait(cell)
+            await runtime.wait(future)
             return value + 1
 
-        runtime.call_soon(cell.set)
+        runtime.call_soon(future.resolve)
         assert await runtime.call(handler, 1) == 2
 
     backend.play(scenario)
@@ -787,7 +789,7 @@ def test_an_exception_of_the_body_comes_out_bare(backend: Backend, error: BaseEx
 
 async def _wait_for_ever(runtime: Runtime) -> None:
     try:
-        await runtime.wait(runtime.cell())
+        await runtime.wait(runtime.future())
     except DisconnectedError:  # which is how a thread ends
         return
 
@@ -835,7 +837,7 @@ def test_a_cancelled_scope_leaves_at_once(
 
     async def task(runtime: Runtime) -> None:
         try:
-            await runtime.wait(runtime.cell())
+            await runtime.wait(runtime.future())
         finally:
             ended.append("task")
 
@@ -847,7 +849,7 @@ def test_a_cancelled_scope_leaves_at_once(
                 runtime.spawn(lambda: task(runtime), "task")
                 await turns(runtime, 3)
                 runtime.call_soon(cancel)
-                await runtime.wait(runtime.cell())
+                await runtime.wait(runtime.future())
 
     backend.run(lambda: cancelled(body))
     assert ended == ["task"]
@@ -880,11 +882,11 @@ def test_a_task_that_swallows_its_cancellation_ends_at_its_next_wait(backend: Ba
     async def scenario(runtime: Runtime) -> None:
         async def task() -> None:
             try:
-                await runtime.wait(runtime.cell())
+                await runtime.wait(runtime.future())
             except BaseException:
                 ended.append("swallowed")
             try:
-                await runtime.wait(runtime.cell())
+                await runtime.wait(runtime.future())
             finally:
                 ended.append("ended")
 
@@ -900,11 +902,37 @@ def test_nothing_can_be_waited_for_once_the_scope_has_ended(backend: Backend) ->
         async with backend.open_runtime() as runtime:
             pass
         with runtime.lock:
-            done, never = runtime.cell(), runtime.cell()
-            done.set("kept")
+            done, never = runtime.future(), runtime.future()
+            done.resolve("kept")
             assert await runtime.wait(done) == "kept"
             with pytest.raises(DisconnectedError, match="scope of this connection has ended"):
                 await runtime.wait(never)
+
+    backend.run(main)
+
+
+def test_a_future_that_outlives_its_runtime_is_resolved_after_the_end(backend: Backend) -> None:
+    async def main() -> None:
+        async with backend.open_runtime() as outer:
+            # A thread holds one lock at a time: both runtimes have the same one.
+            scope = blocking_runtime(cast("RLock", outer.lock)) if backend.name == "threads" else backend.open_runtime()
+            recorder = Recorder(outer)
+            async with scope as runtime:
+                with runtime.lock:
+                    future = runtime.future(outlives_runtime=True)
+
+                    async def task() -> None:
+                        assert await runtime.wait(future) == "value"
+                        recorder.note("resolved")
+
+                    outer.spawn(task, "waits")
+                    await turns(outer, 3)
+            with outer.lock:
+                await turns(outer, 3)
+                assert recorder.log == []
+                outer.call_soon(lambda: future.resolve("value"))
+                assert await runtime.wait(future) == "value"
+                await recorder.until_told("resolved")
 
     backend.run(main)
 

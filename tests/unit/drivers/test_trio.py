@@ -9,9 +9,8 @@ import trio
 from trio.lowlevel import currently_ki_protected
 
 from sansio_socketio.client.hub import Hub
-from sansio_socketio.client.opening import Opening
-from sansio_socketio.client.options import Local
 from sansio_socketio.protocol.client import ClientProtocol
+from sansio_socketio.runtime.connect import Connector
 from sansio_socketio_trio._runtime import open_runtime
 from tests.support.runtimes import LoopbackServer, Recorder, echo
 
@@ -39,7 +38,7 @@ def test_client_code_is_protected_from_interrupts_and_the_applications_is_not() 
 
     async def main() -> None:
         async with open_runtime() as runtime:
-            done = runtime.cell()
+            done = runtime.future()
 
             async def task() -> None:
                 look("a task")
@@ -49,7 +48,7 @@ def test_client_code_is_protected_from_interrupts_and_the_applications_is_not() 
 
             def fired() -> None:
                 look("a timer")
-                done.set()
+                done.resolve()
 
             timer = runtime.timer(fired)
             runtime.spawn(task, "task")
@@ -63,7 +62,7 @@ def test_client_code_is_protected_from_interrupts_and_the_applications_is_not() 
             hub = Hub(
                 ClientProtocol("http://localhost", random=Random(1)),
                 runtime,
-                Opening(Local()),
+                Connector(),
                 deliver=lambda _: None,
                 drained=lambda: look("a drain"),
                 broken=lambda _: None,

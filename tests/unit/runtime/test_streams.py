@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from math import inf
 from typing import Any, cast
 
 import pytest
 
-from sansio_socketio.client.parts import (
+from sansio_socketio.protocol.errors import DisconnectedError, StateError
+from sansio_socketio.runtime import (
+    LONGEST_WAIT,
     Deadlines,
-    EventCell,
+    EventFuture,
     LoopTimer,
     TaskStream,
-    as_one,
     cancelled_inside,
+    combined,
     first_connected,
     name_of,
-    nothing_comes,
-    plain_cause,
+    runtime_ended,
+    underlying_error,
     ungrouped,
 )
-from sansio_socketio.client.runtime import Cell, Runtime
-from sansio_socketio.protocol.errors import DisconnectedError, StateError
-from tests.support.fake_runtime import Cancelled, FakeCell, World
+from sansio_socketio.runtime.interface import Future, Runtime
+from tests.support.fake_runtime import Cancelled, FakeFuture, World
 
 
 class Event:
@@ -35,23 +35,23 @@ class Event:
         self.times += 1
 
 
-def test_a_cell_keeps_its_first_result_and_sets_its_event_once() -> None:
-    cell = EventCell(Event())
-    assert not cell.done
-    cell.set(1)
-    cell.set(2)
-    cell.fail(ValueError())
-    assert cell.done
-    assert cell.result() == 1
-    assert cell.event.times == 1
+def test_a_future_keeps_its_first_result_and_sets_its_event_once() -> None:
+    future = EventFuture(Event())
+    assert not future.done
+    future.resolve(1)
+    future.resolve(2)
+    future.fail(ValueError())
+    assert future.done
+    assert future.result() == 1
+    assert future.event.times == 1
 
 
-def test_a_cell_that_failed_raises_its_error() -> None:
-    cell = EventCell(Event())
-    cell.fail(ValueError("no"))
-    cell.fail(KeyError())
+def test_a_future_that_failed_raises_its_error() -> None:
+    future = EventFuture(Event())
+    future.fail(ValueError("no"))
+    future.fail(KeyError())
     with pytest.raises(ValueError, match="no"):
-        cell.result()
+        future.result()
 
 
 # Deadlines
@@ -59,23 +59,23 @@ def test_a_cell_that_failed_raises_its_error() -> None:
 
 def test_deadlines_fire_in_the_order_of_their_time() -> None:
     changes, fired = [], list[str]()
-    deadlines = Deadlines(lambda: changes.append(deadlines.earliest))
+    deadlines = Deadlines(lambda: changes.append(deadlines.timeout(0)))
     late, early, never = (
         deadlines.timer(lambda name=name: fired.append(name))  # type: ignore[misc]  # mypy wants its type
         for name in ("late", "early", "never")
     )
-    assert deadlines.earliest == inf
+    assert deadlines.timeout(0) == LONGEST_WAIT
     late.set(3)
     early.set(2)
     never.set(1)
     never.set(None)
     assert changes == [3, 2, 1]
-    assert deadlines.earliest == 2
+    assert deadlines.timeout(0) == 2
     deadlines.fire(1.9)
     assert fired == []
     deadlines.fire(3)
     assert fired == ["early", "late"]
-    assert deadlines.earliest == inf
+    assert deadlines.timeout(0) == LONGEST_WAIT
 
 
 def test_a_deadline_may_move_another_that_is_due() -> None:
@@ -93,7 +93,7 @@ def test_a_deadline_may_move_another_that_is_due() -> None:
         timer.set(1)
     deadlines.fire(1)
     assert fired == []
-    assert deadlines.earliest == 9
+    assert deadlines.timeout(0) == 9
 
 
 # Timers of a loop
@@ -115,7 +115,7 @@ def test_a_timer_of_a_loop_has_one_deadline() -> None:
         calls.append((when, callback, FakeHandle()))
         return calls[-1][2]
 
-    timer = LoopTimer(call_at, lambda: fired.append(True))
+    timer = LoopTimer(call_at, lambda: 0, lambda: fired.append(True))
     timer.set(None)
     timer.set(5)
     timer.set(3)
@@ -201,8 +201,8 @@ def test_when_all_fail_each_says_why() -> None:
 
 def test_of_two_that_connect_in_the_same_turn_one_is_closed() -> None:
     world = World()
-    both, made = FakeCell(world), list[FakeConnection]()
-    world.call_at(world.time + 1, both.set)
+    both, made = FakeFuture(world), list[FakeConnection]()
+    world.call_at(world.time + 1, both.resolve)
 
     async def main() -> FakeConnection:
         async with world.open_runtime() as runtime:
@@ -241,10 +241,10 @@ class OneTask:
     def __init__(self) -> None:
         self.waits = 0
 
-    def cell(self) -> Cell:
-        return EventCell(Event())
+    def future(self) -> Future:
+        return EventFuture(Event())
 
-    async def wait(self, cell: Cell) -> None:
+    async def wait(self, future: Future) -> None:
         self.waits += 1
         await _Pause()
 
@@ -285,7 +285,7 @@ class Receiver:
 def opened() -> tuple[PlainStream, Receiver]:
     receiver = Receiver()
     stream = PlainStream(cast("Runtime", OneTask()), receiver)
-    stream.tell_opened()
+    stream.notify_opened()
     return stream, receiver
 
 
@@ -395,9 +395,9 @@ def test_closing_or_aborting_before_it_is_open() -> None:
         stream = PlainStream(cast("Runtime", OneTask()), receiver)
         way(stream)
         assert stream.aborted
-        stream.tell_opened()
-        stream.tell_failed(OSError())
-        stream.tell_closed(None)
+        stream.notify_opened()
+        stream.notify_failed(OSError())
+        stream.notify_closed(None)
         assert receiver.log == []
 
 
@@ -406,12 +406,12 @@ def test_closing_or_aborting_before_it_is_open() -> None:
 
 def test_the_plain_cause_of_an_error() -> None:
     alone, cause = OSError("alone"), ConnectionRefusedError("refused")
-    assert plain_cause(alone) is alone
-    assert plain_cause(_because(cause)) is cause
-    assert plain_cause(_because(ExceptionGroup("all", [cause]))) is cause
-    both = plain_cause(_because(ExceptionGroup("all", [OSError("one"), OSError("other")])))
+    assert underlying_error(alone) is alone
+    assert underlying_error(_because(cause)) is cause
+    assert underlying_error(_because(ExceptionGroup("all", [cause]))) is cause
+    both = underlying_error(_because(ExceptionGroup("all", [OSError("one"), OSError("other")])))
     assert str(both) == "one; other"
-    assert plain_cause(_because(KeyboardInterrupt())).args == ("wrapped",)
+    assert underlying_error(_because(KeyboardInterrupt())).args == ("wrapped",)
 
 
 def _because(cause: BaseException) -> OSError:
@@ -422,8 +422,8 @@ def _because(cause: BaseException) -> OSError:
 
 def test_several_errors_as_one() -> None:
     error = OSError("one")
-    assert as_one([error]) is error
-    assert str(as_one([error, OSError("other")])) == "one; other"
+    assert combined([error]) is error
+    assert str(combined([error, OSError("other")])) == "one; other"
 
 
 def test_what_a_group_stands_for() -> None:
@@ -440,7 +440,7 @@ def test_what_a_group_stands_for() -> None:
 def test_errors_that_say_what_happened() -> None:
     def handler() -> None: ...
 
-    assert isinstance(nothing_comes(), DisconnectedError)
+    assert isinstance(runtime_ended(), DisconnectedError)
     error = cancelled_inside(handler)
     assert isinstance(error, StateError)
     assert "handler was cancelled from inside" in str(error)

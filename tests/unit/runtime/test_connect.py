@@ -9,13 +9,11 @@ from typing import Any, cast
 
 import pytest
 
-from sansio_socketio.client.opening import Opening
-from sansio_socketio.client.options import Local
-from sansio_socketio.client.proxy import TunnelStream
-from sansio_socketio.client.runtime import Runtime, Stream, StreamReceiver
-from sansio_socketio.client.tls import TLSStream
-from sansio_socketio.protocol.actions import OpenStream
 from sansio_socketio.protocol.errors import OptionError
+from sansio_socketio.runtime.connect import Connector
+from sansio_socketio.runtime.interface import Runtime, Stream, StreamReceiver
+from sansio_socketio.runtime.proxy import TunnelStream
+from sansio_socketio.runtime.tls import TLSStream
 from tests.support.doubles import PlainStream, Receiver
 
 
@@ -35,10 +33,9 @@ class FakeRuntime:
         self.soon.append(callback)
 
 
-def opened(runtime: FakeRuntime, options: Local, *, tls: bool = False) -> tuple[Stream, Receiver]:
+def opened(runtime: FakeRuntime, connector: Connector, *, tls: bool = False) -> tuple[Stream, Receiver]:
     receiver = Receiver()
-    wanted = OpenStream(1, "far.test", 443, tls, "polling")
-    stream, _ = Opening(options).open(cast("Runtime", runtime), wanted, receiver)
+    stream, _ = connector.open(cast("Runtime", runtime), "far.test", 443, receiver, tls=tls)
     return stream, receiver
 
 
@@ -58,22 +55,22 @@ EXPLICIT = "https://other.test"
 
 
 @pytest.mark.parametrize(
-    ("options", "tls", "asked", "kind"),
+    ("connector", "tls", "asked", "kind"),
     [
-        (Local(proxy=None), False, ("far.test", 443, None), PlainStream),
-        (Local(proxy=None), True, ("far.test", 443, None), TLSStream),
-        (Local(), False, ("one.test", 3128, None), TunnelStream),
-        (Local(ssl=CONTEXT), True, ("one.test", 3128, None), TLSStream),
-        (Local(ssl=CONTEXT, proxy=EXPLICIT), False, ("other.test", 443, None), TunnelStream),
-        (Local(ssl=CONTEXT, proxy=EXPLICIT), True, ("other.test", 443, None), TLSStream),
-        (Local(open_stream=hook), False, ("far.test", 443, hook), PlainStream),
-        (Local(open_stream=hook, ssl=CONTEXT), True, ("far.test", 443, hook), TLSStream),
-        (Local(open_stream=hook, ssl=CONTEXT, proxy=EXPLICIT), False, ("other.test", 443, hook), TunnelStream),
+        (Connector(proxy=None), False, ("far.test", 443, None), PlainStream),
+        (Connector(proxy=None), True, ("far.test", 443, None), TLSStream),
+        (Connector(), False, ("one.test", 3128, None), TunnelStream),
+        (Connector(ssl=CONTEXT), True, ("one.test", 3128, None), TLSStream),
+        (Connector(ssl=CONTEXT, proxy=EXPLICIT), False, ("other.test", 443, None), TunnelStream),
+        (Connector(ssl=CONTEXT, proxy=EXPLICIT), True, ("other.test", 443, None), TLSStream),
+        (Connector(open_stream=hook), False, ("far.test", 443, hook), PlainStream),
+        (Connector(open_stream=hook, ssl=CONTEXT), True, ("far.test", 443, hook), TLSStream),
+        (Connector(open_stream=hook, ssl=CONTEXT, proxy=EXPLICIT), False, ("other.test", 443, hook), TunnelStream),
     ],
 )
-def test_what_is_put_upon_what(options: Local, tls: bool, asked: tuple[Any, ...], kind: type) -> None:
+def test_what_is_put_upon_what(connector: Connector, tls: bool, asked: tuple[Any, ...], kind: type) -> None:
     runtime = FakeRuntime()
-    stream, _ = opened(runtime, options, tls=tls)
+    stream, _ = opened(runtime, connector, tls=tls)
     assert runtime.asked == [asked]
     assert type(stream) is kind
     beneath = getattr(stream, "_plain", None)
@@ -86,8 +83,8 @@ def test_what_is_put_upon_what(options: Local, tls: bool, asked: tuple[Any, ...]
 
 
 def test_the_environment_is_looked_at_for_each_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime, opening = FakeRuntime(), Opening(Local())
-    open_one = partial(opening.open, cast("Runtime", runtime), OpenStream(1, "far.test", 80, False, "polling"))
+    runtime, connector = FakeRuntime(), Connector()
+    open_one = partial(connector.open, cast("Runtime", runtime), "far.test", 80, tls=False)
     _, first = open_one(Receiver())
     monkeypatch.setenv("no_proxy", "far.test")
     _, second = open_one(Receiver())
@@ -100,7 +97,7 @@ def test_what_the_environment_names_and_cannot_be_used_is_a_failure_of_the_attem
 ) -> None:
     monkeypatch.setenv("all_proxy", "socks5://one.test")
     runtime = FakeRuntime()
-    stream, receiver = opened(runtime, Local())
+    stream, receiver = opened(runtime, Connector())
     assert receiver.log == []
     if way is not None:
         getattr(stream, way)()

@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 import trustme
 
-from sansio_socketio.client.runtime import Stream, StreamReceiver
-from sansio_socketio.client.tls import TLSStream, default_context, over_tls
+from sansio_socketio.runtime.interface import Stream, StreamReceiver
+from sansio_socketio.runtime.tls import TLSStream, default_context, over_tls
 from tests.support.doubles import PlainStream, Receiver
 
 MEGABYTE = 1 << 20

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from sansio_socketio.client.nonblocking import NonblockingStream, PollingRuntime, look_up
-from sansio_socketio.client.parts import Deadlines
+from sansio_socketio.runtime import Deadlines
+from sansio_socketio.runtime.nonblocking import NonblockingStream, PollingRuntime, look_up
 
 Ready = Callable[[bool, bool], object]
 
@@ -145,7 +145,7 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr(
-        "sansio_socketio.client.nonblocking.socket.socket", lambda family, _kind, _protocol: FakeSocket(world, family)
+        "sansio_socketio.runtime.nonblocking.socket.socket", lambda family, _kind, _protocol: FakeSocket(world, family)
     )
     return world
 
@@ -167,7 +167,7 @@ def test_a_name_that_is_none(world: World) -> None:
 def test_it_opens_without_delays_for_small_packets(world: World) -> None:
     sock = world.connected()
     assert (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) in sock.options
-    assert world.deadlines.earliest == float("inf")
+    assert not world.deadlines.armed
 
 
 def test_a_connection_that_is_there_at_once(world: World) -> None:

@@ -21,8 +21,8 @@ from functools import partial
 from ssl import SSLSocket
 from typing import Any, Protocol
 
-from .parts import NEXT_ADDRESS, Teller, as_one, no_stream
-from .runtime import Runtime, StreamHook, StreamReceiver
+from .interface import Runtime, StreamHook, StreamReceiver
+from .streams import ATTEMPT_DELAY, BaseStream, combined, invalid_stream
 
 Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
 """What `socket.getaddrinfo` gives."""
@@ -54,7 +54,7 @@ class PollingRuntime(Runtime, Protocol):
         """Do not look at the socket any more; it will be closed."""
 
 
-class NonblockingStream(Teller):
+class NonblockingStream(BaseStream):
     """A stream: the sockets that try to connect, and then the one that did."""
 
     def __init__(
@@ -98,7 +98,7 @@ class NonblockingStream(Teller):
 
     def _looked_up(self, found: Addresses | Exception) -> None:
         if isinstance(found, Exception):
-            self.tell_failed(found)
+            self.notify_failed(found)
         else:
             self._addresses.extend(found)
             self._connect()
@@ -112,10 +112,10 @@ class NonblockingStream(Teller):
             except OSError as error:
                 self._errors.append(error)
             else:
-                self._next_address.set(self._runtime.now() + NEXT_ADDRESS)
+                self._next_address.set(self._runtime.now() + ATTEMPT_DELAY)
                 return
         if not self._sockets:
-            self.tell_failed(as_one(self._errors))
+            self.notify_failed(combined(self._errors))
 
     def _try(self, sock: socket.socket, address: Any) -> None:
         try:
@@ -146,16 +146,16 @@ class NonblockingStream(Teller):
     def _given(self, sock: Any) -> None:
         """The user's hook has ended."""
         if isinstance(sock, Exception):
-            self.tell_failed(sock)
+            self.notify_failed(sock)
         elif not isinstance(sock, socket.socket) or isinstance(sock, SSLSocket):
-            self.tell_failed(no_stream("a connected socket.socket without TLS", sock))
+            self.notify_failed(invalid_stream("a connected socket.socket without TLS", sock))
         elif self.receiver is None:
             sock.close()
         else:
             try:
                 sock.setblocking(False)
             except OSError as error:  # it is closed already
-                self.tell_failed(error)
+                self.notify_failed(error)
                 return
             with suppress(OSError):  # not every kind of socket has it
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -164,7 +164,7 @@ class NonblockingStream(Teller):
 
     def _begin(self, sock: socket.socket) -> None:
         self._runtime.watch(sock, self._ready, writing=False)
-        self.tell_opened()
+        self.notify_opened()
 
     # Open
 
@@ -219,7 +219,7 @@ class NonblockingStream(Teller):
 
     def _end(self, error: Exception | None) -> None:
         self._shut()
-        self.tell_closed(error)
+        self.notify_closed(error)
 
     def _shut(self) -> None:
         self._next_address.set(None)

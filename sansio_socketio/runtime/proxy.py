@@ -23,11 +23,13 @@ from urllib.request import getproxies_environment, proxy_bypass
 import h11
 
 from ..protocol.errors import OptionError, TransportError
-from ..protocol.transports.http import MAX_EXCERPT, words_of
-from ..protocol.transports.requests import USER_AGENT
-from .runtime import Opener, Stream, StreamReceiver
+from .interface import Stream, StreamOpener, StreamReceiver
 
 _URL: Final = "a URL such as 'http://user:password@host:8080' or 'https://host'"
+
+_USER_AGENT: Final = b"sansio-socketio"
+_MAX_BODY: Final = 4096  # bytes of a refusal's body that its error keeps
+_MAX_REASON: Final = 200  # characters of another error's text: some quote everything that a peer sent
 
 _SECURE: Final = {"http": False, "https": True}
 _HINTS: Final = {
@@ -103,7 +105,7 @@ def environment_proxy(host: str, port: int, *, tls: bool) -> Proxy | None:
         raise OptionError(f"{error}; proxy=None connects without one") from None
 
 
-def through(proxy: Proxy, opener: Opener) -> Opener:
+def through(proxy: Proxy, opener: StreamOpener) -> StreamOpener:
     """An opener that goes through a proxy, to which `opener` opens a stream."""
 
     def open_tunnel(host: str, port: int, receiver: StreamReceiver) -> Stream:
@@ -158,7 +160,7 @@ class TunnelStream:
 
     def opened(self) -> None:
         """The proxy is there: ask it for the server."""
-        headers = [(b"Host", self._target.encode()), (b"User-Agent", USER_AGENT)]
+        headers = [(b"Host", self._target.encode()), (b"User-Agent", _USER_AGENT)]
         if self._proxy.credentials is not None:
             headers.append((b"Proxy-Authorization", self._proxy.credentials))
         request = h11.Request(method="CONNECT", target=self._target, headers=headers)
@@ -167,7 +169,7 @@ class TunnelStream:
 
     def failed(self, error: Exception) -> None:
         """The proxy is not there."""
-        failure = TransportError(f"the proxy {self._proxy} cannot be reached: {words_of(error)}")
+        failure = TransportError(f"the proxy {self._proxy} cannot be reached: {_reason(error)}")
         failure.__cause__ = error
         self._receiver.failed(failure)
 
@@ -206,11 +208,11 @@ class TunnelStream:
                     self._status = event.status_code
                 elif isinstance(event, h11.Data):
                     self._body += event.data
-                if self._status is not None and (isinstance(event, h11.EndOfMessage) or len(self._body) > MAX_EXCERPT):
+                if self._status is not None and (isinstance(event, h11.EndOfMessage) or len(self._body) > _MAX_BODY):
                     self._fail(self._refusal(self._status))
                     return
         except h11.RemoteProtocolError as error:
-            self._fail(TransportError(f"the proxy {self._proxy} answered CONNECT with no HTTP: {words_of(error)}"))
+            self._fail(TransportError(f"the proxy {self._proxy} answered CONNECT with no HTTP: {_reason(error)}"))
 
     def _begin(self) -> None:
         self._open = True
@@ -229,7 +231,7 @@ class TunnelStream:
         return TransportError(
             f"the proxy {self._proxy} answered CONNECT {self._target} with HTTP status {status}{hint}",
             status=status,
-            body=self._body[:MAX_EXCERPT].decode("utf-8", "replace"),
+            body=self._body[:_MAX_BODY].decode("utf-8", "replace"),
         )
 
 
@@ -252,3 +254,8 @@ def _is_exempt(host: str, port: int) -> bool:
 def _spelled(variable: str) -> str:
     """As the environment has it: lower case counts first."""
     return variable if os.environ.get(variable) else variable.upper()
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}…"

@@ -16,7 +16,7 @@ from __future__ import annotations
 import ssl
 from contextlib import suppress
 
-from .runtime import Opener, Stream, StreamReceiver
+from .interface import Stream, StreamOpener, StreamReceiver
 
 _RECORD = 16384  # the most plaintext that one TLS record holds (RFC 8446, section 5.1), and so that one read gives
 
@@ -36,7 +36,7 @@ def default_context() -> ssl.SSLContext:
     return context
 
 
-def over_tls(opener: Opener, context: ssl.SSLContext, server_hostname: str | None = None) -> Opener:
+def over_tls(opener: StreamOpener, context: ssl.SSLContext, server_hostname: str | None = None) -> StreamOpener:
     """An opener of TLS streams, whose records travel over the streams of another.
 
     Args:

@@ -6,7 +6,9 @@ from base64 import b64decode
 
 import pytest
 
-from sansio_socketio.client.proxy import (
+from sansio_socketio.protocol.errors import OptionError, TransportError
+from sansio_socketio.runtime.interface import Stream, StreamReceiver
+from sansio_socketio.runtime.proxy import (
     Proxy,
     TunnelStream,
     check_proxy,
@@ -14,8 +16,6 @@ from sansio_socketio.client.proxy import (
     parse_proxy,
     through,
 )
-from sansio_socketio.client.runtime import Stream, StreamReceiver
-from sansio_socketio.protocol.errors import OptionError, TransportError
 from tests.support.doubles import PlainStream, Receiver
 
 

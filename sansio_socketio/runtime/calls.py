@@ -1,0 +1,39 @@
+"""Calling the application's code: what a driver's `Runtime.call` needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import iscoroutine
+from typing import Any
+
+from ..protocol.errors import StateError
+
+
+def call_in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Call the application's code in a thread that must survive it, and in which nothing can be awaited.
+
+    Raises:
+        StateError: The function raised SystemExit, KeyboardInterrupt or GeneratorExit.
+        TypeError: The function is an async function.
+    """
+    try:
+        result = function(*args)
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+        # It would silently end this thread, and with it the handling of events.
+        raise StateError(f"{name_of(function)} raised {error!r}, which does not end a program from a thread") from error
+    if iscoroutine(result):
+        result.close()
+        raise TypeError(f"{name_of(function)} is an async function, which threads cannot await: use a plain function")
+    return result
+
+
+def cancelled_inside(function: Callable[..., Any]) -> StateError:
+    """Make the error of `Runtime.call` when the application's code was cancelled but the task that runs it was not."""
+    return StateError(
+        f"{name_of(function)} was cancelled from inside: it awaited a task or a future that something else cancelled"
+    )
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return the name of a function of the application, for error messages."""
+    return getattr(function, "__qualname__", None) or repr(function)
