@@ -1,0 +1,253 @@
+"""A runtime over structured concurrency: what the drivers of libraries with nurseries (or task groups) have in common.
+
+Rules of this file:
+
+- All that the runtime starts runs in one nursery, which is cancelled at the end of the scope.
+- An exception of the scope's body leaves the scope as it is: it bypasses the nursery, which would wrap it in a group, and
+  would take apart a group that the body raised.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from inspect import isawaitable
+from math import inf
+from threading import get_ident
+from typing import Any, Protocol, TypeVar
+
+from .futures import EventFuture, runtime_ended, wrong_thread
+from .interface import Future, StreamHook, StreamReceiver
+from .streams import TaskStream, invalid_stream, underlying_error, ungrouped
+
+
+class Event(Protocol):
+    """The library's event."""
+
+    def set(self) -> object: ...
+    async def wait(self) -> object: ...
+
+
+class CancelScope(AbstractContextManager[Any], Protocol):
+    """The library's cancel scope."""
+
+    deadline: float
+
+    def cancel(self) -> object: ...
+
+
+class Nursery(Protocol):
+    """The library's nursery or task group."""
+
+    @property
+    def cancel_scope(self) -> Any: ...
+    def start_soon(self, function: Callable[..., Awaitable[Any]], *args: Any, name: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The functions and classes of a library that a `StructuredRuntime` uses.
+
+    Attributes:
+        event: Makes an event.
+        cancel_scope: Makes a cancel scope; takes `deadline=`.
+        open_nursery: Makes a nursery, as an asynchronous context manager.
+        now: Returns the time on the clock of the deadlines.
+        sleep_forever: Waits until it is cancelled.
+        checkpoint_if_cancelled: Raises the cancellation if there is one.
+        cancelled: Returns the class of the library's cancellation.
+        connect: Opens a stream to a host and port, with TCP_NODELAY and by happy eyeballs.
+        stream_class: The class of the streams that the hook `open_stream` may return.
+        stream_class_name: Its name with an article, for an error message.
+        send: Sends all of the bytes over a stream.
+        receive: Receives bytes from a stream; b"" at its end.
+        from_thread: How to call the library from another thread, for an error message.
+    """
+
+    event: Callable[[], Event]
+    cancel_scope: Callable[..., CancelScope]
+    open_nursery: Callable[[], AbstractAsyncContextManager[Any]]
+    now: Callable[[], float]
+    sleep_forever: Callable[[], Awaitable[object]]
+    checkpoint_if_cancelled: Callable[[], Awaitable[None]]
+    cancelled: Callable[[], type[BaseException]]
+    connect: Callable[[str, int], Awaitable[Any]]
+    stream_class: type[Any]
+    stream_class_name: str
+    send: Callable[[Any, bytes], Awaitable[None]]
+    receive: Callable[[Any], Awaitable[bytes | bytearray]]
+    from_thread: str
+
+
+class StructuredTimer:
+    """A `Timer`: a task that sleeps in a cancel scope whose deadline is the timer's."""
+
+    def __init__(self, library: Library, callback: Callable[[], None]) -> None:
+        self._library = library
+        self._callback = callback
+        self._deadline = inf
+        self._scope = library.cancel_scope()
+
+    def set(self, deadline: float | None) -> None:
+        """Set the time at which to call back, replacing the previous one. None cancels."""
+        self._deadline = self._scope.deadline = inf if deadline is None else deadline
+
+    async def run(self) -> None:
+        """Call back at each deadline."""
+        while True:
+            self._scope = self._library.cancel_scope(deadline=self._deadline)
+            with self._scope:
+                await self._library.sleep_forever()
+            if self._deadline <= self._library.now():  # it may have been set anew after it had passed
+                self._deadline = inf
+                self._callback()
+
+
+class StructuredStream(TaskStream):
+    """A stream whose tasks run in one cancel scope."""
+
+    def __init__(self, runtime: StructuredRuntime, receiver: StreamReceiver) -> None:
+        super().__init__(runtime, receiver)
+        self._start = runtime.start
+        self._library = runtime.library
+        self._scope = runtime.library.cancel_scope()
+
+    def abort(self) -> None:
+        """Close at once, also while the stream is being opened."""
+        self.receiver = None
+        self._scope.cancel()
+
+    async def run(self, host: str, port: int, hook: StreamHook | None) -> None:
+        """Open the stream, and move its bytes until it ends."""
+        library = self._library
+        with self._scope:
+            try:
+                if hook is None:
+                    plain = await library.connect(host, port)
+                elif not isinstance(plain := await self._runtime.call(hook, host, port), library.stream_class):
+                    raise invalid_stream(library.stream_class_name, plain)
+            except Exception as error:  # not only OSError: a host name can be invalid in several ways
+                self.notify_failed(underlying_error(error) if hook is None else error)
+                return
+            async with plain, library.open_nursery() as nursery:
+                self.notify_opened()
+                self._start(nursery, "write to a stream", self.write_out, partial(library.send, plain))
+                await self.read(partial(library.receive, plain))
+
+
+class StructuredRuntime:
+    """A `Runtime` in a nursery.
+
+    A driver's subclass may override `start` and `call`, through which all code of the library and of the application runs.
+    """
+
+    def __init__(self, library: Library, nursery: Nursery) -> None:
+        self.library = library
+        self.lock = nullcontext()
+        self._nursery = nursery
+        self._soon: deque[Callable[[], None]] = deque()
+        self._wake = library.event()
+        self._thread = get_ident()
+        self._ended = False
+        self.start(nursery, "call_soon", self._call_back)
+
+    def start(self, nursery: Nursery, name: str, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run `function(*args)` in a task of the nursery."""
+        nursery.start_soon(function, *args, name=name)
+
+    def now(self) -> float:
+        """Return the library's time. Raises StateError in another thread."""
+        self._check_thread()
+        return self.library.now()
+
+    def open_stream(
+        self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
+    ) -> StructuredStream:
+        """Start to open a TCP stream, or the one that the hook, `async (host, port)`, returns."""
+        stream = StructuredStream(self, receiver)
+        self.start(self._nursery, f"stream to {host}:{port}", stream.run, host, port, hook)
+        return stream
+
+    def timer(self, callback: Callable[[], None]) -> StructuredTimer:
+        """Make a timer."""
+        timer = StructuredTimer(self.library, callback)
+        self.start(self._nursery, "timer", timer.run)
+        return timer
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call back in a later loop iteration; in order, which `start_soon` does not guarantee."""
+        self._soon.append(callback)
+        self._wake.set()
+
+    def future(self, *, outlives_runtime: bool = False) -> EventFuture[Event]:
+        """Make a future."""
+        return EventFuture(self.library.event(), outlives_runtime=outlives_runtime)
+
+    async def wait(self, future: Future) -> Any:
+        """Wait for a future of this runtime. Raises StateError in another thread."""
+        assert isinstance(future, EventFuture)
+        self._check_thread()
+        if self._ended and not future.done and not future.outlives_runtime:
+            await self.library.checkpoint_if_cancelled()
+            raise runtime_ended()
+        await future.event.wait()
+        return future.result()
+
+    def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> CancelScope:
+        """Run `function()` in a task."""
+        scope = self.library.cancel_scope()
+        self.start(self._nursery, name, _run_in, scope, function)
+        return scope
+
+    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the application's code, and await what it returns if it is awaitable."""
+        result = function(*args)
+        return await result if isawaitable(result) else result
+
+    def end(self) -> None:
+        """End everything that was started. The nursery waits for it."""
+        self._ended = True
+        self._nursery.cancel_scope.cancel()
+
+    def _check_thread(self) -> None:
+        if get_ident() != self._thread:
+            raise wrong_thread(self.library.from_thread)
+
+    async def _call_back(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake = self.library.event()
+            for _ in range(len(self._soon)):  # those that a callback adds are for the next iteration
+                self._soon.popleft()()
+
+
+async def _run_in(scope: CancelScope, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with scope:
+        await function()
+
+
+R = TypeVar("R", bound=StructuredRuntime)
+
+
+@asynccontextmanager
+async def open_structured(library: Library, runtime_class: Callable[[Library, Nursery], R]) -> AsyncGenerator[R, None]:
+    """Make a runtime in a nursery of its own. Everything that it started ends with this scope."""
+    error: BaseException | None = None
+    try:
+        async with library.open_nursery() as nursery:
+            runtime = runtime_class(library, nursery)
+            try:
+                yield runtime
+            except BaseException as raised:
+                if isinstance(raised, library.cancelled()) or nursery.cancel_scope.cancel_called:
+                    raise
+                error = raised
+            finally:
+                runtime.end()
+    except BaseExceptionGroup as group:
+        error = error or ungrouped(group, library.cancelled())
+    if error is not None:
+        raise error
