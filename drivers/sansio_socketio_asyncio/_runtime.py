@@ -1,10 +1,10 @@
-"""The services of `runtime.interface`, by asyncio: protocols and transports, `call_at`, tasks, futures.
+"""The services of `runtime.interface`, by asyncio: protocols and transports, `call_at`, tasks, events.
 
 Rules of this file:
 
-- Writes of one turn of the loop are joined. The transport's high-water mark is zero, so that it tells when the operating
-  system has taken the last byte; `drain` and its like only tell that not much is left.
-- A task that the runtime started does not outlive the scope, even if it is one that swallows its cancellation.
+- Writes of one loop iteration are joined. The transport's high-water mark is zero, so that `resume_writing` means that the
+  operating system has accepted the last byte, not only that little is left.
+- A task that the runtime started does not outlive the scope, even if it swallows its cancellation.
 """
 
 from __future__ import annotations
@@ -13,19 +13,30 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager, nullcontext
-from inspect import isawaitable
 from threading import get_ident
 from typing import Any, cast
 from weakref import WeakSet
 
-from sansio_socketio import runtime as parts
-from sansio_socketio.runtime import Future, StreamHook, StreamReceiver
+from sansio_socketio.runtime import (
+    BaseStream,
+    EventFuture,
+    Future,
+    LoopTimer,
+    StreamHook,
+    StreamReceiver,
+    call_in_task,
+    cancelled_inside,
+    first_connected,
+    invalid_stream,
+    runtime_ended,
+    wrong_thread,
+)
 
-_ELSEWHERE = "loop.call_soon_threadsafe or asyncio.run_coroutine_threadsafe, with the loop in which they live"
+_FROM_THREAD = "loop.call_soon_threadsafe or asyncio.run_coroutine_threadsafe, with the loop that they were started in"
 
 
-class AsyncioStream(parts.BaseStream, asyncio.Protocol):
-    """A stream, and the protocol of its transport."""
+class AsyncioStream(BaseStream, asyncio.Protocol):
+    """A stream that is the protocol of its transport."""
 
     def __init__(
         self, runtime: AsyncioRuntime, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None
@@ -33,28 +44,28 @@ class AsyncioStream(parts.BaseStream, asyncio.Protocol):
         super().__init__(receiver)
         self._runtime = runtime
         self._transport: asyncio.Transport | None = None
-        self._early: list[bytes] = []  # what came before the hook returned
+        self._early: list[bytes] = []  # data that arrived before the hook returned
         self._written: list[bytes | bytearray | memoryview] = []
-        self._full = False  # the operating system has not taken all yet
+        self._full = False  # the operating system has not accepted everything yet
         self._opening = runtime.spawn(lambda: self._open(host, port, hook), f"open a stream to {host}:{port}")
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Queue bytes, for the end of this turn."""
+        """Queue bytes. They are written at the end of this loop iteration."""
         if not self._written:
             self._runtime.call_soon(self._flush)
         self._written.append(data)
 
     def close(self) -> None:
-        """Close once all that was written has left; while still opening, at once."""
+        """Close once everything written has been sent, or at once while the stream is being opened."""
         if self._transport is None or not self.is_open:
             self.abort()
         else:
             self.receiver = None
-            self._hand_over(self._transport)
+            self._write_out(self._transport)
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once, also while opening."""
+        """Close at once, also while the stream is being opened."""
         self.receiver = None
         self._opening.cancel()
         if self._transport is not None:
@@ -65,20 +76,22 @@ class AsyncioStream(parts.BaseStream, asyncio.Protocol):
         try:
             if hook is None:
                 addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-                # `create_connection` tries them as well, but loses a socket when it is cancelled in the wrong turn.
-                sock = await parts.first_connected(self._runtime, addresses, self._connect)
-                made: Any = await loop.create_connection(lambda: self, sock=sock)
+                # `create_connection` tries them, too, but leaks a socket when it is cancelled at the wrong moment.
+                sock = await first_connected(self._runtime, addresses, self._connect)
+                result: Any = await loop.create_connection(lambda: self, sock=sock)
             else:
-                made = await self._runtime.call(hook, lambda: self, host, port)
-            if self._transport is None or made != (self._transport, self) or made[0].get_extra_info("sslcontext"):
-                raise parts.invalid_stream(
-                    "a transport without TLS, and the protocol that protocol_factory() gave it", made
-                )
-            self._begin(self._transport)
+                result = await self._runtime.call(hook, lambda: self, host, port)
+            transport = self._transport
+            if transport is None or result != (transport, self) or transport.get_extra_info("sslcontext"):
+                raise invalid_stream("a transport without TLS, and the protocol that protocol_factory() made", result)
+            transport.set_write_buffer_limits(high=0)
+            self.notify_opened()
+            for data in self._early:
+                self.data_received(data)
         except BaseException as error:
             if self._transport is not None:
                 self._transport.abort()
-                self._runtime.streams.discard(self)  # one that was just made may not tell its end (uvloop's)
+                self._runtime.streams.discard(self)  # uvloop does not call connection_lost on a new transport
             if not isinstance(error, Exception):
                 raise
             self.notify_failed(error)
@@ -92,112 +105,105 @@ class AsyncioStream(parts.BaseStream, asyncio.Protocol):
             stack.pop_all()
         return sock
 
-    def _begin(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        transport.set_write_buffer_limits(high=0)
-        self.notify_opened()
-        for data in self._early:
-            self.data_received(data)
-
     def _flush(self) -> None:
         if self.receiver is not None and self._transport is not None:
-            self._hand_over(self._transport)
+            self._write_out(self._transport)
             if not self._full:
                 self.receiver.sent()
 
-    def _hand_over(self, transport: asyncio.Transport) -> None:
+    def _write_out(self, transport: asyncio.Transport) -> None:
         if self._written:
             transport.write(b"".join(self._written))
             self._written.clear()
 
-    # What the transport calls
+    # The protocol: called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """There is a transport (asyncio's and uvloop's set TCP_NODELAY by themselves); the hook may still use it."""
+        """Keep the transport; the hook may still be using it. asyncio and uvloop set TCP_NODELAY themselves."""
         self._transport = cast("asyncio.Transport", transport)
         self._runtime.streams.add(self)
         if self.receiver is None:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes arrived."""
+        """Pass data on, or keep it until the hook returns."""
         if not self.is_open:
             self._early.append(data)
         elif self.receiver is not None:
             self.receiver.received(data)
 
     def pause_writing(self) -> None:
-        """Something is left for which the operating system has no room now."""
+        """The operating system cannot accept more for now."""
         self._full = True
 
     def resume_writing(self) -> None:
-        """All has been taken."""
+        """The operating system has accepted everything."""
         self._full = False
         if self.receiver is not None and not self._written:
             self.receiver.sent()
 
     def eof_received(self) -> None:
-        """The peer has ended the stream. What waits to be written might never find room, so it is dropped."""
+        """The peer closed the stream. Unsent data is dropped: the peer might never accept it."""
         self.notify_closed(None)
         self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The stream is closed or broken."""
+        """The transport is closed."""
         self._runtime.streams.discard(self)
         self.notify_closed(exc)
 
 
 class AsyncioRuntime:
-    """The services, on the running loop."""
+    """The services, on the running event loop."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.lock = nullcontext()
-        self.streams: set[AsyncioStream] = set()  # those with a transport
-        self._timers = WeakSet[parts.LoopTimer]()
+        self.streams: set[AsyncioStream] = set()  # streams that have a transport
+        self._timers = WeakSet[LoopTimer]()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = get_ident()
         self._ending = self._ended = False
 
     def now(self) -> float:
-        """The loop's time. Raises StateError in a foreign thread."""
+        """Return the loop's time. Raises StateError in another thread."""
         if get_ident() != self._thread:
-            raise parts.wrong_thread(_ELSEWHERE)
+            raise wrong_thread(_FROM_THREAD)
         return self.loop.time()
 
     def open_stream(
         self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
     ) -> AsyncioStream:
-        """Begin to open a TCP stream, or what the hook, `async (protocol_factory, host, port)`, returns.
+        """Start to open a TCP stream, or the one that the hook, `async (protocol_factory, host, port)`, returns.
 
-        That is what `loop.create_unix_connection(protocol_factory, path)` returns: `(transport, protocol)`.
+        The hook returns `(transport, protocol)`, as `loop.create_unix_connection(protocol_factory, path)` does.
         """
         return AsyncioStream(self, host, port, receiver, hook)
 
-    def timer(self, callback: Callable[[], None]) -> parts.LoopTimer:
-        """Make a timer that calls back."""
-        timer = parts.LoopTimer(self.loop.call_at, self.loop.time, callback)
+    def timer(self, callback: Callable[[], None]) -> LoopTimer:
+        """Make a timer."""
+        timer = LoopTimer(self.loop.call_at, self.loop.time, callback)
         self._timers.add(timer)
         return timer
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Call back in the loop's next turn."""
+        """Call back in the next loop iteration."""
         self.loop.call_soon(callback)
 
-    def future(self, *, outlives_runtime: bool = False) -> parts.EventFuture[asyncio.Event]:
-        """Make a future that tasks wait for."""
-        return parts.EventFuture(asyncio.Event(), outlives_runtime=outlives_runtime)
+    def future(self, *, outlives_runtime: bool = False) -> EventFuture[asyncio.Event]:
+        """Make a future."""
+        return EventFuture(asyncio.Event(), outlives_runtime=outlives_runtime)
 
     async def wait(self, future: Future) -> Any:
-        """Wait for a future of this runtime. Raises StateError in a foreign loop."""
-        assert isinstance(future, parts.EventFuture)
+        """Wait for a future of this runtime. Raises StateError in another event loop."""
+        assert isinstance(future, EventFuture)
         if not future.done:
-            if asyncio._get_running_loop() is not self.loop:
-                raise parts.wrong_thread(_ELSEWHERE)
+            if get_ident() != self._thread or not self.loop.is_running():
+                raise wrong_thread(_FROM_THREAD)
             if self._ending and asyncio.current_task() in self._tasks:
-                raise asyncio.CancelledError  # it has swallowed the cancellation that was meant to end it
+                raise asyncio.CancelledError  # the task swallowed the cancellation that was to end it
             if self._ended and not future.outlives_runtime:
-                raise parts.runtime_ended()
+                raise runtime_ended()
             await future.event.wait()
         return future.result()
 
@@ -211,31 +217,30 @@ class AsyncioRuntime:
         return task
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call the application's code, and await what it returns."""
+        """Call the application's code, and await what it returns if it is awaitable."""
         try:
-            result = function(*args)
-            return await result if isawaitable(result) else result
+            return await call_in_task(function, *args)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            raise parts.cancelled_inside(function) from error
+            raise cancelled_inside(function) from error
 
     async def end(self) -> None:
-        """End all that was started, and return when it has. A cancellation that comes meanwhile is raised after that."""
+        """End everything that was started. A cancellation in the meantime is raised once everything has ended."""
         self._ending = True
         for timer in self._timers:
             timer.set(None)
         for stream in tuple(self.streams):
             stream.abort()
-        this_one = {asyncio.current_task()}
-        for task in self._tasks - this_one:
+        this_task = {asyncio.current_task()}
+        for task in self._tasks - this_task:
             task.cancel()
         cancelled: asyncio.CancelledError | None = None
-        something_runs = True
-        while something_runs:  # and one turn more, for what `call_soon` has in hand
-            tasks = self._tasks - this_one
-            something_runs = bool(tasks or self.streams)
+        is_busy = True
+        while is_busy:  # and one loop iteration more, for the callbacks of `call_soon`
+            tasks = self._tasks - this_task
+            is_busy = bool(tasks or self.streams)
             try:
                 await (asyncio.wait(tasks) if tasks else asyncio.sleep(0))
             except asyncio.CancelledError as error:
@@ -247,7 +252,7 @@ class AsyncioRuntime:
 
 @asynccontextmanager
 async def open_runtime() -> AsyncGenerator[AsyncioRuntime, None]:
-    """A runtime on the running loop. What it started ends with this scope."""
+    """Make a runtime on the running event loop. Everything that it started ends with this scope."""
     runtime = AsyncioRuntime()
     try:
         yield runtime

@@ -1,13 +1,13 @@
-"""The services of `runtime.interface`, by threads: one that does all input and output, and one for each thing beside.
+"""The services of `runtime.interface`, by threads: one for all input and output, and one for each task.
 
 Rules of this file:
 
-- The runtime is a monitor. Whoever runs client code holds the lock; it is let go of in `select`, in `wait` and while the
-  application's code is called.
-- The network thread alone touches streams' sockets and the selector. Everybody else hands it callbacks (`call_soon`).
-- Looking up a name blocks, and so does a hook that opens a socket: each stream has a thread for that.
-- All threads are daemons. One that cannot be ended is left, with a warning if a handler runs in it.
-- In a forked child the descriptors are copies. They are closed there, which the peer does not see.
+- The runtime is a monitor: a thread that runs client code holds the lock. The lock is released in `select`, in `wait` and
+  while the application's code is called.
+- Only the network thread touches the sockets of streams and the selector. Other threads give it callbacks (`call_soon`).
+- Name resolution blocks, and so may a hook that opens a socket: each stream has a thread for that.
+- All threads are daemons. A thread that does not end is abandoned, with a warning if a handler runs in it.
+- In a forked child the descriptors are copies. They are closed there, which the peer does not notice.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from sansio_socketio.runtime import (
     runtime_ended,
 )
 
-_LAST_WAIT = 1.0  # seconds, for threads to end; the client has waited already for what is being handled
+_JOIN_TIMEOUT = 1.0  # seconds for all threads to end; the client has waited for its handlers before
 
 
-class Moment(threading.Condition):
-    """An event of threads that hold the lock, except while they wait."""
+class LockedEvent(threading.Condition):
+    """An event for threads that hold the runtime's lock, except while they wait."""
 
     set = threading.Condition.notify_all
 
@@ -54,88 +54,88 @@ class BlockingTask:
     """A thread that runs client code."""
 
     def cancel(self) -> None:
-        """Nothing makes a thread end: it does when what it waits for comes, or fails."""
+        """Do nothing: a thread ends when the future that it waits for is done."""
 
 
-class Patience(threading.local):
-    """Until when a thread waits."""
+class ThreadDeadline(threading.local):
+    """The time at which the waits of the current thread time out."""
 
-    end = inf
+    time = inf
 
 
 class BlockingRuntime:
     """The services, and the network thread."""
 
     def __init__(self, lock: threading.RLock | None) -> None:
-        self._deadlines = Deadlines(self.wake)
+        self._timers = Deadlines(self.wake)
         self._lock = lock or threading.RLock()
         self._selector = DefaultSelector()
         self._soon: deque[Callable[[], None]] = deque()
-        self._waited_for: list[EventFuture[Moment]] = []
-        self._patience = Patience()
-        self._threads: WeakKeyDictionary[threading.Thread, bool] = WeakKeyDictionary()  # whether handlers run in it
-        self._asleep = False  # the network thread is, so it must be waked
+        self._waiting: list[EventFuture[LockedEvent]] = []
+        self._deadline = ThreadDeadline()
+        self._threads: WeakKeyDictionary[threading.Thread, bool] = WeakKeyDictionary()  # by whether handlers run in it
+        self._asleep = False  # the network thread is in `select`, and must be woken
         self._ended = self._forked = False
-        self._alarm, sleeper = socket.socketpair()
+        self._waker, sleeper = socket.socketpair()
         self._selector.register(sleeper, EVENT_READ, lambda _readable, _writable: sleeper.recv(64))
         _runtimes.add(self)
         self._start(self._run, "network")
 
     @property
     def lock(self) -> threading.RLock:
-        """Held while client code runs. In a forked child nothing can run."""
+        """The lock that is held while client code runs. Raises StateError in a forked child."""
         if self._forked:  # pragma: no cover  # no coverage is measured in a child of the tests
-            raise StateError("this connection belongs to the parent process: a forked child must open one of its own")
+            raise StateError("the connection belongs to the parent process: a forked child must open its own")
         return self._lock
 
     def now(self) -> float:
-        """The monotonic clock."""
+        """Return the time of the monotonic clock. May be called from any thread."""
         return monotonic()
 
     def open_stream(
         self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
     ) -> NonblockingStream:
-        """Begin to open a TCP stream, or what the hook, `(host, port)`, returns: a connected `socket.socket`."""
+        """Start to open a TCP stream, or use the connected `socket.socket` that the hook, `(host, port)`, returns."""
         return NonblockingStream(self, host, port, receiver, hook)
 
     def timer(self, callback: Callable[[], None]) -> DeadlineTimer:
-        """Make a timer that calls back, from the network thread."""
-        return self._deadlines.timer(callback)
+        """Make a timer. Its callback is called from the network thread."""
+        return self._timers.timer(callback)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call back from the network thread."""
         self._soon.append(callback)
         self.wake()
 
-    def future(self, *, outlives_runtime: bool = False) -> EventFuture[Moment]:
-        """Make a future that threads wait for."""
-        return EventFuture(Moment(self._lock), outlives_runtime=outlives_runtime)
+    def future(self, *, outlives_runtime: bool = False) -> EventFuture[LockedEvent]:
+        """Make a future. Resolve it while holding the lock."""
+        return EventFuture(LockedEvent(self._lock), outlives_runtime=outlives_runtime)
 
     async def wait(self, future: Future) -> Any:
         """Block this thread until the future is done. Raises TimeoutError once the thread's `deadline` has passed."""
         assert isinstance(future, EventFuture)
         if self._ended and not future.done and not future.outlives_runtime:
             raise runtime_ended()
-        self._waited_for.append(future)
+        self._waiting.append(future)
         try:
             while not future.done:
-                left = self._patience.end - monotonic()
+                left = self._deadline.time - monotonic()
                 if left <= 0:
-                    raise TimeoutError("what was waited for did not come within the call's timeout")
+                    raise TimeoutError("the call did not complete within its timeout")
                 future.event.wait(min(left, LONGEST_WAIT))
         finally:
-            self._waited_for.remove(future)
+            self._waiting.remove(future)
         return future.result()
 
     @contextmanager
     def deadline(self, timeout: float | None) -> Generator[None, None, None]:
-        """Let each `wait` of this thread raise TimeoutError once `timeout` seconds are over; None: never."""
-        before = self._patience.end
-        self._patience.end = inf if timeout is None else monotonic() + timeout
+        """Let every `wait` of this thread raise TimeoutError once `timeout` seconds have passed; None for no limit."""
+        before = self._deadline.time
+        self._deadline.time = inf if timeout is None else monotonic() + timeout
         try:
             yield
         finally:
-            self._patience.end = before
+            self._deadline.time = before
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> BlockingTask:
         """Run `function()` in a thread."""
@@ -154,8 +154,8 @@ class BlockingRuntime:
 
     # For the streams
 
-    def aside(self, told: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
-        """Call what may block in a thread, and tell what came of it."""
+    def call_blocking(self, notify: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
+        """Call a function that may block in a thread of its own, and report its result or exception."""
 
         def run() -> None:
             try:
@@ -163,46 +163,46 @@ class BlockingRuntime:
             except Exception as error:
                 result = error
             with self._lock:
-                tell = partial(told, result)
-                tell() if self._ended else self.call_soon(tell)
+                report = partial(notify, result)
+                report() if self._ended else self.call_soon(report)
 
-        self._start(partial(copy_context().run, run), "opens a stream")
+        self._start(partial(copy_context().run, run), "open a stream")
 
     def watch(self, sock: socket.socket, ready: Callable[[bool, bool], object], *, writing: bool) -> None:
-        """Call `ready(readable, writable)` whenever the socket is."""
+        """Call `ready(readable, writable)` whenever the socket is ready."""
         watch = self._selector.modify if sock in self._selector.get_map() else self._selector.register
         watch(sock, EVENT_READ | EVENT_WRITE if writing else EVENT_READ, ready)
 
     def unwatch(self, sock: socket.socket) -> None:
-        """Do not look at the socket any more."""
+        """Stop watching the socket."""
         self._selector.unregister(sock)
 
     # The threads
 
     def wake(self) -> None:
-        """Have the network thread look at what there is to do."""
+        """Wake the network thread up."""
         if self._asleep:
             self._asleep = False
-            self._alarm.send(b"!")
+            self._waker.send(b"!")
 
     def _run(self) -> None:
         with self._lock:
             try:
                 while not self._ended:
-                    self._take_turn()
+                    self._run_once()
             finally:
                 self._ended = True
                 _runtimes.discard(self)
-                for future in self._waited_for:
+                for future in self._waiting:
                     if not future.outlives_runtime:
                         future.fail(runtime_ended())
                 self._call_back()
                 self._close_sockets()
 
-    def _take_turn(self) -> None:
+    def _run_once(self) -> None:
         self._call_back()
-        self._deadlines.fire(monotonic())
-        timeout = 0.0 if self._soon or self._ended else self._deadlines.timeout(monotonic())
+        self._timers.fire(monotonic())
+        timeout = 0.0 if self._soon or self._ended else self._timers.timeout(monotonic())
         self._asleep = True
         with self._unlocked():
             ready = self._selector.select(timeout)
@@ -230,30 +230,32 @@ class BlockingRuntime:
     # The end
 
     def end(self) -> None:
-        """End all that was started, and leave what cannot be ended."""
+        """End everything that was started. Abandon threads that do not end."""
         with self._lock:
             self._ended = True
             self.wake()
             threads = dict(self._threads)
-        until = monotonic() + _LAST_WAIT
+        deadline = monotonic() + _JOIN_TIMEOUT
         for thread, handlers in threads.items():
             if thread is not threading.current_thread():
-                thread.join(max(0.0, until - monotonic()))
+                thread.join(max(0.0, deadline - monotonic()))
                 if handlers and thread.is_alive():
-                    warnings.warn(f"{thread.name!r} does not end: a handler still runs", RuntimeWarning, stacklevel=2)
+                    warnings.warn(
+                        f"{thread.name!r} does not end: a handler is still running", RuntimeWarning, stacklevel=2
+                    )
 
     def abandon(self) -> None:  # pragma: no cover  # as above
-        """In a forked child: the threads are not there, and the connections are the parent's."""
+        """Clean up in a forked child, which has none of the threads. The connections are the parent's."""
         self._forked = self._ended = True
-        self._lock = threading.RLock()  # one of those threads may have held the other
+        self._lock = threading.RLock()  # a thread of the parent may have held the old one
         self._threads.clear()
         self._close_sockets()
 
     def _close_sockets(self) -> None:
         self._asleep = False
         sockets = [key.fileobj for key in self._selector.get_map().values()]
-        self._selector.close()  # first: to take a socket out of it would, in a forked child, take it out of the parent's
-        for sock in (*sockets, self._alarm):
+        self._selector.close()  # first: in a forked child, `unregister` would affect the parent's selector
+        for sock in (*sockets, self._waker):
             assert isinstance(sock, socket.socket)
             sock.close()
 
@@ -272,7 +274,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows cannot fork
 
 @asynccontextmanager
 async def open_runtime(lock: threading.RLock | None = None) -> AsyncGenerator[BlockingRuntime, None]:
-    """A runtime with a network thread of its own, and maybe another's lock. What it started ends with this scope."""
+    """Make a runtime with a network thread. Everything that it started ends with this scope."""
     runtime = BlockingRuntime(lock)
     try:
         yield runtime

@@ -2,6 +2,7 @@
 
 - `interface`: the contract of a driver, as protocols. Everything else here is optional.
 - `futures`, `timers`, `streams`, `calls`: building blocks for the parts of a runtime.
+- `structured`: a runtime over a nursery, for libraries of structured concurrency.
 - `nonblocking`: a stream over non-blocking sockets, for runtimes that report readiness.
 - `connect`, `tls`, `proxy`: how the client opens a connection over the streams of a runtime. No driver needs them.
 
@@ -10,7 +11,7 @@ This layer knows nothing of Socket.IO. Of this package it imports only `protocol
 
 from __future__ import annotations
 
-from .calls import call_in_thread, cancelled_inside, name_of
+from .calls import call_in_task, call_in_thread, cancelled_inside, name_of
 from .futures import EventFuture, runtime_ended, wrong_thread
 from .interface import (
     BlockingRuntime,
@@ -50,6 +51,7 @@ __all__ = [
     "Task",
     "TaskStream",
     "Timer",
+    "call_in_task",
     "call_in_thread",
     "cancelled_inside",
     "combined",

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import iscoroutine
+from inspect import isawaitable, iscoroutine
 from typing import Any
 
 from ..protocol.errors import StateError
+
+
+async def call_in_task(function: Callable[..., Any], *args: Any) -> Any:
+    """Call the application's code, and await what it returns if it is awaitable."""
+    result = function(*args)
+    return await result if isawaitable(result) else result
 
 
 def call_in_thread(function: Callable[..., Any], *args: Any) -> Any:

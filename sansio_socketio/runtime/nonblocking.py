@@ -38,7 +38,7 @@ def look_up(host: str, port: int) -> Addresses:
 class PollingRuntime(Runtime, Protocol):
     """A runtime that tells when sockets are ready."""
 
-    def aside(self, told: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
+    def call_blocking(self, told: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
         """Call `function(*args)`, which may block, beside, and tell what it returns, or the exception, in a turn of its own.
 
         It is told in any case, also when the runtime has ended: somebody may have to close it.
@@ -71,9 +71,9 @@ class NonblockingStream(BaseStream):
         self._full = False  # so we wait until it takes more
         self._error: OSError | None = None  # of writing
         if hook is None:
-            runtime.aside(self._looked_up, look_up, host, port)
+            runtime.call_blocking(self._looked_up, look_up, host, port)
         else:
-            runtime.aside(self._given, hook, host, port)
+            runtime.call_blocking(self._given, hook, host, port)
 
     # The hub's side
 

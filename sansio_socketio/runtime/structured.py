@@ -14,11 +14,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from inspect import isawaitable
 from math import inf
 from threading import get_ident
 from typing import Any, Protocol, TypeVar
 
+from .calls import call_in_task
 from .futures import EventFuture, runtime_ended, wrong_thread
 from .interface import Future, StreamHook, StreamReceiver
 from .streams import TaskStream, invalid_stream, underlying_error, ungrouped
@@ -204,8 +204,7 @@ class StructuredRuntime:
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call the application's code, and await what it returns if it is awaitable."""
-        result = function(*args)
-        return await result if isawaitable(result) else result
+        return await call_in_task(function, *args)
 
     def end(self) -> None:
         """End everything that was started. The nursery waits for it."""

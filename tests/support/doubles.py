@@ -1,14 +1,15 @@
-"""Doubles of both ends of a stream, for what lies between them: a stream that keeps what is written, a receiver that keeps
-what it is told.
+"""Doubles of both ends of a stream, for what is between them: a stream that records what is written, and a receiver that
+records what it is notified of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 
 class PlainStream:
-    """The runtime's stream: keeps what is written."""
+    """The runtime's stream."""
 
     def __init__(self) -> None:
         self.written = bytearray()
@@ -28,34 +29,49 @@ class PlainStream:
 
 
 class Receiver:
-    """The hub's side: keeps what is told."""
+    """The receiver of a stream.
+
+    Attributes:
+        history: All notifications: "opened", "sent", data as bytes, and ("failed", error) or ("closed", error).
+        on_opened: Called at the end of `opened`.
+        on_received: Called at the end of `received`.
+    """
 
     def __init__(self) -> None:
-        self.log: list[str] = []
-        self.pieces: list[bytes] = []
+        self.history: list[Any] = []
         self.error: Exception | None = None
         self.on_opened: Callable[[], None] = lambda: None
-        self.on_received: Callable[[], None] = lambda: None
+        self.on_received: Callable[[], object] = lambda: None
 
     @property
     def data(self) -> bytes:
         return b"".join(self.pieces)
 
+    @property
+    def pieces(self) -> list[bytes]:
+        return [entry for entry in self.history if isinstance(entry, bytes)]
+
+    @property
+    def log(self) -> list[str]:
+        """The names of the notifications, without those of data."""
+        names = (entry[0] if isinstance(entry, tuple) else entry for entry in self.history)
+        return [name for name in names if isinstance(name, str)]
+
     def opened(self) -> None:
-        self.log.append("opened")
+        self.history.append("opened")
         self.on_opened()
 
     def failed(self, error: Exception) -> None:
-        self.log.append("failed")
         self.error = error
+        self.history.append(("failed", error))
 
     def received(self, data: bytes | bytearray | memoryview) -> None:
-        self.pieces.append(bytes(data))
+        self.history.append(bytes(data))
         self.on_received()
 
     def sent(self) -> None:
-        self.log.append("sent")
+        self.history.append("sent")
 
     def closed(self, error: Exception | None) -> None:
-        self.log.append("closed")
         self.error = error
+        self.history.append(("closed", error))

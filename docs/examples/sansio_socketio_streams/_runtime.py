@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
-from inspect import isawaitable
 from typing import Any
 
 from sansio_socketio.runtime import (
@@ -16,6 +15,7 @@ from sansio_socketio.runtime import (
     StreamHook,
     StreamReceiver,
     TaskStream,
+    call_in_task,
     cancelled_inside,
     runtime_ended,
 )
@@ -101,8 +101,7 @@ class StreamsRuntime:
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         try:
-            result = function(*args)
-            return await result if isawaitable(result) else result
+            return await call_in_task(function, *args)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():

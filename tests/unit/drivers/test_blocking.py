@@ -7,12 +7,14 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import pytest
 
+import sansio_socketio_blocking._runtime as on_threads
 from sansio_socketio.protocol.errors import DisconnectedError, StateError
-from sansio_socketio.runtime.interface import Runtime
+from sansio_socketio.runtime import Future, Runtime
 from sansio_socketio_blocking._runtime import BlockingRuntime, open_runtime
 from tests.support.runtimes import LoopbackServer, Recorder, connected, drive, echo, swallow, turns
 
@@ -86,6 +88,30 @@ def test_a_wait_ends_at_its_threads_deadline() -> None:
     play(scenario)
 
 
+@pytest.mark.parametrize("timeout", [30 * 86_400.0, 1e10, inf])
+def test_a_long_timeout_is_waited_for_in_several_steps(monkeypatch: pytest.MonkeyPatch, timeout: float) -> None:
+    monkeypatch.setattr("sansio_socketio_blocking._runtime.LONGEST_WAIT", 0.001)
+    waits: list[float | None] = []
+
+    class Watched(on_threads.LockedEvent):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            if len(waits) == 5:
+                future.resolve("value")
+            return super().wait(timeout)
+
+    async def scenario(runtime: BlockingRuntime) -> None:
+        nonlocal future
+        future = runtime.future()
+        with runtime.deadline(timeout):
+            assert await runtime.wait(future) == "value"
+
+    monkeypatch.setattr(on_threads, "LockedEvent", Watched)
+    future: Future
+    play(scenario)
+    assert waits == [0.001] * 5
+
+
 def test_a_deadline_is_that_of_one_thread_and_one_call() -> None:
     async def scenario(runtime: BlockingRuntime) -> None:
         future, other = runtime.future(), Recorder(runtime)
@@ -120,7 +146,7 @@ def test_those_who_wait_are_woken_when_the_scope_ends() -> None:
         threads.extend(threading.Thread(target=wait_for_ever, args=[runtime]) for _ in range(2))
         for thread in threads:
             thread.start()
-        while len(runtime._waited_for) < len(threads):
+        while len(runtime._waiting) < len(threads):
             await turns(runtime)
 
     threads: list[threading.Thread] = []
@@ -131,7 +157,7 @@ def test_those_who_wait_are_woken_when_the_scope_ends() -> None:
 
 
 def test_a_handler_that_does_not_return_is_left_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sansio_socketio_blocking._runtime._LAST_WAIT", 0.01)
+    monkeypatch.setattr("sansio_socketio_blocking._runtime._JOIN_TIMEOUT", 0.01)
     returns, left = threading.Event(), []
 
     async def scenario(runtime: BlockingRuntime) -> None:
@@ -146,7 +172,7 @@ def test_a_handler_that_does_not_return_is_left_with_a_warning(monkeypatch: pyte
         runtime.spawn(lambda: runtime.call(handler), "handler of 'news'")
         await runtime.wait(running)
 
-    with pytest.warns(RuntimeWarning, match=r"handler of 'news'.* does not end: a handler still runs"):
+    with pytest.warns(RuntimeWarning, match=r"handler of 'news'.* does not end: a handler is still running"):
         play(scenario)
     assert left[0].is_alive()
     assert left[0].daemon
@@ -228,7 +254,7 @@ def test_a_forked_child_closes_its_copies_and_says_what_it_cannot_use() -> None:
 
 
 def _use_in_child(runtime: BlockingRuntime) -> str:
-    left = [sock for sock in (runtime._alarm,) if sock.fileno() != -1]
+    left = [sock for sock in (runtime._waker,) if sock.fileno() != -1]
     if left or runtime._selector.get_map():
         return f"open: {left}"
     try:

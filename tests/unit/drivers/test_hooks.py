@@ -233,7 +233,7 @@ def test_a_protocol_that_is_not_the_factorys() -> None:
 
             runtime.open_stream("far.test", 3000, recorder, open_another)
             await recorder.until_told("failed")
-            assert "the protocol that protocol_factory() gave it" in str(recorder.error)
+            assert "the protocol that protocol_factory() made" in str(recorder.error)
             others[0].close()
 
     play_on_asyncio(scenario)
@@ -317,7 +317,7 @@ def play_on_threads(scenario: Callable[[on_threads.BlockingRuntime], Any]) -> No
 
 
 def test_a_socket_that_is_opened_when_the_scope_is_over_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_threads, "_LAST_WAIT", 0.0)
+    monkeypatch.setattr(on_threads, "_JOIN_TIMEOUT", 0.0)
     began, may_end = threading.Event(), threading.Event()
     opened: list[socket.socket] = []
 

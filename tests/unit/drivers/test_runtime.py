@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
+from math import inf
 from threading import RLock
 from typing import Any, cast
 
@@ -521,6 +522,25 @@ def test_of_two_timers_that_are_due_the_first_may_stop_the_second(backend: Backe
         last.set(now + 0.02)
         await recorder.until_told("last")
         assert recorder.log == ["fired", "last"]
+
+    backend.play(scenario)
+
+
+@pytest.mark.parametrize("seconds", [30 * 86_400.0, 1e10, inf], ids=["30 days", "centuries", "for ever"])
+def test_a_far_deadline_does_not_disturb_anything(backend: Backend, seconds: float) -> None:
+    """An operating system may refuse to wait for so long: epoll takes 24.8 days at most."""
+
+    async def scenario(runtime: Runtime) -> None:
+        far, recorder = runtime.timer(lambda: recorder.note("far")), Recorder(runtime)
+        far.set(runtime.now() + seconds)
+        await turns(runtime, 3)
+        with LoopbackServer(echo) as server:
+            stream, answer = await connected(runtime, server)
+            stream.write(b"x")
+            await answer.until(lambda: answer.data == b"x")
+            stream.abort()
+        far.set(runtime.now())
+        await recorder.until_told("far")
 
     backend.play(scenario)
 

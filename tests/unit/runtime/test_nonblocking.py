@@ -11,6 +11,7 @@ import pytest
 
 from sansio_socketio.runtime import Deadlines
 from sansio_socketio.runtime.nonblocking import NonblockingStream, PollingRuntime, look_up
+from tests.support.doubles import Receiver
 
 Ready = Callable[[bool, bool], object]
 
@@ -76,8 +77,8 @@ class World:
         self.connecting: list[tuple[str, FakeSocket]] = []
         self.connects: dict[str, OSError | None] = {}
         self.told: Callable[[Any], None] = lambda _: None
-        self.log: list[Any] = []
-        self.stream = NonblockingStream(cast("PollingRuntime", self), "several.test", 80, self)
+        self.receiver = Receiver()
+        self.stream = NonblockingStream(cast("PollingRuntime", self), "several.test", 80, self.receiver)
 
     # The runtime
 
@@ -87,7 +88,7 @@ class World:
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.soon.append(callback)
 
-    def aside(self, told: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
+    def call_blocking(self, told: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
         assert args == ("several.test", 80)
         self.told = told
 
@@ -97,23 +98,6 @@ class World:
 
     def unwatch(self, sock: FakeSocket) -> None:
         del self.watched[sock]
-
-    # The receiver
-
-    def opened(self) -> None:
-        self.log.append("opened")
-
-    def failed(self, error: Exception) -> None:
-        self.log.append(("failed", str(error)))
-
-    def received(self, data: bytes | bytearray | memoryview) -> None:
-        self.log.append(bytes(data))
-
-    def sent(self) -> None:
-        self.log.append("sent")
-
-    def closed(self, error: Exception | None) -> None:
-        self.log.append(("closed", error))
 
     # The test
 
@@ -137,7 +121,7 @@ class World:
         self.found("one")
         _, sock = self.connecting[0]
         self.ready(sock, writable=True)
-        assert self.log == ["opened"]
+        assert self.receiver.history == ["opened"]
         return sock
 
 
@@ -160,8 +144,9 @@ def test_looking_up_gives_addresses_or_the_error() -> None:
 
 
 def test_a_name_that_is_none(world: World) -> None:
-    world.told(OSError("no such name"))
-    assert world.log == [("failed", "no such name")]
+    error = OSError("no such name")
+    world.told(error)
+    assert world.receiver.history == [("failed", error)]
 
 
 def test_it_opens_without_delays_for_small_packets(world: World) -> None:
@@ -183,7 +168,7 @@ def test_the_next_address_is_tried_beside_one_that_hangs(world: World) -> None:
     assert [place for place, _ in world.connecting] == ["one", "two"]
     (_, one), (_, two) = world.connecting
     world.ready(two, writable=True)
-    assert world.log == ["opened"]
+    assert world.receiver.history == ["opened"]
     assert one.closed
     world.wait(10)
     assert len(world.connecting) == 2
@@ -196,7 +181,7 @@ def test_the_first_address_may_win_later(world: World) -> None:
     stale = world.watched[two][0]
     world.ready(one, writable=True)
     stale(True, True)
-    assert world.log == ["opened"]
+    assert world.receiver.history == ["opened"]
     assert two.closed
     assert not one.closed
 
@@ -209,11 +194,11 @@ def test_the_next_address_is_tried_when_one_fails(world: World) -> None:
     world.ready(two, readable=True, writable=True)
     _, three = world.connecting[2]
     world.wait(10)
-    assert world.log == []
+    assert world.receiver.history == []
     three.error = errno.ETIMEDOUT
     world.ready(three, readable=True, writable=True)
-    ((told, message),) = world.log
-    assert told == "failed"
+    assert world.receiver.log == ["failed"]
+    message = str(world.receiver.error)
     assert message.startswith("no route; ")
     assert "(two port 80)" in message
     assert "(three port 80)" in message
@@ -223,7 +208,7 @@ def test_what_is_readable_is_not_open_yet(world: World) -> None:
     world.found("one")
     _, one = world.connecting[0]
     world.ready(one, readable=True)
-    assert world.log == []
+    assert world.receiver.history == []
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
@@ -233,7 +218,7 @@ def test_giving_up_before_the_name_is_known(world: World, way: str) -> None:
     world.found("one", "two")
     world.wait(10)
     assert world.connecting == []
-    assert world.log == []
+    assert world.receiver.history == []
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
@@ -248,7 +233,7 @@ def test_giving_up_while_connecting(world: World, way: str) -> None:
     world.wait(10)
     assert len(world.connecting) == 2
     assert all(sock.closed for _, sock in world.connecting)
-    assert world.log == []
+    assert world.receiver.history == []
 
 
 # Open
@@ -262,7 +247,7 @@ def test_what_is_written_in_one_turn_is_sent_at_once(world: World) -> None:
     assert len(world.soon) == 1
     world.turn()
     assert sock.sent == b"one two"
-    assert world.log == ["opened", "sent"]
+    assert world.receiver.history == ["opened", "sent"]
 
 
 def test_what_finds_no_room_is_sent_when_there_is_some(world: World) -> None:
@@ -275,10 +260,10 @@ def test_what_finds_no_room_is_sent_when_there_is_some(world: World) -> None:
     world.ready(sock, writable=True)
     world.ready(sock, writable=True)
     assert sock.sent == b"hello"
-    assert world.log == ["opened"]
+    assert world.receiver.history == ["opened"]
     world.ready(sock, writable=True)
     assert sock.sent == b"hello world"
-    assert world.log == ["opened", "sent"]
+    assert world.receiver.history == ["opened", "sent"]
     assert world.watched[sock][1] is False
 
 
@@ -287,7 +272,7 @@ def test_reading(world: World) -> None:
     sock.incoming = [b"one", b"two"]
     for _ in range(3):
         world.ready(sock, readable=True)
-    assert world.log == ["opened", b"one", b"two"]
+    assert world.receiver.history == ["opened", b"one", b"two"]
 
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError("reset")])
@@ -301,7 +286,7 @@ def test_the_end(world: World, error: OSError | None) -> None:
     world.stream.write(b"too late")
     world.turn()
     assert sock.closed
-    assert world.log == ["opened", b"last", ("closed", error)]
+    assert world.receiver.history == ["opened", b"last", ("closed", error)]
 
 
 def test_when_writing_breaks_what_can_be_read_comes_first(world: World) -> None:
@@ -313,7 +298,7 @@ def test_when_writing_breaks_what_can_be_read_comes_first(world: World) -> None:
     world.ready(sock, writable=True)
     world.ready(sock, readable=True)
     world.ready(sock, readable=True)
-    assert world.log == ["opened", b"413 Too Large", ("closed", pipe)]
+    assert world.receiver.history == ["opened", b"413 Too Large", ("closed", pipe)]
 
 
 def test_closing_sends_what_was_written_first(world: World) -> None:
@@ -328,7 +313,7 @@ def test_closing_sends_what_was_written_first(world: World) -> None:
     world.ready(sock, writable=True)
     assert sock.sent == b"hello"
     assert sock.closed
-    assert world.log == ["opened"]
+    assert world.receiver.history == ["opened"]
 
 
 def test_closing_ends_when_writing_breaks(world: World) -> None:
@@ -338,7 +323,7 @@ def test_closing_ends_when_writing_breaks(world: World) -> None:
     world.stream.close()
     world.turn()
     assert sock.closed
-    assert world.log == ["opened"]
+    assert world.receiver.history == ["opened"]
 
 
 def test_closing_when_nothing_waits(world: World) -> None:
@@ -346,7 +331,7 @@ def test_closing_when_nothing_waits(world: World) -> None:
     world.stream.close()
     world.turn()
     assert sock.closed
-    assert world.log == ["opened"]
+    assert world.receiver.history == ["opened"]
 
 
 def test_aborting_drops_what_was_written(world: World) -> None:
@@ -358,4 +343,4 @@ def test_aborting_drops_what_was_written(world: World) -> None:
     world.turn()
     assert sock.closed
     assert sock.sent == b""
-    assert world.log == ["opened"]
+    assert world.receiver.history == ["opened"]

@@ -1,130 +1,24 @@
-"""The parts of drivers, with doubles of what a driver gives them."""
+"""The building blocks of streams, with doubles of what a driver provides."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from functools import partial
+from collections.abc import Coroutine
+from threading import Event
 from typing import Any, cast
 
 import pytest
 
-from sansio_socketio.protocol.errors import DisconnectedError, StateError
 from sansio_socketio.runtime import (
-    LONGEST_WAIT,
-    Deadlines,
     EventFuture,
-    LoopTimer,
     TaskStream,
-    cancelled_inside,
     combined,
     first_connected,
-    name_of,
-    runtime_ended,
     underlying_error,
     ungrouped,
 )
 from sansio_socketio.runtime.interface import Future, Runtime
+from tests.support.doubles import Receiver
 from tests.support.fake_runtime import Cancelled, FakeFuture, World
-
-
-class Event:
-    def __init__(self) -> None:
-        self.times = 0
-
-    def set(self) -> None:
-        self.times += 1
-
-
-def test_a_future_keeps_its_first_result_and_sets_its_event_once() -> None:
-    future = EventFuture(Event())
-    assert not future.done
-    future.resolve(1)
-    future.resolve(2)
-    future.fail(ValueError())
-    assert future.done
-    assert future.result() == 1
-    assert future.event.times == 1
-
-
-def test_a_future_that_failed_raises_its_error() -> None:
-    future = EventFuture(Event())
-    future.fail(ValueError("no"))
-    future.fail(KeyError())
-    with pytest.raises(ValueError, match="no"):
-        future.result()
-
-
-# Deadlines
-
-
-def test_deadlines_fire_in_the_order_of_their_time() -> None:
-    changes, fired = [], list[str]()
-    deadlines = Deadlines(lambda: changes.append(deadlines.timeout(0)))
-    late, early, never = (
-        deadlines.timer(lambda name=name: fired.append(name))  # type: ignore[misc]  # mypy wants its type
-        for name in ("late", "early", "never")
-    )
-    assert deadlines.timeout(0) == LONGEST_WAIT
-    late.set(3)
-    early.set(2)
-    never.set(1)
-    never.set(None)
-    assert changes == [3, 2, 1]
-    assert deadlines.timeout(0) == 2
-    deadlines.fire(1.9)
-    assert fired == []
-    deadlines.fire(3)
-    assert fired == ["early", "late"]
-    assert deadlines.timeout(0) == LONGEST_WAIT
-
-
-def test_a_deadline_may_move_another_that_is_due() -> None:
-    fired: list[str] = []
-    deadlines = Deadlines(lambda: None)
-    second = deadlines.timer(lambda: fired.append("second"))
-    third = deadlines.timer(lambda: fired.append("third"))
-
-    def move() -> None:
-        second.set(9)
-        third.set(None)
-
-    first = deadlines.timer(move)
-    for timer in (first, second, third):
-        timer.set(1)
-    deadlines.fire(1)
-    assert fired == []
-    assert deadlines.timeout(0) == 9
-
-
-# Timers of a loop
-
-
-class FakeHandle:
-    def __init__(self) -> None:
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-def test_a_timer_of_a_loop_has_one_deadline() -> None:
-    calls: list[tuple[float, Callable[[], None], FakeHandle]] = []
-    fired: list[bool] = []
-
-    def call_at(when: float, callback: Callable[[], None]) -> FakeHandle:
-        calls.append((when, callback, FakeHandle()))
-        return calls[-1][2]
-
-    timer = LoopTimer(call_at, lambda: 0, lambda: fired.append(True))
-    timer.set(None)
-    timer.set(5)
-    timer.set(3)
-    assert [(when, handle.cancelled) for when, _, handle in calls] == [(5, True), (3, False)]
-    calls[1][1]()
-    assert fired == [True]
-    timer.set(None)
-    assert calls[1][2].cancelled
-
 
 # Happy eyeballs
 
@@ -254,7 +148,7 @@ class _Pause:
         yield
 
 
-class PlainStream(TaskStream):
+class MinimalStream(TaskStream):
     aborted = False
 
     def abort(self) -> None:
@@ -262,29 +156,9 @@ class PlainStream(TaskStream):
         self.aborted = True
 
 
-class Receiver:
-    def __init__(self) -> None:
-        self.log: list[Any] = []
-
-    def opened(self) -> None:
-        self.log.append("opened")
-
-    def failed(self, error: Exception) -> None:
-        self.log.append(error)
-
-    def received(self, data: bytes | bytearray | memoryview) -> None:
-        self.log.append(bytes(data))
-
-    def sent(self) -> None:
-        self.log.append("sent")
-
-    def closed(self, error: Exception | None) -> None:
-        self.log.append(("closed", error))
-
-
-def opened() -> tuple[PlainStream, Receiver]:
+def opened() -> tuple[MinimalStream, Receiver]:
     receiver = Receiver()
-    stream = PlainStream(cast("Runtime", OneTask()), receiver)
+    stream = MinimalStream(cast("Runtime", OneTask()), receiver)
     stream.notify_opened()
     return stream, receiver
 
@@ -315,13 +189,13 @@ def test_a_writer_joins_what_was_written_and_tells_when_it_has_left() -> None:
     stream.write(b"c")
     assert not step(task)
     assert sent == [b"ab", b"c", b"more"]
-    assert receiver.log == ["opened", "sent", "sent"]
+    assert receiver.history == ["opened", "sent", "sent"]
     stream.write(b"last")
     stream.close()
     assert step(task)
     assert sent[3:] == [b"last"]
     assert stream.aborted
-    assert receiver.log == ["opened", "sent", "sent"]
+    assert receiver.history == ["opened", "sent", "sent"]
 
 
 def test_a_reader_reads_to_the_end() -> None:
@@ -332,7 +206,7 @@ def test_a_reader_reads_to_the_end() -> None:
         return next(coming)
 
     assert step(stream.read(receive))
-    assert receiver.log == ["opened", b"one", b"two", ("closed", None)]
+    assert receiver.history == ["opened", b"one", b"two", ("closed", None)]
     assert stream.aborted
 
 
@@ -345,7 +219,7 @@ def test_a_reader_drops_what_comes_after_closing() -> None:
         return next(coming)
 
     assert step(stream.read(receive))
-    assert receiver.log == ["opened"]
+    assert receiver.history == ["opened"]
 
 
 def test_what_breaks_a_stream_is_told_as_what_the_system_said() -> None:
@@ -356,7 +230,7 @@ def test_what_breaks_a_stream_is_told_as_what_the_system_said() -> None:
         raise Broken from reset
 
     assert step(stream.read(receive))
-    assert receiver.log == ["opened", ("closed", reset)]
+    assert receiver.history == ["opened", ("closed", reset)]
 
 
 def test_when_writing_breaks_what_can_be_read_comes_first() -> None:
@@ -373,7 +247,7 @@ def test_when_writing_breaks_what_can_be_read_comes_first() -> None:
     assert step(stream.write_out(send))
     assert not stream.aborted
     assert step(stream.read(receive))
-    assert receiver.log == ["opened", b"413 Too Large", ("closed", pipe)]
+    assert receiver.history == ["opened", b"413 Too Large", ("closed", pipe)]
 
 
 def test_when_writing_breaks_while_closing_it_is_over() -> None:
@@ -386,19 +260,19 @@ def test_when_writing_breaks_while_closing_it_is_over() -> None:
     stream.close()
     assert step(stream.write_out(send))
     assert stream.aborted
-    assert receiver.log == ["opened"]
+    assert receiver.history == ["opened"]
 
 
 def test_closing_or_aborting_before_it_is_open() -> None:
-    for way in (PlainStream.close, PlainStream.abort):
+    for way in (MinimalStream.close, MinimalStream.abort):
         receiver = Receiver()
-        stream = PlainStream(cast("Runtime", OneTask()), receiver)
+        stream = MinimalStream(cast("Runtime", OneTask()), receiver)
         way(stream)
         assert stream.aborted
         stream.notify_opened()
         stream.notify_failed(OSError())
         stream.notify_closed(None)
-        assert receiver.log == []
+        assert receiver.history == []
 
 
 # Errors
@@ -435,13 +309,3 @@ def test_what_a_group_stands_for() -> None:
     assert ungrouped(BaseExceptionGroup("ours", [inner]), Cancelled) is inner
     several = BaseExceptionGroup("ours", [error, other])
     assert ungrouped(several, Cancelled) is several
-
-
-def test_errors_that_say_what_happened() -> None:
-    def handler() -> None: ...
-
-    assert isinstance(runtime_ended(), DisconnectedError)
-    error = cancelled_inside(handler)
-    assert isinstance(error, StateError)
-    assert "handler was cancelled from inside" in str(error)
-    assert name_of(partial(handler)).startswith("functools.partial(")

@@ -1,0 +1,52 @@
+"""Calling the application's code."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from sansio_socketio.protocol.errors import StateError
+from sansio_socketio.runtime import call_in_task, call_in_thread, cancelled_inside, name_of
+
+
+def handler() -> str:
+    return "plain"
+
+
+async def async_handler() -> str:
+    return "async"
+
+
+def test_in_a_task_a_result_is_awaited_if_it_can_be() -> None:
+    for function, result in ((handler, "plain"), (async_handler, "async")):
+        with pytest.raises(StopIteration) as stopped:
+            call_in_task(function).send(None)
+        assert stopped.value.value == result
+
+
+def test_in_a_thread_a_coroutine_is_refused() -> None:
+    assert call_in_thread(handler) == "plain"
+    with pytest.raises(TypeError, match="async_handler is an async function"):
+        call_in_thread(async_handler)
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit()], ids=repr)
+def test_what_would_end_a_thread_is_an_ordinary_error(error: BaseException) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(StateError, match="does not end a program from a thread") as caught:
+        call_in_thread(fail)
+    assert caught.value.__cause__ is error
+
+
+def test_a_cancellation_from_inside_names_the_function() -> None:
+    error = cancelled_inside(handler)
+    assert isinstance(error, StateError)
+    assert "handler was cancelled from inside" in str(error)
+
+
+def test_the_name_of_a_function() -> None:
+    assert name_of(handler) == "handler"
+    assert name_of(partial(handler)).startswith("functools.partial(")
