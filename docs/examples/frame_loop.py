@@ -27,7 +27,7 @@ class FrameClient:
         self._unsent: dict[int, bytearray] = {}
         self._deadline: float | None = None
 
-    def poll(self) -> Iterator[events.Event]:
+    def poll(self) -> Iterator[events.MachineEvent]:
         """Move the bytes that can be moved and fire what is due; yield the events that came of it."""
         if self._deadline is not None and monotonic() >= self._deadline:
             self.machine.tick(monotonic())
@@ -47,11 +47,11 @@ class FrameClient:
         for _ in self._carry_out():
             pass
 
-    def _carry_out(self) -> Iterator[events.Event]:
-        while (action := self.machine.next_action()) is not None:
-            match action:
-                case actions.Deliver(event):
-                    yield event
+    def _carry_out(self) -> Iterator[events.MachineEvent]:
+        while (output := self.machine.next_output()) is not None:
+            match output:
+                case events.MachineEvent():
+                    yield output
                 case actions.Send(stream, data):
                     self._unsent[stream] += data
                 case actions.SetTimer(deadline):

@@ -35,8 +35,8 @@ from ..protocol.events import (
     EngineUpgraded,
     EngineUpgradeFailed,
     EngineUpgrading,
-    Event,
     Failed,
+    MachineEvent,
     NamespaceEvent,
     Opened,
     Pinged,
@@ -391,7 +391,7 @@ class Connection:
         barrier = self._barrier
         return None if barrier is None or barrier.done else barrier
 
-    def _deliver(self, event: Event) -> None:
+    def _deliver(self, event: MachineEvent) -> None:
         if isinstance(event, NamespaceEvent):
             self.sockets[event.namespace]._route(event)
         else:
@@ -517,7 +517,7 @@ class Connection:
             return failure
         return value
 
-    _routes: ClassVar[Mapping[type[Event], Any]] = {
+    _routes: ClassVar[Mapping[type[MachineEvent], Any]] = {
         EngineOpened: _engine_opened,
         EngineUpgrading: _engine_upgrading,
         EngineUpgraded: _engine_upgraded,

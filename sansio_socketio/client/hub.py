@@ -17,8 +17,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from ..protocol.actions import Action, CloseStream, Deliver, OpenStream, Send, SetTimer
-from ..protocol.events import Event
+from ..protocol.actions import Action, CloseStream, OpenStream, Send, SetTimer
+from ..protocol.events import MachineEvent
 from ..protocol.machine import Machine
 from ..runtime.connect import Connector
 from ..runtime.interface import Future, Runtime, Stream
@@ -75,7 +75,7 @@ class Hub:
         runtime: Runtime,
         connector: Connector,
         *,
-        deliver: Callable[[Event], None],
+        deliver: Callable[[MachineEvent], None],
         drained: Callable[[], None],
         broken: Callable[[Exception], None],
     ) -> None:
@@ -83,7 +83,7 @@ class Hub:
         self.now = runtime.now
         self.ended = False
         self._machine = machine
-        self._next_action = machine.next_action
+        self._next_output = machine.next_output
         self._connector = connector
         self._deliver = deliver
         self._drained = drained
@@ -96,7 +96,6 @@ class Hub:
             Send: self._send,
             CloseStream: self._close_stream,
             SetTimer: self._set_timer,
-            Deliver: self._deliver_event,
         }
 
     def drain(self) -> None:
@@ -105,9 +104,12 @@ class Hub:
             return
         self._draining = True
         try:
-            next_action, carry_out = self._next_action, self._carry_out
-            while (action := next_action()) is not None:
-                carry_out[type(action)](action)
+            next_output, carry_out = self._next_output, self._carry_out
+            while (output := next_output()) is not None:
+                if isinstance(output, MachineEvent):
+                    self._deliver(output)
+                else:
+                    carry_out[type(output)](output)
             self._drained()
         except Exception as error:
             self._break(error)
@@ -187,9 +189,6 @@ class Hub:
 
     def _set_timer(self, action: SetTimer) -> None:
         self._timer.set(action.deadline)
-
-    def _deliver_event(self, action: Deliver) -> None:
-        self._deliver(action.event)
 
 
 class _Receiver:

@@ -2,7 +2,7 @@
 
 Rules of this file:
 
-- An action is plain data. The machine never calls its driver; the driver takes actions from `next_action()`.
+- An action is plain data. The machine never calls its driver; the driver takes outputs from `next_output()`.
 - A stream is an int that the machine chose, and that it never uses again.
 - `Outbox` is where every floor of the machine leaves its actions, in the order in which they are to be carried out,
   and where it is written down which floor's object each open stream belongs to.
@@ -11,10 +11,11 @@ Rules of this file:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from .events import Event
+from .events import MachineEvent
 from .statistics import Counters
 
 
@@ -55,14 +56,11 @@ class SetTimer:
     deadline: float | None
 
 
-@dataclass(slots=True)
-class Deliver:
-    """Hand `event` to the application."""
+Action = OpenStream | Send | CloseStream | SetTimer
+"""What the driver carries out."""
 
-    event: Event
-
-
-Action = OpenStream | Send | CloseStream | SetTimer | Deliver
+Output = Action | MachineEvent
+"""What a machine puts out: actions for the driver, and among them events for the application."""
 
 
 class StreamOwner(Protocol):
@@ -76,13 +74,21 @@ class StreamOwner(Protocol):
 
 
 class Outbox:
-    """The actions that wait for the driver, the owner of each open stream, and what has been counted."""
+    """The outputs that wait for the driver, the owner of each open stream, and the counters.
 
-    __slots__ = ("_next_stream", "actions", "counters", "owners")
+    Attributes:
+        counters: What has been counted since the machine was made.
+        outputs: The outputs, in order.
+        owners: The owner of each stream that is open or opening.
+        deliver: Append an event to the outputs. (A method of the deque: the message path calls it for each event.)
+    """
+
+    __slots__ = ("_next_stream", "counters", "deliver", "outputs", "owners")
 
     def __init__(self) -> None:
         self.counters = Counters()
-        self.actions: deque[Action] = deque()
+        self.outputs: deque[Output] = deque()
+        self.deliver: Callable[[MachineEvent], None] = self.outputs.append
         self.owners: dict[int, StreamOwner] = {}
         self._next_stream = 1
 
@@ -91,27 +97,25 @@ class Outbox:
         stream = self._next_stream
         self._next_stream += 1
         self.owners[stream] = owner
-        self.actions.append(OpenStream(stream, host, port, tls, transport))
+        self.outputs.append(OpenStream(stream, host, port, tls, transport))
         return stream
 
     def send(self, stream: int, data: bytes | bytearray | memoryview) -> None:
         self.counters.bytes_sent += len(data)
-        self.actions.append(Send(stream, data))
+        self.outputs.append(Send(stream, data))
 
     def close_stream(self, stream: int, *, abort: bool = False) -> None:
         """Close a stream. Its owner hears no more of it. A stream that is closed already is left alone."""
         if self.owners.pop(stream, None) is not None:
-            self.actions.append(CloseStream(stream, abort))
+            self.outputs.append(CloseStream(stream, abort))
 
     def forget(self, stream: int) -> StreamOwner | None:
         """The driver has let go of a stream: what waits for it is void. Returns its owner, unless it closed it."""
-        actions, self.actions = self.actions, deque()
-        for action in actions:
-            if not (isinstance(action, Send | CloseStream) and action.stream == stream):
-                self.actions.append(action)
-            elif isinstance(action, Send):
-                self.counters.bytes_sent -= len(action.data)
+        outputs = list(self.outputs)
+        self.outputs.clear()
+        for output in outputs:
+            if not (isinstance(output, Send | CloseStream) and output.stream == stream):
+                self.outputs.append(output)
+            elif isinstance(output, Send):
+                self.counters.bytes_sent -= len(output.data)
         return self.owners.pop(stream, None)
-
-    def deliver(self, event: Event) -> None:
-        self.actions.append(Deliver(event))

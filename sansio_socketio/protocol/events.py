@@ -30,7 +30,7 @@ AckId = tuple[int, int]
 """What an event is acknowledged by. Opaque; worth nothing once the connection that the event came on is gone."""
 
 
-class Event:
+class MachineEvent:
     """The base of everything that a machine delivers."""
 
     __slots__ = ()
@@ -41,7 +41,7 @@ class Event:
 
 
 @dataclass(slots=True)
-class EngineEvent(Event):
+class EngineEvent(MachineEvent):
     """Something about an Engine.IO session. `session` is its number; a machine counts its sessions from 1."""
 
     session: int = field(default=1, kw_only=True, repr=False)
@@ -132,7 +132,7 @@ class EngineClosed(EngineEvent):
 # The connection (the events of JavaScript's Manager)
 
 
-class ManagerEvent(Event):
+class ManagerEvent(MachineEvent):
     """Something about the connection that the namespaces share."""
 
     __slots__ = ()
@@ -213,7 +213,7 @@ class Question(ManagerEvent):
 
 
 @dataclass(slots=True)
-class NamespaceEvent(Event):
+class NamespaceEvent(MachineEvent):
     """Something about one namespace."""
 
     namespace: str

@@ -5,14 +5,14 @@ Rules of this file:
 - Every input takes `now` (seconds, any monotonic scale), and first fires what is due by then.
 - An input for a stream that the machine has closed is stale, and ignored.
 - After `stream_failed` and `stream_closed` no action for that stream follows: the driver has let go of it.
-- `next_action()` gives one action at a time until None; inputs and commands are legal between two of them.
+- `next_output()` returns one action or event at a time until None; inputs and commands are legal between two of them.
 
 `EngineProtocol` and `ClientProtocol` add the commands.
 """
 
 from __future__ import annotations
 
-from .actions import Action, Outbox, SetTimer
+from .actions import Outbox, Output, SetTimer
 from .timers import Timers
 
 
@@ -23,11 +23,11 @@ class Machine:
         self._outbox = Outbox()
         self._timers = Timers()
 
-    def next_action(self) -> Action | None:
-        """The next action to carry out, or None when there is none for now."""
-        actions = self._outbox.actions
-        if actions:
-            return actions.popleft()
+    def next_output(self) -> Output | None:
+        """Return the next action to carry out or the next event to deliver, or None when there is none for now."""
+        outputs = self._outbox.outputs
+        if outputs:
+            return outputs.popleft()
         announced = self._timers.to_announce()
         return None if announced is None else SetTimer(announced[0])
 

@@ -22,9 +22,9 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Request, TextMessage
 
-from sansio_socketio.protocol.actions import CloseStream, Deliver, OpenStream, Send
+from sansio_socketio.protocol.actions import CloseStream, OpenStream, Send
 from sansio_socketio.protocol.engine import EngineProtocol
-from sansio_socketio.protocol.events import EngineClosed, Event
+from sansio_socketio.protocol.events import EngineClosed, MachineEvent
 from sansio_socketio.protocol.packets.engineio import (
     CLOSE,
     MESSAGE,
@@ -317,7 +317,7 @@ class Network:
         self.server = server
         self.now = 0.0
         self.deadline: float | None = None
-        self.events: list[Event] = []
+        self.events: list[MachineEvent] = []
         self.refused: set[str] = set()
         self.opened: list[OpenStream] = []
         self.closed: list[CloseStream] = []
@@ -374,25 +374,25 @@ class Network:
         return True
 
     def drain(self) -> None:
-        while (action := self.machine.next_action()) is not None:
-            if isinstance(action, OpenStream):
-                assert action.stream not in {opened.stream for opened in self.opened}
-                self.opened.append(action)
-                self._streams[action.stream] = False
-                what = "failed" if action.transport in self.refused else "opened"
-                self._queue(Delivery(action.stream, what))
-            elif isinstance(action, Send):
-                assert self._streams[action.stream], "sent on a stream that is not open"
-                self._queue(Delivery(action.stream, "sent"))
-                self.server.received(action.stream, bytes(action.data))
-            elif isinstance(action, CloseStream):
-                self.closed.append(action)
-                self._forget(action.stream)
-            elif isinstance(action, Deliver):
-                assert "EngineClosed" not in self.told(), f"{action.event} after the end"
-                self.events.append(action.event)
+        while (output := self.machine.next_output()) is not None:
+            if isinstance(output, OpenStream):
+                assert output.stream not in {opened.stream for opened in self.opened}
+                self.opened.append(output)
+                self._streams[output.stream] = False
+                what = "failed" if output.transport in self.refused else "opened"
+                self._queue(Delivery(output.stream, what))
+            elif isinstance(output, Send):
+                assert self._streams[output.stream], "sent on a stream that is not open"
+                self._queue(Delivery(output.stream, "sent"))
+                self.server.received(output.stream, bytes(output.data))
+            elif isinstance(output, CloseStream):
+                self.closed.append(output)
+                self._forget(output.stream)
+            elif isinstance(output, MachineEvent):
+                assert "EngineClosed" not in self.told(), f"{output} after the end"
+                self.events.append(output)
             else:
-                self.deadline = action.deadline
+                self.deadline = output.deadline
         self._check()
 
     def _check(self) -> None:

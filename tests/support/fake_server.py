@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 from unittest import mock
 
 from sansio_socketio.protocol import engine
-from sansio_socketio.protocol.actions import CloseStream, Deliver, OpenStream, Outbox, Send, SetTimer
+from sansio_socketio.protocol.actions import CloseStream, OpenStream, Outbox, Send, SetTimer
 from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.protocol.errors import TransportError
-from sansio_socketio.protocol.events import EngineEvent, Event
+from sansio_socketio.protocol.events import EngineEvent, MachineEvent
 from sansio_socketio.protocol.namespace import Namespace
 from sansio_socketio.protocol.options import ClientOptions, NamespaceOptions
 from sansio_socketio.protocol.packets import engineio
@@ -123,7 +123,7 @@ def wires() -> Generator[None]:
         yield
 
 
-def kinds(events: Sequence[Event]) -> list[type[Event]]:
+def kinds(events: Sequence[MachineEvent]) -> list[type[MachineEvent]]:
     """What kinds of events these are: for stories in which the order is the point."""
     return [type(event) for event in events]
 
@@ -154,13 +154,13 @@ class FakeServer:
         self._decoders: dict[int, Decoder] = {}
         self._unread: list[int] = []
         self._closing: list[int] = []
-        self._told: list[Event] = []
+        self._told: list[MachineEvent] = []
         self._sent: list[Packet] = []
         self._last_id: int | None = None
 
     # What a test looks at
 
-    def told(self) -> list[Event]:
+    def told(self) -> list[MachineEvent]:
         """What the application was told since the last look, but for what it is told of the session."""
         self.run()
         told, self._told = self._told, []
@@ -251,18 +251,18 @@ class FakeServer:
     def run(self) -> None:
         """Carry out what the client asks for."""
         while True:
-            while (action := self.client.next_action()) is not None:
-                if isinstance(action, Deliver):
-                    self._deliver(action.event)
-                elif isinstance(action, Send):
-                    self._receive(action.stream, bytes(action.data))
-                elif isinstance(action, OpenStream):
-                    self.streams.append(action.stream)
-                elif isinstance(action, CloseStream):
-                    self._closed(action.stream)
+            while (output := self.client.next_output()) is not None:
+                if isinstance(output, MachineEvent):
+                    self._deliver(output)
+                elif isinstance(output, Send):
+                    self._receive(output.stream, bytes(output.data))
+                elif isinstance(output, OpenStream):
+                    self.streams.append(output.stream)
+                elif isinstance(output, CloseStream):
+                    self._closed(output.stream)
                 else:
-                    assert isinstance(action, SetTimer)
-                    self.deadline = action.deadline
+                    assert isinstance(output, SetTimer)
+                    self.deadline = output.deadline
             if self._closing:
                 stream = self._closing[0]
                 self._closed(stream)
@@ -272,7 +272,7 @@ class FakeServer:
             else:
                 return
 
-    def _deliver(self, event: Event) -> None:
+    def _deliver(self, event: MachineEvent) -> None:
         if isinstance(event, EngineEvent):
             self.engine_told.append(event)
         else:

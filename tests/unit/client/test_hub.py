@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sansio_socketio.client.hub import Hub, Waiters
-from sansio_socketio.protocol.actions import Deliver, StreamOwner
-from sansio_socketio.protocol.events import Event
+from sansio_socketio.protocol.actions import StreamOwner
+from sansio_socketio.protocol.events import MachineEvent
 from sansio_socketio.protocol.machine import Machine
 from sansio_socketio.runtime.connect import Connector
 from tests.support.fake_runtime import FakeRuntime, World
@@ -44,17 +44,17 @@ class Story(Machine, StreamOwner):
         self.told.append(("fired", name, now))
 
     def command(self) -> None:
-        self.outbox.deliver(Event())
+        self.outbox.deliver(MachineEvent())
 
 
 class Rig:
     def __init__(self, world: World) -> None:
         self.world = world
         self.machine = Story()
-        self.delivered: list[Event] = []
+        self.delivered: list[MachineEvent] = []
         self.drains = 0
         self.broken: list[Exception] = []
-        self.deliver: Callable[[Event], None] = self.delivered.append
+        self.deliver: Callable[[MachineEvent], None] = self.delivered.append
         self.hub = Hub(
             self.machine,
             FakeRuntime(world),
@@ -65,7 +65,7 @@ class Rig:
         )
         world.server.accepts = None
 
-    def _deliver(self, event: Event) -> None:
+    def _deliver(self, event: MachineEvent) -> None:
         self.deliver(event)
 
     def _drained(self) -> None:
@@ -137,7 +137,7 @@ def test_the_timer_ticks(rig: Rig, world: World) -> None:
 def test_commands_inside_of_a_drain_are_carried_out_by_it(rig: Rig) -> None:
     depth = 0
 
-    def deliver(event: Event) -> None:
+    def deliver(event: MachineEvent) -> None:
         nonlocal depth
         depth += 1
         assert depth == 1, "the drain was entered twice"
@@ -155,7 +155,7 @@ def test_commands_inside_of_a_drain_are_carried_out_by_it(rig: Rig) -> None:
 
 
 def test_after_a_mistake_nothing_goes_in_or_out(rig: Rig, world: World) -> None:
-    def deliver(event: Event) -> None:
+    def deliver(event: MachineEvent) -> None:
         raise ZeroDivisionError
 
     stream = rig.open()
@@ -170,7 +170,7 @@ def test_after_a_mistake_nothing_goes_in_or_out(rig: Rig, world: World) -> None:
     rig.hub.drain()
     rig.hub.received(stream, b"more")
     rig.hub.end()
-    assert isinstance(rig.machine.next_action(), Deliver)
+    assert isinstance(rig.machine.next_output(), MachineEvent)
     assert len(rig.broken) == 1
     assert rig.machine.told == [("opened", stream)]
 

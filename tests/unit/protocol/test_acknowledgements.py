@@ -14,8 +14,8 @@ from sansio_socketio.protocol.events import (
     Closed,
     Connected,
     Disconnected,
-    Event,
     EventReceived,
+    MachineEvent,
 )
 from sansio_socketio.protocol.packets.socketio import ACK, EVENT, Packet
 from tests.support.fake_server import FakeServer, kinds
@@ -23,7 +23,7 @@ from tests.support.fake_server import FakeServer, kinds
 Serve = type[FakeServer]
 
 
-def ack_id_of(told: list[Event]) -> AckId:
+def ack_id_of(told: list[MachineEvent]) -> AckId:
     """By what the latest event that was told of is acknowledged."""
     event = told[-1]
     assert isinstance(event, EventReceived)

@@ -297,7 +297,7 @@ def test_abort_does_not_say_goodbye(serve: Serve) -> None:
     stream = server.streams[-1]
     server.client.abort(server.now)
     actions: list[Action] = []
-    while (action := server.client.next_action()) is not None:
+    while (action := server.client.next_output()) is not None:
         actions.append(action)
     assert [action for action in actions if isinstance(action, Send | CloseStream)] == [CloseStream(stream, abort=True)]
 
@@ -1098,9 +1098,9 @@ def test_a_server_that_upgrades_and_then_hangs_is_left_at_once_when_the_time_is_
     client = ClientProtocol("http://localhost", options, random=Random(0))
     client.namespace("/").connect(0)
     client.stream_opened(1, 0)
-    request = b"".join(bytes(action.data) for action in iter(client.next_action, None) if isinstance(action, Send))
+    request = b"".join(bytes(action.data) for action in iter(client.next_output, None) if isinstance(action, Send))
     client.data_received(1, switching(request), 0)
     assert not client.idle
     client.tick(1)
     assert client.idle
-    assert CloseStream(1, abort=True) in list(iter(client.next_action, None))
+    assert CloseStream(1, abort=True) in list(iter(client.next_output, None))

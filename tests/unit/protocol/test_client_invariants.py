@@ -22,8 +22,8 @@ from sansio_socketio.protocol.events import (
     Acknowledged,
     Connected,
     Disconnected,
-    Event,
     EventReceived,
+    MachineEvent,
     Question,
     Room,
 )
@@ -409,7 +409,7 @@ class Client(RuleBasedStateMachine):
         for event in self.server.told():
             self._told(event)
 
-    def _told(self, event: Event) -> None:
+    def _told(self, event: MachineEvent) -> None:
         if isinstance(event, Connected):
             assert event.namespace not in self.joined, "no Disconnected between two Connected"
             self.joined.add(event.namespace)

@@ -24,7 +24,7 @@ from sansio_socketio.protocol.events import (
     EngineUpgraded,
     EngineUpgradeFailed,
     EngineUpgrading,
-    Event,
+    MachineEvent,
 )
 from sansio_socketio.protocol.options import ASK, EngineOptions
 from sansio_socketio.protocol.packets.engineio import OPEN, Packet
@@ -219,7 +219,7 @@ def test_the_servers_limit_splits_posts(limit: int | None) -> None:
 # How the bytes come makes no difference
 
 
-def the_story(network: Network) -> list[Event]:
+def the_story(network: Network) -> list[MachineEvent]:
     machine, server = network.machine, network.server
     machine.open(0)
     network.settle()
@@ -426,7 +426,7 @@ def test_a_timeout_that_is_none_is_refused_with_nothing_done(timeout: Any) -> No
     with pytest.raises(OptionError, match="timeout takes"):
         network.machine.open(0, timeout=timeout)
     assert network.machine.state == "new"
-    assert network.machine.next_action() is None
+    assert network.machine.next_output() is None
 
 
 def test_a_session_opens_once() -> None:
@@ -478,7 +478,7 @@ def test_what_is_no_message_is_refused_with_nothing_done(data: Any) -> None:
     with pytest.raises(PacketError, match="a message must be"):
         network.machine.send(data, 0)
     assert network.machine.buffered_bytes == 0
-    assert network.machine.next_action() is None
+    assert network.machine.next_output() is None
 
 
 def test_sending_before_opening_is_a_mistake() -> None:
@@ -727,7 +727,7 @@ def test_leaving_before_opening_does_nothing() -> None:
     machine = build().machine
     machine.close(0)
     machine.abort(0)
-    assert machine.next_action() is None
+    assert machine.next_output() is None
     assert machine.state == "new"
 
 

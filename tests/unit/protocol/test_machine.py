@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.protocol.actions import CloseStream, Deliver, OpenStream, Send, SetTimer
+from sansio_socketio.protocol.actions import CloseStream, OpenStream, Send, SetTimer
 from sansio_socketio.protocol.events import EnginePing
 from sansio_socketio.protocol.machine import Machine
 
@@ -51,7 +51,7 @@ INPUTS: dict[str, tuple[Callable[[Machine, int, float], None], tuple[Any, ...]]]
 
 def actions(machine: Machine) -> list[Any]:
     taken: list[Any] = []
-    while (action := machine.next_action()) is not None:
+    while (action := machine.next_output()) is not None:
         taken.append(action)
     return taken
 
@@ -65,7 +65,7 @@ def with_stream() -> tuple[Machine, Owner, int]:
 
 def test_actions_leave_in_order_and_the_timer_last() -> None:
     machine, owner = Machine(), Owner()
-    assert machine.next_action() is None
+    assert machine.next_output() is None
     machine._timers.set(owner, "t", 5)
     first = machine._outbox.open_stream(owner, "h", 80, tls=True, transport="polling")
     machine._outbox.send(first, b"x")
@@ -81,10 +81,10 @@ def test_actions_leave_in_order_and_the_timer_last() -> None:
         OpenStream(second, "::1", 1, False, "websocket"),
         CloseStream(first, False),
         CloseStream(second, True),
-        Deliver(EnginePing()),
+        EnginePing(),
         SetTimer(5),
     ]
-    assert machine.next_action() is None
+    assert machine.next_output() is None
 
 
 def test_the_number_of_a_stream_is_never_used_again() -> None:
@@ -118,7 +118,7 @@ def test_what_comes_for_a_stream_that_is_gone_is_ignored(name: str, how: str) ->
     actions(machine)
     INPUTS[name][0](machine, stream, 0)
     assert owner.heard == []
-    assert machine.next_action() is None
+    assert machine.next_output() is None
 
 
 @pytest.mark.parametrize("name", INPUTS)
@@ -147,7 +147,7 @@ def test_what_is_due_may_close_the_very_stream() -> None:
 def test_early_and_spurious_ticks_are_harmless_and_the_timer_is_set_again() -> None:
     machine, owner = Machine(), Owner()
     machine.tick(0)
-    assert machine.next_action() is None
+    assert machine.next_output() is None
     machine._timers.set(owner, "t", 5)
     assert actions(machine) == [SetTimer(5)]
     machine.tick(4.9)
@@ -184,7 +184,7 @@ def test_no_action_follows_for_a_stream_that_the_driver_has_let_go_of(how: str) 
     assert actions(machine) == [
         OpenStream(other, "h", 1, False, "polling"),
         Send(other, b"x"),
-        Deliver(EnginePing()),
+        EnginePing(),
     ]
 
 

@@ -13,10 +13,10 @@ from sansio_socketio.protocol.events import (
     Connected,
     ConnectFailed,
     Disconnected,
-    Event,
     EventReceived,
     EventSent,
     Failed,
+    MachineEvent,
     Opened,
 )
 from sansio_socketio.protocol.packets.socketio import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
@@ -25,7 +25,7 @@ from tests.support.fake_server import FakeServer, kinds
 Serve = type[FakeServer]
 
 
-def refusal(told: list[Event]) -> ConnectError:
+def refusal(told: list[MachineEvent]) -> ConnectError:
     """The error of the one ConnectFailed among what was told."""
     (error,) = [event.error for event in told if isinstance(event, ConnectFailed)]
     assert isinstance(error, ConnectError)

@@ -15,8 +15,8 @@ from sansio_socketio.protocol.events import (
     Connected,
     ConnectFailed,
     Disconnected,
-    Event,
     Failed,
+    MachineEvent,
     Opened,
     Question,
     ReconnectAttempt,
@@ -32,7 +32,7 @@ from tests.support.fake_server import FakeServer, Wire, kinds
 Serve = type[FakeServer]
 
 
-def questions(told: Sequence[Event]) -> dict[Asked, int]:
+def questions(told: Sequence[MachineEvent]) -> dict[Asked, int]:
     """The questions among what was told."""
     return {event.about: event.question for event in told if isinstance(event, Question)}
 
@@ -199,13 +199,13 @@ def test_auth_is_asked_for_each_join(serve: Serve) -> None:
 NO_AUTH = [LookupError("no token"), 5, "token", ASK, {"a": b"bytes"}, {"a": object()}]
 
 
-def asked(told: Sequence[Event]) -> int:
+def asked(told: Sequence[MachineEvent]) -> int:
     """The question for auth that was told, and nothing else."""
     assert kinds(told) == [Question]
     return questions(told)["auth"]
 
 
-def failed(told: Sequence[Event], *, active: bool) -> Exception:
+def failed(told: Sequence[MachineEvent], *, active: bool) -> Exception:
     """The error of the failure that was told, and nothing else."""
     assert kinds(told) == [ConnectFailed]
     assert isinstance(told[0], ConnectFailed)

@@ -82,7 +82,7 @@ class Application:
 
     def run(self) -> None:
         """Carry out the actions; every byte leaves at once."""
-        while (action := self.client.next_action()) is not None:
+        while (action := self.client.next_output()) is not None:
             match action:
                 case actions.OpenStream(stream):
                     self.said[stream] = b""
@@ -91,7 +91,7 @@ class Application:
                     self.said[stream] += bytes(data)
                     self.asking[bytes(data).partition(b" ")[0].decode("latin-1")] = stream
                     self.client.data_sent(stream, 0)
-                case actions.Deliver(event):
+                case events.MachineEvent() as event:
                     self.heard.append(repr(event))
                     if isinstance(event, (events.Connected, events.Acknowledged)):
                         next(self._next_steps)()

@@ -139,8 +139,8 @@ class Rig:
 
     def drain(self) -> None:
         """Carry out the actions that wait."""
-        while self.outbox.actions:
-            action = self.outbox.actions.popleft()
+        while self.outbox.outputs:
+            action = self.outbox.outputs.popleft()
             if isinstance(action, OpenStream):
                 self.opened.append(action)
             elif isinstance(action, Send):

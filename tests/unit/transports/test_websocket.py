@@ -324,7 +324,7 @@ def test_sending_makes_one_write() -> None:
     rig = open_websocket()
     rig.send(HELLO, Packet("4", b"\x00"), Packet("3"))
     assert not rig.transport.writable
-    assert len(rig.outbox.actions) == 1
+    assert len(rig.outbox.outputs) == 1
     assert client_frames(rig.take(1)) == [(FIN | TEXT, b"4hello"), (FIN | BINARY, b"\x00"), (FIN | TEXT, b"3")]
     rig.flush()
     assert rig.heard == [("drain", True)]
