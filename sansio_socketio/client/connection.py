@@ -25,6 +25,7 @@ from ..protocol.errors import ConnectError, DisconnectedError, SocketIOError, St
 from ..protocol.events import (
     Asked,
     Closed,
+    Drained,
     EngineClosed,
     EngineDrained,
     EngineEvent,
@@ -45,7 +46,6 @@ from ..protocol.events import (
     Reconnected,
     ReconnectError,
     ReconnectFailed,
-    Room,
 )
 from ..protocol.statistics import Statistics
 from ..runtime.connect import Connector
@@ -308,7 +308,7 @@ class Connection:
 
     async def wait_room(self) -> None:
         """Wait while too much is on its way."""
-        while not self.machine.has_room:
+        while not self.machine.writable:
             await self._room.wait()
 
     def settle(self, why: str) -> None:
@@ -470,7 +470,7 @@ class Connection:
         self.settle("there are no more attempts to connect")
         self._signal("reconnect_failed")
 
-    def _has_room_again(self, _: Room) -> None:
+    def _has_room_again(self, _: Drained) -> None:
         self._room.wake()
 
     def _signal(self, name: str, *args: Any) -> None:
@@ -535,7 +535,7 @@ class Connection:
         Reconnected: _reconnected,
         ReconnectError: _reconnect_error,
         ReconnectFailed: _reconnect_failed,
-        Room: _has_room_again,
+        Drained: _has_room_again,
         Question: _asked,
     }
 

@@ -383,7 +383,7 @@ class Socket(Emitter, ListeningToAny):
     @property
     def _has_room(self) -> bool:
         """Whether more should be sent now."""
-        return self._connection.machine.has_room
+        return self._connection.machine.writable
 
     async def _wait_room(self) -> None:
         """Wait while too much is on its way already."""

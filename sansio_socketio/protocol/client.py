@@ -24,6 +24,7 @@ from .events import (
     Closed,
     Data,
     DisconnectReason,
+    Drained,
     EngineClosed,
     EngineDrained,
     EngineFlushed,
@@ -42,7 +43,6 @@ from .events import (
     Reconnected,
     ReconnectError,
     ReconnectFailed,
-    Room,
 )
 from .machine import Machine
 from .namespace import Frames, Namespace
@@ -54,7 +54,7 @@ from .url import parse_url
 ConnectionState = Literal["closed", "opening", "open"]
 
 HIGH_WATER: Final = 512 * 1024
-"""Bytes that wait to leave from which on `has_room` is False, until all have left and `Room` is delivered."""
+"""High-water mark of the write buffer, in bytes. Above it `writable` is False until the buffer has drained."""
 
 
 class ClientProtocol(Machine):
@@ -186,13 +186,17 @@ class ClientProtocol(Machine):
         return self.state == "closed" and not self.reconnecting and not self._outbox.owners
 
     @property
-    def writable(self) -> bool:
-        """Whether a packet would leave at once."""
-        return self.engine is not None and self.engine.writable
+    def sends_at_once(self) -> bool:
+        """Whether a packet sent now would leave at once. A volatile event is dropped where it would not."""
+        return self.engine is not None and self.engine.sends_at_once
 
     @property
-    def has_room(self) -> bool:
-        """Whether more should be sent now; if not, `Room` tells when it is. Offline there is room up to the bounds."""
+    def writable(self) -> bool:
+        """Whether the write buffer is below the high-water mark.
+
+        Above it, this is False until the write buffer has drained and `Drained` is delivered. While there is no
+        connection it is True: what is emitted then is buffered up to `max_buffered_events` and `max_buffered_bytes`.
+        """
         return not self._congested
 
     def statistics(self) -> Statistics:
@@ -490,7 +494,7 @@ class ClientProtocol(Machine):
         if engine.report_packets:
             self._outbox.deliver(EngineDrained(session=engine.number))
         if engine is self.engine:
-            self._tell_room()
+            self._notify_drained()
 
     def on_engine_close(
         self, engine: EngineSession, reason: DisconnectReason, details: Exception | None, now: float
@@ -545,12 +549,12 @@ class ClientProtocol(Machine):
         self._timers.cancel(self, "open")
         self._decoder.reset()
         self._partial_bytes = 0
-        self._tell_room()
+        self._notify_drained()
 
-    def _tell_room(self) -> None:
+    def _notify_drained(self) -> None:
         if self._congested:
             self._congested = False
-            self._outbox.deliver(Room())
+            self._outbox.deliver(Drained())
 
     def _check_overflow(self, engine: EngineSession, now: float) -> None:
         """End a session whose server wants acknowledgements and does not read them: emits are refused long before."""

@@ -150,8 +150,8 @@ class EngineSession:
         return None if self._transport is None else self._transport.name
 
     @property
-    def writable(self) -> bool:
-        """Whether a message would leave at once."""
+    def sends_at_once(self) -> bool:
+        """Whether a message sent now would leave at once."""
         transport = self._transport
         return (
             self.state == "open"

@@ -190,8 +190,8 @@ class ReconnectFailed(ManagerEvent):
 
 
 @dataclass(slots=True)
-class Room(ManagerEvent):
-    """All that waited to leave has left, or is gone with its connection, after `has_room` was False."""
+class Drained(ManagerEvent):
+    """The write buffer has drained, or was dropped with its connection, after `writable` was False."""
 
 
 @dataclass(slots=True)

@@ -49,7 +49,7 @@ class Deflate(Extension):
         self._inflater: zlib._Decompress | None = None
         self._inflating = False
         self._restarted = False
-        self._room = max_message_size
+        self._remaining = max_message_size
         self._in_control_frame = False
 
     # The handshake
@@ -82,7 +82,7 @@ class Deflate(Extension):
             return _PLAIN
         self._inflating = rsv.rsv1
         self._restarted = False
-        self._room = self._max_message_size
+        self._remaining = self._max_message_size
         return _COMPRESSED
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
@@ -105,12 +105,12 @@ class Deflate(Extension):
             # A window that is larger than the server's, or outlasts its messages, harms nothing.
             inflater = self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            output = inflater.decompress(data, self._room + 1)
+            output = inflater.decompress(data, self._remaining + 1)
         except zlib.error as error:
             self.failure = f"a compressed message cannot be inflated: {error}"
             return CloseReason.INVALID_FRAME_PAYLOAD_DATA
-        self._room -= len(output)
-        if self._room < 0:
+        self._remaining -= len(output)
+        if self._remaining < 0:
             self.failure = f"a message of more than {self._max_message_size} bytes came (the option `max_message_size`)"
             return CloseReason.MESSAGE_TOO_BIG
         return output if not inflater.eof else self._restart(output, inflater.unused_data)

@@ -1,4 +1,4 @@
-"""The connection: opening, what is told in which order, closing, room, and what a server or a parser does wrong."""
+"""The connection: opening, what is told in which order, closing, backpressure, and what a server or a parser does wrong."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from sansio_socketio.protocol.events import (
     Connected,
     ConnectFailed,
     Disconnected,
+    Drained,
     EngineClosed,
     EngineDrained,
     EngineFlushed,
@@ -38,7 +39,6 @@ from sansio_socketio.protocol.events import (
     Reconnected,
     ReconnectError,
     ReconnectFailed,
-    Room,
 )
 from sansio_socketio.protocol.options import ASK, ClientOptions
 from sansio_socketio.protocol.packets import engineio
@@ -809,31 +809,31 @@ def test_an_event_that_is_sent_again_is_counted_again(serve: Serve) -> None:
     assert server.client.statistics().queued_events == 0
 
 
-# Room
+# Backpressure
 
 
-def test_room(serve: Serve) -> None:
+def test_the_write_buffer_drains(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.is_reading = False
-    assert server.client.has_room
+    assert server.client.writable
     socket.emit(["x" * HIGH_WATER], server.now)
-    assert not server.client.has_room
+    assert not server.client.writable
     assert server.told() == []
     server.is_reading = True
-    assert server.told() == [Room()]
-    assert server.client.has_room
+    assert server.told() == [Drained()]
+    assert server.client.writable
 
 
-def test_there_is_room_when_the_connection_is_gone(serve: Serve) -> None:
+def test_losing_the_connection_drops_the_write_buffer(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.is_reading = False
     socket.emit(["x" * HIGH_WATER], server.now)
     server.run()
     server.lose()
-    assert kinds(server.told()) == [Room, Closed, Disconnected]
-    assert server.client.has_room
+    assert kinds(server.told()) == [Drained, Closed, Disconnected]
+    assert server.client.writable
 
 
 def test_a_server_that_wants_acknowledgements_and_reads_none_is_left(serve: Serve) -> None:
@@ -850,7 +850,7 @@ def test_a_server_that_wants_acknowledgements_and_reads_none_is_left(serve: Serv
                 socket.acknowledge(event.ack_id, ["x" * 10_000], server.now)
         assert wanted < 100
     told = server.told()
-    assert kinds(told) == [Failed, Room, Closed, Disconnected]
+    assert kinds(told) == [Failed, Drained, Closed, Disconnected]
     assert "does not read" in str(told[0].error)  # type: ignore[attr-defined]
     assert wanted == 80
 

@@ -22,10 +22,10 @@ from sansio_socketio.protocol.events import (
     Acknowledged,
     Connected,
     Disconnected,
+    Drained,
     EventReceived,
     MachineEvent,
     Question,
-    Room,
 )
 from sansio_socketio.protocol.namespace import UNSET, Join, Namespace
 from sansio_socketio.protocol.options import ASK
@@ -425,8 +425,8 @@ class Client(RuleBasedStateMachine):
                 self.ack_ids.append((event.namespace, event.ack_id))
         elif isinstance(event, Question):
             self.questions.append(event.question)
-        elif isinstance(event, Room):
-            assert self.client.has_room
+        elif isinstance(event, Drained):
+            assert self.client.writable
 
 
 TestClient = Client.TestCase

@@ -99,7 +99,7 @@ class Rig:
         assert not self.outbox.owners
         assert self.timers.next_deadline is None
         assert self.session.buffered_bytes == 0
-        assert not self.session.writable
+        assert not self.session.sends_at_once
         assert self.names.count("close") == 1
         assert self.names[-1] == "close"
         assert not any(transport.live for transport in self.made)
@@ -171,7 +171,7 @@ def test_the_handshake_opens_the_session_on_the_first_transport(rig: Rig) -> Non
     assert rig.told == [("open", "S", "polling")]
     assert rig.session.state == "open"
     assert rig.first.endpoint.sid == "S"
-    assert rig.session.writable
+    assert rig.session.sends_at_once
 
 
 @pytest.mark.parametrize("frame", ["4early", "2", "3", "6", "1", b"early", "4" + "x" * 10_000])
@@ -212,7 +212,7 @@ def test_what_is_sent_before_the_handshake_waits_for_it_even_where_the_transport
     rig.first.opens()
     rig.session.send(["two"], 0)
     assert rig.first.sent == []
-    assert not rig.session.writable
+    assert not rig.session.sends_at_once
     rig.first.receives(NO_UPGRADE)
     assert rig.first.sent == [["4one", "4two"]]
     assert rig.session.buffered_bytes == 6
@@ -347,7 +347,7 @@ def test_messages_are_told_in_order(rig: Rig) -> None:
 def test_one_batch_at_a_time_leaves(rig: Rig) -> None:
     polling = rig.handshake(NO_LIMIT)
     rig.session.send(["a"], 0)
-    assert not rig.session.writable
+    assert not rig.session.sends_at_once
     rig.session.send(["b"], 0)
     rig.session.send([b"c"], 0)
     assert polling.sent == [["4a"]]
@@ -359,7 +359,7 @@ def test_one_batch_at_a_time_leaves(rig: Rig) -> None:
     polling.drains()
     assert rig.names == ["open", "drain"]
     assert rig.session.buffered_bytes == 0
-    assert rig.session.writable
+    assert rig.session.sends_at_once
 
 
 @pytest.mark.row("difference.binary_post")
@@ -471,7 +471,7 @@ def test_while_the_probe_waits_messages_leave_through_polling(rig: Rig) -> None:
 @pytest.mark.row("difference.volatile_upgrade")
 def test_nothing_leaves_between_the_pong_and_the_switch(rig: Rig) -> None:
     polling, websocket = rig.upgrading()
-    assert not rig.session.writable
+    assert not rig.session.sends_at_once
     rig.session.send(["a"], 0)
     polling.receives("4in", "2")
     assert polling.sent == []
@@ -541,7 +541,7 @@ def test_a_probe_that_fails_leaves_polling_as_it_is(rig: Rig) -> None:
     websocket.closes("transport error")
     assert rig.names == ["open", "upgrade_error"]
     assert polling.calls == ["open"]
-    assert rig.session.writable
+    assert rig.session.sends_at_once
 
 
 @pytest.mark.row("difference.failed_probe")
@@ -637,7 +637,7 @@ def test_close_lets_what_was_sent_leave_first_and_drops_what_is_sent_after(rig: 
     rig.session.close(0)
     rig.session.send(["dropped"], 0)
     assert rig.session.state == "closing"
-    assert not rig.session.writable
+    assert not rig.session.sends_at_once
     polling.receives("4still heard")
     polling.drains()
     assert polling.sent == [["4123456789"], ["4b"]]
