@@ -13,6 +13,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any, Final, Literal
 
@@ -46,7 +47,7 @@ from .events import (
 )
 from .machine import Machine
 from .namespace import Frames, Namespace
-from .options import ASK, ClientOptions, NamespaceOptions, check_option
+from .options import ASK, ClientOptions, NamespaceOptions, RunningOptions, check_option
 from .packets.socketio import Decoder, Encoder, JSONParser, Packet, Parser, check_namespace
 from .statistics import Statistics
 from .url import parse_url
@@ -57,12 +58,12 @@ HIGH_WATER: Final = 512 * 1024
 """High-water mark of the write buffer, in bytes. Above it `writable` is False until the buffer has drained."""
 
 
-class ClientProtocol(Machine):
+class ClientProtocol(RunningOptions, Machine):
     """A Socket.IO client without I/O. Inputs and outputs are `Machine`'s; events are those of `events`.
 
     Args:
         url: Where the server is: scheme, host and port, and maybe a query. Its path is not used (the `path` option is).
-        options: The options.
+        options: The options. The machine keeps a copy; those of `RunningOptions` may be set later.
         random: The only source of chance.
         memory: What outlives a session; share one to share cookies and remembered upgrades of one origin.
 
@@ -74,7 +75,7 @@ class ClientProtocol(Machine):
         self, url: str, options: ClientOptions | None = None, *, random: Random, memory: Memory | None = None
     ) -> None:
         super().__init__()
-        options = ClientOptions() if options is None else options
+        options = ClientOptions() if options is None else replace(options)
         check_engine_options(options)
         self.url = parse_url(url)
         self.options = options
@@ -95,12 +96,8 @@ class ClientProtocol(Machine):
         self._random = random
         self._sessions: dict[int, EngineSession] = {}
         self._next_session = 1
-        self._backoff = Backoff(
-            options.reconnection_delay, options.reconnection_delay_max, options.randomization_factor, random
-        )
-        self._reconnection = options.reconnection
-        self._reconnection_attempts = options.reconnection_attempts
-        self._timeout = options.timeout
+        self._backoff = Backoff(options, random)
+        self._open_limit = 0.0  # the timeout that the timer "open" was set with
         self._open_reconnects = False
         self._questions: dict[tuple[Asked, str | None], int] = {}
         self._next_question = 1
@@ -109,69 +106,16 @@ class ClientProtocol(Machine):
         self._buffered_bytes = 0
         self._congested = False
 
-    # The options that may be set while running
+    # The options that may be set while running (options.RunningOptions)
 
-    @property
-    def reconnection(self) -> bool:
-        """Whether to connect again by itself. Setting it to False also ends a wait for the next attempt."""
-        return self._reconnection
+    def _get_option(self, name: str) -> Any:
+        return getattr(self.options, name)
 
-    @reconnection.setter
-    def reconnection(self, value: bool) -> None:
-        check_option("reconnection", value)
-        self._reconnection = value
-        if not value and self.state == "closed":
+    def _set_option(self, name: str, value: Any) -> None:
+        check_option(name, value)
+        setattr(self.options, name, value)
+        if name == "reconnection" and not value and self.state == "closed":
             self._stop_reconnecting()
-
-    @property
-    def reconnection_attempts(self) -> float:
-        """How often to try before giving up: a whole number, or `math.inf`."""
-        return self._reconnection_attempts
-
-    @reconnection_attempts.setter
-    def reconnection_attempts(self, value: float) -> None:
-        check_option("reconnection_attempts", value)
-        self._reconnection_attempts = value
-
-    @property
-    def reconnection_delay(self) -> float:
-        """The first delay, in seconds."""
-        return self._backoff.delay
-
-    @reconnection_delay.setter
-    def reconnection_delay(self, value: float) -> None:
-        check_option("reconnection_delay", value)
-        self._backoff.delay = value
-
-    @property
-    def reconnection_delay_max(self) -> float:
-        """The longest delay, in seconds."""
-        return self._backoff.maximum
-
-    @reconnection_delay_max.setter
-    def reconnection_delay_max(self, value: float) -> None:
-        check_option("reconnection_delay_max", value)
-        self._backoff.maximum = value
-
-    @property
-    def randomization_factor(self) -> float:
-        """How far a delay may deviate, as a fraction of it."""
-        return self._backoff.jitter
-
-    @randomization_factor.setter
-    def randomization_factor(self, value: float) -> None:
-        check_option("randomization_factor", value)
-        self._backoff.jitter = value
-
-    @property
-    def timeout(self) -> float | None:
-        """How many seconds opening the connection may take; None for no limit."""
-        return self._timeout
-
-    @timeout.setter
-    def timeout(self, value: float | None) -> None:
-        check_option("timeout", value)
-        self._timeout = value
 
     # State
 
@@ -319,7 +263,7 @@ class ClientProtocol(Machine):
 
     def retry_delay(self, attempts: int) -> float | None:
         """How long to wait before something is tried again that has been in vain so often; None: it is not."""
-        if self._reconnection and attempts < self._reconnection_attempts:
+        if self.options.reconnection and attempts < self.options.reconnection_attempts:
             return self._backoff.delay_after(attempts)
         return None
 
@@ -357,8 +301,9 @@ class ClientProtocol(Machine):
 
     def _begin(self, now: float) -> None:
         self.state = "opening"
-        if self._timeout is not None:
-            self._timers.set(self, "open", now + self._timeout)
+        if self.options.timeout is not None:
+            self._open_limit = self.options.timeout
+            self._timers.set(self, "open", now + self._open_limit)
         self._answers = {}
         number = self._next_session
         self._next_session += 1
@@ -411,9 +356,9 @@ class ClientProtocol(Machine):
     # Reconnection
 
     def _reconnect(self, now: float) -> None:
-        if not self._reconnection:
+        if not self.options.reconnection:
             return
-        if self._backoff.attempts >= self._reconnection_attempts:
+        if self._backoff.attempts >= self.options.reconnection_attempts:
             self._backoff.reset()
             self._outbox.deliver(ReconnectFailed())
         else:
@@ -430,7 +375,7 @@ class ClientProtocol(Machine):
             self._outbox.deliver(ReconnectAttempt(self._backoff.attempts))
             self._begin(now)
         else:  # "open"
-            self._open_failed(OpenTimeout(f"the connection was not open within {self._timeout:g} seconds"), now)
+            self._open_failed(OpenTimeout(f"the connection was not open within {self._open_limit:g} seconds"), now)
 
     # What the session tells (engine.EngineObserver)
 

@@ -36,7 +36,7 @@ from .events import (
     EventReceived,
     EventSent,
 )
-from .options import ASK, Ask, NamespaceOptions, check_option
+from .options import ASK, Ask, ClientOptions, NamespaceOptions, check_option
 from .packets.socketio import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, RESERVED_EVENTS, Packet
 from .timers import Timers
 
@@ -75,11 +75,10 @@ class Join(Enum):
 class Connection(Protocol):
     """What a namespace needs of the connection that it shares with others."""
 
+    options: ClientOptions
     outbox: Outbox
     timers: Timers
 
-    @property
-    def timeout(self) -> float | None: ...
     @property
     def is_open(self) -> bool: ...
     @property
@@ -329,7 +328,7 @@ class Namespace:
             return
         if self._auth is ASK:
             self._join = Join.ASKING
-            limit = self._connection.timeout
+            limit = self._connection.options.timeout
             if limit is not None:
                 self._connection.timers.set(self, "auth", now + limit)
             self._connection.ask("auth", self.name)

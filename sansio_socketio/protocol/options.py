@@ -15,9 +15,12 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from enum import Enum
 from math import inf
-from typing import Any, Final, Literal, Self
+from operator import methodcaller
+from typing import Any, Final, Generic, Literal, Self, TypeVar, overload
 
 from .errors import OptionError
+
+T = TypeVar("T")
 
 
 class Ask(Enum):
@@ -269,6 +272,49 @@ class ClientOptions(EngineOptions):
     max_buffered_events: int = 100_000
     max_buffered_bytes: int = 128 * 1024 * 1024
     max_attachments: int = 1_000
+
+
+class RunningOption(Generic[T]):
+    """Declares an option of `RunningOptions`: an attribute whose reading and setting go through the two hooks."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+        self._read: Callable[[Any], T] = methodcaller("_get_option", name)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> T | Self:
+        return self if instance is None else self._read(instance)
+
+    def __set__(self, instance: object, value: T) -> None:
+        methodcaller("_set_option", self._name, value)(instance)
+
+
+class RunningOptions:
+    """The options of a connection that may be set while it runs. Setting one raises OptionError for a bad value."""
+
+    reconnection = RunningOption[bool]()
+    """Whether to connect again after the connection was lost. Setting it to False also ends a wait for the next attempt."""
+    reconnection_attempts = RunningOption[float]()
+    """How many attempts to make before giving up: a whole number, or `math.inf`."""
+    reconnection_delay = RunningOption[float]()
+    """The delay before the first attempt, in seconds. Each further one doubles."""
+    reconnection_delay_max = RunningOption[float]()
+    """The longest delay, in seconds."""
+    randomization_factor = RunningOption[float]()
+    """How far a delay may deviate at random, as a fraction of it, from 0 to 1."""
+    timeout = RunningOption["float | None"]()
+    """How many seconds opening the connection may take; None for no limit. It counts from the next attempt on."""
+
+    def _get_option(self, name: str) -> Any:
+        """Return the present value of the option."""
+        raise NotImplementedError
+
+    def _set_option(self, name: str, value: Any) -> None:
+        """Check the value and set the option. Raise OptionError."""
+        raise NotImplementedError
 
 
 @dataclass(slots=True, kw_only=True)

@@ -141,8 +141,8 @@ class FakeServer:
         deadline: When the client's timer is set to fire.
     """
 
-    def __init__(self, url: str = "http://localhost", **options: Any) -> None:
-        self.client = ClientProtocol(url, ClientOptions(**options), random=Random(1))
+    def __init__(self, url: str = "http://localhost", *, settings: ClientOptions | None = None, **options: Any) -> None:
+        self.client = ClientProtocol(url, settings or ClientOptions(**options), random=Random(1))
         self.now = 100.0
         self.is_reading = True
         self.says_goodbye = True

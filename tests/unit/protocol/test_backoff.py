@@ -9,10 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio_socketio.protocol.backoff import Backoff
+from sansio_socketio.protocol.options import ClientOptions
+
+
+def options(delay: float, maximum: float, jitter: float) -> ClientOptions:
+    return ClientOptions(reconnection_delay=delay, reconnection_delay_max=maximum, randomization_factor=jitter)
 
 
 def test_each_delay_doubles_up_to_the_longest() -> None:
-    backoff = Backoff(1, 5, 0, Random(1))
+    backoff = Backoff(options(1, 5, 0), Random(1))
     assert [backoff.next_delay() for _ in range(5)] == [1, 2, 4, 5, 5]
     assert backoff.attempts == 5
     backoff.reset()
@@ -20,14 +25,14 @@ def test_each_delay_doubles_up_to_the_longest() -> None:
 
 
 def test_thousands_of_attempts_do_not_overflow() -> None:
-    backoff = Backoff(1, 5, 0.5, Random(1))
+    backoff = Backoff(options(1, 5, 0.5), Random(1))
     assert max(backoff.next_delay() for _ in range(5000)) == 5
-    backoff = Backoff(1e9, 1e9, 1, Random(1))
+    backoff = Backoff(options(1e9, 1e9, 1), Random(1))
     assert all(0 <= backoff.next_delay() <= 1e9 for _ in range(5000))
 
 
 def test_the_jitter_comes_before_the_cap() -> None:
-    backoff = Backoff(4, 5, 1, Random(1))
+    backoff = Backoff(options(4, 5, 1), Random(1))
     delays: set[float] = set()
     for _ in range(200):
         backoff.reset()
@@ -38,24 +43,25 @@ def test_the_jitter_comes_before_the_cap() -> None:
     assert any(4 < delay < 5 for delay in delays)
 
 
-def test_the_same_chance_gives_the_same_delays() -> None:
-    one, two = (Backoff(1, 100, 0.5, Random(7)) for _ in range(2))
+def test_the_same_random_source_gives_the_same_delays() -> None:
+    one, two = (Backoff(options(1, 100, 0.5), Random(7)) for _ in range(2))
     assert [one.next_delay() for _ in range(5)] == [two.next_delay() for _ in range(5)]
 
 
 def test_changes_count_from_the_next_delay_on() -> None:
-    backoff = Backoff(1, 5, 0, Random(1))
+    settings = options(1, 5, 0)
+    backoff = Backoff(settings, Random(1))
     backoff.next_delay()
-    backoff.delay, backoff.maximum = 10, 15
+    settings.reconnection_delay, settings.reconnection_delay_max = 10, 15
     assert backoff.next_delay() == 15
-    backoff.maximum = 1000
+    settings.reconnection_delay_max = 1000
     assert backoff.next_delay() == 40
 
 
 @pytest.mark.parametrize("jitter", [0, 0.5, 1])
 @given(delay=st.floats(0, 100), attempts=st.integers(0, 10))
 def test_a_delay_deviates_no_more_than_it_may(jitter: float, delay: float, attempts: int) -> None:
-    backoff = Backoff(delay, 1e9, jitter, Random(3))
+    backoff = Backoff(options(delay, 1e9, jitter), Random(3))
     backoff.attempts = attempts
     plain = delay * 2**attempts
     assert plain * (1 - jitter) * 0.999 <= backoff.next_delay() <= plain * (1 + jitter) * 1.001

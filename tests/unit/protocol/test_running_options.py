@@ -1,0 +1,147 @@
+"""The options that may be set while the client runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any, assert_type
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sansio_socketio.protocol.errors import OpenTimeout, OptionError
+from sansio_socketio.protocol.events import ConnectFailed, Failed, ReconnectAttempt
+from sansio_socketio.protocol.options import ClientOptions, RunningOption, RunningOptions
+from tests.support.fake_server import FakeServer, kinds, wires
+from tests.support.options import BAD, GOOD
+
+Serve = type[FakeServer]
+
+NAMES = [name for name, option in vars(RunningOptions).items() if isinstance(option, RunningOption)]
+
+
+def test_there_are_six() -> None:
+    assert NAMES == [
+        "reconnection",
+        "reconnection_attempts",
+        "reconnection_delay",
+        "reconnection_delay_max",
+        "randomization_factor",
+        "timeout",
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_set_is_read(serve: Serve, name: str) -> None:
+    client = serve().client
+    assert getattr(client, name) == getattr(ClientOptions(), name)
+    for value in GOOD[name]:
+        setattr(client, name, value)
+        assert getattr(client, name) == value
+    for value in BAD[name]:
+        with pytest.raises(OptionError, match=f"^{name} takes "):
+            setattr(client, name, value)
+    assert getattr(client, name) == GOOD[name][-1]
+
+
+def test_the_types_of_the_values(serve: Serve) -> None:
+    client = serve().client
+    assert_type(client.reconnection, bool)
+    assert_type(client.reconnection_attempts, float)
+    assert_type(client.reconnection_delay, float)
+    assert_type(client.reconnection_delay_max, float)
+    assert_type(client.randomization_factor, float)
+    assert_type(client.timeout, float | None)
+    with pytest.raises(OptionError):
+        client.timeout = "5"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_the_hooks_are_for_the_class_that_inherits_them() -> None:
+    options = RunningOptions()
+    with pytest.raises(NotImplementedError):
+        _ = options.timeout
+    with pytest.raises(NotImplementedError):
+        options.timeout = 1
+
+
+def test_the_options_given_are_copied(serve: Serve) -> None:
+    given_options = ClientOptions()
+    one = serve(settings=given_options)
+    one.client.timeout = 1
+    assert given_options.timeout == 20
+    given_options.timeout = 2
+    assert one.client.timeout == 1
+
+
+@pytest.mark.parametrize("changed", [None, 0, 7])
+def test_a_timeout_that_is_set_while_opening_counts_from_the_next_attempt(serve: Serve, changed: float | None) -> None:
+    server = serve(timeout=5, reconnection=False)
+    server.socket().connect(server.now)
+    server.open_stream()
+    server.client.timeout = changed
+    server.advance(4.9)
+    assert server.told() == []
+    server.advance(0.1)
+    told = server.told()
+    assert kinds(told) == [Failed, ConnectFailed]
+    assert isinstance(told[0], Failed)
+    assert isinstance(told[0].error, OpenTimeout)
+    assert "within 5 seconds" in str(told[0].error)
+
+
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "reconnection": st.booleans(),
+    "reconnection_attempts": st.just(inf) | st.integers(0, 3) | st.integers(0),
+    "reconnection_delay": st.floats(0, 1e9) | st.integers(0, 3),
+    "reconnection_delay_max": st.floats(0, 1e9) | st.integers(0, 3),
+    "randomization_factor": st.floats(0, 1),
+    "timeout": st.none() | st.floats(0, 1e9) | st.integers(0, 3),
+}
+STEPS: dict[str, Callable[[FakeServer], None]] = {
+    "connect": lambda server: server.socket().connect(server.now),
+    "disconnect": lambda server: server.socket().disconnect(server.now),
+    "open": lambda server: server.client.open(server.now),
+    "close": lambda server: server.client.close(server.now),
+    "wait": lambda server: server.advance(1),
+    "wait for the timer": lambda server: server.advance((server.deadline or server.now) - server.now),
+}
+WITH_A_STREAM: dict[str, Callable[[FakeServer], None]] = {
+    "accept": FakeServer.accept,
+    "refuse": FakeServer.refuse,
+    "lose": FakeServer.lose,
+}
+SETTINGS = st.sampled_from(sorted(VALUES)).flatmap(lambda name: st.tuples(st.just(name), VALUES[name]))
+
+
+@settings(max_examples=200)
+@given(steps=st.lists(st.sampled_from(sorted(STEPS | WITH_A_STREAM)) | SETTINGS, max_size=30))
+def test_any_value_may_be_set_at_any_moment(steps: list[str | tuple[str, Any]]) -> None:
+    with wires():
+        server = FakeServer(timeout=1, reconnection_delay=1)
+        server.socket().connect(server.now)
+        for step in steps:
+            if not isinstance(step, str):
+                setattr(server.client, *step)
+                assert getattr(server.client, step[0]) == step[1]
+            elif step in STEPS:
+                STEPS[step](server)
+            elif server.streams and not (step == "accept" and server.client.is_open):
+                WITH_A_STREAM[step](server)
+            server.run()
+
+
+def test_a_delay_that_is_set_while_waiting_counts_for_the_next_wait(serve: Serve) -> None:
+    server = serve(reconnection_delay=1, reconnection_delay_max=100, randomization_factor=0)
+    server.joined()
+    server.lose()
+    server.client.reconnection_delay = 10
+    server.told()
+    server.advance(1)
+    assert server.told() == [ReconnectAttempt(1)]
+    server.refuse()
+    server.told()
+    server.advance(19.9)
+    assert server.told() == []
+    server.advance(0.1)
+    assert server.told() == [ReconnectAttempt(2)]
