@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
 
+from sansio_socketio import __version__
+
 project = "sansio-socketio"
 author = "The sansio-socketio authors"
 copyright = f"2026, {author}"
-version = release = version_of("sansio-socketio")
+version = release = __version__
 
 sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "option_table"]

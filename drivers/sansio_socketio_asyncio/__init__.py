@@ -22,9 +22,27 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sansio_socketio.client import IO, Emitter, Engine, EventStream, RuntimeScope, Scopes, Socket, names
+from sansio_socketio import (
+    AckTimeout,
+    BufferFullError,
+    ConnectError,
+    DisconnectedError,
+    EnginePacket,
+    EngineTransport,
+    Event,
+    InboxOverflow,
+    OpenTimeout,
+    OptionError,
+    PacketError,
+    PayloadError,
+    SocketIOError,
+    StateError,
+    Statistics,
+    TransportError,
+)
+from sansio_socketio.client import IO, Emitter, Engine, EventStream, RuntimeScope, Scopes, Socket
 from sansio_socketio.client import Manager as _Manager
-from sansio_socketio.client.names import *  # noqa: F403  # the same in every driver
+from sansio_socketio.client.names import protocol
 
 from ._runtime import open_runtime
 
@@ -40,5 +58,30 @@ _scopes = Scopes(Manager)
 connect = _scopes.connect
 open_io = _scopes.open_io
 
-__all__ = ["IO", "Emitter", "Engine", "EventStream", "Manager", "Socket", "connect", "open_io"]
-__all__ += names.__all__
+__all__ = [
+    "IO",
+    "AckTimeout",
+    "BufferFullError",
+    "ConnectError",
+    "DisconnectedError",
+    "Emitter",
+    "Engine",
+    "EnginePacket",
+    "EngineTransport",
+    "Event",
+    "EventStream",
+    "InboxOverflow",
+    "Manager",
+    "OpenTimeout",
+    "OptionError",
+    "PacketError",
+    "PayloadError",
+    "Socket",
+    "SocketIOError",
+    "StateError",
+    "Statistics",
+    "TransportError",
+    "connect",
+    "open_io",
+    "protocol",
+]

@@ -18,11 +18,29 @@ from __future__ import annotations
 from threading import RLock
 from typing import ClassVar
 
+from sansio_socketio import (
+    AckTimeout,
+    BufferFullError,
+    ConnectError,
+    DisconnectedError,
+    EnginePacket,
+    EngineTransport,
+    Event,
+    InboxOverflow,
+    OpenTimeout,
+    OptionError,
+    PacketError,
+    PayloadError,
+    SocketIOError,
+    StateError,
+    Statistics,
+    TransportError,
+)
 from sansio_socketio.client import Manager as _AsyncManager
-from sansio_socketio.client import RuntimeScope, names
+from sansio_socketio.client import RuntimeScope
 from sansio_socketio.client.blocking import IO, Emitter, Engine, EventStream, Scopes, Socket
 from sansio_socketio.client.blocking import Manager as _Manager
-from sansio_socketio.client.names import *  # noqa: F403  # the same in every driver
+from sansio_socketio.client.names import protocol
 
 from ._runtime import open_runtime
 
@@ -41,5 +59,30 @@ class Manager(_Manager):
 _scopes = Scopes(Manager)
 connect, open_io = _scopes.connect, _scopes.open_io
 
-__all__ = ["IO", "Emitter", "Engine", "EventStream", "Manager", "Socket", "connect", "open_io"]
-__all__ += names.__all__
+__all__ = [
+    "IO",
+    "AckTimeout",
+    "BufferFullError",
+    "ConnectError",
+    "DisconnectedError",
+    "Emitter",
+    "Engine",
+    "EnginePacket",
+    "EngineTransport",
+    "Event",
+    "EventStream",
+    "InboxOverflow",
+    "Manager",
+    "OpenTimeout",
+    "OptionError",
+    "PacketError",
+    "PayloadError",
+    "Socket",
+    "SocketIOError",
+    "StateError",
+    "Statistics",
+    "TransportError",
+    "connect",
+    "open_io",
+    "protocol",
+]
