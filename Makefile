@@ -1,28 +1,34 @@
-# Everything runs from a bare checkout: each target first makes what it needs, and only when that is missing or stale.
+# Every target works in a bare checkout: it first installs what it needs, if that is missing or out of date.
 #
-#     make demo                       a program to look at first
-#     make test                       every check that CI runs
-#     make test PYTHON=python3.13     the same with another interpreter (3.11 to 3.13), in an environment of its own
-#     make test JOBS=1                with so many processes that run tests
+#     make demo                       show each driver with a server that dies and comes back
+#     make test                       run every check that CI runs
+#     make test PYTHON=python3.13     use another interpreter (3.11 or later), in an environment of its own
+#     make test JOBS=1                set the number of test processes
 #
-# Node.js 20 or later and npm are needed, too: the tests talk to real servers.
+# Node.js 20 or later with npm is needed, too, because the tests talk to real servers. On Windows, run make from Git Bash.
 
+ifeq ($(OS),Windows_NT)
+PYTHON ?= python
+SCRIPTS := Scripts
+else
 PYTHON ?= python3
+SCRIPTS := bin
+endif
 
-# An environment for each version, so that changing PYTHON neither breaks one nor builds it anew each time.
+# Each Python version has its own environment, so that changing PYTHON does not rebuild one.
 VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
 ifeq ($(VERSION),)
-$(error "$(PYTHON)" does not run; choose an interpreter with "make PYTHON=...")
+$(error cannot run "$(PYTHON)"; choose an interpreter with "make PYTHON=...")
 endif
 VENV ?= .venv-$(VERSION)
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(SCRIPTS)
 PEERS := tests/peers/node_modules
 JOBS ?= 3
 
 VENV_READY := $(VENV)/.ready
 PEERS_READY := $(PEERS)/.ready
 
-.PHONY: test demo lint types docs unit bench clean
+.PHONY: test demo lint types docs unit bench format clean
 
 test: lint types docs unit
 
@@ -34,9 +40,13 @@ lint: $(VENV_READY)
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 
+format: $(VENV_READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
 types: $(VENV_READY) $(PEERS_READY)
 	$(BIN)/mypy
-	$(PEERS)/.bin/pyright --pythonpath $(BIN)/python
+	node $(PEERS)/pyright/index.js --pythonpath $(BIN)/python
 
 docs: $(VENV_READY)
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
@@ -51,7 +61,7 @@ clean:
 	rm -rf .venv-* $(PEERS) build dist docs/_build .coverage .coverage.* .hypothesis .import_linter_cache
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 
-# The stamps come last, so that an installation that broke off is done again.
+# The stamp is written last, so that an interrupted installation is repeated.
 $(VENV_READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'

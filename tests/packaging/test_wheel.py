@@ -174,7 +174,8 @@ def test_the_sdist_has_what_the_tests_need(sdist: Path) -> None:
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and not {"node_modules", "__pycache__", "_build"} & {*path.relative_to(ROOT).parts}
     }
-    wanted |= {Path(name) for name in ["Makefile", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"]}
+    wanted |= {Path(name) for name in [".pre-commit-config.yaml", "Makefile", "pyproject.toml", "LICENSE"]}
+    wanted |= {path.relative_to(ROOT) for path in ROOT.glob("*.md")}
     there = {path.relative_to(sdist) for path in sdist.rglob("*") if path.is_file()}
 
     assert not wanted - there
