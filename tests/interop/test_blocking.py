@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -126,6 +127,7 @@ def test_the_end_of_a_scope_wakes_the_threads_that_wait(node_server: Peer) -> No
     thread.join()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot send a signal to one thread")
 def test_ctrl_c_leaves_promptly(fresh_node_server: PeerFactory) -> None:
     peer = fresh_node_server()
     main = threading.main_thread().ident

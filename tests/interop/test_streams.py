@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,8 @@ FAR_URL = f"http://{FAR_HOST}"
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if os.name == "nt":
+        pytest.skip("Python has no Unix domain sockets on Windows")
     return tmp_path_factory.mktemp("unix")
 
 

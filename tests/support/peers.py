@@ -10,6 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import IO, Any, ClassVar, Self
+
+import pytest
 
 PEERS = Path(__file__).parent.parent / "peers"
 PATIENCE = 20.0
@@ -128,6 +131,8 @@ class Peer:
     @contextmanager
     def frozen(self) -> Generator[None, None, None]:
         """Let it do nothing for a while, as a server does whose machine is too busy; its connections stay."""
+        if os.name == "nt":
+            pytest.skip("Windows has no signal that suspends a process")
         process = self._alive()
         process.send_signal(signal.SIGSTOP)
         try:

@@ -40,8 +40,9 @@ def nothing_left() -> Iterator[None]:
 
 
 def _descriptors() -> set[str]:
+    folder = Path("/dev/fd")
     found = set()
-    for entry in Path("/dev/fd").iterdir():
+    for entry in folder.iterdir() if folder.is_dir() else ():  # Windows has no such folder
         with suppress(OSError):  # it was the one for listing them
             found.add(f"{entry.name} {entry.readlink()}")
     return found
