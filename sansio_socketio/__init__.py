@@ -7,8 +7,9 @@ Import `connect`, `open_io` and `Manager` from the driver package of your runtim
 - `sansio_socketio_anyio` for anyio, on either of its backends (extra `anyio`)
 - `sansio_socketio_blocking` for threads, without `await`
 
-Every driver exports the same names, among them the errors and classes of this package. Import those from here in code that
-works with any driver. `sansio_socketio.protocol` is the state machine, for programs that embed it in a loop of their own.
+All drivers export the same names. The errors and classes among them that depend on no runtime are those of this package,
+for code that works with any driver. The TypedDicts of the options are here only. `sansio_socketio.protocol` is the state
+machine, for programs that embed it in a loop of their own.
 
 Importing this package loads no driver. The names below are imported when they are first used, so that `import
 sansio_socketio` and `import sansio_socketio.protocol` load nothing that does I/O.
