@@ -52,7 +52,7 @@ class OptionTable(SphinxDirective):
     def run(self) -> list[Any]:
         kind, *others = (locate(name) for name in self.arguments)
         lines = [".. list-table::", "   :header-rows: 1", "   :class: options", ""]
-        lines += row("Option", "Takes", "By default", "What it does")
+        lines += row("Option", "Type", "Default", "Description")
         for name, takes in options_of(kind).items():
             if any(name in options_of(other) for other in others):
                 continue

@@ -1,4 +1,4 @@
-"""What the demo prints: a line for each thing that went in or out, with the time since the start."""
+"""The output of the demo: one line per event that was sent or received, with the time since the start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ IN, OUT, NOTE = "<-", "->", "  "
 
 
 class Transcript:
-    """Prints the lines of one driver. Handlers of several threads may use it at once."""
+    """Print the lines of one driver. Thread-safe."""
 
     def __init__(self, driver: str) -> None:
         self._driver = driver
@@ -30,7 +30,7 @@ class Transcript:
         self._line(NOTE, text, ())
 
     def elapsed(self) -> float:
-        """Seconds since the start."""
+        """Return the seconds since the start."""
         return time.monotonic() - self._start
 
     def _line(self, direction: str, text: str, values: tuple[Any, ...]) -> None:

@@ -1,7 +1,7 @@
-"""The story of the demo, twice: with `await`, for asyncio, trio and anyio alike, and without, for plain threads.
+"""The scenario of the demo, twice: with `await` for asyncio, trio and anyio, and without for threads.
 
-It is written as an application would be: handlers, a flag view, acknowledgements, and nothing about reconnection but
-one option. The server's side is tests/peers/server.js.
+It is written like an application: handlers, acknowledgements, `timeout()`, and one option for reconnection. The server
+is tests/peers/server.js.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from sansio_socketio_blocking import Socket as BlockingSocket
 from tests.demo.transcript import Transcript
 from tests.support.peers import PATIENCE, Peer
 
-WHILE_AWAY = 5
-"""How many events are emitted while there is no server."""
+EMITTED_OFFLINE = 5
+"""The number of events that are emitted while the server is down."""
 
 
 @dataclass
 class Outcome:
-    """What a driver made of the story."""
+    """The result of the scenario with one driver."""
 
     transport: str
     arrived: int
@@ -33,30 +33,30 @@ class Outcome:
 
     @property
     def nothing_lost(self) -> bool:
-        return self.arrived == WHILE_AWAY and self.in_order
+        return self.arrived == EMITTED_OFFLINE and self.in_order
 
     def __str__(self) -> str:
-        verdict = "nothing lost" if self.nothing_lost else "SOMETHING WAS LOST"
+        verdict = "no event lost" if self.nothing_lost else "EVENTS LOST"
         return (
-            f"ok, over {self.transport}: {self.arrived} of {WHILE_AWAY} events emitted while the server was away arrived"
-            f"{' in order' if self.in_order else ''}, {verdict}; "
-            f"{self.reconnections} reconnection, {self.seconds:.2f} s"
+            f"{verdict}: {self.arrived} of {EMITTED_OFFLINE} events emitted while the server was down were received"
+            f"{' in order' if self.in_order else ''}; "
+            f"transport {self.transport}, reconnections: {self.reconnections}, {self.seconds:.2f} s"
         )
 
 
 def transport_of(socket: Socket | BlockingSocket) -> str | None:
-    """The name of the transport that the connection is on just now."""
+    """Return the name of the current transport."""
     engine = socket.io.engine
     return None if engine is None else engine.transport.name
 
 
-async def tell(
+async def run(
     connect: Callable[..., AbstractAsyncContextManager[Socket]],
     in_thread: Callable[[Callable[[], Any]], Awaitable[Any]],
     server: Peer,
     transcript: Transcript,
 ) -> Outcome:
-    """The story for a driver that awaits. `in_thread` runs a blocking function (of the server's) in a thread."""
+    """Run the scenario with an async driver. `in_thread` runs a blocking function (of the server) in a thread."""
     reconnections: list[int] = []
     gone = threading.Event()
     async with connect(server.url, reconnection_delay=0.2) as socket:
@@ -73,17 +73,19 @@ async def tell(
         @socket.on("question")
         async def question(text: str) -> str:
             transcript.received("question", text)
-            transcript.sent("the acknowledgement of it", "42")
+            transcript.sent("acknowledgement of question", "42")
             return "42"
 
         @socket.io.on("reconnect")
         def reconnected(attempt: int) -> None:
             reconnections.append(attempt)
-            transcript.note(f"connected again, at attempt {attempt}")
+            transcript.note(f"reconnected at attempt {attempt}")
 
         transcript.note(f"connected as {socket.id} over {transport_of(socket)}")
         transcript.sent("echo_ack", {"text": "grüß dich"}, b"\x00\x01")
-        transcript.received("acknowledged", await socket.emit_with_ack("echo_ack", {"text": "grüß dich"}, b"\x00\x01"))
+        transcript.received(
+            "acknowledgement of echo_ack", await socket.emit_with_ack("echo_ack", {"text": "grüß dich"}, b"\x00\x01")
+        )
 
         async with socket.events() as events:
             transcript.sent("ask")
@@ -97,25 +99,25 @@ async def tell(
             pass
         transcript.note(f"upgraded to {transport}")
 
-        transcript.note("the server is killed")
+        transcript.note("killing the server")
         await in_thread(server.kill)
         await in_thread(lambda: gone.wait(PATIENCE))
-        for number in range(WHILE_AWAY):
+        for number in range(EMITTED_OFFLINE):
             transcript.sent("n", number)
             await socket.emit("n", number)
-        transcript.note("the server starts again")
+        transcript.note("restarting the server")
         await in_thread(server.start)
         await socket.wait_connected()
         counted = await socket.timeout(10).emit_with_ack("count")
-        transcript.received("the server got", counted)
-    transcript.note("left")
+        transcript.received("acknowledgement of count", counted)
+    transcript.note("closed")
     return Outcome(transport, counted["total"], counted["ordered"], len(reconnections), transcript.elapsed())
 
 
-def tell_blocking(
+def run_blocking(
     connect: Callable[..., AbstractContextManager[BlockingSocket]], server: Peer, transcript: Transcript
 ) -> Outcome:
-    """The story for plain threads: the same names, without `await`."""
+    """Run the scenario with the blocking driver: the same names, without `await`."""
     reconnections: list[int] = []
     gone = threading.Event()
     with connect(server.url, reconnection_delay=0.2) as socket:
@@ -132,17 +134,19 @@ def tell_blocking(
         @socket.on("question")
         def question(text: str) -> str:
             transcript.received("question", text)
-            transcript.sent("the acknowledgement of it", "42")
+            transcript.sent("acknowledgement of question", "42")
             return "42"
 
         @socket.io.on("reconnect")
         def reconnected(attempt: int) -> None:
             reconnections.append(attempt)
-            transcript.note(f"connected again, at attempt {attempt}")
+            transcript.note(f"reconnected at attempt {attempt}")
 
         transcript.note(f"connected as {socket.id} over {transport_of(socket)}")
         transcript.sent("echo_ack", {"text": "grüß dich"}, b"\x00\x01")
-        transcript.received("acknowledged", socket.emit_with_ack("echo_ack", {"text": "grüß dich"}, b"\x00\x01"))
+        transcript.received(
+            "acknowledgement of echo_ack", socket.emit_with_ack("echo_ack", {"text": "grüß dich"}, b"\x00\x01")
+        )
 
         with socket.events() as events:
             transcript.sent("ask")
@@ -156,16 +160,16 @@ def tell_blocking(
             pass
         transcript.note(f"upgraded to {transport}")
 
-        transcript.note("the server is killed")
+        transcript.note("killing the server")
         server.kill()
         gone.wait(PATIENCE)
-        for number in range(WHILE_AWAY):
+        for number in range(EMITTED_OFFLINE):
             transcript.sent("n", number)
             socket.emit("n", number)
-        transcript.note("the server starts again")
+        transcript.note("restarting the server")
         server.start()
         socket.wait_connected()
         counted = socket.timeout(10).emit_with_ack("count")
-        transcript.received("the server got", counted)
-    transcript.note("left")
+        transcript.received("acknowledgement of count", counted)
+    transcript.note("closed")
     return Outcome(transport, counted["total"], counted["ordered"], len(reconnections), transcript.elapsed())
