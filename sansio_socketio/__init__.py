@@ -21,9 +21,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from .client.dispatch import Event, InboxOverflow
-    from .client.engine import EngineTransport
     from .client.options import IOOptions, ManagerOptions, Options, SocketOptions
+    from .client.run.event_stream import Event, InboxOverflow
+    from .client.run.session import EngineTransport
     from .protocol.errors import (
         AckTimeout,
         BufferFullError,
@@ -67,8 +67,8 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    ".client.dispatch": ["Event", "InboxOverflow"],
-    ".client.engine": ["EngineTransport"],
+    ".client.run.event_stream": ["Event", "InboxOverflow"],
+    ".client.run.session": ["EngineTransport"],
     ".client.options": ["IOOptions", "ManagerOptions", "Options", "SocketOptions"],
     ".protocol.errors": [
         "AckTimeout",

@@ -16,7 +16,7 @@ A whole program::
 from __future__ import annotations
 
 from threading import RLock
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from sansio_socketio import (
     AckTimeout,
@@ -36,28 +36,25 @@ from sansio_socketio import (
     Statistics,
     TransportError,
 )
-from sansio_socketio.client import Manager as _AsyncManager
-from sansio_socketio.client import RuntimeScope
 from sansio_socketio.client.blocking import IO, Emitter, Engine, EventStream, Scopes, Socket
 from sansio_socketio.client.blocking import Manager as _Manager
-from sansio_socketio.client.names import protocol
+from sansio_socketio.protocol.packets.socketio import PROTOCOL
+from sansio_socketio.runtime import BlockingRuntimeScope
 
 from ._runtime import open_runtime
-
-
-class _Counterpart(_AsyncManager):
-    runtime_scope: ClassVar[RuntimeScope] = open_runtime
 
 
 class Manager(_Manager):
     """A connection to a server, which the sockets of several namespaces share. See its base class."""
 
-    counterpart = _Counterpart
+    runtime_scope: ClassVar[BlockingRuntimeScope] = open_runtime
     make_lock = staticmethod(RLock)
 
 
 _scopes = Scopes(Manager)
 connect, open_io = _scopes.connect, _scopes.open_io
+protocol: Final = PROTOCOL
+"""The version of the Socket.IO protocol."""
 
 __all__ = [
     "IO",

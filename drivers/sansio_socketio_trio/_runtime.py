@@ -15,7 +15,7 @@ from typing import Any
 import trio
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
-from sansio_socketio.client.hub import Hub
+from sansio_socketio.client.run.pump import Pump
 from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.protocol.namespace import Namespace
 from sansio_socketio.runtime.structured import Library, Nursery, StructuredRuntime, open_structured
@@ -64,7 +64,7 @@ def _protect_methods(*classes: type) -> None:
             enable_ki_protection(method)
 
 
-_protect_methods(Hub, ClientProtocol, Namespace)
+_protect_methods(Pump, ClientProtocol, Namespace)
 
 
 def open_runtime() -> AbstractAsyncContextManager[TrioRuntime]:

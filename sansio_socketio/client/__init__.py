@@ -1,6 +1,9 @@
-"""What users hold, written once over the runtime that a driver supplies.
+"""The client: what applications use, written once over the runtime interface that a driver implements.
 
-A driver binds it to its runtime (`open_runtime`, a `runtime.RuntimeScope`):
+From the top to the bottom: `blocking` (the API without `await`), `scopes`, `manager`, `engine`, `emitter` (the API), `core`
+(the durable objects behind it), `run` (what exists while a Manager is running), `handlers`, `options`.
+
+A driver binds it to its runtime, `open_runtime`, which is a `runtime.RuntimeScope`:
 
     class Manager(client.Manager):
         runtime_scope = open_runtime
@@ -8,18 +11,18 @@ A driver binds it to its runtime (`open_runtime`, a `runtime.RuntimeScope`):
     connect = Scopes(Manager).connect
     open_io = Scopes(Manager).open_io
 
-The blocking driver does the same with what `blocking` has under these names, over a Manager like the one above.
+The blocking driver does the same with the classes of `blocking`.
 """
 
 from __future__ import annotations
 
-from ..runtime.interface import Runtime, RuntimeScope
-from .dispatch import Event, EventStream, InboxOverflow
-from .engine import Engine, EngineTransport
-from .manager import Manager
+from .emitter import Emitter, EventStream
+from .engine import Engine
+from .manager import Manager, Socket
 from .options import IOOptions, ManagerOptions, Options, SocketOptions
+from .run.event_stream import Event, InboxOverflow
+from .run.session import EngineTransport
 from .scopes import IO, Scopes
-from .socket import Emitter, Socket
 
 __all__ = [
     "IO",
@@ -33,8 +36,6 @@ __all__ = [
     "Manager",
     "ManagerOptions",
     "Options",
-    "Runtime",
-    "RuntimeScope",
     "Scopes",
     "Socket",
     "SocketOptions",

@@ -1,292 +1,327 @@
-"""The Manager: a connection as an application holds it (JavaScript's Manager).
+"""The Manager and its Sockets: a connection and its namespaces, as an application uses them (JavaScript's Manager and Socket).
 
-Rule of this file: a Manager is a face. What it does is done by its `Connection`, and how long it lives is a matter of its
-`Lease`, unless it lives in the scope of `connect` or `open_io`.
+The classes are faces of `core`. The blocking ones are generated from this file.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Any, ClassVar, Final, Protocol, Self, Unpack
+from typing import Any, ClassVar, Final, Protocol, Self, TypeVar, Unpack
 
-from ..protocol.errors import StateError
+from ..protocol.options import RunningOptions
 from ..protocol.statistics import Statistics
 from ..runtime.interface import RuntimeScope
-from .connection import Connection
+from .core.manager import Host, ManagerCore
+from .core.socket import SocketCore
+from .emitter import Emitter, EventStream
 from .engine import Engine
-from .lifetime import Lease, Lifetime
-from .listeners import Listeners, Listening
-from .options import ManagerOptions, SocketOptions, manager_settings, socket_settings, warn_of_ignored
-from .socket import Socket
+from .handlers.registration import AnyHandlerRegistration, HandlerRegistration
+from .options import Auth, ManagerOptions, SocketOptions
+from .run.namespace import PLAIN
 
-MANAGER_EVENTS: Final = frozenset(
-    {
-        "open",
-        "error",
-        "ping",
-        "close",
-        "reconnect",
-        "reconnect_attempt",
-        "reconnect_error",
-        "reconnect_failed",
-    }
-)
+
+class Socket(Emitter, AnyHandlerRegistration):
+    """One namespace of a connection. Made by `connect`, `io` and `Manager.socket`.
+
+    Attributes:
+        io: The Manager, whose connection the socket shares with those of other namespaces.
+    """
+
+    _flags = PLAIN
+
+    def __init__(self, core: SocketCore, manager: Manager) -> None:
+        self.io = manager
+        self._core = core
+        self._handlers = core.spec.handlers
+
+    def __repr__(self) -> str:
+        state = "connected" if self.connected else "active" if self.active else "inactive"
+        return f"<Socket {self.nsp} of {self.io.url}, {state}>"
+
+    @property
+    def nsp(self) -> str:
+        """The namespace's name, such as "/" or "/chat"."""
+        return self._core.spec.name
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server has accepted the namespace."""
+        return self._core.spec.namespace.connected
+
+    @property
+    def disconnected(self) -> bool:
+        """The opposite of `connected`."""
+        return not self._core.spec.namespace.connected
+
+    @property
+    def active(self) -> bool:
+        """Whether the namespace is connected, or will be as soon as there is a connection."""
+        return self._core.spec.namespace.active
+
+    @property
+    def id(self) -> str | None:
+        """The id that the server gave this connection of the namespace; None while disconnected. A new one each time."""
+        return self._core.spec.namespace.sid
+
+    @property
+    def recovered(self) -> bool:
+        """Whether the server restored the previous session, so that no event was missed (connection state recovery)."""
+        return self._core.spec.namespace.recovered
+
+    @property
+    def auth(self) -> Auth:
+        """What is sent when connecting: a mapping, or a function that is called each time. Setting it affects the next time."""
+        return self._core.spec.auth
+
+    @auth.setter
+    def auth(self, value: Auth) -> None:
+        self._core.set_auth(value)
+
+    async def connect(self) -> Self:
+        """Connect, and wait until the server has accepted. Failed attempts are repeated as the `reconnection` options say.
+
+        Raises:
+            ConnectError: The server refused, or there are no more attempts.
+            DisconnectedError: `disconnect` was called meanwhile, or the connection has been stopped.
+            StateError: The Manager is not running.
+        """
+        await self._core.connect()
+        return self
+
+    open = connect
+
+    def connect_nowait(self) -> Self:
+        """Connect in the background. For handlers that are plain functions.
+
+        Raises:
+            DisconnectedError: The connection has been stopped.
+            StateError: The Manager is not running.
+        """
+        with self._core.link.lock:
+            self._core.begin()
+        return self
+
+    async def disconnect(self) -> Self:
+        """Disconnect from the namespace. The connection is closed when no other namespace needs it. Does not wait."""
+        return self.disconnect_nowait()
+
+    close = disconnect
+
+    def disconnect_nowait(self) -> Self:
+        """Disconnect as `disconnect` does. For handlers that are plain functions."""
+        with self._core.link.lock:
+            self._core.disconnect()
+        return self
+
+    async def wait_connected(self) -> None:
+        """Wait until the server has accepted; return at once if it has.
+
+        Raises:
+            ConnectError: The server refused, or there are no more attempts.
+            DisconnectedError: Nothing tries to connect.
+            StateError: The Manager is not running.
+        """
+        await self._core.wait_connected()
+
+    async def wait_closed(self) -> None:
+        """Wait until the socket is disconnected and nothing tries to reconnect it; return at once if that is so."""
+        await self._core.wait_closed()
+
+    def events(self) -> EventStream:
+        """Return the server's events as a stream: `async with socket.events() as events: async for event in events: …`.
+
+        Each has a `name`, `args`, and `ack(*values)`. While a stream is open, no empty acknowledgement is sent for an event
+        that no handler acknowledges with a value: that is up to the consumer of the stream.
+
+        Raises:
+            DisconnectedError: The connection has been stopped.
+            StateError: The Manager is not running.
+        """
+        return EventStream(
+            self._core.events("write `async with socket.events() as events: async for event in events: …`")
+        )
+
+    def _registering(self) -> AbstractContextManager[Any]:
+        self._core.link.check_caller()
+        return self._core.link.lock
 
 
 class TaskStatus(Protocol):
-    """What `Nursery.start` of trio and `TaskGroup.start` of anyio give to what they start."""
+    """What `Nursery.start` of trio and `TaskGroup.start` of anyio pass to the function that they start."""
 
     def started(self, value: Any, /) -> None: ...
 
 
-class _NobodyWaits:
-    """The `TaskStatus` of a task that was started without waiting."""
+class _Ignored:
+    """The `TaskStatus` of a task that nobody waits for."""
 
     def started(self, value: Any, /) -> None:
         pass
 
 
-_NOBODY_WAITS: Final = _NobodyWaits()
+_IGNORED: Final = _Ignored()
 
 
-class Manager(Listening):
+class ManagerFace(RunningOptions, HandlerRegistration):
+    """What a Manager has before its run is of any concern."""
+
+    def __init__(self, core: ManagerCore) -> None:
+        self._core = core
+        self._handlers = core.blueprint.handlers
+        self._engine: Engine | None = None
+
+    def _get_option(self, name: str) -> Any:
+        return self._core.get_option(name)
+
+    def _set_option(self, name: str, value: Any) -> None:
+        self._core.set_option(name, value)
+
+    def _registering(self) -> AbstractContextManager[Any]:
+        self._core.link.check_caller()
+        return self._core.link.lock
+
+
+class Manager(ManagerFace):
     """A connection to a server, which the sockets of several namespaces share.
 
-    It lives
+    It runs
 
-    - in a scope, `async with Manager(url, **options) as manager`;
-    - or in a nursery or task group of yours, `await nursery.start(manager.run)`, until it is cancelled or closed;
-    - or, with asyncio, from `await manager.open()` to `await manager.close()`, which may be in different tasks.
+    - in a block: `async with Manager(url, **options) as manager`;
+    - in a nursery or task group of yours: `await nursery.start(manager.run)`, until it is cancelled or closed;
+    - with asyncio also from `await manager.open()` to `await manager.close()`, which may be in different tasks.
 
-    When it ends everything is disconnected, and nothing is left. It may live again after that. Sockets can be made, and
-    handlers registered, before it lives; they stay when it ends.
+    When it stops, everything is disconnected and nothing is left behind. It may be started again. Sockets can be made and
+    handlers registered before it is started; they stay when it stops.
 
-    In a scope or a task the connection is opened in the background, unless `auto_connect` is False.
+    In a block or a task the connection is opened in the background, unless `auto_connect` is False.
 
     Its events: open(), error(error), close(reason, details), ping(), reconnect_attempt(number), reconnect(number),
-    reconnect_error(error), reconnect_failed().
+    reconnect_error(error), reconnect_failed(). Their handlers start in order and run concurrently after that, so they may
+    wait for anything.
 
     Args:
-        url: Where the server is, such as "http://localhost:3000".
+        url: The server's URL, such as "http://localhost:3000".
         options: See `ManagerOptions`.
 
     Raises:
-        OptionError: The URL or an option cannot be used.
+        OptionError: The URL or an option is invalid.
     """
 
     runtime_scope: ClassVar[RuntimeScope]
-    """Each driver's subclass has its own."""
+    """Makes the runtime of each run. Each driver's subclass has its own."""
 
     can_be_held: ClassVar[bool] = False
-    """Whether `open` may begin a life, and `close` end it in another task: not so where tasks belong to a scope."""
-
-    _gated = False
-    _scope: Lifetime | None = None
+    """Whether `open` may start a run that `close` ends, also in another task. Not where tasks belong to a scope."""
 
     def __init__(self, url: str, **options: Unpack[ManagerOptions]) -> None:
-        settings = manager_settings(options)
-        self._options: Mapping[str, Any] = options
-        self._listeners = Listeners(MANAGER_EVENTS)
-        self._connection = Connection(url, settings, self._listeners)
-        self._lease = Lease(f"the Manager of {url}", type(self).runtime_scope)
-        if settings.local.ssl is False:
-            warnings.warn("ssl=False: the server is not verified; anybody may answer in its place", stacklevel=2)
+        super().__init__(new_core(type(self), url, options))
 
     def __repr__(self) -> str:
-        return f"<Manager of {self.url}, {self._connection.machine.state}>"
-
-    # Its lives
+        return f"<Manager of {self.url}, {self._core.blueprint.machine.state}>"
 
     async def __aenter__(self) -> Self:
-        self._scope = await self._begin(self._connection.begin)
+        await self._core.start(Host.BLOCK)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        assert self._scope is not None
-        return await self._lease.end(self._scope, error)
+        return await self._core.end(error)
 
-    async def run(self, *, task_status: TaskStatus = _NOBODY_WAITS) -> None:
-        """Live in the present task, until `close` is called; if it is cancelled, end at once.
+    async def run(self, *, task_status: TaskStatus = _IGNORED) -> None:
+        """Run in the present task until `close` is called. If the task is cancelled, end at once.
 
         With trio `await nursery.start(manager.run)`, with anyio `await task_group.start(manager.run)`: they return the
-        Manager when it lives.
+        Manager when it has been started.
 
         Raises:
-            StateError: It lives already.
+            StateError: It is running already.
         """
-        life = await self._begin(self._connection.begin, ends_on_close=True)
-        try:
-            task_status.started(self)
-            await life.runtime.wait(life.asked_to_end)
-        except BaseException as error:
-            await self._lease.end(life, error)
-            raise
-        await self._lease.end(life)
+        await self._core.run(lambda: task_status.started(self))
 
     async def connect(self) -> Self:
         """Open the connection and wait until it is open. A failure starts no reconnection.
 
-        With asyncio a Manager that does not live yet begins to, until `close` is called. If it cannot be opened, or this
-        is cancelled, it ends again, and nothing is left.
+        With asyncio a Manager that is not running is started, and runs until `close` is called. If the connection cannot
+        be opened, or this is cancelled, it is stopped again.
 
         Raises:
-            ConnectError: It could not be opened; the failure is its cause.
+            ConnectError: The connection could not be opened; the failure is the cause.
             DisconnectedError: It was closed meanwhile.
-            StateError: It does not live, and the driver's runtime wants it to live in a scope or a task.
+            StateError: The Manager is not running, and the driver's runtime wants it to run in a block or a task.
         """
-        connection = self._connection
-        if connection.lives:
-            await connection.opened()
-            return self
-        if not self.can_be_held:
-            raise StateError(
-                "here a Manager lives in a scope or in a task: `async with manager`, or `await nursery.start(manager.run)` "
-                "(task_group.start, with anyio); open() is for one that lives already"
-            )
-        life = await self._hold()
-        try:
-            await connection.opened()
-        except BaseException as error:
-            await self._lease.end(life, error)
-            raise
+        await self._core.open()
         return self
 
     open = connect
 
     async def close(self) -> Self:
-        """Close the connection, and wait until all that was sent has left, at most `close_timeout`.
+        """Close the connection, and wait until all that was emitted has been sent, for at most `close_timeout`.
 
-        If it is opened again meanwhile, as by a handler of `disconnect` that connects, the wait ends there.
-        In its scope the Manager can be opened again. One that `open` or `run` gave life to ends: what has been received is
-        still handled, then nothing is left. A handler that calls this does not wait for that, of which it is a part
-        itself. To close what does not live is no error.
+        If it is opened again meanwhile, for example by a handler of `disconnect`, the wait ends there. In a block the
+        connection can be opened again. A Manager that was started by `open` or `run` is stopped: what has been received is
+        still handled, then nothing is left. A handler that calls this does not wait for that, because it is a part of it.
+        Closing a Manager that is not running does nothing.
         """
-        connection = self._connection
-        connection.check_caller()
-        if not await self._lease.close() and connection.lives:
-            with connection.hub.runtime.lock:
-                await connection.closed()
+        await self._core.close()
         return self
-
-    async def _hold(self) -> Lifetime:
-        """Begin a life that only `close` ends."""
-        return await self._begin(lambda: None, is_held=True, ends_on_close=True)
-
-    async def _begin(
-        self, start: Callable[[], None], *, is_held: bool = False, ends_on_close: bool = False
-    ) -> Lifetime:
-        """Begin a life, with what `start` does."""
-        connection = self._connection
-        connection.check_whole()
-        if connection.lives and not self._lease.is_taken:
-            raise StateError(f"the Manager of {self.url} lives in the scope of connect() or open_io()")
-
-        def move_in(life: Lifetime) -> None:
-            connection.move_in(life, gated=self._gated)
-            start()
-
-        return await self._lease.begin(move_in, is_held=is_held, ends_on_close=ends_on_close)
-
-    # The connection
 
     @property
     def url(self) -> str:
-        """Where the server is."""
-        return self._connection.url
+        """The server's URL."""
+        return self._core.url
 
     @property
     def engine(self) -> Engine | None:
-        """The Engine.IO session beneath; None while there is none. Each session has an object of its own."""
-        return self._connection.engine
+        """The Engine.IO session; None if there is none. Each session has an object of its own."""
+        session = self._core.session()
+        if session is None:
+            return None
+        if self._engine is None or not self._engine.is_of(session):
+            self._engine = Engine(session, self._core)
+        return self._engine
 
     def statistics(self) -> Statistics:
-        """What has been counted since the Manager was made, and how much is pending now."""
-        return self._connection.statistics()
+        """Return what has been counted since the Manager was made, and how much is pending now."""
+        return self._core.statistics()
 
     def socket(self, nsp: str = "/", **options: Unpack[SocketOptions]) -> Socket:
-        """The Socket of a namespace. It connects in the background, unless `auto_connect` is False.
+        """Return the Socket of a namespace. It connects in the background, unless `auto_connect` is False.
 
-        The first call for a namespace makes it, with these options; later ones give the same, and connect it again if
-        it is not active any more. Before the Manager lives, and after, it is connected as soon as that lives (again).
+        The first call for a namespace makes it, with these options. Later calls return the same one, and connect it again
+        if it is not active. If the Manager is not running, it is connected as soon as it is started.
 
         Raises:
-            OptionError: The name or an option cannot be used.
+            OptionError: The name or an option is invalid.
         """
-        settings = socket_settings(options)
-        connection = self._connection
-        connection.check_caller()
-        namespace = connection.machine.namespace(nsp, settings)
-        socket = connection.sockets.get(namespace.name)
-        if socket is None:
-            socket = Socket(self, connection, namespace, settings, options)
-            connection.add(socket)
-        else:
-            warn_of_ignored(f"the socket of {socket.nsp}", options, socket._options)
-        if connection.auto_connect and not socket.active:
-            socket._want()
-        return socket
+        return face_of(self._core.socket(nsp, options), self)
 
-    # The options that may be set while running
 
-    @property
-    def reconnection(self) -> bool:
-        """Whether to connect again by itself. Setting it to False also ends a wait for the next attempt."""
-        return self._connection.machine.reconnection
+M = TypeVar("M", bound=Manager)
 
-    @reconnection.setter
-    def reconnection(self, value: bool) -> None:
-        self._connection.set("reconnection", value)
 
-    @property
-    def reconnection_attempts(self) -> float:
-        """How often to try to connect again before giving up: a whole number, or `math.inf`."""
-        return self._connection.machine.reconnection_attempts
+def new_core(manager_class: type[Manager], url: str, options: Mapping[str, Any]) -> ManagerCore:
+    """Return the core of a new Manager of a driver."""
+    return ManagerCore(
+        url,
+        options,
+        runtime_scope=manager_class.runtime_scope,
+        lock=nullcontext(),
+        can_be_held=manager_class.can_be_held,
+    )
 
-    @reconnection_attempts.setter
-    def reconnection_attempts(self, value: float) -> None:
-        self._connection.set("reconnection_attempts", value)
 
-    @property
-    def reconnection_delay(self) -> float:
-        """How many seconds to wait before the first attempt to connect again; each further wait is twice as long."""
-        return self._connection.machine.reconnection_delay
+def face_of(core: SocketCore, manager: Manager) -> Socket:
+    """Return the Socket of a core; the same one each time."""
+    if core.face is None:
+        core.face = Socket(core, manager)
+    return core.face
 
-    @reconnection_delay.setter
-    def reconnection_delay(self, value: float) -> None:
-        self._connection.set("reconnection_delay", value)
 
-    @property
-    def reconnection_delay_max(self) -> float:
-        """The longest such wait, in seconds."""
-        return self._connection.machine.reconnection_delay_max
-
-    @reconnection_delay_max.setter
-    def reconnection_delay_max(self, value: float) -> None:
-        self._connection.set("reconnection_delay_max", value)
-
-    @property
-    def randomization_factor(self) -> float:
-        """How far a wait may deviate from that, as a fraction of it."""
-        return self._connection.machine.randomization_factor
-
-    @randomization_factor.setter
-    def randomization_factor(self, value: float) -> None:
-        self._connection.set("randomization_factor", value)
-
-    @property
-    def timeout(self) -> float | None:
-        """How many seconds opening the connection may take; None for no limit."""
-        return self._connection.machine.timeout
-
-    @timeout.setter
-    def timeout(self, value: float | None) -> None:
-        self._connection.set("timeout", value)
-
-    def _changing(self) -> AbstractContextManager[None]:
-        self._connection.check_caller()
-        return nullcontext()
+def around(manager_class: type[M], core: ManagerCore) -> M:
+    """Return a Manager that is the face of an existing core."""
+    manager = manager_class.__new__(manager_class)
+    ManagerFace.__init__(manager, core)
+    return manager

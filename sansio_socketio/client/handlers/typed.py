@@ -18,9 +18,9 @@ from typing import Any, Final, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from ..protocol.errors import OptionError, PayloadError
-from ..runtime.calls import name_of
-from ..runtime.interface import Handler
+from ...protocol.errors import OptionError, PayloadError
+from ...runtime.calls import name_of
+from .registry import Handler
 
 _MOST_MISMATCHES: Final = 5
 """How many of the mismatches of one value the cause of a PayloadError tells."""

@@ -1,0 +1,106 @@
+"""The scopes of the blocking driver: `connect` and `open_io`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from functools import partial
+from types import TracebackType
+from typing import Generic, TypeVar, Unpack, cast
+
+from ...protocol.url import URL
+from ...runtime.interface import RuntimeScope
+from ..core.connect import Connection, server_url
+from ..core.io import IOCore
+from ..options import Options
+from ..run.scope import Scope
+from ..scopes import EnteredOnce
+from .api import IO, Manager, Socket, around, face_of, new_core, release_all
+from .entry import drive
+
+T = TypeVar("T")
+
+
+class Scopes:
+    """The scopes of one blocking driver.
+
+    Args:
+        manager_class: The driver's Manager, which has the driver's runtime.
+    """
+
+    def __init__(self, manager_class: type[Manager]) -> None:
+        self._manager_class = manager_class
+
+    def connect(self, url: str, *, retry: bool = False, **options: Unpack[Options]) -> AbstractContextManager[Socket]:
+        """Connect to a namespace::
+
+            with connect("http://localhost:3000/chat") as socket: ...
+
+        The body starts when the server has accepted. At its end the socket is disconnected.
+
+        Args:
+            url: The server's URL; its path is the namespace.
+            retry: Whether to keep trying, as the `reconnection` options say, when the first attempt fails.
+            options: See `Options`. (`timeout` among them is for each attempt.)
+
+        Raises:
+            ConnectError: The first attempt failed (the failure is the cause), or the server refused; on entering.
+            OptionError: The URL or an option is invalid; at the call.
+        """
+        make = partial(new_core, self._manager_class, self._manager_class.make_lock())
+        connection = Connection(url, options, make, retry=retry)
+        return Driven(EnteredOnce(partial(self._connect, connection), "connect()"))
+
+    def open_io(self, url: str | None = None) -> AbstractContextManager[IO]:
+        """Open a scope in which sockets are made by URL, as JavaScript's `io()` does::
+
+            with open_io("http://localhost:3000") as io:
+                main, chat = io(), io("/chat")
+
+        Sockets of the same server share a connection. At the end of the scope all are disconnected.
+
+        Args:
+            url: The server that is meant if `io` is called with a path, or with nothing; `location` in a browser.
+
+        Raises:
+            OptionError: The URL is invalid; at the call.
+        """
+        base = None if url is None else server_url(url)
+        return Driven(EnteredOnce(partial(self._open_io, base), "open_io()"))
+
+    @asynccontextmanager
+    async def _connect(self, connection: Connection) -> AsyncGenerator[Socket, None]:
+        manager = around(self._manager_class, connection.manager)
+        async with Scope(connection.manager.runtime_scope) as scope:
+            core, _ = await connection.start(scope)
+            try:
+                yield face_of(core, manager)
+            finally:
+                release_all(connection.manager)
+
+    @asynccontextmanager
+    async def _open_io(self, base: URL | None) -> AsyncGenerator[IO, None]:
+        lock = self._manager_class.make_lock()
+        runtime_scope = cast("RuntimeScope", partial(self._manager_class.runtime_scope, lock))
+        async with Scope(runtime_scope) as scope:
+            core = IOCore(scope, base, partial(new_core, self._manager_class, lock))
+            try:
+                yield IO(core, self._manager_class)
+            finally:
+                for manager in core.managers:
+                    release_all(manager)
+
+
+class Driven(Generic[T]):
+    """A scope without `async`: its coroutines never suspend."""
+
+    def __init__(self, scope: AbstractAsyncContextManager[T, bool | None]) -> None:
+        self._scope = scope
+
+    def __enter__(self) -> T:
+        return drive(self._scope.__aenter__())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return drive(self._scope.__aexit__(kind, error, traceback))

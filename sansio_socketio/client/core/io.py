@@ -1,0 +1,65 @@
+"""JavaScript's `io()`, durably: sockets by URL, which share connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...protocol.client import namespace_name
+from ...protocol.url import URL, parse_url, resolve_url
+from ..options import IO_OPTIONS, check_flag, split_options, warn_of_ignored
+from ..run.scope import Scope
+from .manager import ManagerCore
+from .socket import SocketCore
+
+
+class IOCore:
+    """The Managers of one scope by server. Nothing is kept for the process.
+
+    Args:
+        scope: The scope in which they run.
+        base: What is missing in URLs is taken from this one.
+        make: Makes a Manager of a URL and its options.
+
+    Attributes:
+        managers: All Managers that were started in the scope.
+    """
+
+    def __init__(self, scope: Scope, base: URL | None, make: Callable[[str, Mapping[str, Any]], ManagerCore]) -> None:
+        self._scope = scope
+        self._base = base
+        self._make = make
+        self.managers: list[ManagerCore] = []
+        self._shared: dict[tuple[str, str, int, str], ManagerCore] = {}
+
+    def socket(self, url: str | None, options: Mapping[str, Any]) -> tuple[ManagerCore, SocketCore]:
+        """Return the socket of a URL, and its Manager."""
+        force_new, multiplex = options.get("force_new", False), options.get("multiplex", True)
+        check_flag("force_new", force_new)
+        check_flag("multiplex", multiplex)
+        manager_options, socket_options = split_options(options, IO_OPTIONS)
+        whole = resolve_url(url, self._base)
+        nsp = namespace_name(parse_url(whole).path)
+        with self._scope.runtime.lock:
+            manager = self._manager(whole, manager_options, nsp, share=multiplex and not force_new)
+            return manager, manager.socket(nsp, socket_options)
+
+    def _manager(self, url: str, options: Mapping[str, Any], nsp: str, *, share: bool) -> ManagerCore:
+        new = self._make(url, options)
+        place = new.blueprint.machine.url
+        key = (place.scheme, place.host, place.port, new.blueprint.machine.options.path)
+        manager = self._shared.get(key)
+        if share and manager is not None and nsp not in manager.blueprint.namespaces:
+            kept = _with_query(manager.blueprint.machine.url, manager.options)
+            warn_of_ignored(f"the Manager of {manager.url}", _with_query(place, options), kept)
+            return manager
+        self.managers.append(new)
+        new.begin(new.start_on(self._scope, held=False))
+        if share and manager is None:
+            self._shared[key] = new
+        return new
+
+
+def _with_query(url: URL, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the options that apply: a query in the URL replaces the option."""
+    return {**options, "query": dict(url.query)} if url.query else options

@@ -1,0 +1,316 @@
+"""A Manager, durably: what the Manager of each driver is a face of.
+
+Rules of this file:
+
+- A Manager has at most one run at a time. It belongs to whoever started it: see `Host`.
+- Whoever ends a run waits until nothing of it is left. Only a handler, which is a part of the run, does not.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
+from enum import Enum
+from random import Random
+from typing import Any
+
+from ...protocol.client import ClientProtocol
+from ...protocol.errors import StateError
+from ...protocol.statistics import Statistics
+from ...runtime.connect import Connector
+from ...runtime.interface import RuntimeScope
+from ..handlers.registry import HandlerRegistry
+from ..options import manager_settings, socket_settings, warn_of_ignored
+from ..run.blueprint import Blueprint, NamespaceSpec
+from ..run.link import Link
+from ..run.run import Run
+from ..run.scope import Scope, begin_start, exc_info
+from ..run.session import SessionRun
+from ..run.state import RunState
+from ..run.tasks import is_called_by_handler
+from ..run.waiters import wait_for
+from .socket import SocketCore
+
+log = logging.getLogger("sansio_socketio.client.manager")
+
+MANAGER_EVENTS = frozenset(
+    {
+        "open",
+        "error",
+        "ping",
+        "close",
+        "reconnect",
+        "reconnect_attempt",
+        "reconnect_error",
+        "reconnect_failed",
+    }
+)
+
+
+class Host(Enum):
+    """What a run with a scope of its own belongs to."""
+
+    BLOCK = "block"
+    """`async with manager`: it ends with the block."""
+    TASK = "task"
+    """`await manager.run()`: it ends when the task is cancelled, or by `close`."""
+    NOBODY = "nobody"
+    """`await manager.open()`: it ends by `close`."""
+
+
+class ManagerCore:
+    """Starts and stops the runs of a Manager, and makes its sockets.
+
+    Args:
+        url: The server's URL.
+        options: The options of the Manager.
+        runtime_scope: Makes the runtime of each run.
+        lock: What is held while code of the client runs.
+        holds_handlers: Whether each run holds the handlers back until they are released from outside.
+        can_be_held: Whether a run may belong to nobody.
+        drive: Runs a coroutine from inside `Runtime.call`; where that awaits, it returns the coroutine.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        options: Mapping[str, Any],
+        *,
+        runtime_scope: RuntimeScope,
+        lock: AbstractContextManager[Any],
+        holds_handlers: bool = False,
+        can_be_held: bool = False,
+        drive: Callable[[Coroutine[Any, Any, Any]], Any] = lambda coroutine: coroutine,
+    ) -> None:
+        settings = manager_settings(options)
+        local = settings.local
+        self.url = url
+        self.options = options
+        self.runtime_scope = runtime_scope
+        self.link = Link(url, lock)
+        self.blueprint = Blueprint(
+            url,
+            ClientProtocol(url, settings.machine, random=Random()),
+            local,
+            Connector(
+                ssl=local.ssl, server_hostname=local.server_hostname, proxy=local.proxy, open_stream=local.open_stream
+            ),
+            settings.functions,
+            HandlerRegistry(MANAGER_EVENTS),
+        )
+        self._sockets: dict[str, SocketCore] = {}
+        self._holds_handlers = holds_handlers
+        self._can_be_held = can_be_held
+        self._drive = drive
+        self._scope: Scope | None = None
+        self._host: Host | None = None
+        if local.ssl is False:
+            warnings.warn("ssl=False: the server's certificate is not verified", stacklevel=3)
+
+    def __del__(self) -> None:
+        if getattr(self, "_host", None) is Host.NOBODY:
+            warnings.warn(
+                f"unclosed Manager of {self.url}: open() was called, close() was not", ResourceWarning, 2, self
+            )
+
+    # Runs in a scope of somebody else
+
+    def start_on(self, scope: Scope, *, held: bool) -> Run:
+        """Start a run that ends with a scope.
+
+        Raises:
+            StateError: It is running already.
+        """
+        with self.link.lock:
+            begin_start(self.blueprint, self.link)
+            run = scope.start(self.blueprint, self.link, held=held or self._holds_handlers)
+            self._notify_started()
+        return run
+
+    # Runs in a scope of its own
+
+    async def start(self, host: Host) -> None:
+        """Start a run.
+
+        Raises:
+            StateError: It is running already.
+        """
+        with self.link.lock:
+            if self._scope is None and self.link.status.state is RunState.RUNNING:
+                raise StateError(f"the Manager of {self.url} runs in the scope of connect() or open_io() already")
+            begin_start(self.blueprint, self.link)
+        scope = Scope(self.runtime_scope)
+        try:
+            await scope.__aenter__()
+        except BaseException:
+            self.link.status.move(RunState.STOPPED)
+            raise
+        try:
+            with scope.runtime.lock:
+                self._scope, self._host = scope, host
+                run = scope.start(self.blueprint, self.link, held=self._holds_handlers)
+                self._notify_started()
+                if host is not Host.NOBODY:
+                    self.begin(run)
+        except BaseException as error:  # an interrupt, most likely
+            await self._end(scope, error)
+            raise
+
+    def _notify_started(self) -> None:
+        for callback in self.link.on_start:
+            callback()
+
+    def begin(self, run: Run) -> None:
+        """Open the connection in the background, if `auto_connect` says so."""
+        if self.blueprint.options.auto_connect:
+            run.open(reconnect=True)
+
+    async def end(self, error: BaseException | None = None) -> bool | None:
+        """End the run, because of `error` if there is one. If somebody else is ending it, wait until it has ended."""
+        scope = self._scope
+        return None if scope is None else await self._end(scope, error)
+
+    async def _end(self, scope: Scope, error: BaseException | None = None, *, wait: bool = True) -> bool | None:
+        with scope.runtime.lock:
+            is_ending, scope.is_ending = scope.is_ending, True
+        if is_ending:
+            if wait:
+                await self._wait_stopped(scope)
+            return None
+        try:
+            return await scope.__aexit__(*exc_info(error))
+        finally:
+            with self.link.lock:
+                if self.link.status.state is RunState.STARTING:
+                    self.link.status.move(RunState.STOPPED)
+                if self._scope is scope:
+                    self._scope = self._host = None
+                scope.stopped.resolve()
+
+    async def run(self, started: Callable[[], None]) -> None:
+        """Run in the present task until it is cancelled or `close` is called. Calls `started` when the run is started."""
+        await self.start(Host.TASK)
+        scope = self._scope
+        assert scope is not None
+        try:
+            started()
+            await scope.runtime.wait(scope.stop_requested)
+        except BaseException as error:
+            await self.end(error)
+            raise
+        await self.end()
+
+    async def open(self) -> None:
+        """Open the connection and wait until it is open. Starts a run if there is none, where that is possible."""
+        is_new = await self.start_to_open()
+        try:
+            await self.opened()
+        except BaseException as error:
+            if is_new:
+                await self.end(error)
+            raise
+
+    async def start_to_open(self) -> bool:
+        """Start a run that belongs to nobody, unless there is one. Returns whether that was done."""
+        if self.link.active() is not None:
+            return False
+        if not self._can_be_held:
+            raise StateError(
+                f"the Manager of {self.url} is not running: start it with `async with manager`, or with `await "
+                "nursery.start(manager.run)` (task_group.start with anyio); open() opens the connection of one that is running"
+            )
+        await self.start(Host.NOBODY)
+        return True
+
+    async def opened(self) -> None:
+        """Open the connection and wait until it is open."""
+        await self.link.current().opened()
+
+    async def close(self) -> None:
+        """Close the connection; end a run that ends by this, and wait until it has ended."""
+        self.link.check_caller()
+        scope, host = self._scope, self._host
+        if scope is not None and host is not Host.BLOCK:
+            with scope.runtime.lock:
+                scope.stop_requested.resolve()
+                is_handler = is_called_by_handler(scope.runtime)
+                if is_handler:
+                    scope.stop()
+                    if host is Host.NOBODY:
+                        scope.runtime.spawn(lambda: self._end_for_handler(scope), f"closes the Manager of {self.url}")
+            if not is_handler:
+                await (self._end(scope) if host is Host.NOBODY else self._wait_stopped(scope))
+                return
+        run = self.link.active()
+        if run is not None:
+            with run.runtime.lock:
+                await run.closed()
+
+    async def _end_for_handler(self, scope: Scope) -> None:
+        try:
+            # `call` releases the lock, which must not be held while a run ends.
+            await scope.runtime.call(lambda: self._drive(self._end(scope, wait=False)))
+        except Exception as error:
+            log.error("the Manager of %s was closed by a handler", self.url, exc_info=error)  # noqa: TRY400
+
+    async def _wait_stopped(self, scope: Scope) -> None:
+        with scope.runtime.lock:
+            await wait_for(scope.runtime, scope.stopped)
+
+    # Sockets and sessions
+
+    def socket(self, nsp: str, options: Mapping[str, Any]) -> SocketCore:
+        """Return the socket of a namespace, and connect it in the background if `auto_connect` says so."""
+        settings = socket_settings(options)
+        with self.link.lock:
+            self.link.check_caller()
+            namespace = self.blueprint.machine.namespace(nsp, settings)
+            core = self._sockets.get(namespace.name)
+            if core is None:
+                spec = NamespaceSpec(namespace, options, settings.ack_timeout)
+                self.blueprint.namespaces[namespace.name] = spec
+                core = self._sockets[namespace.name] = SocketCore(spec, self.link)
+                run = self.link.active()
+                if run is not None:
+                    run.of(spec)  # here, so that its handlers run in a copy of the caller's context
+            else:
+                warn_of_ignored(f"the socket of {namespace.name}", options, core.spec.options)
+            if self.blueprint.options.auto_connect and not namespace.active:
+                core.want()
+        return core
+
+    def session(self) -> SessionRun | None:
+        """Return the present Engine.IO session, or None."""
+        with self.link.lock:
+            run = self.link.active()
+            return None if run is None else run.session()
+
+    async def close_session(self, session: SessionRun) -> None:
+        """Close a session, and wait until it is closed."""
+        run = self.link.run
+        if run is not None:
+            await run.close_session(session)
+
+    # Options and statistics
+
+    def get_option(self, name: str) -> Any:
+        """Return an option that may be set while running."""
+        return getattr(self.blueprint.machine, name)
+
+    def set_option(self, name: str, value: Any) -> None:
+        """Set an option that may be set while running."""
+        with self.link.lock:
+            self.link.check_caller()
+            setattr(self.blueprint.machine, name, value)
+            run = self.link.active()
+            if run is not None and name == "reconnection":
+                run.pump.drain()
+                run.settle("reconnection was switched off")
+
+    def statistics(self) -> Statistics:
+        """Return what has been counted, and how much is pending."""
+        with self.link.lock:
+            run = self.link.active()
+            return self.blueprint.machine.statistics() if run is None else run.statistics()

@@ -1,0 +1,125 @@
+"""A namespace of a Manager, durably: what a Socket is a face of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...protocol.errors import AckTimeout, DisconnectedError
+from ...protocol.options import ASK
+from ..handlers.registry import Handler
+from ..options import Auth, check_askable
+from ..run.blueprint import NamespaceSpec
+from ..run.event_stream import EventBuffer
+from ..run.link import Link
+from ..run.namespace import Flags
+
+
+class SocketCore:
+    """Connects a namespace and emits on it, on the current run.
+
+    Args:
+        spec: The namespace.
+        link: The way to the current run.
+
+    Attributes:
+        face: The Socket, once there is one.
+    """
+
+    __slots__ = ("face", "link", "spec")
+
+    def __init__(self, spec: NamespaceSpec, link: Link) -> None:
+        self.face: Any = None
+        self.spec = spec
+        self.link = link
+
+    def set_auth(self, value: Auth) -> None:
+        """Set what is sent when joining, from the next time on."""
+        check_askable("auth", value)
+        with self.link.lock:
+            self.link.check_caller()
+            self.spec.namespace.auth = ASK if callable(value) else value
+            self.spec.auth = value
+
+    # Connecting
+
+    async def connect(self) -> None:
+        """Connect, and wait until the server has accepted."""
+        self.begin()
+        await self.wait_connected()
+
+    def begin(self) -> None:
+        """Connect in the background."""
+        self.link.current().of(self.spec).connect()
+
+    def want(self) -> None:
+        """Connect in the background; if there is no run, when the next one opens its connection."""
+        if self.link.active() is None:
+            self.spec.wanted = True
+        else:
+            self.begin()
+
+    def disconnect(self) -> None:
+        """Disconnect."""
+        self.link.check_caller()
+        self.spec.wanted = False
+        run = self.link.active()
+        if run is not None:
+            run.of(self.spec).disconnect()
+
+    async def wait_connected(self) -> None:
+        """Wait until the server has accepted."""
+        if not self.spec.namespace.connected:
+            namespace = self.link.sending().of(self.spec)
+            if not namespace.is_trying:
+                raise namespace.failure or DisconnectedError(f"nothing connects {self.spec.name}; call connect()")
+            await namespace.connections.wait()
+
+    async def wait_first_attempt(self) -> None:
+        """Wait until the server has accepted. Raises ConnectError when the first attempt fails."""
+        namespace = self.link.sending().of(self.spec)
+        if namespace.failure is not None:
+            raise namespace.failure
+        if not self.spec.namespace.connected:
+            await namespace.first_attempts.wait()
+
+    async def wait_closed(self) -> None:
+        """Wait until it is disconnected and nothing reconnects it."""
+        run = self.link.active()
+        if run is None:
+            if self.spec.wanted and self.link.run is None:
+                self.link.sending()  # raises an error that says how to start the Manager
+            return
+        namespace = run.of(self.spec)
+        if namespace.is_trying:
+            await namespace.closings.wait()
+
+    def events(self, how_to_open: str) -> EventBuffer:
+        """Return a new stream of events."""
+        return EventBuffer(self.link.sending().of(self.spec).dispatcher, how_to_open)
+
+    # Sending
+
+    async def emit(self, args: Sequence[Any], flags: Flags, ack: Handler | None) -> None:
+        """Wait until the connection is writable, then emit."""
+        run = self.link.sending()
+        if not (run.machine.writable or flags.volatile):
+            await run.drained()
+        run.of(self.spec).emit(args, flags, ack)
+
+    def emit_nowait(self, args: Sequence[Any], flags: Flags, ack: Handler | None) -> None:
+        """Emit, however much is queued."""
+        with self.link.lock:
+            self.link.sending().of(self.spec).emit(args, flags, ack)
+
+    async def emit_with_ack(self, args: Sequence[Any], flags: Flags) -> Any:
+        """Wait until the connection is writable, emit, and wait for the acknowledgement."""
+        run = self.link.sending()
+        try:
+            if not (run.machine.writable or flags.volatile):
+                await run.drained()
+            return await run.of(self.spec).emit_with_ack(args, flags)
+        except AckTimeout:
+            raise
+        except TimeoutError:  # of a blocking call
+            raise AckTimeout(f"event {args[0]!r} was not acknowledged within the timeout of the call") from None

@@ -1,0 +1,235 @@
+"""The methods by which users register and remove handlers.
+
+Rules of this file:
+
+- A class that inherits these methods has a `HandlerRegistry`, and says what is held while it changes (`_registering`).
+- `on`, `once` and `off` return the object, so that calls can be chained. What registers a handler of every event returns
+  the handler, so that it is a decorator with and without parentheses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Self, TypeVar, overload
+
+from ...protocol.errors import OptionError
+from .registry import AnyHandlers, Handler, HandlerRegistry, RegisteredHandler, event_name
+
+H = TypeVar("H", bound=Handler)
+
+
+class HandlerRegistration:
+    """The methods for handlers of an event."""
+
+    _handlers: HandlerRegistry
+
+    @overload
+    def on(
+        self,
+        event: str | float,
+        handler: None = None,
+        *,
+        concurrency: int | None = None,
+        manual_ack: bool = False,
+        typed: bool = False,
+    ) -> Callable[[H], H]: ...
+    @overload
+    def on(
+        self,
+        event: str | float,
+        handler: Handler,
+        *,
+        concurrency: int | None = None,
+        manual_ack: bool = False,
+        typed: bool = False,
+    ) -> Self: ...
+    def on(
+        self,
+        event: str | float,
+        handler: Handler | None = None,
+        *,
+        concurrency: int | None = None,
+        manual_ack: bool = False,
+        typed: bool = False,
+    ) -> Callable[[H], H] | Self:
+        """Call `handler` for each `event`. Without a handler, return a decorator.
+
+        The handler may be async (with the blocking driver it is a plain function). It is called with as many of the
+        event's values as it accepts. Its return value is the acknowledgement, if the server asked for one: a value, or a
+        tuple of several values. If every handler returns None, an empty acknowledgement is sent after the last one.
+
+        Args:
+            event: The event's name.
+            handler: The function to call.
+            concurrency: How many calls of this handler may run concurrently, besides the other handlers. By default the
+                handlers of a namespace are called one at a time, in order. Not for the events of a Manager or an Engine,
+                whose handlers run concurrently once they have started.
+            manual_ack: Pass the handler, as its last argument, a function that acknowledges the event with its
+                arguments; the return value is ignored. It may be called once, at any time. If the server asked for no
+                acknowledgement, it does nothing.
+            typed: Convert the values to the annotations of the handler's parameters, with pydantic (the extra `typed`).
+                If a value does not match, the handler is not called and a PayloadError is reported.
+
+        Raises:
+            OptionError: The event or the handler is invalid, `concurrency` is not a whole number of at least 1, or an
+                annotation cannot be converted to.
+        """
+        return self._register(event, handler, manual_ack=manual_ack, typed=typed, concurrency=concurrency)
+
+    @overload
+    def once(
+        self, event: str | float, handler: None = None, *, manual_ack: bool = False, typed: bool = False
+    ) -> Callable[[H], H]: ...
+    @overload
+    def once(self, event: str | float, handler: Handler, *, manual_ack: bool = False, typed: bool = False) -> Self: ...
+    def once(
+        self, event: str | float, handler: Handler | None = None, *, manual_ack: bool = False, typed: bool = False
+    ) -> Callable[[H], H] | Self:
+        """Call `handler` for the next such event only. Otherwise as `on`."""
+        return self._register(event, handler, manual_ack=manual_ack, typed=typed, once=True)
+
+    def off(self, event: str | float | None = None, handler: Handler | None = None) -> Self:
+        """Remove a handler of an event, all handlers of an event, or all handlers.
+
+        A handler that is not registered is ignored.
+        """
+        if event is None and handler is not None:
+            raise OptionError("off() needs the handler's event as well: off(event, handler)")
+        with self._registering():
+            self._handlers.remove(event, handler)
+        return self
+
+    def listeners(self, event: str | float) -> list[Handler]:
+        """Return the handlers of an event in the order in which they are called."""
+        return [each.handler for each in self._handlers.get(event_name(event))]
+
+    def _registering(self) -> AbstractContextManager[None]:
+        """Return what is held while the handlers change."""
+        return nullcontext()
+
+    def _register(
+        self,
+        event: str | float,
+        handler: Handler | None,
+        *,
+        manual_ack: bool,
+        typed: bool,
+        once: bool = False,
+        concurrency: int | None = None,
+    ) -> Callable[[H], H] | Self:
+        name = event_name(event)
+        if not isinstance(typed, bool):
+            raise OptionError(f"typed takes True or False, not {typed!r}")
+
+        def add(handler: Handler) -> None:
+            registered = RegisteredHandler(handler, once=once, concurrency=concurrency, manual_ack=manual_ack)
+            if typed:
+                registered.call = _converting(handler, name, manual_ack=manual_ack)
+            with self._registering():
+                self._handlers.add(name, registered)
+
+        def register(handler: H) -> H:
+            add(handler)
+            return handler
+
+        if handler is None:
+            return register
+        add(handler)
+        return self
+
+
+class AnyHandlerRegistration(HandlerRegistration):
+    """The methods for handlers of every event that is received or sent; lifecycle events are not among them."""
+
+    @overload
+    def on_any(self, handler: None = None, *, concurrency: int | None = None) -> Callable[[H], H]: ...
+    @overload
+    def on_any(self, handler: H, *, concurrency: int | None = None) -> H: ...
+    def on_any(self, handler: H | None = None, *, concurrency: int | None = None) -> Callable[[H], H] | H:
+        """Call `handler(event, *values)` for each event from the server, before the event's own handlers.
+
+        The return value is not an acknowledgement.
+
+        Args:
+            handler: The function to call.
+            concurrency: As in `on`.
+
+        Returns:
+            The handler; without one, a decorator. Both `@socket.on_any` and `@socket.on_any()` leave the function as it
+            is.
+        """
+        return self._register_any(self._handlers.any, handler, first=False, concurrency=concurrency)
+
+    @overload
+    def prepend_any(self, handler: None = None, *, concurrency: int | None = None) -> Callable[[H], H]: ...
+    @overload
+    def prepend_any(self, handler: H, *, concurrency: int | None = None) -> H: ...
+    def prepend_any(self, handler: H | None = None, *, concurrency: int | None = None) -> Callable[[H], H] | H:
+        """Register a handler as `on_any` does, before those that are already registered."""
+        return self._register_any(self._handlers.any, handler, first=True, concurrency=concurrency)
+
+    def off_any(self, handler: Handler | None = None) -> Self:
+        """Remove the first registration of a handler by `on_any` or `prepend_any`, or all of them."""
+        with self._registering():
+            self._handlers.any.remove(handler)
+        return self
+
+    def listeners_any(self) -> list[Handler]:
+        """Return the handlers of every received event in the order in which they are called."""
+        return self._handlers.any.handlers()
+
+    @overload
+    def on_any_outgoing(self, handler: None = None) -> Callable[[H], H]: ...
+    @overload
+    def on_any_outgoing(self, handler: H) -> H: ...
+    def on_any_outgoing(self, handler: H | None = None) -> Callable[[H], H] | H:
+        """Call `handler(event, *values)` for each event that is sent to the server.
+
+        It is called when the event has been handed to the connection: not while it is buffered, not if it is dropped,
+        and with `retries` at each attempt. Acknowledgements are not events. The call takes its turn among the other
+        handlers, so it cannot change what is sent. When `inbox_events` or `inbox_bytes` of them are queued, further ones
+        are dropped and an `InboxOverflow` is reported to `on_handler_error`.
+
+        Returns:
+            The handler, or a decorator: see `on_any`.
+        """
+        return self._register_any(self._handlers.outgoing, handler, first=False)
+
+    @overload
+    def prepend_any_outgoing(self, handler: None = None) -> Callable[[H], H]: ...
+    @overload
+    def prepend_any_outgoing(self, handler: H) -> H: ...
+    def prepend_any_outgoing(self, handler: H | None = None) -> Callable[[H], H] | H:
+        """Register a handler as `on_any_outgoing` does, before those that are already registered."""
+        return self._register_any(self._handlers.outgoing, handler, first=True)
+
+    def off_any_outgoing(self, handler: Handler | None = None) -> Self:
+        """Remove the first registration by `on_any_outgoing` or `prepend_any_outgoing`, or all of them."""
+        with self._registering():
+            self._handlers.outgoing.remove(handler)
+        return self
+
+    def listeners_any_outgoing(self) -> list[Handler]:
+        """Return the handlers of every sent event in the order in which they are called."""
+        return self._handlers.outgoing.handlers()
+
+    def _register_any(
+        self, handlers: AnyHandlers, handler: H | None, *, first: bool, concurrency: int | None = None
+    ) -> Callable[[H], H] | H:
+        def register(handler: H) -> H:
+            registered = RegisteredHandler(handler, concurrency=concurrency)
+            with self._registering():
+                handlers.add(registered, first=first)
+            return handler
+
+        return register if handler is None else register(handler)
+
+
+def _converting(handler: Handler, event: str, *, manual_ack: bool) -> Handler:
+    """Return a function that converts its arguments and calls the handler. Raises OptionError if that is impossible."""
+    try:
+        from .typed import converting  # noqa: PLC0415  # an extra, which is slow to import
+    except ImportError as error:
+        raise OptionError("typed needs pydantic: pip install 'sansio-socketio[typed]'") from error
+    return converting(handler, event, manual_ack=manual_ack)

@@ -1,0 +1,460 @@
+"""The dispatcher of a namespace: from its events to their handlers.
+
+Rules of this file:
+
+- A dispatcher handles what is in its inbox one item after the other, in one task: events, lifecycle events, callbacks of
+  acknowledgements, and sent events. Only handlers that were registered with `concurrency` run concurrently.
+- It holds the handlers back until `release`, so that those that are registered meanwhile miss nothing.
+- Putting an item into the inbox never waits, calls no code of the application, and is bounded: see `received` and `sent`.
+- An exception of a handler ends nothing. It is reported with the event's name.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from ...protocol.events import AckId, EventReceived, EventSent
+from ...runtime.interface import Future, Runtime
+from ..handlers.registry import HandlerRegistry, RegisteredHandler
+from .event_stream import Event, EventBuffer, InboxOverflow
+from .replies import Acknowledge, Reply
+from .tasks import HandlerTasks
+from .watchdog import Watchdog
+
+log = logging.getLogger("sansio_socketio.client.socket")
+
+_BATCH: Final = 100
+"""How many items are handled before other tasks run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of a dispatcher.
+
+    Attributes:
+        events: How many events may be queued.
+        size: How many bytes they may hold.
+        slow: After how many seconds a handler that blocks the queue is warned about; None for never.
+    """
+
+    events: int
+    size: int
+    slow: float | None
+
+
+class Lifecycle:
+    """A lifecycle event of the namespace: connect, connect_error or disconnect.
+
+    Attributes:
+        name: The event's name.
+        args: What its handlers are called with.
+        after: What to wait for before they are called; None for nothing.
+    """
+
+    __slots__ = ("after", "args", "name")
+
+    def __init__(self, name: str, args: tuple[Any, ...], after: Future | None) -> None:
+        self.name = name
+        self.args = args
+        self.after = after
+
+
+class AckCallback:
+    """The acknowledgement of an event that was emitted with a callback."""
+
+    __slots__ = ("args", "callback", "name")
+
+    def __init__(self, name: str, callback: RegisteredHandler, args: Sequence[Any]) -> None:
+        self.name = name
+        self.callback = callback
+        self.args = args
+
+
+class EndStreams:
+    """The streams of events end here."""
+
+
+class Failure:
+    """An error that is reported like an exception of a handler."""
+
+    __slots__ = ("error", "name")
+
+    def __init__(self, name: str, error: Exception) -> None:
+        self.name = name
+        self.error = error
+
+
+class Lane:
+    """The calls of one handler that may run concurrently.
+
+    Attributes:
+        waiting: Those that wait for one of the running ones to end.
+        running: How many are running.
+    """
+
+    __slots__ = ("running", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[str, Sequence[Any], Reply | None, int]] = deque()
+        self.running = 0
+
+
+class Dispatcher:
+    """Calls the handlers of one namespace.
+
+    Args:
+        name: The namespace's name.
+        runtime: The runtime.
+        handlers: The handlers.
+        limits: The bounds.
+        held: Whether to hold the handlers back until `release`.
+        report: What to do with an exception of a handler; called with it and the event's name.
+        acknowledge: How to acknowledge an event.
+        overflowed: Called when the inbox is full.
+        finished: Called when a task of the dispatcher has ended.
+        broken: Called with an exception that no handler raised.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        runtime: Runtime,
+        handlers: HandlerRegistry,
+        limits: Limits,
+        *,
+        held: bool,
+        report: Callable[[Exception, str], Awaitable[None]],
+        acknowledge: Callable[[AckId, Sequence[Any]], None],
+        overflowed: Callable[[InboxOverflow], None],
+        finished: Callable[[], None],
+        broken: Callable[[Exception], None],
+    ) -> None:
+        self.runtime = runtime
+        self._name = name
+        self._handlers = handlers
+        self._limits = limits
+        self._report = report
+        self._acknowledge = acknowledge
+        self._overflowed = overflowed
+        self._inbox: deque[EventReceived | EventSent | Lifecycle | AckCallback | EndStreams | Failure] = deque()
+        self._streams: tuple[EventBuffer, ...] = ()
+        self._bytes = 0
+        self._sent = 0  # how many of the items are sent events
+        self._sent_bytes = 0
+        self._concurrent = 0  # how many events wait in lanes
+        self._is_full = False
+        self._is_full_of_sent = False
+        self._lanes: dict[RegisteredHandler, Lane] = {}
+        self._is_finishing = False
+        self._released = runtime.future()
+        self._idle: Future | None = None
+        self._watchdog = Watchdog(runtime, limits.slow, self._warn_of_slow_handler)
+        self._table: dict[type, Callable[[Any], Awaitable[None]]] = {
+            EventReceived: self._handle_event,
+            EventSent: self._handle_sent,
+            Lifecycle: self._handle_lifecycle,
+            AckCallback: self._handle_callback,
+            EndStreams: self._handle_end,
+            Failure: self._handle_failure,
+        }
+        if not held:
+            self._released.resolve()
+        self._tasks = HandlerTasks(self, finished, broken)
+        self._tasks.spawn(self._run, f"handlers of {name}")
+
+    # State
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the handlers are held back."""
+        return not self._released.done
+
+    @property
+    def waiting_events(self) -> int:
+        """How many events of the server wait for their handlers, or to be taken from a stream."""
+        queued = sum([isinstance(item, EventReceived) for item in self._inbox])
+        return queued + self._concurrent + sum([len(stream) for stream in self._streams])
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether a stream of events is open."""
+        return bool(self._streams)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._is_finishing and not self._tasks
+
+    @property
+    def is_handling(self) -> bool:
+        """Whether something is being handled."""
+        return self._idle is None or bool(self._lanes)
+
+    def running(self) -> list[str]:
+        """Return the names of the handlers that are running, for a message."""
+        handler = self._watchdog.handler
+        return [*([handler.name] if handler else []), *(handler.name for handler in self._lanes)]
+
+    # Input
+
+    def received(self, event: EventReceived) -> None:
+        """Queue an event of the server. When the inbox is full the connection is closed and further events are dropped."""
+        if self._is_full:
+            return
+        waiting = len(self._inbox) - self._sent + self._concurrent
+        if waiting and not (waiting < self._limits.events and self._bytes + event.size <= self._limits.size):
+            self._is_full = True
+            self.overflow(str(event.args[0]), waiting, self._bytes)
+            return
+        self._bytes += event.size
+        self._inbox.append(event)
+        if self._idle is not None:
+            self._wake()
+
+    def sent(self, event: EventSent) -> None:
+        """Queue a sent event. If too many are queued it is dropped and reported; the connection goes on."""
+        if self.fits(self._sent, self._sent_bytes, event.size):
+            self._sent += 1
+            self._sent_bytes += event.size
+            self.put(event)
+        elif not self._is_full_of_sent:
+            self._is_full_of_sent = True
+            name = str(event.args[0])
+            error = InboxOverflow(
+                f"on_any_outgoing handlers are too slow: notifications are dropped from event {name!r} on ({self._sent} "
+                f"events of {self._sent_bytes} bytes are queued); make them faster, {self._or_raise_the_bounds}"
+            )
+            self.put(Failure(name, error))
+
+    def put(self, item: EventSent | Lifecycle | AckCallback | EndStreams | Failure) -> None:
+        """Queue anything else. It always fits."""
+        self._inbox.append(item)
+        if self._idle is not None:
+            self._wake()
+
+    def accept(self) -> None:
+        """Queue events again: they come on a new connection."""
+        self._is_full = False
+
+    def attach(self, stream: EventBuffer) -> None:
+        """Give the events to a stream, too."""
+        self._streams = (*self._streams, stream)
+
+    def detach(self, stream: EventBuffer) -> None:
+        """Stop giving them to it."""
+        self._streams = tuple(each for each in self._streams if each is not stream)
+
+    def fits(self, events: int, size: int, more: int) -> bool:
+        """Return whether an event of `more` bytes may join `events` that hold `size` bytes. A single one always fits."""
+        return events < self._limits.events and (events == 0 or size + more <= self._limits.size)
+
+    def overflow(self, name: str, events: int, size: int) -> None:
+        """Report that the event `name` does not fit."""
+        self._overflowed(
+            InboxOverflow(
+                f"handlers are too slow: event {name!r} arrived while {events} events of {size} bytes were queued; make "
+                f"the handlers faster (concurrency=…), {self._or_raise_the_bounds}"
+            )
+        )
+
+    @property
+    def _or_raise_the_bounds(self) -> str:
+        return f"or raise inbox_events ({self._limits.events}) or inbox_bytes ({self._limits.size})"
+
+    # From start to end
+
+    def release(self) -> None:
+        """Stop holding the handlers back."""
+        self._released.resolve()
+
+    def finish(self) -> None:
+        """End when all that is queued has been handled; at once if the handlers are held back."""
+        self._is_finishing = True
+        if self.is_held:
+            self._forget()
+            self.release()
+        self._wake()
+
+    def cancel(self) -> None:
+        """End at once. A thread ends when the handler that it runs returns."""
+        self._is_finishing = True
+        self._forget()
+        for stream in self._streams:
+            stream.end()
+        self._watchdog.stop()
+        self.release()
+        self._wake()
+        self._tasks.cancel()
+
+    def _wake(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.resolve()
+
+    def _forget(self) -> None:
+        self._inbox.clear()
+        for lane in self._lanes.values():
+            lane.waiting.clear()
+        self._bytes = self._concurrent = self._sent = self._sent_bytes = 0
+
+    # The task
+
+    async def _run(self) -> None:
+        runtime, inbox, table = self.runtime, self._inbox, self._table
+        await runtime.wait(self._released)
+        left = _BATCH
+        while True:
+            if not inbox:
+                if self._is_finishing:
+                    return
+                self._idle = idle = runtime.future()
+                await runtime.wait(idle)
+                left = _BATCH
+                continue
+            if left == 0:
+                await self._let_others_run()
+                left = _BATCH
+                continue
+            left -= 1
+            item = inbox.popleft()
+            await table[type(item)](item)
+
+    async def _let_others_run(self) -> None:
+        future = self.runtime.future()
+        self.runtime.call_soon(future.resolve)
+        await self.runtime.wait(future)
+
+    async def _handle_event(self, event: EventReceived) -> None:
+        args, size = event.args, event.size
+        name = args[0] if isinstance(args[0], str) else str(args[0])
+        handlers = self._handlers.take(name)
+        reply = None
+        if event.ack_id is not None and (handlers or self._streams):
+            reply = Reply(event.ack_id, self._acknowledge)
+        self._bytes -= size
+        for stream in self._streams:
+            if reply is not None:
+                reply.waive()
+            stream.put(
+                Event(name, tuple(args[1:]), Acknowledge(reply, self.runtime), wants_ack=reply is not None), size
+            )
+        for handler in self._handlers.any.registered:
+            await self._handle(handler, name, args, None, size)
+        if handlers:
+            values = args[1:]
+            for handler in handlers:
+                await self._handle(handler, name, values, reply, size)
+        if reply is not None:
+            reply.release()
+
+    async def _handle_sent(self, event: EventSent) -> None:
+        self._sent -= 1
+        self._sent_bytes -= event.size
+        if self._sent == 0:
+            self._is_full_of_sent = False
+        for handler in self._handlers.outgoing.registered:
+            await self._call_in_order(handler, str(event.args[0]), event.args, None)
+
+    async def _handle_lifecycle(self, event: Lifecycle) -> None:
+        if event.after is not None and not event.after.done:
+            await self.runtime.wait(event.after)
+        for handler in self._handlers.take(event.name):
+            await self._handle(handler, event.name, event.args, None, 0)
+
+    async def _handle_callback(self, callback: AckCallback) -> None:
+        await self._call_in_order(callback.callback, callback.name, callback.args, None)
+
+    async def _handle_end(self, _: EndStreams) -> None:
+        for stream in self._streams:
+            stream.end()
+
+    async def _handle_failure(self, failure: Failure) -> None:
+        await self._report(failure.error, failure.name)
+
+    # Calls
+
+    async def _handle(
+        self, handler: RegisteredHandler, name: str, values: Sequence[Any], reply: Reply | None, size: int
+    ) -> None:
+        if handler.concurrency is None:
+            await self._call_in_order(handler, name, values, reply)
+        else:
+            self._call_concurrently(handler, handler.concurrency, name, values, reply, size)
+
+    async def _call_in_order(
+        self, handler: RegisteredHandler, name: str, values: Sequence[Any], reply: Reply | None
+    ) -> None:
+        watchdog = self._watchdog
+        watchdog.started(handler, name)
+        try:
+            await self._call(handler, name, values, reply)
+        finally:
+            watchdog.handler = None
+
+    async def _call(self, handler: RegisteredHandler, name: str, values: Sequence[Any], reply: Reply | None) -> None:
+        """Call one handler. What it returns is an acknowledgement; what it raises is reported."""
+        try:
+            values = handler.fit(values)
+            if handler.manual_ack:
+                if reply is not None:
+                    reply.waive()
+                await self.runtime.call(handler.call, *values, Acknowledge(reply, self.runtime))
+            else:
+                result = await self.runtime.call(handler.call, *values)
+                if reply is not None:
+                    reply.returned(result)
+        except Exception as error:
+            if reply is not None:
+                reply.waive()
+            await self._report(error, name)
+
+    def _call_concurrently(
+        self,
+        handler: RegisteredHandler,
+        concurrency: int,
+        name: str,
+        values: Sequence[Any],
+        reply: Reply | None,
+        size: int,
+    ) -> None:
+        if reply is not None:
+            reply.hold()
+        lane = self._lanes.setdefault(handler, Lane())
+        lane.waiting.append((name, values, reply, size))
+        self._concurrent += 1
+        self._bytes += size
+        if lane.running < concurrency:
+            lane.running += 1
+            self._tasks.spawn(partial(self._serve_lane, handler, lane), f"handler of {name!r}")
+
+    async def _serve_lane(self, handler: RegisteredHandler, lane: Lane) -> None:
+        try:
+            while lane.waiting:
+                name, values, reply, size = lane.waiting.popleft()
+                self._concurrent -= 1
+                self._bytes -= size
+                await self._call(handler, name, values, reply)
+                if reply is not None:
+                    reply.release()
+        finally:
+            lane.running -= 1
+            if not lane.running:
+                self._lanes.pop(handler, None)
+
+    def _warn_of_slow_handler(self) -> None:
+        handler = self._watchdog.handler
+        if handler is not None:
+            log.warning(
+                "%s: handler %s of event %r has blocked the queue of the namespace for %g seconds (slow_handler_warning); "
+                "%d events are queued",
+                self._name,
+                handler.name,
+                self._watchdog.event,
+                self._limits.slow,
+                len(self._inbox),
+            )

@@ -1,0 +1,325 @@
+"""The lifecycle queue: calls the handlers of the Manager and the Engine so that none of them can hold up the connection.
+
+Rules of this file:
+
+- Handlers start in the order of their events, then of their registration. The next one starts when the one before has
+  *started*: when it has returned, raised or suspended for the first time; in a thread also when it has entered a blocking
+  call of ours, or after `START_LIMIT` seconds. Past its start a handler runs concurrently.
+- What follows from an event waits until the event's handlers have started (`barrier`, `then`). If nothing is queued, it
+  happens at once.
+- Nothing grows without bound: of one event at most `MOST_CALLS` are queued, and of one handler at most `MOST_CALLS` calls
+  run concurrently. What is beyond that is left out and reported once.
+- One task at a time serves the queue. When a handler suspends, its task keeps the handler, and another task takes over
+  the queue.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from inspect import isawaitable
+from typing import Any, Final
+
+from ...runtime.interface import Future, Runtime, Timer
+from ..handlers.registry import HandlerRegistry, RegisteredHandler
+from .event_stream import InboxOverflow
+from .tasks import HandlerTasks
+from .waiters import on_wait
+
+log = logging.getLogger("sansio_socketio.client.manager")
+
+START_LIMIT: Final = 1.0
+"""How many seconds the queue waits for a thread's handler to start."""
+MOST_CALLS: Final = 1000
+"""How many calls of one handler run concurrently, and how many of one event are queued, at most."""
+
+
+class _State(Enum):
+    """What the queue does with its items."""
+
+    HELD = "held"
+    """It keeps them until `release`: handlers are still being registered."""
+    SERVING = "serving"
+    """It calls handlers."""
+    FINISHING = "finishing"
+    """It calls the handlers of what is queued, and ends."""
+
+
+class _LifecycleEvent:
+    """An event of the Manager or the Engine, with the registry of its handlers."""
+
+    __slots__ = ("args", "handlers", "name")
+
+    def __init__(self, handlers: HandlerRegistry, name: str, args: tuple[Any, ...]) -> None:
+        self.handlers = handlers
+        self.name = name
+        self.args = args
+
+
+class _Call:
+    """One call of one handler."""
+
+    __slots__ = ("args", "event", "handed_over", "handler")
+
+    def __init__(self, handler: RegisteredHandler, event: str, args: tuple[Any, ...]) -> None:
+        self.handler = handler
+        self.event = event
+        self.args = args
+        self.handed_over = False  # another task serves the queue since this call has suspended
+
+
+class LifecycleQueue:
+    """The queue. See the rules of this file.
+
+    Args:
+        runtime: The runtime.
+        report: What to do with an exception of a handler; called with it and the event's name.
+        finished: Called when a task of the queue has ended.
+        broken: Called with an exception that no handler raised.
+        held: Whether to hold the handlers back until `release`.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        report: Callable[[Exception, str], Awaitable[None]],
+        finished: Callable[[], None],
+        broken: Callable[[Exception], None],
+        held: bool,
+    ) -> None:
+        self.runtime = runtime
+        self._report = report
+        self._state = _State.HELD if held else _State.SERVING
+        self._items: deque[_LifecycleEvent | Callable[[], None]] = deque()
+        self._calls: deque[_Call] = deque()  # of the event that is being handled: those that have not started yet
+        self._starting: _Call | None = None
+        self._running: dict[RegisteredHandler, int] = {}
+        self._queued: dict[tuple[HandlerRegistry, str], int] = {}
+        self._overflowed: set[object] = set()
+        self._is_served = False
+        self._idle: Future | None = None  # what the task that serves the queue waits for
+        self._start_timer: Timer | None = None
+        self._tasks = HandlerTasks(self, finished, broken)
+
+    # Input
+
+    def post(self, handlers: HandlerRegistry, name: str, *args: Any) -> None:
+        """Call the handlers of an event, in turn."""
+        if not (handlers.get(name) or self.is_busy or self.is_held):
+            return  # otherwise a handler may be registered before the event's turn comes
+        key = (handlers, name)
+        queued = self._queued.get(key, 0)
+        if queued < MOST_CALLS:
+            self._queued[key] = queued + 1
+            self._put(_LifecycleEvent(handlers, name, args))
+        else:
+            self._overflow(key, name, f"{queued} of these events are queued")
+
+    def then(self, function: Callable[[], None]) -> None:
+        """Call `function` when the handlers of what is queued have started; at once if nothing is queued or held back.
+
+        It must not wait.
+        """
+        if self.is_busy and not self.is_held:
+            self._put(function)
+        else:
+            function()
+
+    def barrier(self) -> Future | None:
+        """Return a future that is resolved when the handlers of what is queued have started; None if nothing is queued."""
+        if not self.is_busy:
+            return None
+        barrier = self.runtime.future()
+        self._put(barrier.resolve)
+        return barrier
+
+    def release(self) -> None:
+        """Stop holding the handlers back."""
+        if self.is_held:
+            self._state = _State.SERVING
+            self._serve()
+
+    def finish(self) -> None:
+        """End when the handlers of what is queued have been called; at once if they were held back."""
+        if self.is_held:
+            self._forget()
+        self._state = _State.FINISHING
+        self._serve()
+
+    def cancel(self) -> None:
+        """End at once. A thread ends when the handler that it runs returns."""
+        self._state = _State.FINISHING
+        self._forget()
+        if self._start_timer is not None:
+            self._start_timer.set(None)
+        self._serve()
+        self._tasks.cancel()
+
+    # State
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the handlers are held back."""
+        return self._state is _State.HELD
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is queued, or a handler has not started yet."""
+        return bool(self._items or self._calls or self._starting)
+
+    @property
+    def is_handling(self) -> bool:
+        """Whether a handler is running."""
+        return bool(self._running)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._state is _State.FINISHING and not self._tasks
+
+    def running(self) -> list[str]:
+        """Return the names of the handlers that are running, for a message."""
+        return [handler.name for handler in self._running]
+
+    # The tasks
+
+    def _put(self, item: _LifecycleEvent | Callable[[], None]) -> None:
+        self._items.append(item)
+        if not self.is_held:
+            self._serve()
+
+    def _serve(self) -> None:
+        """Have a task serve the queue."""
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.resolve()
+        elif not self._is_served and (self._items or self._calls):
+            self._is_served = True
+            self._tasks.spawn(self._run, "handlers of the Manager")
+
+    async def _run(self) -> None:
+        while True:
+            call = self._next_call()
+            if call is None:
+                if self._items:
+                    continue
+                if self._state is _State.FINISHING:
+                    self._is_served = False
+                    return
+                self._idle = idle = self.runtime.future()
+                await self.runtime.wait(idle)
+            elif await self._call(call):
+                return
+
+    def _next_call(self) -> _Call | None:
+        """Take the next call from the queue; do what does not need one on the way."""
+        while not self._calls and self._items:
+            item = self._items.popleft()
+            if not isinstance(item, _LifecycleEvent):
+                item()
+                continue
+            key = (item.handlers, item.name)
+            self._queued[key] -= 1
+            if not self._queued[key]:
+                del self._queued[key]
+                self._overflowed.discard(key)
+            self._calls.extend(_Call(handler, item.name, item.args) for handler in item.handlers.take(item.name))
+        return self._calls.popleft() if self._calls else None
+
+    async def _call(self, call: _Call) -> bool:
+        """Call a handler. Returns whether another task serves the queue by now."""
+        handler, running = call.handler, self._running.get(call.handler, 0)
+        if running >= MOST_CALLS:
+            self._overflow(handler, call.event, f"{running} calls of its handler {handler.name} are running")
+            return False
+        self._running[handler] = running + 1
+        self._starting = call
+        self._watch_start(call)
+        try:
+            await self.runtime.call(self._starting_call(call), *handler.fit(call.args))
+        except Exception as error:
+            self._started(call)
+            await self._report(error, call.event)
+        finally:
+            self._ended(handler)
+            self._started(call)
+        return call.handed_over
+
+    def _starting_call(self, call: _Call) -> Callable[..., Any]:
+        """Return the handler, wrapped so that the queue learns when it suspends."""
+
+        def suspends() -> None:
+            with self.runtime.lock:
+                self._hand_over(call)
+
+        def start(*args: Any) -> Any:
+            on_wait.set(suspends)
+            try:
+                result = call.handler.call(*args)
+                if isawaitable(result):
+                    # Its code up to the first wait runs in this iteration of the event loop; the next task, in a later one.
+                    suspends()
+                return result
+            finally:
+                on_wait.set(None)
+
+        return start
+
+    def _hand_over(self, call: _Call) -> None:
+        """The handler has started and goes on: let another task serve the queue."""
+        if self._starting is call:
+            call.handed_over = True
+            self._started(call)
+            self._is_served = False
+            self.runtime.call_soon(self._serve)
+
+    def _started(self, call: _Call) -> None:
+        if self._starting is call:
+            self._starting = None
+            if self._start_timer is not None:
+                self._start_timer.set(None)
+
+    def _ended(self, handler: RegisteredHandler) -> None:
+        self._running[handler] -= 1
+        if not self._running[handler]:
+            del self._running[handler]
+            self._overflowed.discard(handler)
+
+    def _watch_start(self, call: _Call) -> None:
+        """Go on without a handler that blocks its thread."""
+        if self._start_timer is None:
+            self._start_timer = self.runtime.timer(self._start_took_too_long)
+        self._start_timer.set(self.runtime.now() + START_LIMIT)
+
+    def _start_took_too_long(self) -> None:
+        call = self._starting
+        if call is not None:
+            log.warning(
+                "handler %s of %r has blocked the handlers of the connection's events for %g second; they go on without it",
+                call.handler.name,
+                call.event,
+                START_LIMIT,
+            )
+            self._hand_over(call)
+
+    def _overflow(self, key: object, event: str, why: str) -> None:
+        if key in self._overflowed:
+            return
+        self._overflowed.add(key)
+        error = InboxOverflow(f"the handlers of {event!r} are too slow, so this and the next ones are left out: {why}")
+
+        async def report() -> None:
+            await self._report(error, event)
+
+        self._tasks.spawn(report, f"reports an overflow of {event!r}")
+
+    def _forget(self) -> None:
+        self._calls.clear()
+        items, self._items = self._items, deque()
+        self._queued.clear()
+        for item in items:
+            if not isinstance(item, _LifecycleEvent):
+                item()

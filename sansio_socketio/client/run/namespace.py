@@ -1,0 +1,257 @@
+"""One namespace in one run: its dispatcher, its waiting callers, and what is done for each of its events.
+
+Rules of this file:
+
+- The state of a namespace is the state machine's. Here is only who waits for it: for acknowledgements, for a connection,
+  for the end.
+- Waiting callers are woken when an event is routed here. What has handlers goes into the dispatcher's inbox.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from ...protocol.errors import ConnectError, DisconnectedError
+from ...protocol.events import (
+    AckFailed,
+    AckId,
+    Acknowledged,
+    Connected,
+    ConnectFailed,
+    Disconnected,
+    EventReceived,
+    EventSent,
+)
+from ...protocol.namespace import UNSET, Unset
+from ...runtime.interface import Future, Runtime
+from ..handlers.registry import Handler, RegisteredHandler
+from .blueprint import NamespaceSpec
+from .dispatcher import AckCallback, Dispatcher, EndStreams, Lifecycle
+from .lifecycle import LifecycleQueue
+from .pump import Pump
+from .waiters import Waiters, wait_for
+
+log = logging.getLogger("sansio_socketio.client.socket")
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """How an event is to be sent."""
+
+    timeout: float | Literal[Unset.UNSET] | None = UNSET
+    volatile: bool = False
+    compress: bool = True
+
+    def but(self, **changes: Any) -> Flags:
+        """Return these flags with some changed."""
+        return replace(self, **changes)
+
+
+PLAIN: Final = Flags()
+
+
+class NamespaceRun:
+    """A namespace in a run.
+
+    Args:
+        spec: The namespace.
+        runtime: The runtime.
+        pump: The pump of the connection.
+        lifecycle: The lifecycle queue of the connection.
+        make_dispatcher: Makes the dispatcher, given how to acknowledge an event.
+        is_trying: Returns whether the connection is open, opening, or waits for the next attempt.
+        overflow: Returns why this side closed the connection, if an inbox was full.
+
+    Attributes:
+        failure: Why the last attempt failed; None after a success.
+        connections: Those who wait until the namespace is joined.
+        first_attempts: Those who wait for the end of the first attempt.
+        closings: Those who wait until it is disconnected, and nothing reconnects it.
+    """
+
+    def __init__(
+        self,
+        spec: NamespaceSpec,
+        runtime: Runtime,
+        pump: Pump,
+        lifecycle: LifecycleQueue,
+        make_dispatcher: Callable[[Callable[[AckId, Sequence[Any]], None]], Dispatcher],
+        *,
+        is_trying: Callable[[], bool],
+        overflow: Callable[[], Exception | None],
+    ) -> None:
+        self.spec = spec
+        self.runtime = runtime
+        self.dispatcher = make_dispatcher(self._acknowledge)
+        self.failure: ConnectError | None = None
+        self.connections = Waiters(runtime)
+        self.first_attempts = Waiters(runtime)
+        self.closings = Waiters(runtime)
+        self._namespace = spec.namespace
+        self._pump = pump
+        self._lifecycle = lifecycle
+        self._is_trying = is_trying
+        self._overflow = overflow
+        self._acks: dict[int, Future] = {}
+        self._callbacks: dict[int, tuple[RegisteredHandler, str, bool]] = {}
+
+    # Connecting
+
+    @property
+    def is_trying(self) -> bool:
+        """Whether the namespace is connected, or may become so without a call."""
+        return self._namespace.active and self._is_trying()
+
+    def connect(self) -> None:
+        """Connect in the background."""
+        now = self._pump.now()
+        self.spec.wanted = False
+        self.failure = None
+        self._namespace.connect(now)
+        self._pump.drain()
+
+    def disconnect(self) -> None:
+        """Disconnect."""
+        self.failure = None
+        if not self._pump.ended:
+            self._namespace.disconnect(self._pump.now())
+            self._pump.drain()
+            self.settle(DisconnectedError(f"disconnect() was called before {self.spec.name} was connected"))
+
+    def rest(self) -> None:
+        """Disconnect because the run stops, to be connected again by the next one."""
+        self.spec.wanted = self.spec.wanted or self._namespace.active
+        self._namespace.disconnect(self._pump.now())
+
+    def settle(self, error: Exception) -> None:
+        """Wake those who wait for a connection with `error`, if nothing tries to connect."""
+        if self.is_trying:
+            return
+        self.connections.fail(error)
+        self.first_attempts.fail(error)
+        self.closings.wake()
+        if self.dispatcher.has_streams:
+            self.dispatcher.put(EndStreams())
+
+    def end(self, error: Exception) -> None:
+        """The run has stopped: wake everybody who waits."""
+        self.settle(error)
+        acks, self._acks = self._acks, {}
+        for future in acks.values():
+            future.fail(error)
+        self._callbacks.clear()
+        self.dispatcher.cancel()
+
+    # Sending
+
+    def emit(self, args: Sequence[Any], flags: Flags, ack: Handler | None) -> None:
+        """Hand an event to the state machine. `ack` is called with its acknowledgement."""
+        if ack is None:
+            self._send(args, flags, ack=False)
+        else:
+            callback = RegisteredHandler(ack)
+            timeout = self.spec.ack_timeout if flags.timeout is UNSET else flags.timeout
+            handle = self._send(args, flags, ack=True)
+            self._callbacks[handle] = (callback, f"{args[0]} (acknowledgement)", timeout is not None)
+        self._pump.drain()
+
+    async def emit_with_ack(self, args: Sequence[Any], flags: Flags) -> Any:
+        """Hand an event to the state machine, and wait for its acknowledgement."""
+        handle = self._send(args, flags, ack=True)
+        self._acks[handle] = future = self.runtime.future()
+        self._pump.drain()
+        try:
+            values = await wait_for(self.runtime, future)
+        except BaseException:
+            if self._acks.pop(handle, None) is not None and not self._pump.ended:
+                self._namespace.forget(handle, self._pump.now())
+                self._pump.drain()
+            raise
+        return values[0] if len(values) == 1 else tuple(values) if values else None
+
+    def _send(self, args: Sequence[Any], flags: Flags, *, ack: bool) -> int:
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s: emitting %r with %d values%s", self.spec.name, args[0], len(args) - 1, ", ack wanted" * ack)
+        return self._namespace.emit(
+            args, self._pump.now(), ack=ack, timeout=flags.timeout, volatile=flags.volatile, compress=flags.compress
+        )
+
+    def _acknowledge(self, ack_id: AckId, values: Sequence[Any]) -> None:
+        if not self._pump.ended:
+            self._namespace.acknowledge(ack_id, values, self._pump.now())
+            self._pump.drain()
+
+    # Events of the state machine
+
+    def event_received(self, event: EventReceived) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s: received %r, %d bytes", self.spec.name, event.args[0], event.size)
+        self.dispatcher.received(event)
+
+    def event_sent(self, event: EventSent) -> None:
+        self.dispatcher.sent(event)
+
+    def acknowledged(self, event: Acknowledged) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s: acknowledged, %d values", self.spec.name, len(event.args))
+        future = self._acks.pop(event.handle, None)
+        if future is not None:
+            future.resolve(event.args)
+            return
+        waiting = self._callbacks.pop(event.handle, None)
+        if waiting is not None:
+            callback, name, with_error = waiting
+            self.dispatcher.put(AckCallback(name, callback, [None, *event.args] if with_error else event.args))
+
+    def ack_failed(self, event: AckFailed) -> None:
+        future = self._acks.pop(event.handle, None)
+        if future is not None:
+            future.fail(event.error)
+            return
+        waiting = self._callbacks.pop(event.handle, None)
+        if waiting is not None:
+            callback, name, with_error = waiting
+            if with_error:
+                self.dispatcher.put(AckCallback(name, callback, [event.error]))
+
+    def connected(self, event: Connected) -> None:
+        log.info("%s: connected%s", self.spec.name, ", session recovered" * event.recovered)
+        self.failure = None
+        self.dispatcher.accept()
+        self.connections.wake()
+        self.first_attempts.wake()
+        self._put("connect")
+
+    def connect_failed(self, event: ConnectFailed) -> None:
+        error = _connect_error(event.error)
+        log.info("%s: cannot connect: %s", self.spec.name, error)
+        self.failure = error
+        self.first_attempts.fail(error)
+        self.settle(error)
+        self._put("connect_error", error)
+
+    def disconnected(self, event: Disconnected) -> None:
+        details = self._overflow() or event.details
+        why = event.reason if details is None else f"{event.reason}: {details}"
+        log.info("%s: disconnected: %s", self.spec.name, why)
+        error = DisconnectedError(f"{self.spec.name} was disconnected: {why}", event.reason)
+        error.__cause__ = details
+        self._put("disconnect", event.reason, details)
+        self.first_attempts.fail(_connect_error(error))
+        self.settle(error)
+
+    def _put(self, name: str, *args: Any) -> None:
+        """Queue a lifecycle event behind the Manager's handlers of the event that led to it."""
+        self.dispatcher.put(Lifecycle(name, args, self._lifecycle.barrier()))
+
+
+def _connect_error(error: Exception) -> ConnectError:
+    """Return the error as a ConnectError, with the failure beneath it as its cause."""
+    if isinstance(error, ConnectError):
+        return error
+    wrapped = ConnectError(str(error))
+    wrapped.__cause__ = error
+    return wrapped

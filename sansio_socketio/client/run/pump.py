@@ -1,0 +1,171 @@
+"""The pump: feeds the state machine, and carries out what it asks for.
+
+Rules of this file:
+
+- One pump for one run. Every input is followed by a drain, and so must every command be.
+- The drain is guarded against re-entry. What runs inside it (a task that starts eagerly, for example) may give the
+  machine commands; the drain that is already running carries out what follows from them.
+- No code of the application runs inside a drain. Routes only queue events, and wake waiting callers.
+- An unexpected exception is an internal error. It ends the pump: everything is closed, and `broken` is called with it. It is
+  never raised into a runtime's callback.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...protocol.actions import CloseStream, OpenStream, Send, SetTimer
+from ...protocol.machine import Machine
+from ...runtime.connect import Connector
+from ...runtime.interface import Runtime, Stream
+
+log = logging.getLogger("sansio_socketio.client.streams")
+
+
+class Pump:
+    """A state machine on a runtime.
+
+    Args:
+        machine: The state machine.
+        runtime: The runtime.
+        connector: How streams are opened.
+        routes: What to call with each event of the machine, by the event's class.
+        drained: Called after each drain.
+        broken: Called with an unexpected exception.
+
+    Attributes:
+        now: The runtime's clock.
+        ended: Whether nothing goes in or out any more.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        runtime: Runtime,
+        connector: Connector,
+        *,
+        routes: Mapping[type, Callable[[Any], None]],
+        drained: Callable[[], None],
+        broken: Callable[[Exception], None],
+    ) -> None:
+        self.now = runtime.now
+        self.ended = False
+        self._machine = machine
+        self._next_output = machine.next_output
+        self._runtime = runtime
+        self._connector = connector
+        self._drained = drained
+        self._broken = broken
+        self._timer = runtime.timer(self._tick)
+        self._streams: dict[int, Stream] = {}
+        self._is_draining = False
+        self._table: dict[type, Callable[[Any], None]] = {
+            Send: self._send,
+            SetTimer: self._set_timer,
+            OpenStream: self._open_stream,
+            CloseStream: self._close_stream,
+            **routes,
+        }
+
+    def drain(self) -> None:
+        """Carry out all that the machine asks for. To be called after every command."""
+        if self._is_draining or self.ended:
+            return
+        self._is_draining = True
+        try:
+            next_output, table = self._next_output, self._table
+            while (output := next_output()) is not None:
+                table[type(output)](output)
+            self._drained()
+        except Exception as error:
+            self._break(error)
+        finally:
+            self._is_draining = False
+
+    def feed(self, take: Callable[..., None], *inputs: Any) -> None:
+        """Give the machine an input, and carry out what follows from it."""
+        if self.ended:
+            return
+        now = self.now()  # raises in another thread, which is the caller's mistake and breaks nothing
+        try:
+            take(*inputs, now)
+        except Exception as error:
+            self._break(error)
+        else:
+            self.drain()
+
+    def lost(self, stream: int) -> None:
+        """The runtime has closed a stream."""
+        self._streams.pop(stream, None)
+
+    def end(self) -> None:
+        """Abort every stream and stop the timer. Nothing goes in or out any more."""
+        if self.ended:
+            return
+        self.ended = True
+        self._timer.set(None)
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            stream.abort()
+
+    def _break(self, error: Exception) -> None:
+        self.end()
+        self._broken(error)
+
+    def _tick(self) -> None:
+        self.feed(self._machine.tick)
+
+    # Actions
+
+    def _open_stream(self, action: OpenStream) -> None:
+        number, host, port = action.stream, action.host, action.port
+        receiver = _StreamInput(self, self._machine, number)
+        self._streams[number], proxy = self._connector.open(self._runtime, host, port, receiver, tls=action.tls)
+        way = "" if proxy is None else f" through {proxy}"
+        log.debug("opening stream %d to %s port %d%s for %s", number, host, port, way, action.transport)
+
+    def _send(self, action: Send) -> None:
+        self._streams[action.stream].write(action.data)
+
+    def _close_stream(self, action: CloseStream) -> None:
+        stream = self._streams.pop(action.stream)
+        if action.abort:
+            stream.abort()
+        else:
+            stream.close()
+
+    def _set_timer(self, action: SetTimer) -> None:
+        self._timer.set(action.deadline)
+
+
+class _StreamInput:
+    """The receiver of one stream: feeds the machine with what happens to it."""
+
+    __slots__ = ("_machine", "_pump", "_stream")
+
+    def __init__(self, pump: Pump, machine: Machine, stream: int) -> None:
+        self._pump = pump
+        self._machine = machine
+        self._stream = stream
+
+    def opened(self) -> None:
+        log.debug("stream %d is open", self._stream)
+        self._pump.feed(self._machine.stream_opened, self._stream)
+
+    def failed(self, error: Exception) -> None:
+        log.debug("stream %d could not be opened: %s", self._stream, error)
+        self._pump.lost(self._stream)
+        self._pump.feed(self._machine.stream_failed, self._stream, error)
+
+    def received(self, data: bytes | bytearray | memoryview) -> None:
+        self._pump.feed(self._machine.data_received, self._stream, data)
+
+    def sent(self) -> None:
+        self._pump.feed(self._machine.data_sent, self._stream)
+
+    def closed(self, error: Exception | None) -> None:
+        log.debug("stream %d was closed by the peer: %s", self._stream, error or "an orderly end")
+        self._pump.lost(self._stream)
+        self._pump.feed(self._machine.stream_closed, self._stream, error)

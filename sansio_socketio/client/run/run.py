@@ -1,0 +1,475 @@
+"""One run of a Manager: made at start, discarded at the end.
+
+Rules of this file:
+
+- A run is made from a blueprint, on a runtime. It starts the pump, the lifecycle queue, and a half of its own for each
+  namespace, which is made when it is first needed.
+- What the state machine reports is routed here by a table: to waiting callers, to the lifecycle queue, to the namespaces.
+- Questions of the state machine are answered by tasks. What fails there is an error of that attempt to connect.
+- At the end everybody who waits is woken, what is running is cancelled, and nothing goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from ...protocol.errors import ConnectError, DisconnectedError, SocketIOError
+from ...protocol.events import (
+    AckFailed,
+    AckId,
+    Acknowledged,
+    Asked,
+    Closed,
+    Connected,
+    ConnectFailed,
+    Disconnected,
+    Drained,
+    EngineClosed,
+    EngineDrained,
+    EngineEvent,
+    EngineFlushed,
+    EngineOpened,
+    EnginePacketCreated,
+    EnginePacketReceived,
+    EngineUpgraded,
+    EngineUpgradeFailed,
+    EngineUpgrading,
+    EventReceived,
+    EventSent,
+    Failed,
+    Opened,
+    Pinged,
+    Question,
+    ReconnectAttempt,
+    Reconnected,
+    ReconnectError,
+    ReconnectFailed,
+)
+from ...protocol.statistics import Statistics
+from ...runtime.interface import Future, Runtime, Task
+from ..handlers.registry import RegisteredHandler
+from .blueprint import Blueprint, NamespaceSpec
+from .dispatcher import Dispatcher, Limits
+from .event_stream import InboxOverflow
+from .lifecycle import LifecycleQueue
+from .namespace import NamespaceRun
+from .pump import Pump
+from .session import SessionRun
+from .state import RunState, RunStatus
+from .waiters import Waiters
+
+log = logging.getLogger("sansio_socketio.client.manager")
+
+
+class Run:
+    """A run.
+
+    Args:
+        blueprint: What it is made from.
+        runtime: The runtime.
+        status: The state of the Manager's runs.
+        held: Whether to hold the handlers back until they are released.
+        request_stop: Called when the run has failed, so that its scope ends.
+
+    Attributes:
+        failure: What ended it from inside: an exception of a handler under on_handler_error="raise", or an internal error.
+    """
+
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        runtime: Runtime,
+        status: RunStatus,
+        *,
+        held: bool,
+        request_stop: Callable[[], None],
+    ) -> None:
+        self.runtime = runtime
+        self.machine = machine = blueprint.machine
+        self.failure: Exception | None = None
+        self._blueprint = blueprint
+        self._status = status
+        self._is_held = held
+        self._request_stop = request_stop
+        self._limits = Limits(
+            blueprint.options.inbox_events, blueprint.options.inbox_bytes, blueprint.options.slow_handler_warning
+        )
+        self.lifecycle = LifecycleQueue(
+            runtime, report=self.report, finished=self._check_finished, broken=self._broken, held=held
+        )
+        self.pump = Pump(
+            machine,
+            runtime,
+            blueprint.connector,
+            routes=self._routes(),
+            drained=self._drained,
+            broken=self._broken,
+        )
+        self._namespaces = _Namespaces(self._make_namespace)
+        self._sessions: dict[int, SessionRun] = {}
+        self._overflow: InboxOverflow | None = None
+        self._open_error: ConnectError | None = None
+        self._openings = Waiters(runtime)
+        self._closings = Waiters(runtime)
+        self._drains = Waiters(runtime)
+        self._answering: dict[tuple[Asked, str | None], Task] = {}
+        self._finished: Future | None = None  # resolved when it has disconnected and everything is handled
+        self._stop_timer = runtime.timer(self._stop_took_too_long)
+        machine.asks_before_reconnecting = True
+        for spec in blueprint.namespaces.values():
+            self.of(spec)
+
+    def of(self, spec: NamespaceSpec) -> NamespaceRun:
+        """Return the run's half of a namespace."""
+        return self._namespaces[spec.name]
+
+    def release_handlers(self) -> None:
+        """Stop holding the handlers back. They are called from the next iteration of the event loop on."""
+        self._is_held = False
+        self.lifecycle.release()
+        for namespace in self._namespaces.values():
+            namespace.dispatcher.release()
+
+    # The connection
+
+    @property
+    def is_trying(self) -> bool:
+        """Whether the connection is open, opening, or waits for the next attempt."""
+        machine = self.machine
+        return not self.pump.ended and (machine.state != "closed" or machine.reconnecting)
+
+    def open(self, *, reconnect: bool) -> None:
+        """Open the connection in the background. `reconnect`: whether a failure starts a reconnection."""
+        self.machine.open(self.pump.now(), reconnect=reconnect)
+        for namespace in list(self._namespaces.values()):
+            if namespace.spec.wanted:
+                namespace.connect()
+        self.pump.drain()
+
+    async def opened(self) -> None:
+        """Open the connection and wait until it is open. A failure starts no reconnection."""
+        self._open_error = None
+        self.open(reconnect=False)
+        if self._open_error is not None:
+            raise self._open_error
+        if self.machine.state != "open":
+            await self._openings.wait()
+
+    async def closed(self) -> None:
+        """Close the connection, and wait until all that was sent has left, or it is opened again."""
+        self.pump.feed(self.machine.close)
+        if not (self.machine.idle or self.pump.ended):
+            await self._closings.wait()
+
+    async def drained(self) -> None:
+        """Wait until the connection is writable."""
+        while not self.machine.writable:
+            await self._drains.wait()
+
+    def session(self) -> SessionRun | None:
+        """Return the session that carries the connection, or is to carry it."""
+        session = self.machine.engine
+        if session is None:
+            return None
+        if session.number not in self._sessions:
+            self._sessions[session.number] = SessionRun(session, self.runtime, self.lifecycle)
+        return self._sessions[session.number]
+
+    async def close_session(self, session: SessionRun) -> None:
+        """Close a session, and wait until it is closed."""
+        self.pump.feed(self.machine.close_session, session.session.number)
+        if session.session.state != "closed" and not self.pump.ended:
+            await session.closings.wait()
+
+    def settle(self, why: str) -> None:
+        """Wake those who wait for their namespaces with an error, if nothing tries to connect."""
+        for namespace in self._namespaces.values():
+            error = ConnectError(f"{namespace.spec.name} is not connected: {why}")
+            error.__cause__ = self._open_error
+            namespace.settle(error)
+
+    def statistics(self) -> Statistics:
+        """Return what has been counted, and how much is pending."""
+        waiting = sum([namespace.dispatcher.waiting_events for namespace in self._namespaces.values()])
+        return replace(self.machine.statistics(), waiting_events=waiting)
+
+    # From stopping to the end
+
+    def stop(self) -> None:
+        """Start to disconnect for good; what has been received is still handled."""
+        if self._status.state is RunState.RUNNING:
+            self._status.move(RunState.STOPPING)
+            self._finished = self.runtime.future()
+            now = self.pump.now()
+            self._stop_timer.set(now + self.machine.options.close_timeout)
+            self._rest()
+            self.machine.close(now)
+            self.pump.drain()
+        self.lifecycle.finish()
+        for namespace in self._namespaces.values():
+            namespace.dispatcher.finish()
+        self._check_finished()
+
+    async def finished(self) -> None:
+        """Wait until everything is closed and handled, for at most `close_timeout`."""
+        if self._finished is not None:
+            await self.runtime.wait(self._finished)
+
+    def end(self) -> None:
+        """End at once what is left, and wake everybody who waits."""
+        if self._status.state is RunState.RUNNING:
+            self._status.move(RunState.STOPPING)
+        self.pump.feed(self.machine.abort)
+        if not self.pump.ended:
+            self._rest()
+        self.pump.end()
+        self._stop_timer.set(None)
+        error = DisconnectedError(f"the connection to {self._blueprint.url} has been stopped")
+        error.__cause__ = self.failure
+        self._openings.fail(error)
+        self._drains.fail(error)
+        self._closings.wake()
+        for session in self._sessions.values():
+            session.closings.wake()
+        for namespace in self._namespaces.values():
+            namespace.end(error)
+        self.lifecycle.cancel()
+
+    def _rest(self) -> None:
+        for namespace in self._namespaces.values():
+            namespace.rest()
+
+    def _queues(self) -> Sequence[LifecycleQueue | Dispatcher]:
+        return [self.lifecycle, *(namespace.dispatcher for namespace in self._namespaces.values())]
+
+    def _check_finished(self) -> None:
+        if self._finished is not None and self.machine.idle and all(queue.done for queue in self._queues()):
+            self._finished.resolve()
+
+    def _stop_took_too_long(self) -> None:
+        running = [name for queue in self._queues() for name in queue.running()]
+        if running:
+            log.warning(
+                "handlers are still running %g seconds (close_timeout) after the connection was stopped: %s",
+                self.machine.options.close_timeout,
+                ", ".join(running),
+            )
+        if self._finished is not None:
+            self._finished.resolve()
+
+    # Errors
+
+    async def report(self, error: Exception, event: str) -> None:
+        """Do what `on_handler_error` says with an exception of a handler."""
+        is_stopping = self._status.state is not RunState.RUNNING
+        if isinstance(error, SocketIOError) and (
+            self.pump.ended or (is_stopping and isinstance(error, DisconnectedError))
+        ):
+            return  # it waited for something, or started it, and the run ends
+        policy = self._blueprint.options.on_handler_error
+        if policy == "raise" and self.failure is None:
+            self.failure = error
+            self.pump.feed(self.machine.abort)
+            self._request_stop()
+        elif callable(policy):
+            try:
+                await self.runtime.call(policy, *RegisteredHandler(policy).fit((error, event)))
+            except Exception:
+                log.exception("on_handler_error raised; it was called for a handler of %r that raised %r", event, error)
+        else:
+            log.error("a handler of %r raised", event, exc_info=error)
+
+    def _broken(self, error: Exception) -> None:
+        """End the run after an internal error."""
+        if self.failure is None:
+            self.failure = error
+        log.critical("an internal error of sansio_socketio ends the connection; please report it", exc_info=error)
+        self._blueprint.is_broken = True
+        self._request_stop()
+        self.end()
+
+    def _overflowed(self, error: InboxOverflow) -> None:
+        """An inbox is full: close the connection for good."""
+        if self._overflow is None:  # otherwise what came with that event has filled another inbox as well
+            log.error("closing the connection: %s", error)
+            self._overflow = error
+            self.pump.feed(self.machine.abort)
+
+    # Events of the state machine
+
+    def _routes(self) -> dict[type, Callable[[Any], None]]:
+        return {
+            EventReceived: lambda event: self._namespaces[event.namespace].event_received(event),
+            EventSent: lambda event: self._namespaces[event.namespace].event_sent(event),
+            Acknowledged: lambda event: self._namespaces[event.namespace].acknowledged(event),
+            AckFailed: lambda event: self._namespaces[event.namespace].ack_failed(event),
+            Connected: lambda event: self._namespaces[event.namespace].connected(event),
+            ConnectFailed: lambda event: self._namespaces[event.namespace].connect_failed(event),
+            Disconnected: lambda event: self._namespaces[event.namespace].disconnected(event),
+            Opened: self._opened,
+            Failed: self._failed,
+            Closed: self._closed,
+            Pinged: lambda _: self._post("ping"),
+            Drained: lambda _: self._drains.wake(),
+            Question: self._asked,
+            ReconnectAttempt: self._reconnect_attempt,
+            Reconnected: self._reconnected,
+            ReconnectError: lambda event: self._post("reconnect_error", event.error),
+            ReconnectFailed: self._reconnect_failed,
+            EngineOpened: self._engine_opened,
+            EngineUpgrading: self._engine_upgrading,
+            EngineUpgraded: self._engine_upgraded,
+            EngineUpgradeFailed: self._engine_upgrade_failed,
+            EnginePacketReceived: self._of_engine,
+            EnginePacketCreated: self._of_engine,
+            EngineFlushed: self._of_engine,
+            EngineDrained: self._of_engine,
+            EngineClosed: self._engine_closed,
+        }
+
+    def _drained(self) -> None:
+        if self._finished is not None:
+            self._check_finished()
+        if self._closings and (self.machine.idle or self.is_trying):  # it may have been opened again meanwhile
+            self._closings.wake()
+
+    def _post(self, name: str, *args: Any) -> None:
+        self.lifecycle.post(self._blueprint.handlers, name, *args)
+
+    def _opened(self, _: Opened) -> None:
+        self._overflow = None
+        self._openings.wake()
+        self._post("open")
+
+    def _failed(self, event: Failed) -> None:
+        log.info("%s: %s", self._blueprint.url, event.error)
+        error = ConnectError(str(event.error))
+        error.__cause__ = event.error
+        self._open_error = error
+        self._openings.fail(error)
+        self._post("error", event.error)
+
+    def _closed(self, event: Closed) -> None:
+        log.info("%s: closed: %s", self._blueprint.url, event.reason)
+        self._openings.fail(DisconnectedError(f"the connection was closed: {event.reason}", event.reason))
+        self._post("close", event.reason, self._overflow or event.details)
+
+    def _reconnect_attempt(self, event: ReconnectAttempt) -> None:
+        log.info("%s: reconnection attempt %d", self._blueprint.url, event.attempt)
+        self._post("reconnect_attempt", event.attempt)
+        # The attempt begins when its handlers have started, so that what they set takes effect on it.
+        self.lifecycle.then(partial(self.pump.feed, self.machine.answer, event.question, None))
+
+    def _reconnected(self, event: Reconnected) -> None:
+        log.info("%s: reconnected", self._blueprint.url)
+        self._post("reconnect", event.attempt)
+
+    def _reconnect_failed(self, _: ReconnectFailed) -> None:
+        log.info("%s: giving up", self._blueprint.url)
+        self.settle("there are no more attempts to connect")
+        self._post("reconnect_failed")
+
+    def _engine_opened(self, event: EngineOpened) -> None:
+        log.info("connected to %s by %s", self._blueprint.url, event.transport)
+        self.session()  # it has the handlers that those of the Manager's "open" register
+        self._of_engine(event)
+
+    def _engine_upgrading(self, event: EngineUpgrading) -> None:
+        log.debug("%s: upgrading to %s", self._blueprint.url, event.transport)
+        self._of_engine(event)
+
+    def _engine_upgraded(self, event: EngineUpgraded) -> None:
+        log.info("%s: upgraded to %s", self._blueprint.url, event.transport)
+        self._of_engine(event)
+
+    def _engine_upgrade_failed(self, event: EngineUpgradeFailed) -> None:
+        log.info("%s: the upgrade failed: %s", self._blueprint.url, event.error)
+        self._of_engine(event)
+
+    def _engine_closed(self, event: EngineClosed) -> None:
+        self._of_engine(event)
+        session = self._sessions.pop(event.session, None)
+        if session is not None:
+            session.closings.wake()
+
+    def _of_engine(self, event: EngineEvent) -> None:
+        session = self._sessions.get(event.session)
+        if session is not None:
+            session.route(event)
+
+    # Questions
+
+    def _asked(self, question: Question) -> None:
+        earlier = self._answering.get((question.about, question.namespace))
+        if earlier is not None:  # its answer is not needed any more
+            earlier.cancel()
+        self.lifecycle.then(partial(self._start_answer, question))
+
+    def _start_answer(self, question: Question) -> None:
+        if not self.pump.ended:
+            self._answering[question.about, question.namespace] = self.runtime.spawn(
+                partial(self._answer, question), f"function for {question.about}"
+            )
+
+    async def _answer(self, question: Question) -> None:
+        self.pump.feed(self.machine.answer, question.question, await self._answer_to(question))
+
+    async def _answer_to(self, question: Question) -> Any:
+        about = question.about
+        function: Any = self._blueprint.functions.get(about)
+        if question.namespace is not None:
+            function = self._blueprint.namespaces[question.namespace].auth
+            if not callable(function):  # it was set meanwhile
+                return function
+        try:
+            return await self.runtime.call(function)
+        except Exception as error:
+            # Neither the log nor a message shows what the exception says, or its traceback: it may contain secrets.
+            log.error("the function for %s raised %s", about, type(error).__name__)  # noqa: TRY400
+            failure = ConnectError(f"the function for {about} raised {type(error).__name__}")
+            failure.__cause__ = error
+            return failure
+
+    # Namespaces
+
+    def _make_namespace(self, name: str) -> NamespaceRun:
+        spec = self._blueprint.namespaces[name]
+        return NamespaceRun(
+            spec,
+            self.runtime,
+            self.pump,
+            self.lifecycle,
+            partial(self._make_dispatcher, spec),
+            is_trying=lambda: self.is_trying,
+            overflow=lambda: self._overflow,
+        )
+
+    def _make_dispatcher(self, spec: NamespaceSpec, acknowledge: Callable[[AckId, Sequence[Any]], None]) -> Dispatcher:
+        return Dispatcher(
+            spec.name,
+            self.runtime,
+            spec.handlers,
+            self._limits,
+            held=self._is_held,
+            report=self.report,
+            acknowledge=acknowledge,
+            overflowed=self._overflowed,
+            finished=self._check_finished,
+            broken=self._broken,
+        )
+
+
+class _Namespaces(dict[str, NamespaceRun]):
+    """The namespaces of a run by name. Each is made when it is first looked up."""
+
+    def __init__(self, make: Callable[[str], NamespaceRun]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, name: str) -> NamespaceRun:
+        namespace = self[name] = self._make(name)
+        return namespace

@@ -1,0 +1,78 @@
+"""One Engine.IO session of a run: its events, and who waits for its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ...protocol.engine import EngineSession
+from ...protocol.events import (
+    EngineClosed,
+    EngineDrained,
+    EngineEvent,
+    EngineFlushed,
+    EngineOpened,
+    EnginePacketCreated,
+    EnginePacketReceived,
+    EngineUpgraded,
+    EngineUpgradeFailed,
+    EngineUpgrading,
+)
+from ...runtime.interface import Runtime
+from ..handlers.registry import HandlerRegistry
+from .lifecycle import LifecycleQueue
+from .waiters import Waiters
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTransport:
+    """A transport of a session.
+
+    Attributes:
+        name: For example "polling" or "websocket"; None if the session has no transport yet.
+    """
+
+    name: str | None
+
+
+_EVENTS: Final[Mapping[type[EngineEvent], tuple[str, Callable[[Any], tuple[Any, ...]]]]] = {
+    EngineOpened: ("open", lambda _: ()),
+    EngineUpgrading: ("upgrading", lambda event: (EngineTransport(event.transport),)),
+    EngineUpgraded: ("upgrade", lambda event: (EngineTransport(event.transport),)),
+    EngineUpgradeFailed: ("upgrade_error", lambda event: (event.error,)),
+    EnginePacketReceived: ("packet", lambda event: (event.packet,)),
+    EnginePacketCreated: ("packet_create", lambda event: (event.packet,)),
+    EngineFlushed: ("flush", lambda _: ()),
+    EngineDrained: ("drain", lambda _: ()),
+    EngineClosed: ("close", lambda event: (event.reason, event.details)),
+}
+"""The name of each event of a session, and what its handlers are called with."""
+
+ENGINE_EVENTS: Final = frozenset(name for name, _ in _EVENTS.values())
+_PER_PACKET: Final = ("packet", "packet_create", "flush", "drain")
+
+
+class SessionRun:
+    """A session and its handlers.
+
+    Attributes:
+        session: The session of the state machine.
+        handlers: The handlers of its Engine.
+        closings: Those who wait for its end.
+    """
+
+    def __init__(self, session: EngineSession, runtime: Runtime, queue: LifecycleQueue) -> None:
+        self.session = session
+        self.handlers = HandlerRegistry(ENGINE_EVENTS, changed=self._handlers_changed)
+        self.closings = Waiters(runtime)
+        self._queue = queue
+
+    def route(self, event: EngineEvent) -> None:
+        """Queue an event of the session for its handlers."""
+        name, args = _EVENTS[type(event)]
+        self._queue.post(self.handlers, name, *args(event))
+
+    def _handlers_changed(self) -> None:
+        # What happens with each packet is only reported while somebody listens.
+        self.session.report_packets = any(self.handlers.get(name) for name in _PER_PACKET)

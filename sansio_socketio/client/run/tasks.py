@@ -1,0 +1,77 @@
+"""The tasks in which handlers run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar, copy_context
+from typing import Any, Protocol
+
+from ...runtime.interface import Runtime, Task
+
+
+class HandlerQueue(Protocol):
+    """What calls handlers: the dispatcher of a namespace, or the lifecycle queue."""
+
+    @property
+    def runtime(self) -> Runtime: ...
+    @property
+    def is_handling(self) -> bool:
+        """Whether one of its handlers is running."""
+        ...
+
+
+_current_queue: ContextVar[HandlerQueue | None] = ContextVar("current_queue", default=None)
+"""The queue in whose task the present code runs, or which called what started it."""
+
+
+def is_called_by_handler(runtime: Runtime) -> bool:
+    """Return whether the caller is, or was started by, a handler that is running now on this runtime."""
+    queue = _current_queue.get()
+    return queue is not None and queue.runtime is runtime and queue.is_handling
+
+
+class HandlerTasks:
+    """The tasks of one queue. Each runs in a copy of the context in which the queue was made.
+
+    Args:
+        queue: The queue.
+        finished: Called when a task has ended.
+        broken: Called with an exception that no handler raised.
+    """
+
+    __slots__ = ("_broken", "_context", "_finished", "_queue", "_tasks")
+
+    def __init__(self, queue: HandlerQueue, finished: Callable[[], None], broken: Callable[[Exception], None]) -> None:
+        self._queue = queue
+        self._finished = finished
+        self._broken = broken
+        self._context = copy_context()
+        self._context.run(_current_queue.set, queue)
+        self._tasks: dict[object, Task | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Run `function()` in a task."""
+        key = object()
+
+        async def run() -> None:
+            try:
+                await function()
+            except Exception as error:
+                self._broken(error)
+            finally:
+                del self._tasks[key]
+                self._finished()
+
+        self._tasks[key] = None
+        task = self._context.copy().run(self._queue.runtime.spawn, run, name)
+        if key in self._tasks:  # a task that starts eagerly may have ended
+            self._tasks[key] = task
+
+    def cancel(self) -> None:
+        """Cancel all of them. A thread ends when the handler that it runs returns."""
+        for task in list(self._tasks.values()):
+            if task is not None:
+                task.cancel()
