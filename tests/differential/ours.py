@@ -44,7 +44,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
-from sansio_socketio.client.listeners import LIFECYCLE
+from sansio_socketio.client.handlers.registry import LIFECYCLE_EVENTS
 from sansio_socketio.protocol.errors import (
     AckTimeout,
     ConnectError,
@@ -301,7 +301,7 @@ class Play:
         what = what or {}
 
         async def handle(*values: Any) -> Any:
-            self._put(label, *([] if event in LIFECYCLE else values))
+            self._put(label, *([] if event in LIFECYCLE_EVENTS else values))
             for step in what.get("steps", ()):
                 await self._step(step)
             return tuple(_decode(what["reply"])) if "reply" in what else None

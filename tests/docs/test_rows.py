@@ -24,9 +24,9 @@ from typing import Any, Final
 
 import pytest
 
-from sansio_socketio.client.engine import ENGINE_EVENTS
-from sansio_socketio.client.listeners import LIFECYCLE
-from sansio_socketio.client.manager import MANAGER_EVENTS
+from sansio_socketio.client.run.session import ENGINE_EVENTS
+from sansio_socketio.client.handlers.registry import LIFECYCLE_EVENTS
+from sansio_socketio.client.core.manager import MANAGER_EVENTS
 from sansio_socketio.client.options import IOOptions
 from sansio_socketio.protocol.errors import OptionError
 from tests.support.drivers import DRIVERS, Driver
@@ -383,7 +383,7 @@ def test_every_event_that_a_row_names_can_be_listened_to() -> None:
 
 
 def events_of(holder: str) -> frozenset[str]:
-    return {"manager": MANAGER_EVENTS, "engine": ENGINE_EVENTS, "socket": LIFECYCLE}[holder]
+    return {"manager": MANAGER_EVENTS, "engine": ENGINE_EVENTS, "socket": LIFECYCLE_EVENTS}[holder]
 
 
 @pytest.mark.row("option.auto_unref", "option.close_on_beforeunload", "option.url_parts", "option.request_timeout")

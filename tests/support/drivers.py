@@ -29,7 +29,7 @@ import sansio_socketio_anyio
 import sansio_socketio_asyncio
 import sansio_socketio_blocking
 import sansio_socketio_trio
-from sansio_socketio.client.blocking import drive
+from sansio_socketio.client.blocking.entry import drive
 
 Main = Callable[[], Coroutine[Any, Any, Any]]
 Ready = Callable[[], None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from sansio_socketio import (
     AckTimeout,
@@ -22,9 +22,10 @@ from sansio_socketio import (
     Statistics,
     TransportError,
 )
-from sansio_socketio.client import IO, Emitter, Engine, EventStream, RuntimeScope, Scopes, Socket
+from sansio_socketio.client import IO, Emitter, Engine, EventStream, Scopes, Socket
 from sansio_socketio.client import Manager as _Manager
-from sansio_socketio.client.names import protocol
+from sansio_socketio.protocol.packets.socketio import PROTOCOL
+from sansio_socketio.runtime import RuntimeScope
 
 from ._runtime import open_runtime
 
@@ -39,6 +40,7 @@ class Manager(_Manager):
 _scopes = Scopes(Manager)
 connect = _scopes.connect
 open_io = _scopes.open_io
+protocol: Final = PROTOCOL
 
 __all__ = [
     "IO",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from contextvars import Context
 from typing import Any, ClassVar
 
@@ -10,7 +11,8 @@ import pytest
 
 from sansio_socketio import client
 from sansio_socketio.client import blocking
-from sansio_socketio.client.blocking import IO, SETTLED, Manager, Scopes, Socket, drive
+from sansio_socketio.client.blocking import IO, Manager, Scopes, Socket
+from sansio_socketio.client.blocking.entry import SETTLED, drive
 from sansio_socketio.protocol.client import HIGH_WATER
 from sansio_socketio.protocol.errors import AckTimeout, ConnectError, DisconnectedError, OptionError, StateError
 from tests.support.fake_runtime import World
@@ -21,7 +23,8 @@ URL = "http://localhost:3000"
 @pytest.fixture
 def manager_class(threads_world: World) -> type[Manager]:
     class WorldsManager(Manager):
-        counterpart: ClassVar[Any] = threads_world.manager_class
+        runtime_scope: ClassVar[Any] = threads_world.open_runtime
+        make_lock = staticmethod(nullcontext)
 
     return WorldsManager
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sansio_socketio.client import Engine, EngineTransport, InboxOverflow, Manager
-from sansio_socketio.client.engine import ENGINE_EVENTS
+from sansio_socketio.client.run.session import ENGINE_EVENTS
 from sansio_socketio.protocol.errors import DisconnectedError, OptionError
 from sansio_socketio.protocol.events import EnginePacket
 from tests.support.fake_runtime import Cancelled, World

@@ -19,7 +19,8 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from sansio_socketio.client import Socket
-from sansio_socketio.client.listeners import Listeners, Listening
+from sansio_socketio.client.handlers.registration import HandlerRegistration
+from sansio_socketio.client.handlers.registry import HandlerRegistry
 from sansio_socketio.protocol.errors import OptionError, PayloadError
 from tests.support.fake_runtime import World
 
@@ -54,13 +55,13 @@ class Later(BaseModel):
     never: NeverDefined  # type: ignore[name-defined]  # noqa: F821  # on purpose
 
 
-class Registry(Listening):
+class Registry(HandlerRegistration):
     def __init__(self, known: frozenset[str] | None = None) -> None:
-        self._listeners = Listeners(known)
+        self._handlers = HandlerRegistry(known)
 
     def call(self, event: str, *values: Any) -> Any:
         """Call the handler as the dispatcher does."""
-        (listener,) = self._listeners.get(event)
+        (listener,) = self._handlers.get(event)
         return listener.call(*listener.fit(values))
 
 
@@ -219,7 +220,7 @@ def test_the_function_that_acknowledges_is_left_alone(registry: Registry) -> Non
 
     registry.on("one", one, manual_ack=True, typed=True).on("some", some, manual_ack=True, typed=True)
     for name, values in (("one", [{"x": 1}]), ("some", [{"x": 1}, {"x": 2}])):
-        (listener,) = registry._listeners.get(name)
+        (listener,) = registry._handlers.get(name)
         result: Any = listener.call(*listener.fit(values), print)
         *points, ack = result
         assert points == [Point(value["x"]) for value in values]
@@ -276,7 +277,7 @@ def test_what_is_not_typed(registry: Registry) -> None:
 
 
 def test_without_pydantic_the_error_says_what_to_install(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "sansio_socketio.client.typed")
+    monkeypatch.delitem(sys.modules, "sansio_socketio.client.handlers.typed")
     monkeypatch.setitem(sys.modules, "pydantic", None)
     with pytest.raises(OptionError, match=r"pip install 'sansio-socketio\[typed\]'"):
 

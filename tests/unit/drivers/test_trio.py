@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.lowlevel import currently_ki_protected
 
-from sansio_socketio.client.hub import Hub
+from sansio_socketio.client.run.pump import Pump
 from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.runtime.connect import Connector
 from sansio_socketio_trio._runtime import open_runtime
@@ -59,7 +59,7 @@ def test_client_code_is_protected_from_interrupts_and_the_applications_is_not() 
                 await recorder.until_told("opened")
                 stream.write(b"x")
                 await recorder.until(lambda: bool(recorder.data) and "sent" in recorder.log)
-            hub = Hub(
+            hub = Pump(
                 ClientProtocol("http://localhost", random=Random(1)),
                 runtime,
                 Connector(),
