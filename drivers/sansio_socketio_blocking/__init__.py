@@ -1,4 +1,4 @@
-"""Socket.IO for plain threads.
+"""Socket.IO client for threads, without `await`.
 
 A whole program::
 
@@ -45,7 +45,7 @@ from ._runtime import open_runtime
 
 
 class Manager(_Manager):
-    """A connection to a server, which the sockets of several namespaces share. See its base class."""
+    """Connection to a server, shared by the sockets of its namespaces. See the base class."""
 
     runtime_scope: ClassVar[BlockingRuntimeScope] = open_runtime
     make_lock = staticmethod(RLock)

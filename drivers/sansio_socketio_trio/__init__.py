@@ -1,4 +1,4 @@
-"""Socket.IO for trio.
+"""Socket.IO client for trio.
 
 A whole program::
 
@@ -49,7 +49,7 @@ from ._runtime import open_runtime
 
 
 class Manager(_Manager):
-    """A connection to a server, which the sockets of several namespaces share. See its base class."""
+    """Connection to a server, shared by the sockets of its namespaces. See the base class."""
 
     runtime_scope: ClassVar[RuntimeScope] = open_runtime
 

@@ -1,4 +1,4 @@
-"""Socket.IO over asyncio's streams: an example of a driver."""
+"""Socket.IO over asyncio's streams: an example driver."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ._runtime import open_runtime
 
 
 class Manager(_Manager):
-    """A connection to a server, which the sockets of several namespaces share. See its base class."""
+    """Connection to a server, shared by the sockets of its namespaces. See the base class."""
 
     runtime_scope: ClassVar[RuntimeScope] = open_runtime
     can_be_held: ClassVar[bool] = True
