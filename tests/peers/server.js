@@ -99,6 +99,9 @@ const BEHAVIOURS = {
     });
   },
 
+  // A login: confirmed by an acknowledgement if one is requested, otherwise by another event.
+  login: (socket, [user], ack) => (ack ? ack(user) : socket.emit("logged_in", user)),
+
   // Endings.
   kick: (socket, [close]) => socket.disconnect(Boolean(close)),
   close_engine: (socket) => socket.conn.close(),
