@@ -11,7 +11,7 @@ import pytest
 
 from sansio_socketio.client.options import (
     IOOptions,
-    Local,
+    LocalOptions,
     ManagerOptions,
     Options,
     SocketOptions,
@@ -29,9 +29,9 @@ def _fields(*classes: type) -> set[str]:
 
 
 def test_editors_know_every_option_there_is() -> None:
-    assert set(get_type_hints(ManagerOptions)) == _fields(ClientOptions, Local)
+    assert set(get_type_hints(ManagerOptions)) == _fields(ClientOptions, LocalOptions)
     assert set(get_type_hints(SocketOptions)) == _fields(NamespaceOptions)
-    assert set(get_type_hints(Options)) == _fields(ClientOptions, Local, NamespaceOptions)
+    assert set(get_type_hints(Options)) == _fields(ClientOptions, LocalOptions, NamespaceOptions)
     assert set(get_type_hints(IOOptions)) - set(get_type_hints(Options)) == {"force_new", "multiplex"}
 
 
@@ -50,7 +50,7 @@ def test_options_are_shared_out() -> None:
 
     settings = manager_settings({"path": "/x", "query": get_query, "extra_headers": {"a": "b"}, "inbox_events": 5})
     assert settings.machine == ClientOptions(path="/x", query=ASK, extra_headers={"a": "b"})
-    assert settings.local == Local(inbox_events=5)
+    assert settings.local == LocalOptions(inbox_events=5)
     assert settings.askers == {"query": get_query}
     assert socket_settings({"auth": {"a": 1}, "retries": 2}) == NamespaceOptions(auth={"a": 1}, retries=2)
     assert socket_settings({"auth": dict}) == NamespaceOptions(auth=ASK)
