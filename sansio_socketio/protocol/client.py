@@ -2,12 +2,12 @@
 
 Rules of this file:
 
-- One session of Engine.IO at a time carries the namespaces. A session that is still draining after `close` is on its
-  own: what it tells is passed on and changes nothing any more, and it does not hold up the next one.
-- The connection opens when a namespace wants it, and closes when none does.
-- What fails is told in the reference's order: the connection's `Failed`, the namespaces' `ConnectFailed`, and then what
-  follows from it: a wait for the next attempt, or `ReconnectFailed`, and `ReconnectError`.
-- Before each attempt the application is asked for what it wants to be asked for; the answers count within the `timeout`.
+- One Engine.IO session at a time carries the namespaces. A session that is still being closed is detached from the
+  connection: its events are delivered, but they change nothing, and it does not delay the next session.
+- The connection opens when a namespace needs it, and closes when none does.
+- A failure is reported in the order of the JavaScript client: the connection's `Failed`, the namespaces' `ConnectFailed`,
+  then `ReconnectFailed` if that was the last attempt, and `ReconnectError`.
+- Questions are asked anew for each attempt, and must be answered within its `timeout`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from .backoff import Backoff
 from .engine import EngineSession, Memory, check_engine_options, check_message, request_query
@@ -47,28 +47,38 @@ from .events import (
 )
 from .machine import Machine
 from .namespace import Frames, Namespace
-from .options import ASK, ClientOptions, NamespaceOptions, RunningOptions, check_option
+from .options import ASK, ClientOptions, NamespaceOptions, RunningOptions, answer_error, check_option
 from .packets.socketio import Decoder, Encoder, JSONParser, Packet, Parser, check_namespace
+from .states import CONNECTION_TRANSITIONS, ConnectionState, transition
 from .statistics import Statistics
 from .url import parse_url
 
-ConnectionState = Literal["closed", "opening", "open"]
+_OPEN: Final = ConnectionState.OPEN
+_RECONNECTING: Final = frozenset({ConnectionState.WAITING, ConnectionState.ASKING, ConnectionState.REOPENING})
 
 HIGH_WATER: Final = 512 * 1024
 """High-water mark of the write buffer, in bytes. Above it `writable` is False until the buffer has drained."""
 
 
 class ClientProtocol(RunningOptions, Machine):
-    """A Socket.IO client without I/O. Inputs and outputs are `Machine`'s; events are those of `events`.
+    """The Socket.IO client as a state machine without I/O (Socket.IO protocol 5).
+
+    `Machine` has the inputs and outputs, `events` the events.
 
     Args:
-        url: Where the server is: scheme, host and port, and maybe a query. Its path is not used (the `path` option is).
-        options: The options. The machine keeps a copy; those of `RunningOptions` may be set later.
-        random: The only source of chance.
-        memory: What outlives a session; share one to share cookies and remembered upgrades of one origin.
+        url: The server's scheme, host and port, and optionally a query. Its path is not used (the `path` option is).
+        options: The options. The machine keeps a copy; those of `RunningOptions` may be set while it runs.
+        random: The only source of randomness.
+        memory: What outlasts a session: cookies and remembered upgrades. Machines of the same origin may share one.
+
+    Attributes:
+        state: The state of the connection.
+        engine: The session of the connection, while it is opening or open.
+        namespaces: The namespaces by name.
+        asks_before_reconnecting: Whether an attempt to reconnect begins only when `ReconnectAttempt` has been answered.
 
     Raises:
-        OptionError: The URL or an option cannot be used.
+        OptionError: The URL or an option is invalid.
     """
 
     def __init__(
@@ -82,11 +92,9 @@ class ClientProtocol(RunningOptions, Machine):
         self.outbox = self._outbox
         self.timers = self._timers
         self.namespaces: dict[str, Namespace] = {}
-        self.state: ConnectionState = "closed"
-        self.reconnecting = False
-        """Whether a connection that failed is being tried again, or waits for that."""
+        self.state = ConnectionState.CLOSED
         self.engine: EngineSession | None = None
-        """The session, while opening or open. Of its packets it tells where its `report_packets` is set."""
+        self.asks_before_reconnecting = False
         parser: Parser = JSONParser() if options.parser is None else options.parser
         self._parser = parser
         self._encoder: Encoder = parser.encoder()
@@ -101,6 +109,7 @@ class ClientProtocol(RunningOptions, Machine):
         self._open_reconnects = False
         self._questions: dict[tuple[Asked, str | None], int] = {}
         self._next_question = 1
+        self._attempt_question: int | None = None
         self._answers: dict[Asked, Mapping[str, str]] = {}
         self._buffered_events = 0
         self._buffered_bytes = 0
@@ -114,20 +123,26 @@ class ClientProtocol(RunningOptions, Machine):
     def _set_option(self, name: str, value: Any) -> None:
         check_option(name, value)
         setattr(self.options, name, value)
-        if name == "reconnection" and not value and self.state == "closed":
-            self._stop_reconnecting()
+        if name == "reconnection" and not value and self.state in {ConnectionState.WAITING, ConnectionState.ASKING}:
+            self._stop_attempts()
+            self._change(ConnectionState.CLOSED)
 
     # State
 
     @property
     def is_open(self) -> bool:
         """Whether the connection is open."""
-        return self.state == "open"
+        return self.state is _OPEN
+
+    @property
+    def reconnecting(self) -> bool:
+        """Whether the client is waiting to open the connection again, or is opening it again."""
+        return self.state in _RECONNECTING
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is open, opening, closing or waited for any more."""
-        return self.state == "closed" and not self.reconnecting and not self._outbox.owners
+        """Whether the connection is closed, no attempt is planned and every stream is closed."""
+        return self.state is ConnectionState.CLOSED and not self._outbox.owners
 
     @property
     def sends_at_once(self) -> bool:
@@ -144,7 +159,7 @@ class ClientProtocol(RunningOptions, Machine):
         return not self._congested
 
     def statistics(self) -> Statistics:
-        """What has been counted since the machine was made, and how much is pending now."""
+        """Return the counters since the machine was created, and the present sizes of its queues."""
         counters, engine = self._outbox.counters, self.engine
         return Statistics(
             bytes_received=counters.bytes_received,
@@ -156,17 +171,17 @@ class ClientProtocol(RunningOptions, Machine):
             reconnects=counters.reconnects,
             acks_pending=sum([namespace.acks_pending for namespace in self.namespaces.values()]),
             queued_events=self._buffered_events,
-            queued_bytes=self._waiting_bytes,
+            queued_bytes=self._buffered_bytes + (0 if engine is None else engine.buffered_bytes),
             transport=None if engine is None else engine.transport,
         )
 
     # Commands
 
     def namespace(self, name: str = "/", options: NamespaceOptions | None = None) -> Namespace:
-        """The namespace of that name; the first call for it makes it, with these options.
+        """Return the namespace of this name. The first call creates it, with these options.
 
         Raises:
-            OptionError: The name is none.
+            OptionError: The name is invalid.
         """
         name = namespace_name(name)
         namespace = self.namespaces.get(name)
@@ -176,27 +191,29 @@ class ClientProtocol(RunningOptions, Machine):
         return namespace
 
     def open(self, now: float, *, reconnect: bool = True) -> None:
-        """Open the connection, unless it is open or opening. During a wait for the next attempt, do not wait longer.
+        """Open the connection, unless it is open or opening. A delay before the next attempt is cut short.
 
-        `reconnect=False`: a failure of this attempt starts no reconnection.
+        Args:
+            now: The time.
+            reconnect: Whether a failure of a first attempt starts reconnection.
         """
         self._fire_due(now)
-        if self.state != "closed":
-            return
-        self._timers.cancel(self, "reconnect")
-        self._open_reconnects = reconnect
-        self._begin(now)
+        if self.state is ConnectionState.CLOSED:
+            self._open_reconnects = reconnect
+            self._begin(now)
+        elif self.state in {ConnectionState.WAITING, ConnectionState.ASKING}:
+            self._begin(now)
 
     def close(self, now: float) -> None:
-        """Close the connection once all that was sent has left, within `close_timeout`. Do not connect again."""
+        """Close the connection when its write buffer has drained, within `close_timeout`, and stop reconnecting."""
         self._fire_due(now)
         self._close(now)
 
     def close_session(self, number: int, now: float) -> None:
-        """Close the session of that number once all that was sent has left, within `close_timeout`.
+        """Close the session of this number when its write buffer has drained, within `close_timeout`.
 
-        The connection ends with "forced close", and opens again if `reconnection` is on. What is sent meanwhile is
-        dropped. A session that is over, or closing, is left alone.
+        The connection is then lost with the reason "forced close", and opened again if `reconnection` is on. Packets that
+        are sent meanwhile are dropped. Nothing happens if the session is closing or closed.
         """
         self._fire_due(now)
         engine = self.engine
@@ -204,7 +221,7 @@ class ClientProtocol(RunningOptions, Machine):
             engine.close(now)
 
     def abort(self, now: float) -> None:
-        """Close everything at once, also what is still saying goodbye. What has not left is lost, buffers included."""
+        """Close everything at once, close handshakes in progress included. Buffered packets and events are dropped."""
         self._fire_due(now)
         self._close(now, abort=True)
         for namespace in list(self.namespaces.values()):
@@ -214,8 +231,18 @@ class ClientProtocol(RunningOptions, Machine):
         self._cut()
 
     def answer(self, question: int, value: Any, now: float) -> None:
-        """Answer a `Question`. An Exception fails the attempt. An answer that comes too late is ignored."""
+        """Answer a `Question`, or a `ReconnectAttempt` that asks one (whose value is None).
+
+        An Exception as the value fails the attempt to connect or to join. A late answer is ignored.
+        """
         self._fire_due(now)
+        if question == self._attempt_question:
+            self._attempt_question = None
+            if isinstance(value, Exception):
+                self._open_failed(value, now)
+            else:
+                self._create_session(now)
+            return
         for (about, name), number in self._questions.items():
             if number == question:
                 del self._questions[about, name]
@@ -225,24 +252,24 @@ class ClientProtocol(RunningOptions, Machine):
                     self._answered(about, value, now)
                 return
 
-    # What namespaces need (namespace.Connection)
+    # What namespaces need (namespace.NamespaceConnection)
 
     def encode(self, packet: Packet) -> Frames:
-        """The messages of a packet. Raises PacketError, whatever the parser raises."""
+        """Return the messages of a packet. Raise PacketError, whatever the parser raises."""
         try:
             frames = self._encoder.encode(packet)
-            if self.options.parser is not None:  # the protocol's own writes nothing else
+            if self.options.parser is not None:  # the built-in parser writes valid messages only
                 for frame in frames:
                     check_message(frame)
             return frames
         except SocketIOError:
             raise
         except Exception as error:
-            # The packet is not shown: it may hold secrets, and be what cannot be shown.
+            # The packet is not shown: it may hold secrets, and its repr may fail.
             raise PacketError(f"the parser cannot encode a packet: {error!r}") from error
 
     def send_frames(self, frames: Frames, now: float, *, compress: bool) -> None:
-        """Hand messages to the session."""
+        """Send messages on the session, if there is one."""
         engine = self.engine
         if engine is not None:
             engine.send(frames, now, compress=compress)
@@ -251,59 +278,67 @@ class ClientProtocol(RunningOptions, Machine):
                 self._check_overflow(engine, now)
 
     def ensure_open(self, now: float) -> None:
-        """Open the connection for a namespace, but not before the end of a wait for the next attempt."""
-        if self.state == "closed" and not self.reconnecting:
+        """Open the connection for a namespace. A delay before the next attempt is not cut short."""
+        if self.state is ConnectionState.CLOSED:
             self._open_reconnects = True
             self._begin(now)
 
     def release(self, now: float) -> None:
-        """A namespace became inactive: close the connection if it was the last one."""
+        """Close the connection if the namespace that became inactive was the last active one."""
         if not any(namespace.active for namespace in self.namespaces.values()):
             self._close(now)
 
     def retry_delay(self, attempts: int) -> float | None:
-        """How long to wait before something is tried again that has been in vain so often; None: it is not."""
+        """Return the delay in seconds before the next retry after this many, or None to give up."""
         if self.options.reconnection and attempts < self.options.reconnection_attempts:
             return self._backoff.delay_after(attempts)
         return None
 
     def ask(self, about: Asked, namespace: str | None) -> None:
-        """Ask the application, on behalf of a namespace or of the session that is about to open."""
-        question = self._next_question
-        self._next_question += 1
-        self._questions[about, namespace] = question
+        """Ask the application, for a namespace or for the session that is about to open."""
+        question = self._questions[about, namespace] = self._number_question()
         self._outbox.deliver(Question(question, about, namespace))
 
     def has_space(self, size: int) -> bool:
-        """Whether one more event, of `size` bytes, may wait to be sent."""
-        return self.fits(self._buffered_events + 1, self._waiting_bytes + size)
-
-    @property
-    def _waiting_bytes(self) -> int:
-        """What waits to leave, in namespaces or in the session."""
-        engine = self.engine
-        return self._buffered_bytes if engine is None else self._buffered_bytes + engine.buffered_bytes
-
-    def fits(self, events: int, size: int) -> bool:
-        """Whether a buffer may hold so much."""
-        return events <= self.options.max_buffered_events and size <= self.options.max_buffered_bytes
+        """Whether one more event, of `size` bytes, may be buffered."""
+        engine, options = self.engine, self.options
+        buffered = self._buffered_bytes + size
+        if engine is not None:
+            buffered += engine.buffered_bytes
+        return self._buffered_events < options.max_buffered_events and buffered <= options.max_buffered_bytes
 
     def buffered(self, events: int, size: int) -> None:
-        """Count what waits in a namespace."""
+        """Count events and bytes that a namespace buffers (or, if negative, buffers no longer)."""
         self._buffered_events += events
         self._buffered_bytes += size
 
     def protocol_error(self, error: PacketError, now: float) -> None:
-        """What the server sent makes no sense: end this connection."""
-        self._closed("parse error", error, now)
+        """End the connection because of an invalid packet."""
+        self._lost("parse error", error, now)
 
     # Opening
 
+    def _change(self, state: ConnectionState) -> None:
+        self.state = transition(CONNECTION_TRANSITIONS, self.state, state)
+
     def _begin(self, now: float) -> None:
-        self.state = "opening"
-        if self.options.timeout is not None:
-            self._open_limit = self.options.timeout
-            self._timers.set(self, "open", now + self._open_limit)
+        """Begin an attempt to open the connection."""
+        self._timers.cancel(self, "reconnect")
+        self._attempt_question = None
+        self._start_timeout(now)
+        self._create_session(now)
+
+    def _start_timeout(self, now: float) -> None:
+        limit = self.options.timeout
+        if limit is None:
+            self._timers.cancel(self, "open")
+        else:
+            self._open_limit = limit
+            self._timers.set(self, "open", now + limit)
+
+    def _create_session(self, now: float) -> None:
+        is_first = self.state is ConnectionState.CLOSED
+        self._change(ConnectionState.OPENING if is_first else ConnectionState.REOPENING)
         self._answers = {}
         number = self._next_session
         self._next_session += 1
@@ -324,8 +359,13 @@ class ClientProtocol(RunningOptions, Machine):
         if not self._questions:
             self._open_engine(self.engine, now)
 
+    def _number_question(self) -> int:
+        number = self._next_question
+        self._next_question += 1
+        return number
+
     def _answered(self, about: Asked, value: Any, now: float) -> None:
-        error = _answer_error(about, value)
+        error = answer_error(about, value)
         if error is not None:
             self._open_failed(error, now)
             return
@@ -339,54 +379,65 @@ class ClientProtocol(RunningOptions, Machine):
         engine.open(now, query=query, headers={} if headers is ASK else headers)
 
     def _open_failed(self, error: Exception, now: float) -> None:
-        engine = self.engine
-        self._let_go()
+        engine, was_reconnecting = self.engine, self.reconnecting
+        self._detach()
+        gave_up = self._wait_or_close(now, retry=was_reconnecting or self._open_reconnects)
         self._outbox.deliver(Failed(error))
         for namespace in list(self.namespaces.values()):
             namespace.on_failed(error)
-        if self.reconnecting:
-            self.reconnecting = False
-            self._reconnect(now)
+        if gave_up:
+            self._outbox.deliver(ReconnectFailed())
+        if was_reconnecting:
             self._outbox.deliver(ReconnectError(error))
-        elif self._open_reconnects:
-            self._reconnect(now)
         if engine is not None:
-            engine.abort(now)  # a goodbye would wait for an answer of a server that gave none so far
+            engine.abort(now)  # a server that has not responded so far would not complete a close handshake either
 
     # Reconnection
 
-    def _reconnect(self, now: float) -> None:
-        if not self.options.reconnection:
-            return
-        if self._backoff.attempts >= self.options.reconnection_attempts:
-            self._backoff.reset()
-            self._outbox.deliver(ReconnectFailed())
-        else:
-            self.reconnecting = True
+    def _wait_or_close(self, now: float, *, retry: bool) -> bool:
+        """Wait for the next attempt if there is to be one. Return True if there is none because all have failed."""
+        retry = retry and self.options.reconnection
+        if retry and self._backoff.attempts < self.options.reconnection_attempts:
+            self._change(ConnectionState.WAITING)
             self._timers.set(self, "reconnect", now + self._backoff.next_delay())
+            return False
+        self._change(ConnectionState.CLOSED)
+        if retry:
+            self._backoff.reset()
+        return retry
 
-    def _stop_reconnecting(self) -> None:
-        self.reconnecting = False
+    def _attempt_due(self, now: float) -> None:
+        if self.asks_before_reconnecting:
+            self._change(ConnectionState.ASKING)
+            self._start_timeout(now)
+            self._attempt_question = self._number_question()
+            self._outbox.deliver(ReconnectAttempt(self._backoff.attempts, self._attempt_question))
+        else:
+            self._outbox.deliver(ReconnectAttempt(self._backoff.attempts))
+            self._begin(now)
+
+    def _stop_attempts(self) -> None:
         self._backoff.reset()
+        self._attempt_question = None
         self._timers.cancel(self, "reconnect")
+        self._timers.cancel(self, "open")
 
     def timer_fired(self, name: str | int, now: float) -> None:
         if name == "reconnect":
-            self._outbox.deliver(ReconnectAttempt(self._backoff.attempts))
-            self._begin(now)
+            self._attempt_due(now)
         else:  # "open"
             self._open_failed(OpenTimeout(f"the connection was not open within {self._open_limit:g} seconds"), now)
 
-    # What the session tells (engine.EngineObserver)
+    # Notifications of the session (engine.EngineObserver)
 
     def on_engine_open(self, engine: EngineSession, now: float) -> None:
         if engine is not self.engine:
             return
+        was_reconnecting = self.reconnecting
         self._timers.cancel(self, "open")
-        self.state = "open"
+        self._change(ConnectionState.OPEN)
         self._outbox.deliver(Opened())
-        if self.reconnecting:
-            self.reconnecting = False
+        if was_reconnecting:
             self._outbox.counters.reconnects += 1
             self._outbox.deliver(Reconnected(self._backoff.attempts))
         self._outbox.deliver(EngineOpened(engine.sid or "", engine.transport or "", session=engine.number))
@@ -402,7 +453,7 @@ class ClientProtocol(RunningOptions, Machine):
         except PacketError as error:
             self.protocol_error(error, now)
             return
-        except Exception as error:  # a parser of the user's own may raise anything
+        except Exception as error:  # a custom parser may raise anything
             self.protocol_error(_chained(PacketError(f"the parser cannot decode a message: {error!r}"), error), now)
             return
         if packet is None:
@@ -452,8 +503,8 @@ class ClientProtocol(RunningOptions, Machine):
     # Closing
 
     def _session_lost(self, reason: DisconnectReason, details: Exception | None, now: float) -> None:
-        """The session that carries the namespaces is over."""
-        if self.state == "opening":
+        """Handle the end of the session that carries the namespaces."""
+        if self.state is not _OPEN:
             error = details or DisconnectedError(f"the server ended the session before it was open: {reason}", reason)
             self._open_failed(error, now)
             return
@@ -461,24 +512,26 @@ class ClientProtocol(RunningOptions, Machine):
             self._outbox.deliver(Failed(details))
             for namespace in list(self.namespaces.values()):
                 namespace.on_failed(details)
-        self._closed(reason, details, now)
+        self._lost(reason, details, now)
 
     def _close(self, now: float, *, abort: bool = False) -> None:
-        """The application ends the connection, or the wait for the next one."""
-        was_wanted = self.state != "closed" or self.reconnecting
-        self._stop_reconnecting()
-        if was_wanted:
+        """Close the connection, or end the wait for the next attempt, for the application."""
+        if self.state is not ConnectionState.CLOSED:
+            self._stop_attempts()
+            self._change(ConnectionState.CLOSED)
             self._end("forced close", None, now, abort=abort)
 
-    def _closed(self, reason: DisconnectReason, details: Exception | None, now: float) -> None:
-        """The connection was lost."""
+    def _lost(self, reason: DisconnectReason, details: Exception | None, now: float) -> None:
+        """End a connection that the application did not close, and reconnect."""
+        gave_up = self._wait_or_close(now, retry=True)
         self._end(reason, details, now)
-        self._reconnect(now)
+        if gave_up:
+            self._outbox.deliver(ReconnectFailed())
 
     def _end(self, reason: DisconnectReason, details: Exception | None, now: float, *, abort: bool = False) -> None:
-        """The connection is over, whoever ended it: let the session drain, and tell everybody."""
+        """Close the session, and report the end of the connection."""
         engine = self.engine
-        self._let_go()
+        self._detach()
         self._outbox.deliver(Closed(reason, details))
         for namespace in list(self.namespaces.values()):
             namespace.on_closed(reason, details)
@@ -486,11 +539,11 @@ class ClientProtocol(RunningOptions, Machine):
             end = engine.abort if abort else engine.close
             end(now)
 
-    def _let_go(self) -> None:
-        """Forget the session and what was asked on its behalf."""
-        self.state = "closed"
+    def _detach(self) -> None:
+        """Detach the session, and discard the questions that were asked for it."""
         self.engine = None
         self._questions.clear()
+        self._attempt_question = None
         self._timers.cancel(self, "open")
         self._decoder.reset()
         self._partial_bytes = 0
@@ -502,42 +555,31 @@ class ClientProtocol(RunningOptions, Machine):
             self._outbox.deliver(Drained())
 
     def _check_overflow(self, engine: EngineSession, now: float) -> None:
-        """End a session whose server wants acknowledgements and does not read them: emits are refused long before."""
+        """End a session whose server requests acknowledgements but does not read them. (Emits are refused earlier.)"""
         bound = self.options.max_buffered_bytes
         if engine.buffered_bytes > 2 * bound:
-            waiting = f"{engine.buffered_bytes} bytes wait to leave, over twice max_buffered_bytes ({bound})"
+            waiting = f"{engine.buffered_bytes} bytes are buffered, more than twice max_buffered_bytes ({bound})"
             engine.fail(TransportError(f"the server does not read: {waiting}", transport=engine.transport), now)
 
     def _count_partial(self, size: int, now: float) -> None:
         self._partial_bytes += size
         if self._partial_bytes > self.options.max_message_size:
             self.protocol_error(
-                PacketError(
-                    f"a packet's attachments are over max_message_size ({self.options.max_message_size} bytes)"
-                ),
+                PacketError(f"a packet's attachments exceed max_message_size ({self.options.max_message_size} bytes)"),
                 now,
             )
 
 
 def namespace_name(name: str) -> str:
-    """The name as packets bear it: with a slash at its beginning. Raises OptionError for what can be none."""
+    """Return the name with a leading slash, as in packets. Raise OptionError for an invalid name."""
     if not isinstance(name, str):
-        raise OptionError(f"a namespace's name is a str such as '/chat', not {name!r}")
+        raise OptionError(f"the name of a namespace must be a str such as '/chat', not {name!r}")
     name = name if name.startswith("/") else f"/{name}"
     try:
         check_namespace(name)
     except PacketError as error:
         raise OptionError(str(error)) from None
     return name
-
-
-def _answer_error(about: Asked, value: Any) -> Exception | None:
-    if isinstance(value, Exception):
-        return value
-    if isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
-        return None
-    # The value is not shown: it may hold secrets.
-    return OptionError(f"the answer for {about} must be a mapping of str to str; this {type(value).__name__} is none")
 
 
 def _chained(error: PacketError, cause: Exception) -> PacketError:

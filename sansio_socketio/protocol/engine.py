@@ -22,7 +22,7 @@ from inspect import isabstract
 from math import inf
 from random import Random
 from types import MappingProxyType
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 from .actions import Outbox
 from .errors import OpenTimeout, OptionError, PacketError, StateError, TransportError
@@ -45,6 +45,7 @@ from .events import (
 from .machine import Machine
 from .options import ASK, TRANSPORTS, EngineOptions, check_name, check_option, option_error, takes_value
 from .packets.engineio import MESSAGE, OPEN, PING, PONG, TYPES, UPGRADE, Packet, decode_handshake, encoded_size
+from .states import SESSION_TRANSITIONS, UPGRADE_TRANSITIONS, SessionState, UpgradeState, transition
 from .timers import Timers
 from .transports import TRANSPORT_CLASSES
 from .transports.base import CloseReason, Endpoint, Transport
@@ -52,8 +53,10 @@ from .transports.cookies import CookieJar
 from .transports.requests import check_headers
 from .url import URL, parse_url
 
-SessionState = Literal["new", "opening", "open", "closing", "closed"]
-
+_OPENING: Final = SessionState.OPENING
+_OPEN: Final = SessionState.OPEN
+_CLOSED: Final = SessionState.CLOSED
+_PAUSING: Final = UpgradeState.PAUSING
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _PROBE: Final = "probe"
 _MAX_SHOWN: Final = 60
@@ -116,7 +119,7 @@ class EngineSession:
         random: Random,
     ) -> None:
         self.number = number
-        self.state: SessionState = "new"
+        self.state = SessionState.NEW
         self.sid: str | None = None
         self.buffered_bytes = 0
         self.report_packets = False
@@ -135,7 +138,7 @@ class EngineSession:
         self._upgrades: list[str] = []
         self._transport: Transport | None = None
         self._probe: Transport | None = None
-        self._upgrading = False
+        self._upgrade = UpgradeState.NONE
         self._buffer: list[Packet] = []
         self._owes_pong = False
         self._under_way = False
@@ -154,10 +157,10 @@ class EngineSession:
         """Whether a message sent now would leave at once."""
         transport = self._transport
         return (
-            self.state == "open"
+            self.state is _OPEN
             and transport is not None
             and transport.writable
-            and not self._upgrading
+            and self._upgrade is not _PAUSING
             and not self._buffer
         )
 
@@ -168,7 +171,7 @@ class EngineSession:
 
         `query` and `headers` are the application's part of the requests.
         """
-        self.state = "opening"
+        self._change(SessionState.OPENING)
         self._query, self._headers = query, headers
         remembered = self._options.remember_upgrade and self._memory.websocket_worked
         self._memory.websocket_worked = False  # until it has worked again
@@ -177,22 +180,22 @@ class EngineSession:
 
     def send(self, messages: Sequence[Data], now: float, *, compress: bool = True) -> None:
         """Send messages that belong together: at once if they can leave. While closing or after it they are dropped."""
-        if self.state in ("open", "opening"):
+        if self.state is _OPEN or self.state is _OPENING:
             self._write([Packet(MESSAGE, data, compress) for data in messages], now)
 
     def close(self, now: float) -> None:
         """Close once all that was sent has left, and an upgrade under way is done, within `close_timeout`."""
-        if self.state == "open":
-            self.state = "closing"
+        if self.state is _OPEN:
+            self._change(SessionState.CLOSING)
             self._close_by = now + self._options.close_timeout
             self._timers.set(self, "close", self._close_by)
             self._go_on_closing(now)
-        elif self.state in ("new", "opening"):
+        elif self.state in {SessionState.NEW, SessionState.OPENING}:
             self._end("forced close", None, now)
 
     def abort(self, now: float) -> None:
         """Close at once; what has not left is lost."""
-        if self.state != "closed":
+        if self.state is not _CLOSED:
             if self._transport is not None:
                 self._transport.abort()
             self._end("forced close", None, now, tell_peer=False)
@@ -215,9 +218,9 @@ class EngineSession:
             return
         if self.report_packets:
             self._observer.on_engine_packet(self, _named(packet), now)
-            if self.state == "closed":
+            if self.state is _CLOSED:
                 return
-        if self.state == "opening":
+        if self.state is _OPENING:
             self._handshake(transport, packet, now)
         elif packet.type == MESSAGE:
             self._observer.on_engine_message(self, packet.data, now)
@@ -249,7 +252,7 @@ class EngineSession:
         if reason == "transport error":
             self._memory.websocket_worked = False
         self._candidates = [name for name in self._candidates if name != transport.name]
-        if self.state == "opening" and self._options.try_all_transports and self._candidates:
+        if self.state is _OPENING and self._options.try_all_transports and self._candidates:
             self._open_on(self._candidates[0], now)
         else:
             self._end(reason, details, now, tell_peer=False)
@@ -289,7 +292,7 @@ class EngineSession:
         except PacketError as error:
             self._fail(f"the server's handshake is invalid: {error}", now, error)
             return
-        self.state = "open"
+        self._change(SessionState.OPEN)
         self.sid = transport.endpoint.sid = handshake.sid
         self._ping_wait = handshake.ping_interval + handshake.ping_timeout
         self._max_payload = handshake.max_payload
@@ -304,7 +307,7 @@ class EngineSession:
         if not self._owes_pong:  # one that waits answers them all: a peer that never reads fills no buffer with them
             self._owes_pong = True
             self._write([Packet(PONG)], now)
-        if self.state != "closed":  # writing may find that the transport is broken
+        if self.state is not _CLOSED:  # writing may find that the transport is broken
             self._observer.on_engine_ping(self, now)
 
     def _restart_ping_timeout(self, now: float) -> None:
@@ -319,23 +322,24 @@ class EngineSession:
             self._probe_next(now)
 
     def _probe_next(self, now: float) -> None:
-        if self._upgrades and self.state == "open":
+        if self._upgrades and self.state is _OPEN:
+            self._change_upgrade(UpgradeState.PROBING)
             self._probe = self._create(self._upgrades.pop(0))
             self._probe.open(now)
 
     def _probe_answered(self, probe: Transport, packet: Packet, now: float) -> None:
-        if self._upgrading or packet.type != PONG or packet.data != _PROBE:
+        if self._upgrade is _PAUSING or packet.type != PONG or packet.data != _PROBE:
             probe.close(now)
             self._probe_failed(probe, f"probe error: the server answered the probe with {_show(packet)}", now)
             return
-        self._upgrading = True
+        self._change_upgrade(UpgradeState.PAUSING)
         self._observer.on_engine_upgrading(self, probe.name, now)
         if self._transport is not None and self._probe is probe:
             self._transport.pause(now)
 
     def _switch(self, old: Transport, new: Transport, now: float) -> None:
         self._transport, self._probe = new, None
-        self._upgrading = False
+        self._change_upgrade(UpgradeState.NONE)
         self._memory.websocket_worked = new.name == "websocket"
         old.abort()
         self._buffer.insert(0, Packet(UPGRADE))
@@ -343,9 +347,9 @@ class EngineSession:
         self._flush(now)
 
     def _probe_failed(self, probe: Transport, message: str, now: float, cause: TransportError | None = None) -> None:
-        was_upgrading = self._upgrading
+        was_pausing = self._upgrade is _PAUSING
         self._probe = None
-        self._upgrading = False
+        self._change_upgrade(UpgradeState.NONE)
         error = TransportError(
             message,
             transport=probe.name,
@@ -355,7 +359,7 @@ class EngineSession:
         )
         error.__cause__ = cause
         self._observer.on_engine_upgrade_error(self, error, now)
-        if was_upgrading and self._transport is not None and self.state != "closed":
+        if was_pausing and self._transport is not None and self.state is not _CLOSED:
             self._transport.resume(now)
             self._flush(now)
             self._go_on_closing(now)
@@ -367,7 +371,7 @@ class EngineSession:
         if self.report_packets:
             for packet in packets:
                 self._observer.on_engine_packet_create(self, _named(packet), now)
-            if self.state == "closed":
+            if self.state is _CLOSED:
                 return
         for packet in packets:
             self._buffer.append(packet)
@@ -376,7 +380,7 @@ class EngineSession:
 
     def _flush(self, now: float) -> None:
         transport = self._transport
-        if transport is None or not transport.writable or self._upgrading or self.state == "opening":
+        if transport is None or not transport.writable or self._upgrade is _PAUSING or self.state is _OPENING:
             return
         if self._buffer:
             packets = self._take_batch(transport)
@@ -385,7 +389,7 @@ class EngineSession:
             self._counters.packets_sent += len(packets)
             transport.send(packets, now)
             # The reference sends its UPGRADE by itself, and tells of no flush.
-            if self.report_packets and self.state != "closed" and packets[-1].type != UPGRADE:
+            if self.report_packets and self.state is not _CLOSED and packets[-1].type != UPGRADE:
                 self._observer.on_engine_flush(self, now)
 
     def _take_batch(self, transport: Transport) -> list[Packet]:
@@ -405,8 +409,15 @@ class EngineSession:
 
     # The end
 
+    def _change(self, state: SessionState) -> None:
+        self.state = transition(SESSION_TRANSITIONS, self.state, state)
+
+    def _change_upgrade(self, state: UpgradeState) -> None:
+        self._upgrade = transition(UPGRADE_TRANSITIONS, self._upgrade, state)
+
     def _go_on_closing(self, now: float) -> None:
-        if self.state == "closing" and not self._buffer and not self._under_way and not self._upgrading:
+        is_drained = not self._buffer and not self._under_way and self._upgrade is not _PAUSING
+        if self.state is SessionState.CLOSING and is_drained:
             self._end("forced close", None, now)
 
     def _fail(self, message: str, now: float, cause: Exception | None = None) -> None:
@@ -416,14 +427,14 @@ class EngineSession:
         self._end("transport error", error, now)
 
     def _end(self, reason: DisconnectReason, details: Exception | None, now: float, *, tell_peer: bool = True) -> None:
-        if self.state == "closed":
+        if self.state is _CLOSED:
             return
-        self.state = "closed"
+        self._change(SessionState.CLOSED)
         self._timers.cancel(self, "ping")
         self._timers.cancel(self, "close")
         probe, transport = self._probe, self._transport
         self._probe = None
-        self._upgrading = False
+        self._change_upgrade(UpgradeState.NONE)
         self._buffer = []
         self.buffered_bytes = self._bytes_under_way = 0
         if probe is not None:
@@ -531,7 +542,7 @@ class EngineProtocol(Machine):
 
     @property
     def state(self) -> SessionState:
-        """`new`, `opening`, `open`, `closing` or `closed`."""
+        """The state of the session."""
         return self._session.state
 
     @property
@@ -547,7 +558,7 @@ class EngineProtocol(Machine):
     @property
     def idle(self) -> bool:
         """Whether nothing is open, opening or closing any more: the streams of a closed session may take a while."""
-        return self.state in ("new", "closed") and not self._outbox.owners
+        return self.state in {SessionState.NEW, SessionState.CLOSED} and not self._outbox.owners
 
     @property
     def buffered_bytes(self) -> int:
@@ -572,7 +583,7 @@ class EngineProtocol(Machine):
         """
         check_option("timeout", timeout)
         self._fire_due(now)
-        if self.state != "new":
+        if self.state is not SessionState.NEW:
             raise StateError(f"a session opens once, and this one is {self.state}; make another EngineProtocol")
         if timeout is not None:
             self._timeout = timeout
@@ -590,20 +601,20 @@ class EngineProtocol(Machine):
         """
         check_message(data)
         self._fire_due(now)
-        if self.state == "new":
+        if self.state is SessionState.NEW:
             raise StateError("open() the session before sending")
         self._session.send([data], now, compress=compress)
 
     def close(self, now: float) -> None:
         """Close once all that was sent has left, within `close_timeout` seconds. `idle` tells when that is done."""
         self._fire_due(now)
-        if self.state != "new":
+        if self.state is not SessionState.NEW:
             self._session.close(now)
 
     def abort(self, now: float) -> None:
         """Close at once, also what is still saying goodbye; what has not left is lost."""
         self._fire_due(now)
-        if self.state != "new":
+        if self.state is not SessionState.NEW:
             self._session.abort(now)
             self._cut()
 

@@ -165,9 +165,14 @@ class Pinged(ManagerEvent):
 
 @dataclass(slots=True)
 class ReconnectAttempt(ManagerEvent):
-    """`reconnect_attempt`: about to try again; `attempt` is the number of this one (counted from 1)."""
+    """`reconnect_attempt`: the delay before attempt number `attempt` (counted from 1) is over.
+
+    If `question` is not None, the attempt begins when `answer(question, None, now)` is called, and fails if that does not
+    happen within the option `timeout`. (`ClientProtocol.asks_before_reconnecting`)
+    """
 
     attempt: int
+    question: int | None = None
 
 
 @dataclass(slots=True)

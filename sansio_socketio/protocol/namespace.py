@@ -36,8 +36,9 @@ from .events import (
     EventReceived,
     EventSent,
 )
-from .options import ASK, Ask, ClientOptions, NamespaceOptions, check_option
+from .options import ASK, Ask, ClientOptions, NamespaceOptions, answer_error, check_option
 from .packets.socketio import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, RESERVED_EVENTS, Packet
+from .states import JOIN_TRANSITIONS, JoinState, transition
 from .timers import Timers
 
 Frames = Sequence[str | bytes]
@@ -56,23 +57,10 @@ class Unset(Enum):
 
 UNSET: Final = Unset.UNSET
 
-
-class Join(Enum):
-    """How far the join of a namespace is, on the connection as it is now."""
-
-    NONE = "none"
-    ASKING = "asking"
-    """The application is asked for `auth`."""
-    WAITING = "waiting"
-    """It could not give it; after a while it is asked again."""
-    SENT = "sent"
-    """CONNECT was sent, its answer is awaited."""
-    ABANDONED = "abandoned"
-    """As SENT, but nobody wants the answer any more."""
-    JOINED = "joined"
+_JOINED: Final = JoinState.JOINED
 
 
-class Connection(Protocol):
+class NamespaceConnection(Protocol):
     """What a namespace needs of the connection that it shares with others."""
 
     options: ClientOptions
@@ -90,7 +78,6 @@ class Connection(Protocol):
     def ask(self, about: Asked, namespace: str) -> None: ...
     def retry_delay(self, attempts: int) -> float | None: ...
     def has_space(self, size: int) -> bool: ...
-    def fits(self, events: int, size: int) -> bool: ...
     def buffered(self, events: int, size: int) -> None: ...
     def protocol_error(self, error: PacketError, now: float) -> None: ...
 
@@ -136,7 +123,7 @@ class Namespace:
         report_sent: Whether `EventSent` is delivered for each event that leaves.
     """
 
-    def __init__(self, name: str, options: NamespaceOptions, connection: Connection) -> None:
+    def __init__(self, name: str, options: NamespaceOptions, connection: NamespaceConnection) -> None:
         self.name = name
         self.active = False
         self.sid: str | None = None
@@ -146,7 +133,7 @@ class Namespace:
         self._options = options
         self._connection = connection
         self._counters = connection.outbox.counters
-        self._join = Join.NONE
+        self._join = JoinState.NONE
         self._pid: str | None = None
         self._offset: str | None = None
         self._auth_failures = 0  # since the last that was good
@@ -163,7 +150,7 @@ class Namespace:
     @property
     def connected(self) -> bool:
         """Whether the server has joined us."""
-        return self._join is Join.JOINED
+        return self._join is _JOINED
 
     @property
     def acks_pending(self) -> int:
@@ -291,7 +278,7 @@ class Namespace:
 
     def on_answer(self, value: Any, now: float) -> None:
         """The application's answer to the question for `auth`."""
-        if self._join is not Join.ASKING:
+        if self._join is not JoinState.ASKING:
             return
         self._connection.timers.cancel(self, "auth")
         error = _auth_error(value)
@@ -322,12 +309,17 @@ class Namespace:
 
     # Joining and leaving
 
+    def _change(self, join: JoinState) -> None:
+        self._join = transition(JOIN_TRANSITIONS, self._join, join)
+
     def _advance(self, now: float) -> None:
         """Do what brings the server nearer to what the application wants."""
-        if not (self.active and self._join is Join.NONE and self._connection.is_open):
-            return
+        if self.active and self._join is JoinState.NONE and self._connection.is_open:
+            self._begin_join(now)
+
+    def _begin_join(self, now: float) -> None:
         if self._auth is ASK:
-            self._join = Join.ASKING
+            self._change(JoinState.ASKING)
             limit = self._connection.options.timeout
             if limit is not None:
                 self._connection.timers.set(self, "auth", now + limit)
@@ -336,9 +328,8 @@ class Namespace:
             self._send_connect(self._auth, now)
 
     def _auth_due(self, now: float) -> None:
-        if self._join is Join.WAITING:
-            self._join = Join.NONE
-            self._advance(now)
+        if self._join is JoinState.WAITING:
+            self._begin_join(now)
         else:
             self._auth_failed(ConnectError("auth failed: no answer within the timeout"), now)
 
@@ -349,7 +340,7 @@ class Namespace:
             self._refused(error, now)
         else:
             self._auth_failures += 1
-            self._join = Join.WAITING
+            self._change(JoinState.WAITING)
             self._connection.timers.set(self, "auth", now + delay)
             self._deliver_connect_failed(error)
 
@@ -361,21 +352,21 @@ class Namespace:
             frames = self._connection.encode(Packet(CONNECT, self.name, payload or auth))
         except PacketError as error:
             # What was asked for may be better the next time; what was given once will not.
-            fail = self._auth_failed if self._join is Join.ASKING else self._refused
+            fail = self._auth_failed if self._join is JoinState.ASKING else self._refused
             fail(_chained(ConnectError(f"auth cannot be sent: {error}"), error), now)
             return
-        self._join = Join.SENT
+        self._change(JoinState.SENT)
         self._auth_failures = 0
         self._epoch += 1
         self._connection.send_frames(frames, now, compress=True)
 
     def _connect_received(self, packet: Packet, now: float) -> None:
-        if self._join is Join.ABANDONED:
-            self._join = Join.NONE
+        if self._join is JoinState.ABANDONED:
+            self._change(JoinState.NONE)
             if _session_id(packet) is not None:
                 self._send_disconnect(now)
             self._advance(now)
-        elif self._join is Join.SENT:
+        elif self._join is JoinState.SENT:
             sid = _session_id(packet)
             if sid is None:
                 self._end_join()
@@ -390,7 +381,7 @@ class Namespace:
         if not self.recovered:
             self._offset = None
         self._pid = pid
-        self._join = Join.JOINED
+        self._change(JoinState.JOINED)
         for event in self._take_early():
             self._deliver_event(event)
         self._send_unsent(now)
@@ -399,33 +390,33 @@ class Namespace:
             self._connection.outbox.deliver(Connected(self.name, sid, self.recovered))
 
     def _connect_error_received(self, packet: Packet, now: float) -> None:
-        if self._join is Join.ABANDONED:
-            self._join = Join.NONE
+        if self._join is JoinState.ABANDONED:
+            self._change(JoinState.NONE)
             self._advance(now)
-        elif self._join is Join.SENT:
+        elif self._join is JoinState.SENT:
             self._refused(_refusal(packet.data), now)
 
     def _refused(self, error: ConnectError, now: float) -> None:
-        self._join = Join.NONE
+        self._change(JoinState.NONE)
         self._deactivate(now)
         self._deliver_connect_failed(error)
 
     def _disconnect_received(self, now: float) -> None:
-        if self._join is Join.JOINED:
+        if self._join is _JOINED:
             self._deactivate(now)
             self._left("io server disconnect", None)
 
     def _deactivate(self, now: float) -> None:
         self.active = False
         self._auth_failures = 0
-        is_unanswered = self._join in {Join.SENT, Join.ABANDONED}
-        self._end_join(Join.ABANDONED if is_unanswered else Join.NONE)
+        is_unanswered = self._join in {JoinState.SENT, JoinState.ABANDONED}
+        self._end_join(JoinState.ABANDONED if is_unanswered else JoinState.NONE)
         self._connection.release(now)
 
-    def _end_join(self, join: Join = Join.NONE) -> None:
+    def _end_join(self, join: JoinState = JoinState.NONE) -> None:
         """Forget what was true of the join that is over."""
         self._connection.timers.cancel(self, "auth")
-        self._join = join
+        self._change(join)
         self.sid = None
         self._take_early()
 
@@ -449,12 +440,13 @@ class Namespace:
     def _event_received(self, packet: Packet, now: float) -> None:
         ack_id = None if packet.id is None else (self._epoch, packet.id)
         event = EventReceived(self.name, packet.data, ack_id, packet.size)
-        if self._join is Join.JOINED:
+        if self._join is _JOINED:
             self._deliver_event(event)
-        elif self._join is Join.SENT:
+        elif self._join is JoinState.SENT:
             self._early.append(event)
             self._early_bytes += event.size
-            if not self._connection.fits(len(self._early), self._early_bytes):
+            options = self._connection.options
+            if len(self._early) > options.max_buffered_events or self._early_bytes > options.max_buffered_bytes:
                 self._connection.protocol_error(PacketError("too many events before the namespace was joined"), now)
 
     def _take_early(self) -> list[EventReceived]:
@@ -620,14 +612,10 @@ def _check_name(args: Sequence[Any]) -> None:
 
 
 def _auth_error(value: Any) -> ConnectError | None:
-    """Why an answer cannot be `auth`. A ConnectError of the application's is told as it is."""
-    if isinstance(value, ConnectError):
-        return value
-    if isinstance(value, Exception):
-        return _chained(ConnectError(f"auth failed: {value}"), value)
-    if value is None or isinstance(value, Mapping):
-        return None
-    error = OptionError(f"auth takes a mapping, or None, not {type(value).__name__}")
+    """Return why an answer cannot be `auth`, or None. A ConnectError of the application is reported as it is."""
+    error = answer_error("auth", value)
+    if error is None or isinstance(error, ConnectError):
+        return error
     return _chained(ConnectError(f"auth failed: {error}"), error)
 
 

@@ -171,6 +171,20 @@ def option_error(name: str, value: Any, *, ask: str = "ASK") -> OptionError:
     return OptionError(f"{name} takes {takes}{f', or {ask}' * (name in _ASKABLE)}, not {given}")
 
 
+def answer_error(about: str, value: Any) -> Exception | None:
+    """Return why `value` cannot answer a question about the option `about`, or None if it can.
+
+    An Exception is its own reason. For a value of the wrong type it is an OptionError that says what the option takes;
+    the value itself is not shown, as it may hold secrets.
+    """
+    if isinstance(value, Exception):
+        return value
+    if takes_value(about, value):
+        return None
+    _, takes = _CHECKS[about]
+    return OptionError(f"the answer for {about} must be {takes}, not this {type(value).__name__}")
+
+
 def check_name(name: str, known: Collection[str]) -> None:
     """Raise OptionError unless `name` is one of the `known` options."""
     if name not in known:

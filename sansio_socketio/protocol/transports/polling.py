@@ -18,19 +18,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from h11 import LocalProtocolError
 
 from ..actions import Outbox
 from ..errors import PacketError, TransportError
 from ..packets.engineio import CLOSE, Packet, decode_payload, encode_payload
+from ..states import POLLING_TRANSITIONS, PollingState, transition
 from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
 from .http import Answer, Exchange, refusal, show, unreachable, words_of
 from .requests import USER_AGENT, Requests
-
-State = Literal["opening", "open", "pausing", "paused", "closing", "closed"]
 
 _TEXT = b"text/plain;charset=UTF-8"
 _KEPT_ALIVE = 2.0
@@ -40,6 +39,11 @@ _KEEP_ALIVE_MARGIN = 1.0
 _PARTING = 0.5
 """For how many seconds the GET may go unanswered when the goodbye has been answered. Node's server answers the GET first;
 python-socketio's leaves it waiting until the next ping."""
+
+
+_CLOSING: Final = frozenset({PollingState.CLOSING, PollingState.CLOSE_SENT})
+_ENDED: Final = _CLOSING | {PollingState.CLOSED}
+"""The states in which the session gets no packets any more."""
 
 
 @dataclass(slots=True)
@@ -69,10 +73,9 @@ class PollingTransport(Transport):
         super().__init__(endpoint, session, outbox, timers)
         self._requests = Requests(endpoint, self.name, stamped=True)
         self._channels: dict[int, _Channel] = {}
-        self._state: State = "opening"
+        self._state = PollingState.OPENING
         self._polling = False  # until the packets of the answer are with the session
         self._posting = False
-        self._said_goodbye = False
         self._close_by = inf
 
     # What the session asks for
@@ -85,25 +88,29 @@ class PollingTransport(Transport):
         self._post(encode_payload(packets), now)
 
     def pause(self, now: float) -> None:
-        if self._state == "open":
-            self._state = "pausing"
+        if self._state is PollingState.OPEN:
+            self._change(PollingState.PAUSING)
             self._pause_if_quiet(now)
 
     def resume(self, now: float) -> None:
-        if self._state in {"pausing", "paused"}:
-            self._state = "open"
+        if self._state in {PollingState.PAUSING, PollingState.PAUSED}:
+            self._change(PollingState.OPEN)
             self._poll_if_open(now)
 
     def close(self, now: float) -> None:
-        if self._state == "opening" or self.endpoint.sid is None:
+        if self._state is PollingState.OPENING or self.endpoint.sid is None:
             self.abort()
-        elif self._state not in {"closing", "closed"}:
+        elif self._state not in _ENDED:
+            self._change(PollingState.CLOSING)
             self._begin_closing(now)
 
     def abort(self) -> None:
-        self._state = "closed"
-        self.writable = False
+        self._change(PollingState.CLOSED)
         self.timers.cancel(self, "close")
+        self._close_streams()
+
+    def _close_streams(self) -> None:
+        self.writable = False
         for channel in self._channels.values():
             self.outbox.close_stream(channel.stream, abort=channel.request is not None)
         self._channels.clear()
@@ -160,7 +167,7 @@ class PollingTransport(Transport):
         self._send(_Request("GET"), now)
 
     def _poll_if_open(self, now: float) -> None:
-        if self._state == "open" and not self._polling:
+        if self._state is PollingState.OPEN and not self._polling:
             self._poll(now)
 
     def _post(self, body: bytes, now: float) -> None:
@@ -225,7 +232,7 @@ class PollingTransport(Transport):
         self._release(channel, answer, now)
         if self.endpoint.cookies is not None:
             self.endpoint.cookies.update(answer.headers, request.target, now)
-        if self._state == "closing":
+        if self._state in _CLOSING:
             self._ended(request, now)
         elif answer.status != 200:
             self._fail("transport error", refusal(f"a {request.method} request", answer.status, answer.body), now)
@@ -252,12 +259,12 @@ class PollingTransport(Transport):
             details.__cause__ = error
             self._break(details, now)
             return
-        if self._state == "opening":
-            self._state = "open"
+        if self._state is PollingState.OPENING:
+            self._change(PollingState.OPEN)
             self.writable = True
             self.session.on_open(self, now)
         for packet in packets:
-            if self._state in {"closing", "closed"}:
+            if self._state in _ENDED:
                 break
             if packet.type == CLOSE:
                 self._fail("transport close", TransportError("the server closed the session"), now)
@@ -274,7 +281,7 @@ class PollingTransport(Transport):
 
     def _go_on(self, now: float) -> None:
         """What comes after an answer, as the session has it by now."""
-        if self._state == "open" and self.endpoint.sid is None:
+        if self._state is PollingState.OPEN and self.endpoint.sid is None:
             details = TransportError("the server's first answer holds no OPEN packet: is it an Engine.IO 4 server?")
             self._fail("transport error", details, now)
         self._poll_if_open(now)
@@ -282,15 +289,15 @@ class PollingTransport(Transport):
         self._go_on_closing(now)
 
     def _pause_if_quiet(self, now: float) -> None:
-        if self._state == "pausing" and not self._polling and not self._posting:
-            self._state = "paused"
+        if self._state is PollingState.PAUSING and not self._polling and not self._posting:
+            self._change(PollingState.PAUSED)
             self.session.on_pause(self, now)
 
     # The end
 
     def _lost(self, channel: _Channel, error: TransportError, now: float) -> None:
         """A stream is gone. What it carried has failed with it; while closing, that is no news for anybody."""
-        if self._state != "closing":
+        if self._state not in _CLOSING:
             self._break(error, now)
         elif channel.request is not None:
             self._ended(channel.request, now)
@@ -302,18 +309,24 @@ class PollingTransport(Transport):
 
     def _break(self, error: TransportError, now: float) -> None:
         """The session ends by what the server may not know of."""
-        was_open = self._state != "opening"
-        self._fail("transport error", error, now)
-        if was_open:
-            self._polling = self._posting = False
-            self._begin_closing(now)
+        if self._state is PollingState.OPENING:
+            self._fail("transport error", error, now)
+            return
+        error.transport = self.name
+        self._change(PollingState.CLOSING)
+        self._close_streams()
+        self._polling = self._posting = False
+        self.session.on_close(self, "transport error", error, now)
+        self._begin_closing(now)
 
     def _drop(self, channel: _Channel, *, abort: bool = True) -> None:
         self._channels.pop(channel.stream, None)
         self.outbox.close_stream(channel.stream, abort=abort)
 
+    def _change(self, state: PollingState) -> None:
+        self._state = transition(POLLING_TRANSITIONS, self._state, state)
+
     def _begin_closing(self, now: float) -> None:
-        self._state = "closing"
         self.writable = False
         self._close_by = min(now + self.endpoint.options.close_timeout, self.endpoint.close_by)
         self.timers.set(self, "close", self._close_by)
@@ -328,10 +341,10 @@ class PollingTransport(Transport):
         self._go_on_closing(now)
 
     def _go_on_closing(self, now: float) -> None:
-        if self._state != "closing" or self._posting:
+        if self._state not in _CLOSING or self._posting:
             return
-        if not self._said_goodbye:
-            self._said_goodbye = True
+        if self._state is PollingState.CLOSING:
+            self._change(PollingState.CLOSE_SENT)
             self._post(encode_payload([Packet(CLOSE)]), now)
         elif self._polling:
             self.timers.set(self, "close", min(now + _PARTING, self._close_by))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 import h11
 from wsproto import ConnectionType, WSConnection
@@ -28,14 +28,17 @@ from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 from ..actions import Outbox
 from ..errors import PacketError, TransportError
 from ..packets.engineio import Packet, decode_frame, encode_frame
+from ..states import WEBSOCKET_TRANSITIONS, WebSocketState, transition
 from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
 from .deflate import DEFAULT_THRESHOLD, Deflate
 from .http import MAX_EXCERPT, join_header, refusal, show, unreachable, words_of
 from .requests import USER_AGENT, Requests
 
-State = Literal["opening", "refused", "open", "closing", "closed"]
-
+_OPEN: Final = WebSocketState.OPEN
+_HANDSHAKE: Final = frozenset({WebSocketState.OPENING, WebSocketState.REFUSED})
+_FRAMED: Final = frozenset({WebSocketState.OPEN, WebSocketState.CLOSING})
+"""The states in which bytes that arrive are frames."""
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _MAX_HEAD: Final = 64 * 1024
 
@@ -52,7 +55,7 @@ class WebSocketTransport(Transport):
         self._force_base64 = options.force_base64
         self._max_message_size = options.max_message_size
         self._surely_small = options.max_message_size // 4  # no character takes more than four bytes
-        self._state: State = "opening"
+        self._state = WebSocketState.OPENING
         self._stream = 0
         self._pausing = False
         # The handshake
@@ -89,13 +92,13 @@ class WebSocketTransport(Transport):
         self._pausing = False
 
     def close(self, now: float) -> None:
-        if self._state == "open":
-            self._state = "closing"
+        if self._state is _OPEN:
+            self._change(WebSocketState.CLOSING)
             self.writable = False
             self._forget_pieces()
             self.outbox.send(self._stream, self._frames.close(CloseCode.NORMAL_CLOSURE))
             self.timers.set(self, "close", min(now + self.endpoint.options.close_timeout, self.endpoint.close_by))
-        elif self._state != "closing":
+        elif self._state is not WebSocketState.CLOSING:
             self.abort()
 
     def abort(self) -> None:
@@ -119,13 +122,13 @@ class WebSocketTransport(Transport):
         self._fail("transport error", unreachable(self.endpoint.url.authority, error), now)
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
-        if self._state in {"open", "closing"}:
+        if self._state in _FRAMED:
             self._receive(data, now)
         elif len(data):
             self._read_handshake(data, now)
 
     def data_sent(self, stream: int, now: float) -> None:
-        if self._state != "open":
+        if self._state is not _OPEN:
             return
         self._ponging = False
         if self._owed_pong is not None:
@@ -137,9 +140,9 @@ class WebSocketTransport(Transport):
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
         how = "the server closed the stream" if error is None else f"the stream broke: {words_of(error)}"
-        if self._state == "refused":
+        if self._state is WebSocketState.REFUSED:
             self._refuse(now)
-        elif self._state == "opening":
+        elif self._state is WebSocketState.OPENING:
             received = f" (received {show(self._head)})" if self._head else ""
             self._fail_handshake(f"failed: {how}{received}", error, now)
         else:
@@ -170,7 +173,7 @@ class WebSocketTransport(Transport):
 
     def _read_handshake(self, data: bytes | bytearray | memoryview, now: float) -> None:
         self._head += data
-        while self._state in {"opening", "refused"} and self._head:
+        while self._state in _HANDSHAKE and self._head:
             end = self._end_of_section()
             if end is None:
                 if len(self._head) > _MAX_HEAD:
@@ -182,7 +185,7 @@ class WebSocketTransport(Transport):
 
     def _end_of_section(self) -> int | None:
         """How much to feed to the handshake; None: wait for more. A body has no sections."""
-        if self._state == "refused":
+        if self._state is WebSocketState.REFUSED:
             return len(self._head)
         match = _HEAD_END.search(self._head)
         return None if match is None else match.end()
@@ -210,10 +213,10 @@ class WebSocketTransport(Transport):
     def _accepted(self, event: AcceptConnection, now: float) -> None:
         self._keep_cookies(event.extra_headers, now)
         self._frames = FrameProtocol(client=True, extensions=event.extensions)
-        self._state = "open"
+        self._change(WebSocketState.OPEN)
         self.writable = True
         self.session.on_open(self, now)
-        if self._head and self._state in {"open", "closing"}:
+        if self._head and self._state in _FRAMED:
             rest, self._head = self._head, bytearray()
             self._receive(rest, now)
 
@@ -221,7 +224,7 @@ class WebSocketTransport(Transport):
         if event.status_code < 200:
             return  # such as 103, Early Hints: the answer is still to come
         self._keep_cookies(event.headers, now)
-        self._state = "refused"
+        self._change(WebSocketState.REFUSED)
         self._status = event.status_code
 
     def _refuse(self, now: float) -> None:
@@ -249,7 +252,7 @@ class WebSocketTransport(Transport):
             for opcode, payload, _, finished in self._frames.received_frames():
                 # Nearly every frame is a short text that is a whole message.
                 if finished and isinstance(payload, str) and not self._size and len(payload) <= self._surely_small:
-                    if self._state == "open":
+                    if self._state is _OPEN:
                         self.session.on_packet(self, decode_frame(payload), now)
                 elif isinstance(payload, tuple):
                     self._close_frame(payload, now)
@@ -257,7 +260,7 @@ class WebSocketTransport(Transport):
                     self._collect(payload, finished, now)
                 elif opcode is Opcode.PING and isinstance(payload, bytes):
                     self._pong(payload)
-                if self._state == "closed":
+                if self._state is WebSocketState.CLOSED:
                     return
         except ParseFailed as error:
             inflating = None if self._deflate is None else self._deflate.failure
@@ -267,7 +270,7 @@ class WebSocketTransport(Transport):
 
     def _collect(self, piece: str | bytes, finished: bool, now: float) -> None:
         """A message that comes in pieces, or that is binary, or maybe too large."""
-        if self._state != "open":
+        if self._state is not _OPEN:
             return
         self._size += _size(piece)
         if self._size > self._max_message_size:
@@ -292,7 +295,7 @@ class WebSocketTransport(Transport):
     def _pong(self, payload: bytes) -> None:
         if self._ponging:
             self._owed_pong = payload
-        elif self._state == "open":
+        elif self._state is _OPEN:
             self._ponging = True
             self._owed_pong = None
             self.outbox.send(self._stream, self._frames.pong(payload))
@@ -302,7 +305,7 @@ class WebSocketTransport(Transport):
     def _close_frame(self, payload: tuple[int, str], now: float) -> None:
         """The server's, or its answer to ours."""
         code, reason = payload
-        if self._state == "open":
+        if self._state is _OPEN:
             self.outbox.send(self._stream, self._frames.close(code))
         why = f": {reason}" if reason else ""
         details = TransportError(f"the server closed the WebSocket with code {int(code)}{why}", close_code=int(code))
@@ -310,7 +313,7 @@ class WebSocketTransport(Transport):
 
     def _break_off(self, code: CloseCode, message: str, cause: Exception, now: float) -> None:
         """The server has sent what nobody can make sense of."""
-        if self._state == "open":
+        if self._state is _OPEN:
             self.outbox.send(self._stream, self._frames.close(code, message))
         details = TransportError(f"the WebSocket is broken: {message}", close_code=int(code))
         details.__cause__ = cause
@@ -318,14 +321,17 @@ class WebSocketTransport(Transport):
 
     def _fail(self, reason: CloseReason, details: TransportError, now: float, *, abort: bool = True) -> None:
         """The transport is gone. While closing, that is no news for anybody."""
-        is_news = self._state != "closing"
+        is_news = self._state is not WebSocketState.CLOSING
         self._shut(abort=abort)
         if is_news:
             details.transport = self.name
             self.session.on_close(self, reason, details, now)
 
+    def _change(self, state: WebSocketState) -> None:
+        self._state = transition(WEBSOCKET_TRANSITIONS, self._state, state)
+
     def _shut(self, *, abort: bool) -> None:
-        self._state = "closed"
+        self._change(WebSocketState.CLOSED)
         self.writable = False
         self._forget_pieces()
         self.timers.cancel(self, "close")

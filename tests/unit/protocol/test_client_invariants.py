@@ -26,11 +26,13 @@ from sansio_socketio.protocol.events import (
     EventReceived,
     MachineEvent,
     Question,
+    ReconnectAttempt,
 )
-from sansio_socketio.protocol.namespace import UNSET, Join, Namespace
+from sansio_socketio.protocol.namespace import UNSET, Namespace
 from sansio_socketio.protocol.options import ASK
 from sansio_socketio.protocol.packets import engineio
 from sansio_socketio.protocol.packets.socketio import CONNECT, DISCONNECT, Packet
+from sansio_socketio.protocol.states import JoinState
 from tests.support.fake_server import FakeServer, Wire, wires
 
 NAMES = st.sampled_from(["/", "/retries", "/auth"])
@@ -122,9 +124,18 @@ class Client(RuleBasedStateMachine):
         attempts=st.sampled_from([0, 2, float("inf")]),
         delay=st.sampled_from([0, 1]),
         asks=st.booleans(),
+        asks_before_reconnecting=st.booleans(),
         bounds=st.sampled_from([(100, 100_000), (3, 100_000), (100, 150)]),
     )
-    def begin(self, timeout: float | None, attempts: float, delay: float, asks: bool, bounds: tuple[int, int]) -> None:
+    def begin(
+        self,
+        timeout: float | None,
+        attempts: float,
+        delay: float,
+        asks: bool,
+        asks_before_reconnecting: bool,
+        bounds: tuple[int, int],
+    ) -> None:
         self.server = StrictServer(
             timeout=timeout,
             reconnection_attempts=attempts,
@@ -135,6 +146,7 @@ class Client(RuleBasedStateMachine):
             max_buffered_bytes=bounds[1],
         )
         self.client = self.server.client
+        self.client.asks_before_reconnecting = asks_before_reconnecting
         self.server.socket("/")
         self.server.socket("/retries", retries=2, ack_timeout=4)
         self.server.socket("/auth", auth=ASK).report_sent = True
@@ -377,14 +389,14 @@ class Client(RuleBasedStateMachine):
         assert self.joined == {name for name, socket in client.namespaces.items() if socket.connected}
         if client.idle:
             assert server.streams == []
-        if client.state == "opening":
+        if client.state in {"opening", "reopening", "asking"}:
             assert server.streams or server.deadline is not None or self.questions, "nothing ends the attempt"
-        if client.reconnecting and client.state == "closed":
+        if client.state == "waiting":
             assert server.deadline is not None, "nothing ends the wait"
         if self.timed:
             assert server.deadline is not None, "nothing ends the wait for an acknowledgement"
         for socket in client.namespaces.values():
-            if socket._join is Join.WAITING:
+            if socket._join is JoinState.WAITING:
                 assert server.deadline is not None, "nothing ends the wait for auth"
         waiting = [emit for each in client.namespaces.values() for emit in (*each._unsent.values(), *each._queue)]
         assert client._buffered_events == len(waiting) <= client.options.max_buffered_events
@@ -425,6 +437,10 @@ class Client(RuleBasedStateMachine):
                 self.ack_ids.append((event.namespace, event.ack_id))
         elif isinstance(event, Question):
             self.questions.append(event.question)
+        elif isinstance(event, ReconnectAttempt):
+            assert (event.question is not None) == self.client.asks_before_reconnecting
+            if event.question is not None:
+                self.questions.append(event.question)
         elif isinstance(event, Drained):
             assert self.client.writable
 

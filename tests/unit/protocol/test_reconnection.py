@@ -53,7 +53,7 @@ def test_a_lost_connection_comes_back(serve: Serve) -> None:
     assert server.told() == []
     server.advance(0.1)
     assert server.told() == [ReconnectAttempt(1)]
-    assert server.client.state == "opening"
+    assert server.client.state == "reopening"
     server.accept()
     assert server.told() == [Opened(), Reconnected(1)]
     server.join(sid="s2")
@@ -159,7 +159,7 @@ def test_connecting_during_a_wait_does_not_open_early(serve: Serve) -> None:
 def test_opening_during_a_wait_does_not_wait_longer(serve: Serve) -> None:
     server = lost(serve)
     server.client.open(server.now)
-    assert server.client.state == "opening"
+    assert server.client.state == "reopening"
     server.accept()
     assert server.told() == [Opened(), Reconnected(1)]
     server.advance(100)

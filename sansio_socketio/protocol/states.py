@@ -1,0 +1,194 @@
+"""The states of the machine's parts and the transitions between them, as data.
+
+Rules of this file:
+
+- Each part that has states has an enum here, and a table of the legal transitions. The diagrams in the documentation are
+  generated from the tables.
+- A part changes its state by `transition` alone, which checks the table. Nothing that happens per packet changes a state.
+- Only what excludes each other is a state. What may be true in several states stays an attribute of its own, such as
+  `Namespace.active` or whether a transport is `writable`.
+- The members are strings, so that they compare and print as such: `machine.state == "open"`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, TypeVar
+
+S = TypeVar("S", bound=StrEnum)
+
+Transitions = Mapping[S, frozenset[S]]
+"""The states that may follow each state. Staying in a state is not a transition."""
+
+
+class IllegalTransition(AssertionError):
+    """A transition that its table does not have: an internal error."""
+
+
+class ConnectionState(StrEnum):
+    """The state of a connection, which namespaces share (`ClientProtocol.state`)."""
+
+    CLOSED = "closed"
+    """There is no connection, and none will be opened until a namespace connects or `open` is called."""
+    OPENING = "opening"
+    """The first attempt to open the connection has begun."""
+    OPEN = "open"
+    """The Engine.IO session is open. Namespaces join and exchange packets."""
+    WAITING = "waiting"
+    """The connection was lost or an attempt failed. The next attempt begins when the delay is over."""
+    ASKING = "asking"
+    """The delay is over. The attempt begins when the application has answered `ReconnectAttempt`."""
+    REOPENING = "reopening"
+    """An attempt to open the connection again has begun."""
+
+
+class SessionState(StrEnum):
+    """The state of an Engine.IO session (`EngineProtocol.state`)."""
+
+    NEW = "new"
+    """The session was created; its handshake has not begun."""
+    OPENING = "opening"
+    """The handshake is in progress."""
+    OPEN = "open"
+    """The handshake is done. Packets are exchanged."""
+    CLOSING = "closing"
+    """The application closed the session. Packets that are buffered are still sent, and an upgrade is completed."""
+    CLOSED = "closed"
+    """The session has ended. Its transport may still perform a close handshake."""
+
+
+class UpgradeState(StrEnum):
+    """The state of the upgrade of a session to a better transport."""
+
+    NONE = "none"
+    """No transport is being probed."""
+    PROBING = "probing"
+    """A transport is being opened and probed."""
+    PAUSING = "pausing"
+    """The probe was answered. Nothing is sent until the transport in use has completed its requests."""
+
+
+class JoinState(StrEnum):
+    """The state of a namespace on the connection, as far as the server is concerned."""
+
+    NONE = "none"
+    """The namespace has not joined."""
+    ASKING = "asking"
+    """The application was asked for `auth`."""
+    WAITING = "waiting"
+    """The application gave no usable `auth`. It is asked again when the delay is over."""
+    SENT = "sent"
+    """CONNECT was sent; the response is awaited."""
+    ABANDONED = "abandoned"
+    """CONNECT was sent, and the namespace was disconnected before the response arrived."""
+    JOINED = "joined"
+    """The server accepted CONNECT."""
+
+
+class PollingState(StrEnum):
+    """The state of an HTTP long-polling transport."""
+
+    OPENING = "opening"
+    """The first GET request was sent; its response is the handshake."""
+    OPEN = "open"
+    """A GET request waits for packets, or is about to be sent."""
+    PAUSING = "pausing"
+    """No request is sent any more; those in flight are completed."""
+    PAUSED = "paused"
+    """No request is in flight."""
+    CLOSING = "closing"
+    """The transport is closed once the POST request in flight is completed."""
+    CLOSE_SENT = "close sent"
+    """A CLOSE packet was posted. The requests in flight are completed."""
+    CLOSED = "closed"
+    """All streams are closed."""
+
+
+class WebSocketState(StrEnum):
+    """The state of a WebSocket transport."""
+
+    OPENING = "opening"
+    """The stream is being opened, or the WebSocket handshake is in progress."""
+    REFUSED = "refused"
+    """The server refused the handshake; the body of its response is read."""
+    OPEN = "open"
+    """The handshake is done."""
+    CLOSING = "closing"
+    """A close frame was sent; the server's close frame is awaited."""
+    CLOSED = "closed"
+    """The stream is closed."""
+
+
+def _table(transitions: Mapping[S, set[S]]) -> Transitions[S]:
+    return {state: frozenset(following) for state, following in transitions.items()}
+
+
+CONNECTION_TRANSITIONS: Final = _table(
+    {
+        ConnectionState.CLOSED: {ConnectionState.OPENING},
+        ConnectionState.OPENING: {ConnectionState.OPEN, ConnectionState.WAITING, ConnectionState.CLOSED},
+        ConnectionState.OPEN: {ConnectionState.WAITING, ConnectionState.CLOSED},
+        ConnectionState.WAITING: {ConnectionState.ASKING, ConnectionState.REOPENING, ConnectionState.CLOSED},
+        ConnectionState.ASKING: {ConnectionState.REOPENING, ConnectionState.WAITING, ConnectionState.CLOSED},
+        ConnectionState.REOPENING: {ConnectionState.OPEN, ConnectionState.WAITING, ConnectionState.CLOSED},
+    }
+)
+
+SESSION_TRANSITIONS: Final = _table(
+    {
+        SessionState.NEW: {SessionState.OPENING, SessionState.CLOSED},
+        SessionState.OPENING: {SessionState.OPEN, SessionState.CLOSED},
+        SessionState.OPEN: {SessionState.CLOSING, SessionState.CLOSED},
+        SessionState.CLOSING: {SessionState.CLOSED},
+        SessionState.CLOSED: set(),
+    }
+)
+
+UPGRADE_TRANSITIONS: Final = _table(
+    {
+        UpgradeState.NONE: {UpgradeState.PROBING},
+        UpgradeState.PROBING: {UpgradeState.PAUSING, UpgradeState.NONE},
+        UpgradeState.PAUSING: {UpgradeState.NONE},
+    }
+)
+
+JOIN_TRANSITIONS: Final = _table(
+    {
+        JoinState.NONE: {JoinState.ASKING, JoinState.SENT},
+        JoinState.ASKING: {JoinState.SENT, JoinState.WAITING, JoinState.NONE},
+        JoinState.WAITING: {JoinState.ASKING, JoinState.SENT, JoinState.NONE},
+        JoinState.SENT: {JoinState.JOINED, JoinState.ABANDONED, JoinState.NONE},
+        JoinState.ABANDONED: {JoinState.NONE},
+        JoinState.JOINED: {JoinState.NONE},
+    }
+)
+
+POLLING_TRANSITIONS: Final = _table(
+    {
+        PollingState.OPENING: {PollingState.OPEN, PollingState.CLOSED},
+        PollingState.OPEN: {PollingState.PAUSING, PollingState.CLOSING, PollingState.CLOSED},
+        PollingState.PAUSING: {PollingState.PAUSED, PollingState.OPEN, PollingState.CLOSING, PollingState.CLOSED},
+        PollingState.PAUSED: {PollingState.OPEN, PollingState.CLOSING, PollingState.CLOSED},
+        PollingState.CLOSING: {PollingState.CLOSE_SENT, PollingState.CLOSED},
+        PollingState.CLOSE_SENT: {PollingState.CLOSED},
+        PollingState.CLOSED: set(),
+    }
+)
+
+WEBSOCKET_TRANSITIONS: Final = _table(
+    {
+        WebSocketState.OPENING: {WebSocketState.OPEN, WebSocketState.REFUSED, WebSocketState.CLOSED},
+        WebSocketState.REFUSED: {WebSocketState.CLOSED},
+        WebSocketState.OPEN: {WebSocketState.CLOSING, WebSocketState.CLOSED},
+        WebSocketState.CLOSING: {WebSocketState.CLOSED},
+        WebSocketState.CLOSED: set(),
+    }
+)
+
+
+def transition(table: Transitions[S], old: S, new: S) -> S:
+    """Return `new`, the state to be in. Raise IllegalTransition if it may not follow `old`."""
+    if new is not old and new not in table[old]:
+        raise IllegalTransition(f"illegal transition of {type(old).__name__}: from {old.name} to {new.name}")
+    return new

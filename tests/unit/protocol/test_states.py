@@ -1,0 +1,230 @@
+"""The tables of transitions: nothing happens that they do not have, and everything that they have can happen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from random import Random
+from typing import Any
+
+import pytest
+
+from sansio_socketio.protocol import ASK, ClientProtocol, client, engine, namespace, states
+from sansio_socketio.protocol.events import Question, ReconnectAttempt
+from sansio_socketio.protocol.packets import engineio
+from sansio_socketio.protocol.states import ConnectionState, IllegalTransition, transition
+from sansio_socketio.protocol.transports import polling, websocket
+from tests.support.fake_server import FakeServer
+from tests.unit.transports.rig import Rig, answer, close_frame, open_polling, open_websocket
+
+Serve = type[FakeServer]
+Table = Mapping[Any, frozenset[Any]]
+
+TABLES: list[Table] = [
+    states.CONNECTION_TRANSITIONS,
+    states.SESSION_TRANSITIONS,
+    states.UPGRADE_TRANSITIONS,
+    states.JOIN_TRANSITIONS,
+    states.POLLING_TRANSITIONS,
+    states.WEBSOCKET_TRANSITIONS,
+]
+
+
+def name_of(table: Table) -> str:
+    return type(next(iter(table))).__name__
+
+
+# The tables and the mechanism
+
+
+@pytest.mark.parametrize("table", TABLES, ids=name_of)
+def test_a_table_has_every_state_and_leads_to_each(table: Table) -> None:
+    enum = type(next(iter(table)))
+    assert list(table) == list(enum) or set(table) == set(enum)
+    reached = {next(iter(enum))}
+    for _ in enum:
+        reached |= {state for known in reached for state in table[known]}
+    assert reached == set(enum)
+    assert all(state not in following for state, following in table.items()), "staying is not a transition"
+
+
+def test_states_are_strings() -> None:
+    machine = ClientProtocol("http://localhost", random=Random(1))
+    assert machine.state == "closed"
+    assert str(machine.state) == f"{machine.state}" == "closed"
+
+
+def test_an_illegal_transition_is_an_error() -> None:
+    table = states.CONNECTION_TRANSITIONS
+    assert transition(table, ConnectionState.CLOSED, ConnectionState.OPENING) is ConnectionState.OPENING
+    assert transition(table, ConnectionState.CLOSED, ConnectionState.CLOSED) is ConnectionState.CLOSED
+    with pytest.raises(IllegalTransition, match=r"^illegal transition of ConnectionState: from CLOSED to OPEN$"):
+        transition(table, ConnectionState.CLOSED, ConnectionState.OPEN)
+
+
+# Everything that the tables have can happen
+
+
+def connection_and_join(serve: Serve) -> None:
+    server = serve(randomization_factor=0, timeout=5)
+    server.client.asks_before_reconnecting = True
+
+    def begin_attempt() -> None:
+        while server.client.state == "waiting":
+            server.advance(0.5)
+        question = [event.question for event in server.told() if isinstance(event, ReconnectAttempt)][-1]
+        assert question is not None
+        server.client.answer(question, None, server.now)
+
+    def auth_question() -> int:
+        return [event.question for event in server.told() if isinstance(event, Question)][-1]
+
+    socket, auth = server.socket(), server.socket("/auth", auth=ASK)
+    socket.connect(server.now)
+    server.refuse()
+    server.told()
+    server.advance(1)  # asking
+    server.advance(5)  # timeout
+    server.told()
+    begin_attempt()
+    server.refuse()
+    server.told()
+    begin_attempt()
+    server.accept()
+    server.join()
+    auth.connect(server.now)
+    server.client.answer(auth_question(), None, server.now)
+    auth.disconnect(server.now)  # abandoned
+    server.join("/auth")
+    auth.connect(server.now)
+    server.client.answer(auth_question(), LookupError(), server.now)
+    server.advance(1)
+    server.client.answer(auth_question(), LookupError(), server.now)
+    auth.auth = {"token": 1}
+    server.advance(2)
+    server.deny({"message": "no"}, "/auth")
+    auth.auth = ASK
+    auth.connect(server.now)
+    auth.disconnect(server.now)
+    auth.connect(server.now)
+    server.client.answer(auth_question(), LookupError(), server.now)
+    auth.disconnect(server.now)
+    server.lose()
+    server.told()
+    server.client.close(server.now)  # while waiting
+    server.client.open(server.now)
+    server.client.close(server.now)  # while opening
+    server.client.open(server.now)
+    server.accept()
+    server.lose()
+    server.told()
+    server.advance(1)
+    server.client.close(server.now)  # while asking
+    server.client.open(server.now)
+    server.accept()
+    server.lose()
+    server.told()
+    begin_attempt()
+    server.client.close(server.now)  # while reopening
+    server.client.open(server.now)
+    server.accept()
+    server.lose()
+    server.client.open(server.now)  # while waiting
+    server.accept()
+    server.client.close(server.now)  # while open
+
+
+def session_and_upgrade(serve: Serve) -> None:
+    server = serve(query=ASK)
+    server.client.open(server.now)
+    server.client.close(server.now)  # new
+    server = serve()
+    server.client.open(server.now)
+    server.accept(upgrades=["websocket"])
+    server.refuse()  # the probe
+    server.client.close(server.now)
+    server.client.open(server.now)
+    server.accept(upgrades=["websocket"])
+    server.open_stream()
+    server.feed(engineio.Packet(engineio.PONG, "probe"))
+
+
+def polling_transport(serve: Serve) -> None:
+    Rig("polling").transport.open(0)
+    refused = Rig("polling")
+    refused.open()
+    refused.stream_failed(1, OSError())
+    for resumes_early in (True, False):
+        rig = open_polling()
+        rig.pause()
+        if not resumes_early:
+            rig.feed(1, answer(b"6"))
+        rig.resume()
+        rig.close()
+        rig.transport.abort()
+    for pauses, completes in ((True, False), (True, True), (False, False)):
+        for end in (Rig.close, lambda rig: rig.transport.abort()):
+            rig = open_polling()
+            if pauses:
+                rig.pause()
+            if completes:
+                rig.feed(1, answer(b"6"))
+            end(rig)
+            rig.transport.abort()
+    rig = open_polling()
+    rig.send(engineio.Packet(engineio.MESSAGE, "in flight"))
+    rig.close()
+    rig.transport.abort()  # while closing
+
+
+def websocket_transport(serve: Serve) -> None:
+    Rig("websocket").transport.open(0)
+    for status, body in ((b"403 Forbidden", b""), (b"403 Forbidden", b"refused")):
+        rig = Rig("websocket")
+        rig.open()
+        rig.stream_opened(1)
+        response = answer(body, status=status)
+        rig.feed(1, response[: -len(body) or None])
+        rig.feed(1, body)
+    rig = Rig("websocket")
+    rig.open()
+    rig.stream_failed(1, OSError())
+    rig = open_websocket()
+    rig.close()
+    rig.feed(1, close_frame(1000))
+    open_websocket().eof(1)
+
+
+def text(old: StrEnum, new: StrEnum) -> str:
+    """A transition with the name of its enum: members of two enums are equal if their values are."""
+    return f"{type(old).__name__}: {old} -> {new}"
+
+
+@pytest.fixture
+def happened(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The transitions that have happened."""
+    seen: set[str] = set()
+
+    def note(table: Table, old: StrEnum, new: StrEnum) -> StrEnum:
+        if old is not new:
+            seen.add(text(old, new))
+        return transition(table, old, new)
+
+    for module in (client, engine, namespace, polling, websocket):
+        monkeypatch.setattr(module, "transition", note)
+    return seen
+
+
+STORIES: list[Callable[[Serve], None]] = [
+    connection_and_join,
+    session_and_upgrade,
+    polling_transport,
+    websocket_transport,
+]
+
+
+def test_every_transition_can_happen(serve: Serve, happened: set[str]) -> None:
+    for story in STORIES:
+        story(serve)
+    every = {text(old, new) for table in TABLES for old, following in table.items() for new in following}
+    assert every - happened == set()
