@@ -141,8 +141,8 @@ class EngineSession:
         self._upgrade = UpgradeState.NONE
         self._buffer: list[Packet] = []
         self._owes_pong = False
-        self._under_way = False
-        self._bytes_under_way = 0
+        self._in_flight = False
+        self._bytes_in_flight = 0
         self._ping_wait = 0.0
         self._max_payload: int | None = None
         self._close_by = inf
@@ -232,9 +232,9 @@ class EngineSession:
     def on_drain(self, transport: Transport, now: float) -> None:
         if transport is not self._transport:
             return
-        self.buffered_bytes -= self._bytes_under_way
-        self._bytes_under_way = 0
-        self._under_way = False
+        self.buffered_bytes -= self._bytes_in_flight
+        self._bytes_in_flight = 0
+        self._in_flight = False
         if self._buffer:
             self._flush(now)
         else:
@@ -383,29 +383,33 @@ class EngineSession:
         if transport is None or not transport.writable or self._upgrade is _PAUSING or self.state is _OPENING:
             return
         if self._buffer:
-            packets = self._take_batch(transport)
-            self._under_way = True
-            self._bytes_under_way = sum([len(packet.data) for packet in packets])
+            packets = self._buffer
+            if self._max_payload is not None and len(packets) > 1 and transport.name == "polling":
+                packets = self._take_batch(self._max_payload)
+            else:  # all of them; none is in flight yet
+                self._buffer = []
+                self._owes_pong = False
+                self._bytes_in_flight = self.buffered_bytes
+            self._in_flight = True
             self._counters.packets_sent += len(packets)
             transport.send(packets, now)
             # The reference sends its UPGRADE by itself, and tells of no flush.
             if self.report_packets and self.state is not _CLOSED and packets[-1].type != UPGRADE:
                 self._observer.on_engine_flush(self, now)
 
-    def _take_batch(self, transport: Transport) -> list[Packet]:
-        """The packets of the next write: all, or as many as the server's maxPayload lets into one HTTP body."""
+    def _take_batch(self, max_payload: int) -> list[Packet]:
+        """Take the packets of the next POST request: as many as the server's maxPayload allows, but at least one."""
         packets = self._buffer
-        if self._max_payload is not None and transport.name == "polling" and len(packets) > 1:
-            size = -1
-            for index, packet in enumerate(packets):
-                size += encoded_size(packet) + 1
-                if index > 0 and size > self._max_payload:
-                    self._buffer = packets[index:]
-                    self._owes_pong = any(packet.type == PONG for packet in self._buffer)
-                    return packets[:index]
-        self._buffer = []
-        self._owes_pong = False
-        return packets
+        count, size = 1, encoded_size(packets[0])
+        for packet in packets[1:]:
+            size += 1 + encoded_size(packet)  # they are joined by a separator
+            if size > max_payload:
+                break
+            count += 1
+        self._buffer = packets[count:]
+        self._owes_pong = any(packet.type == PONG for packet in self._buffer)
+        self._bytes_in_flight = sum([len(packet.data) for packet in packets[:count]])
+        return packets[:count]
 
     # The end
 
@@ -416,7 +420,7 @@ class EngineSession:
         self._upgrade = transition(UPGRADE_TRANSITIONS, self._upgrade, state)
 
     def _go_on_closing(self, now: float) -> None:
-        is_drained = not self._buffer and not self._under_way and self._upgrade is not _PAUSING
+        is_drained = not self._buffer and not self._in_flight and self._upgrade is not _PAUSING
         if self.state is SessionState.CLOSING and is_drained:
             self._end("forced close", None, now)
 
@@ -436,7 +440,7 @@ class EngineSession:
         self._probe = None
         self._change_upgrade(UpgradeState.NONE)
         self._buffer = []
-        self.buffered_bytes = self._bytes_under_way = 0
+        self.buffered_bytes = self._bytes_in_flight = 0
         if probe is not None:
             probe.abort()
         if transport is not None:

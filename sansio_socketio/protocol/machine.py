@@ -22,6 +22,7 @@ class Machine:
     def __init__(self) -> None:
         self._outbox = Outbox()
         self._timers = Timers()
+        self._fire_due = self._timers.fire_due
 
     def next_output(self) -> Output | None:
         """Return the next action to carry out or the next event to deliver, or None when there is none for now."""
@@ -77,6 +78,3 @@ class Machine:
         for stream in list(self._outbox.owners):
             self._outbox.close_stream(stream, abort=True)
         self._timers.clear()
-
-    def _fire_due(self, now: float) -> None:
-        self._timers.fire_due(now)

@@ -221,8 +221,11 @@ class Namespace:
         connection.timers.fire_due(now)
         args = list(args)
         _check_name(args)
-        limit = _timeout(timeout, self._options.ack_timeout)
-        emit = Emit(self._next_handle, args, ack=ack, timeout=limit, compress=compress)
+        if timeout is UNSET:
+            timeout = self._options.ack_timeout
+        else:
+            check_option("timeout", timeout)
+        emit = Emit(self._next_handle, args, ack=ack, timeout=timeout, compress=compress)
         if self._options.retries and not volatile:
             self._enqueue(emit, now)
         else:
@@ -291,7 +294,12 @@ class Namespace:
         """A packet for this namespace arrived."""
         kind = packet.type
         if kind == EVENT:
-            self._event_received(packet, now)
+            ack_id = None if packet.id is None else (self._epoch, packet.id)
+            event = EventReceived(self.name, packet.data, ack_id, packet.size)
+            if self._join is _JOINED:
+                self._deliver_event(event)
+            elif self._join is JoinState.SENT:
+                self._keep_early(event, now)
         elif kind == ACK:
             self._ack_received(packet, now)
         elif kind == CONNECT:
@@ -437,17 +445,13 @@ class Namespace:
 
     # Events from the server
 
-    def _event_received(self, packet: Packet, now: float) -> None:
-        ack_id = None if packet.id is None else (self._epoch, packet.id)
-        event = EventReceived(self.name, packet.data, ack_id, packet.size)
-        if self._join is _JOINED:
-            self._deliver_event(event)
-        elif self._join is JoinState.SENT:
-            self._early.append(event)
-            self._early_bytes += event.size
-            options = self._connection.options
-            if len(self._early) > options.max_buffered_events or self._early_bytes > options.max_buffered_bytes:
-                self._connection.protocol_error(PacketError("too many events before the namespace was joined"), now)
+    def _keep_early(self, event: EventReceived, now: float) -> None:
+        """Keep an event that arrived before the response to CONNECT."""
+        self._early.append(event)
+        self._early_bytes += event.size
+        options = self._connection.options
+        if len(self._early) > options.max_buffered_events or self._early_bytes > options.max_buffered_bytes:
+            self._connection.protocol_error(PacketError("too many events before the namespace was joined"), now)
 
     def _take_early(self) -> list[EventReceived]:
         early, self._early, self._early_bytes = self._early, [], 0
@@ -474,7 +478,7 @@ class Namespace:
             self._expect_ack(emit, now)
         if is_dropped:
             return
-        if self.connected:
+        if self._join is _JOINED:
             self._transmit(emit, frames, now)
         else:
             emit.frames = frames
@@ -482,7 +486,7 @@ class Namespace:
             connection.buffered(1, emit.size)
 
     def _check_space(self, emit: Emit, frames: Frames) -> None:
-        emit.size = sum([len(frame) for frame in frames])
+        emit.size = sum(map(len, frames))
         if not self._connection.has_space(emit.size):
             raise BufferFullError(
                 f"too much waits to be sent for another {emit.size} bytes; wait for the connection, or raise "
@@ -593,13 +597,6 @@ class Namespace:
         self._expect_no_more(emit)
         if emit.tries > self._options.retries:
             self._fail(emit, error)
-
-
-def _timeout(timeout: float | Literal[Unset.UNSET] | None, otherwise: float | None) -> float | None:
-    if timeout is UNSET:
-        return otherwise
-    check_option("timeout", timeout)
-    return timeout
 
 
 def _check_name(args: Sequence[Any]) -> None:

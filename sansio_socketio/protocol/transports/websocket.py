@@ -1,14 +1,13 @@
-"""One WebSocket (RFC 6455) that carries packets both ways, over wsproto.
+"""WebSocket transport over a byte stream (RFC 6455), built on wsproto.
 
 Rules of this file:
 
-- wsproto's `WSConnection` makes the handshake, its `FrameProtocol` reads and writes the frames. `WSConnection` could do
-  both, but the events that it wraps each frame in cost half as much again as the frames themselves.
-- `FrameProtocol` must see every byte after the handshake, so the handshake is fed one header section at a time.
-- A message is bounded by `max_message_size`, whether it comes whole, in fragments or compressed.
-- Pings are answered at any time, whether or not a `send` is under way. While an answer waits to leave, only the latest
-  ping is remembered (RFC 6455, section 5.5.3): a peer that pings and never reads fills no buffer.
-- A stream that ends or breaks after the handshake is a "transport close" with code 1006, as in the reference.
+- wsproto's `WSConnection` performs the opening handshake, `frames.FrameCodec` the frames. `WSConnection` could do both,
+  but the events in which it wraps each frame cost half as much again as the frames themselves.
+- The codec must see every byte after the handshake, so the handshake is fed one header section at a time.
+- A ping is answered at any time, whether or not a `send` is in flight. While a pong is in flight, only the latest ping is
+  remembered (RFC 6455, section 5.5.3), so that a peer that pings and never reads does not fill a buffer.
+- A stream that ends or breaks after the handshake is a "transport close" with code 1006, as in the JavaScript client.
 
 See https://socket.io/docs/v4/engine-io-protocol/, "WebSocket".
 """
@@ -23,7 +22,6 @@ import h11
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, RejectConnection, RejectData, Request
 from wsproto.frame_protocol import CloseReason as CloseCode
-from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
 from ..actions import Outbox
 from ..errors import PacketError, TransportError
@@ -32,19 +30,20 @@ from ..states import WEBSOCKET_TRANSITIONS, WebSocketState, transition
 from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
 from .deflate import DEFAULT_THRESHOLD, Deflate
+from .frames import Close, FrameCodec, Ping
 from .http import MAX_EXCERPT, join_header, refusal, show, unreachable, words_of
 from .requests import USER_AGENT, Requests
 
 _OPEN: Final = WebSocketState.OPEN
+_CLOSING: Final = WebSocketState.CLOSING
+_CLOSED: Final = WebSocketState.CLOSED
 _HANDSHAKE: Final = frozenset({WebSocketState.OPENING, WebSocketState.REFUSED})
-_FRAMED: Final = frozenset({WebSocketState.OPEN, WebSocketState.CLOSING})
-"""The states in which bytes that arrive are frames."""
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _MAX_HEAD: Final = 64 * 1024
 
 
 class WebSocketTransport(Transport):
-    """See the rules of this file."""
+    """WebSocket transport over a byte stream (RFC 6455), built on wsproto."""
 
     name: ClassVar[str] = "websocket"
 
@@ -53,8 +52,6 @@ class WebSocketTransport(Transport):
         options = endpoint.options
         self._requests = Requests(endpoint, self.name, stamped=False)
         self._force_base64 = options.force_base64
-        self._max_message_size = options.max_message_size
-        self._surely_small = options.max_message_size // 4  # no character takes more than four bytes
         self._state = WebSocketState.OPENING
         self._stream = 0
         self._pausing = False
@@ -64,16 +61,13 @@ class WebSocketTransport(Transport):
         self._head = bytearray()
         self._status = 0
         self._body = bytearray()
-        # Messages
-        self._frames = FrameProtocol(client=True, extensions=[])
         self._deflate = _deflate(endpoint)
-        self._ponging = False
-        self._owed_pong: bytes | None = None
-        self._texts: list[str] = []
-        self._binaries: list[bytes] = []
-        self._size = 0  # of the pieces so far
+        # Messages
+        self._codec = FrameCodec(options.max_message_size)  # until the extensions are negotiated
+        self._pong_in_flight = False
+        self._pending_pong: bytes | None = None
 
-    # What the session asks for
+    # Calls of the session
 
     def open(self, now: float) -> None:
         url = self.endpoint.url
@@ -81,8 +75,15 @@ class WebSocketTransport(Transport):
 
     def send(self, packets: Sequence[Packet], now: float) -> None:
         self.writable = False
-        frames = [self._encode(packet) for packet in packets]
-        self.outbox.send(self._stream, frames[0] if len(frames) == 1 else b"".join(frames))
+        encode, base64 = self._codec.encode, self._force_base64
+        if len(packets) == 1:
+            packet = packets[0]
+            data = encode(encode_frame(packet, force_base64=base64), compress=packet.compress)
+        else:
+            data = bytearray()
+            for packet in packets:
+                data += encode(encode_frame(packet, force_base64=base64), compress=packet.compress)
+        self.outbox.send(self._stream, data)
 
     def pause(self, now: float) -> None:
         self._pausing = True
@@ -95,20 +96,19 @@ class WebSocketTransport(Transport):
         if self._state is _OPEN:
             self._change(WebSocketState.CLOSING)
             self.writable = False
-            self._forget_pieces()
-            self.outbox.send(self._stream, self._frames.close(CloseCode.NORMAL_CLOSURE))
+            self.outbox.send(self._stream, self._codec.close(CloseCode.NORMAL_CLOSURE))
             self.timers.set(self, "close", min(now + self.endpoint.options.close_timeout, self.endpoint.close_by))
-        elif self._state is not WebSocketState.CLOSING:
+        elif self._state is not _CLOSING:
             self.abort()
 
     def abort(self) -> None:
         self._shut(abort=True)
 
     def timer_fired(self, name: str | int, now: float) -> None:
-        """Closing took too long."""
+        """Abort a close handshake that took too long."""
         self.abort()
 
-    # What the stream tells
+    # Notifications of the stream
 
     def stream_opened(self, stream: int, now: float) -> None:
         try:
@@ -122,17 +122,34 @@ class WebSocketTransport(Transport):
         self._fail("transport error", unreachable(self.endpoint.url.authority, error), now)
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
-        if self._state in _FRAMED:
-            self._receive(data, now)
-        elif len(data):
-            self._read_handshake(data, now)
+        if self._state is not _OPEN and self._state is not _CLOSING:
+            if len(data):
+                self._read_handshake(data, now)
+            return
+        codec = self._codec
+        try:
+            for received in codec.receive(data):
+                if isinstance(received, (str, bytes)):
+                    if self._state is _OPEN:
+                        self.session.on_packet(self, decode_frame(received), now)
+                elif isinstance(received, Ping):
+                    self._pong(received.payload)
+                else:
+                    self._close_received(received, now)
+                if self._state is _CLOSED:
+                    return
+        except PacketError as error:
+            self._break_off(CloseCode.INVALID_FRAME_PAYLOAD_DATA, str(error), error, now)
+        else:
+            if codec.failure is not None:
+                self._break_off(codec.failure.code, codec.failure.message, codec.failure.cause, now)
 
     def data_sent(self, stream: int, now: float) -> None:
         if self._state is not _OPEN:
             return
-        self._ponging = False
-        if self._owed_pong is not None:
-            self._pong(self._owed_pong)
+        self._pong_in_flight = False
+        if self._pending_pong is not None:
+            self._pong(self._pending_pong)
         if not self.writable:
             self.writable = True
             self.session.on_drain(self, now)
@@ -184,7 +201,7 @@ class WebSocketTransport(Transport):
             self._feed_handshake(section, now)
 
     def _end_of_section(self) -> int | None:
-        """How much to feed to the handshake; None: wait for more. A body has no sections."""
+        """Return how many bytes to feed to the handshake, or None to wait for more. A body has no sections."""
         if self._state is WebSocketState.REFUSED:
             return len(self._head)
         match = _HEAD_END.search(self._head)
@@ -194,8 +211,8 @@ class WebSocketTransport(Transport):
         try:
             self._handshake.receive_data(section)
             events = list(self._handshake.events())
-        except Exception as error:  # wsproto raises ValueError, IndexError and more over odd answers
-            # "Bad HTTP message" is all that wsproto says of what h11 has found wrong.
+        except Exception as error:  # wsproto raises ValueError, IndexError and more for malformed responses
+            # wsproto says "Bad HTTP message", whatever h11 has found.
             why = error.__context__ if isinstance(error.__context__, h11.RemoteProtocolError) else error
             self._fail_handshake(f"failed: {words_of(why)} (received {show(section)})", error, now)
             return
@@ -212,17 +229,17 @@ class WebSocketTransport(Transport):
 
     def _accepted(self, event: AcceptConnection, now: float) -> None:
         self._keep_cookies(event.extra_headers, now)
-        self._frames = FrameProtocol(client=True, extensions=event.extensions)
+        self._codec = FrameCodec(self.endpoint.options.max_message_size, event.extensions)
         self._change(WebSocketState.OPEN)
         self.writable = True
         self.session.on_open(self, now)
-        if self._head and self._state in _FRAMED:
+        if self._head and self._state is not _CLOSED:
             rest, self._head = self._head, bytearray()
-            self._receive(rest, now)
+            self.data_received(self._stream, rest, now)
 
     def _rejected(self, event: RejectConnection, now: float) -> None:
         if event.status_code < 200:
-            return  # such as 103, Early Hints: the answer is still to come
+            return  # such as 103, Early Hints: the final response follows
         self._keep_cookies(event.headers, now)
         self._change(WebSocketState.REFUSED)
         self._status = event.status_code
@@ -239,91 +256,39 @@ class WebSocketTransport(Transport):
         if self.endpoint.cookies is not None:
             self.endpoint.cookies.update(headers, self._target, now)
 
-    # Messages
-
-    def _encode(self, packet: Packet) -> bytearray:
-        if self._deflate is not None:
-            self._deflate.compress = packet.compress
-        return self._frames.send_data(encode_frame(packet, force_base64=self._force_base64))
-
-    def _receive(self, data: bytes | bytearray | memoryview, now: float) -> None:
-        self._frames.receive_bytes(bytes(data))
-        try:
-            for opcode, payload, _, finished in self._frames.received_frames():
-                # Nearly every frame is a short text that is a whole message.
-                if finished and isinstance(payload, str) and not self._size and len(payload) <= self._surely_small:
-                    if self._state is _OPEN:
-                        self.session.on_packet(self, decode_frame(payload), now)
-                elif isinstance(payload, tuple):
-                    self._close_frame(payload, now)
-                elif not opcode.iscontrol():
-                    self._collect(payload, finished, now)
-                elif opcode is Opcode.PING and isinstance(payload, bytes):
-                    self._pong(payload)
-                if self._state is WebSocketState.CLOSED:
-                    return
-        except ParseFailed as error:
-            inflating = None if self._deflate is None else self._deflate.failure
-            self._break_off(error.code, inflating or str(error), error, now)
-        except PacketError as error:
-            self._break_off(CloseCode.INVALID_FRAME_PAYLOAD_DATA, str(error), error, now)
-
-    def _collect(self, piece: str | bytes, finished: bool, now: float) -> None:
-        """A message that comes in pieces, or that is binary, or maybe too large."""
-        if self._state is not _OPEN:
-            return
-        self._size += _size(piece)
-        if self._size > self._max_message_size:
-            bound = f"a message of more than {self._max_message_size} bytes came (the option `max_message_size`)"
-            raise ParseFailed(bound, CloseCode.MESSAGE_TOO_BIG)
-        if not piece:
-            pass  # without end, maybe: nothing of them is kept
-        elif isinstance(piece, str):
-            self._texts.append(piece)
-        else:
-            self._binaries.append(piece)
-        if finished:
-            message = "".join(self._texts) if isinstance(piece, str) else b"".join(self._binaries)
-            self._forget_pieces()
-            self.session.on_packet(self, decode_frame(message), now)
-
-    def _forget_pieces(self) -> None:
-        self._texts.clear()
-        self._binaries.clear()
-        self._size = 0
+    # Control frames
 
     def _pong(self, payload: bytes) -> None:
-        if self._ponging:
-            self._owed_pong = payload
+        if self._pong_in_flight:
+            self._pending_pong = payload
         elif self._state is _OPEN:
-            self._ponging = True
-            self._owed_pong = None
-            self.outbox.send(self._stream, self._frames.pong(payload))
+            self._pong_in_flight = True
+            self._pending_pong = None
+            self.outbox.send(self._stream, self._codec.pong(payload))
 
     # The end
 
-    def _close_frame(self, payload: tuple[int, str], now: float) -> None:
-        """The server's, or its answer to ours."""
-        code, reason = payload
+    def _close_received(self, frame: Close, now: float) -> None:
+        """Complete the close handshake, which either side may have begun."""
         if self._state is _OPEN:
-            self.outbox.send(self._stream, self._frames.close(code))
-        why = f": {reason}" if reason else ""
-        details = TransportError(f"the server closed the WebSocket with code {int(code)}{why}", close_code=int(code))
+            self.outbox.send(self._stream, self._codec.close(frame.code))
+        code, why = int(frame.code), f": {frame.reason}" if frame.reason else ""
+        details = TransportError(f"the server closed the WebSocket with code {code}{why}", close_code=code)
         self._fail("transport close", details, now, abort=False)
 
     def _break_off(self, code: CloseCode, message: str, cause: Exception, now: float) -> None:
-        """The server has sent what nobody can make sense of."""
+        """End the WebSocket because of invalid bytes of the server."""
         if self._state is _OPEN:
-            self.outbox.send(self._stream, self._frames.close(code, message))
+            self.outbox.send(self._stream, self._codec.close(code, message))
         details = TransportError(f"the WebSocket is broken: {message}", close_code=int(code))
         details.__cause__ = cause
         self._fail("transport error", details, now, abort=False)
 
     def _fail(self, reason: CloseReason, details: TransportError, now: float, *, abort: bool = True) -> None:
-        """The transport is gone. While closing, that is no news for anybody."""
-        is_news = self._state is not WebSocketState.CLOSING
+        """End the transport, and notify the session unless the session has closed it."""
+        was_closing = self._state is _CLOSING
         self._shut(abort=abort)
-        if is_news:
+        if not was_closing:
             details.transport = self.name
             self.session.on_close(self, reason, details, now)
 
@@ -333,13 +298,9 @@ class WebSocketTransport(Transport):
     def _shut(self, *, abort: bool) -> None:
         self._change(WebSocketState.CLOSED)
         self.writable = False
-        self._forget_pieces()
+        self._codec.discard()
         self.timers.cancel(self, "close")
         self.outbox.close_stream(self._stream, abort=abort)
-
-
-def _size(piece: str | bytes) -> int:
-    return len(piece) if isinstance(piece, bytes) or piece.isascii() else len(piece.encode())
 
 
 def _deflate(endpoint: Endpoint) -> Deflate | None:

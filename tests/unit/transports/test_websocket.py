@@ -315,9 +315,9 @@ def test_empty_fragments_are_not_kept() -> None:
     rig = open_websocket()
     transport: Any = rig.transport
     rig.feed(1, frame(BINARY, fin=False) + frame(CONTINUATION, fin=False) * 100)
-    assert transport._binaries == []
+    assert transport._codec._binaries == []
     rig.feed(1, frame(CONTINUATION, b"a") + frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 100)
-    assert transport._texts == []
+    assert transport._codec._texts == []
 
 
 def test_sending_makes_one_write() -> None:

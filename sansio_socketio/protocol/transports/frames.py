@@ -1,0 +1,151 @@
+"""WebSocket frames: messages to bytes, bytes to messages (RFC 6455, section 5).
+
+Rules of this file:
+
+- This is the only place that encodes and decodes frames. wsproto's `FrameProtocol` does the work; a shorter path for
+  plain frames may be added here, behind the same interface.
+- Decoding is total: what is invalid ends in `failure`, and what came before it is returned.
+- A message is bounded by `max_message_size`, whether it arrives whole, in fragments or compressed.
+- After `close`, messages are discarded; control frames are still returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wsproto.extensions import Extension
+from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
+
+from .deflate import Deflate
+
+
+@dataclass(slots=True)
+class Ping:
+    """A ping frame of the server."""
+
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Close:
+    """A close frame of the server, or 1005 where it has no code."""
+
+    code: int
+    reason: str
+
+
+@dataclass(slots=True)
+class FrameFailure:
+    """Why the bytes of the server are invalid, and the close code that says so (section 7.4.1)."""
+
+    code: CloseReason
+    message: str
+    cause: Exception
+
+
+Received = str | bytes | Ping | Close
+"""A message, whole, or a control frame."""
+
+
+class FrameCodec:
+    """The frames of one WebSocket after its handshake, from the client's side.
+
+    Attributes:
+        failure: Why decoding has failed, or None. Nothing is decoded after a failure.
+    """
+
+    __slots__ = (
+        "_binaries",
+        "_deflate",
+        "_is_closing",
+        "_max_message_size",
+        "_protocol",
+        "_size",
+        "_surely_small",
+        "_texts",
+        "failure",
+    )
+
+    def __init__(self, max_message_size: int, extensions: Sequence[Extension] = ()) -> None:
+        self.failure: FrameFailure | None = None
+        self._protocol = FrameProtocol(client=True, extensions=list(extensions))
+        self._deflate = next((each for each in extensions if isinstance(each, Deflate)), None)
+        self._max_message_size = max_message_size
+        self._surely_small = max_message_size // 4  # no character takes more than four bytes
+        self._is_closing = False
+        # The fragments of an incomplete message, and their size in bytes
+        self._texts: list[str] = []
+        self._binaries: list[bytes] = []
+        self._size = 0
+
+    # Encoding
+
+    def encode(self, message: str | bytes, *, compress: bool) -> bytearray:
+        """Return the frame of a message, compressed if that was negotiated, is allowed and is worth it."""
+        if self._deflate is not None:
+            self._deflate.compress = compress
+        return self._protocol.send_data(message)
+
+    def pong(self, payload: bytes) -> bytes | bytearray:
+        """Return a pong frame."""
+        return self._protocol.pong(payload)
+
+    def close(self, code: int, reason: str = "") -> bytes | bytearray:
+        """Return a close frame. Messages that arrive after it are discarded."""
+        self._is_closing = True
+        self.discard()
+        return self._protocol.close(code, reason)
+
+    # Decoding
+
+    def receive(self, data: bytes | bytearray | memoryview) -> list[Received]:
+        """Return the messages and control frames that these bytes complete. Look at `failure` afterwards."""
+        received: list[Received] = []
+        if self.failure is not None:
+            return received
+        self._protocol.receive_bytes(bytes(data))
+        try:
+            for opcode, payload, _, finished in self._protocol.received_frames():
+                # Nearly every frame is a short text that is a whole message.
+                if finished and isinstance(payload, str) and not self._size and len(payload) <= self._surely_small:
+                    if not self._is_closing:
+                        received.append(payload)
+                elif isinstance(payload, tuple):
+                    received.append(Close(*payload))
+                elif not opcode.iscontrol():
+                    self._collect(received, payload, finished)
+                elif opcode is Opcode.PING and isinstance(payload, bytes):
+                    received.append(Ping(payload))
+        except ParseFailed as error:
+            inflating = None if self._deflate is None else self._deflate.failure
+            self.failure = FrameFailure(error.code, inflating or str(error), error)
+        return received
+
+    def discard(self) -> None:
+        """Discard the fragments of an incomplete message."""
+        self._texts.clear()
+        self._binaries.clear()
+        self._size = 0
+
+    def _collect(self, received: list[Received], piece: str | bytes, finished: bool) -> None:
+        """Take a fragment, a binary message, or a text that may be too large."""
+        if self._is_closing:
+            return
+        self._size += _size(piece)
+        if self._size > self._max_message_size:
+            bound = f"a message of more than {self._max_message_size} bytes came (the option `max_message_size`)"
+            raise ParseFailed(bound, CloseReason.MESSAGE_TOO_BIG)
+        if not piece:
+            pass  # there may be any number of empty fragments: they are not kept
+        elif isinstance(piece, str):
+            self._texts.append(piece)
+        else:
+            self._binaries.append(piece)
+        if finished:
+            received.append("".join(self._texts) if isinstance(piece, str) else b"".join(self._binaries))
+            self.discard()
+
+
+def _size(piece: str | bytes) -> int:
+    return len(piece) if isinstance(piece, bytes) or piece.isascii() else len(piece.encode())
