@@ -1,13 +1,13 @@
-"""A stream over non-blocking sockets, for runtimes that tell when a socket is ready: selectors, the loop of a GUI.
+"""A stream over non-blocking sockets, for runtimes that report when a socket is ready: selectors, the loop of a GUI.
 
 Rules of this file:
 
-- Sockets are touched in the runtime's own turns only (`call_soon`, a timer, readiness), so a runtime of several threads
-  touches them from one.
-- Of several addresses the next is tried when the one before has failed, or is not there after a quarter of a second;
-  those that are under way go on, and the first to connect wins (happy eyeballs, RFC 8305).
-- The user's hook may open the socket instead; it is called where it may block. From then on it is as any.
-- When writing fails, what the peer had sent before is still read: it may tell why.
+- Sockets are touched only in callbacks of the runtime (`call_soon`, timers, readiness), so that in a runtime with several
+  threads one thread touches all of them.
+- The next address of a host is tried when an attempt has failed, or after a quarter of a second; earlier attempts
+  continue, and the first connection wins (happy eyeballs, RFC 8305).
+- The application's hook may open the socket instead. It is called where it may block.
+- When writing fails, what the peer had sent before is still read: it may say why.
 """
 
 from __future__ import annotations
@@ -25,37 +25,38 @@ from .interface import Runtime, StreamHook, StreamReceiver
 from .streams import ATTEMPT_DELAY, BaseStream, combined, invalid_stream
 
 Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
-"""What `socket.getaddrinfo` gives."""
+"""The result of `socket.getaddrinfo`."""
 
-_CHUNK = 1 << 18  # bytes read at once
+_CHUNK = 1 << 18  # bytes to receive at most at once
 
 
 def look_up(host: str, port: int) -> Addresses:
-    """The addresses of a host. Blocks, for seconds if need be."""
+    """Return the addresses of a host. Blocks, possibly for seconds."""
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 class PollingRuntime(Runtime, Protocol):
-    """A runtime that tells when sockets are ready."""
+    """A runtime that reports when sockets are ready."""
 
-    def call_blocking(self, told: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
-        """Call `function(*args)`, which may block, beside, and tell what it returns, or the exception, in a turn of its own.
+    def call_blocking(self, notify: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
+        """Call `function(*args)`, which may block, concurrently, then `notify` with its result or its exception.
 
-        It is told in any case, also when the runtime has ended: somebody may have to close it.
+        `notify` is called in a loop iteration of its own. It is called in any case, also after the runtime has ended,
+        so that a socket that the function returned can be closed.
         """
 
     def watch(self, sock: socket.socket, ready: Callable[[bool, bool], object], *, writing: bool) -> None:
         """Call `ready(readable, writable)` whenever the socket is readable, or, if `writing`, writable.
 
-        Replaces what was asked for the socket before.
+        Replaces an earlier `watch` of the socket.
         """
 
     def unwatch(self, sock: socket.socket) -> None:
-        """Do not look at the socket any more; it will be closed."""
+        """Stop watching the socket, which is closed next."""
 
 
 class NonblockingStream(BaseStream):
-    """A stream: the sockets that try to connect, and then the one that did."""
+    """A stream over the sockets that are connecting, and then over the one that has connected."""
 
     def __init__(
         self, runtime: PollingRuntime, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
@@ -67,36 +68,36 @@ class NonblockingStream(BaseStream):
         self._errors: list[OSError] = []
         self._next_address = runtime.timer(self._connect)
         self._written: list[bytes | bytearray | memoryview] = []
-        self._leaving = memoryview(b"")  # what the operating system has not taken yet
-        self._full = False  # so we wait until it takes more
+        self._unsent = memoryview(b"")  # what the operating system has not accepted yet
+        self._full = False  # the socket is watched for being writable
         self._error: OSError | None = None  # of writing
         if hook is None:
-            runtime.call_blocking(self._looked_up, look_up, host, port)
+            runtime.call_blocking(self._addresses_found, look_up, host, port)
         else:
-            runtime.call_blocking(self._given, hook, host, port)
+            runtime.call_blocking(self._hook_returned, hook, host, port)
 
-    # The hub's side
+    # The stream
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Queue bytes, for the runtime's next turn."""
-        if not self._written and not self._leaving:
+        """Queue bytes. They are sent in the next loop iteration."""
+        if not self._written and not self._unsent:
             self._runtime.call_soon(self._flush)
         self._written.append(data)
 
     def close(self) -> None:
-        """Close once all has left; while still opening, at once."""
+        """Close once everything has been sent, or at once while the stream is being opened."""
         self.receiver = None
-        if not self._written and not self._leaving:
-            self._runtime.call_soon(self._shut)
+        if not self._written and not self._unsent:
+            self._runtime.call_soon(self._close_sockets)
 
     def abort(self) -> None:
-        """Close at once, also while opening."""
+        """Close at once, also while the stream is being opened."""
         self.receiver = None
-        self._runtime.call_soon(self._shut)
+        self._runtime.call_soon(self._close_sockets)
 
     # Opening
 
-    def _looked_up(self, found: Addresses | Exception) -> None:
+    def _addresses_found(self, found: Addresses | Exception) -> None:
         if isinstance(found, Exception):
             self.notify_failed(found)
         else:
@@ -104,7 +105,7 @@ class NonblockingStream(BaseStream):
             self._connect()
 
     def _connect(self) -> None:
-        """Try the next address, beside those that are being tried."""
+        """Try the next address, concurrently with the attempts that are still running."""
         while self._addresses and self.receiver is not None:
             family, kind, protocol, _, address = self._addresses.popleft()
             try:
@@ -131,7 +132,7 @@ class NonblockingStream(BaseStream):
 
     def _connected(self, sock: socket.socket, address: Any, readable: bool, writable: bool) -> None:
         if sock not in self._sockets:
-            return  # it was given up earlier in this turn
+            return  # it was closed earlier in this loop iteration
         if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._errors.append(OSError(code, f"{os.strerror(code)} ({address[0]} port {address[1]})"))
             self._drop(sock)
@@ -143,8 +144,8 @@ class NonblockingStream(BaseStream):
                 self._drop(other)
             self._begin(sock)
 
-    def _given(self, sock: Any) -> None:
-        """The user's hook has ended."""
+    def _hook_returned(self, sock: Any) -> None:
+        """Take the result of the application's hook, or its exception."""
         if isinstance(sock, Exception):
             self.notify_failed(sock)
         elif not isinstance(sock, socket.socket) or isinstance(sock, SSLSocket):
@@ -154,10 +155,10 @@ class NonblockingStream(BaseStream):
         else:
             try:
                 sock.setblocking(False)
-            except OSError as error:  # it is closed already
+            except OSError as error:  # the hook returned a closed socket
                 self.notify_failed(error)
                 return
-            with suppress(OSError):  # not every kind of socket has it
+            with suppress(OSError):  # not every kind of socket has this option
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets.append(sock)
             self._begin(sock)
@@ -166,7 +167,7 @@ class NonblockingStream(BaseStream):
         self._runtime.watch(sock, self._ready, writing=False)
         self.notify_opened()
 
-    # Open
+    # Reading and writing
 
     def _ready(self, readable: bool, writable: bool) -> None:
         if readable and self._sockets:
@@ -191,37 +192,37 @@ class NonblockingStream(BaseStream):
         if not self._sockets:
             return
         sock = self._sockets[0]
-        if not self._leaving:
-            self._leaving = memoryview(b"".join(self._written))
+        if not self._unsent:
+            self._unsent = memoryview(b"".join(self._written))
             self._written.clear()
         try:
-            self._leaving = self._leaving[sock.send(self._leaving) :]
+            self._unsent = self._unsent[sock.send(self._unsent) :]
         except BlockingIOError:
             pass
         except OSError as error:
             self._error = error
-            self._leaving = memoryview(b"")
+            self._unsent = memoryview(b"")
             self._written.clear()
-        full = bool(self._leaving or self._written)
+        full = bool(self._unsent or self._written)
         if full != self._full:
             self._full = full
             self._runtime.watch(sock, self._ready, writing=full)
         if not full:
-            self._all_left()
+            self._all_sent()
 
-    def _all_left(self) -> None:
+    def _all_sent(self) -> None:
         if self.receiver is None:
-            self._shut()
+            self._close_sockets()
         elif self._error is None:
             self.receiver.sent()
 
-    # The end
+    # Closing
 
     def _end(self, error: Exception | None) -> None:
-        self._shut()
+        self._close_sockets()
         self.notify_closed(error)
 
-    def _shut(self) -> None:
+    def _close_sockets(self) -> None:
         self._next_address.set(None)
         while self._sockets:
             self._drop(self._sockets[0])

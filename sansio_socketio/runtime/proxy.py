@@ -1,13 +1,13 @@
-"""HTTP proxies: which one a stream goes through, and the tunnel that it opens there (CONNECT, RFC 9110, section 9.3.6).
+"""HTTP proxies: which proxy a stream goes through, and the tunnel through it (CONNECT, RFC 9110, section 9.3.6).
 
 Rules of this file:
 
-- A proxy's password is in no message, no log and no repr: a `Proxy` shows itself without it, and what cannot be parsed
-  is not shown at all.
-- A `TunnelStream` has two sides, as a `TLSStream` has: to whoever opened it it is a `Stream`, to the stream to the proxy
-  it is the `StreamReceiver`. It keeps the contract of both.
-- `opened` is told when the proxy has agreed. From then on bytes are passed on as they are; those that came in one piece
-  with the proxy's answer are the first.
+- A proxy's password appears in no message, log or repr: the repr of a `Proxy` leaves it out, and a URL that cannot be
+  parsed is not shown at all.
+- A `TunnelStream` is a `Stream` for the layer above, and the `StreamReceiver` of the stream to the proxy below. It keeps
+  both contracts.
+- `opened` is called when the proxy has accepted the request. From then on bytes are passed on unchanged, beginning with
+  those that arrived together with the proxy's response.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import h11
 from ..protocol.errors import OptionError, TransportError
 from .interface import Stream, StreamOpener, StreamReceiver
 
-_URL: Final = "a URL such as 'http://user:password@host:8080' or 'https://host'"
+_EXPECTED: Final = "a URL such as 'http://user:password@host:8080' or 'https://host'"
 
 _USER_AGENT: Final = b"sansio-socketio"
 _MAX_BODY: Final = 4096  # bytes of a refusal's body that its error keeps
@@ -33,14 +33,21 @@ _MAX_REASON: Final = 200  # characters of another error's text: some quote every
 
 _SECURE: Final = {"http": False, "https": True}
 _HINTS: Final = {
-    True: "; it does not accept the user or the password of its URL",
-    False: "; it wants a user and a password: http://user:password@host:port",
+    True: "; it rejected the user and password of its URL",
+    False: "; it requires a user and a password: http://user:password@host:port",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy. `secure`: it is spoken to under TLS. `credentials` is the value of Proxy-Authorization."""
+    """An HTTP proxy.
+
+    Attributes:
+        secure: Whether the connection to the proxy uses TLS.
+        host: Its host name or IP address.
+        port: Its TCP port.
+        credentials: The value of Proxy-Authorization.
+    """
 
     secure: bool
     host: str
@@ -52,21 +59,26 @@ class Proxy:
 
 
 def check_proxy(value: object) -> None:
-    """Raise OptionError unless the option `proxy` takes the value, which is not shown."""
+    """Raise OptionError, without showing the value, unless it is valid for the option `proxy`."""
     if isinstance(value, str):
         parse_proxy(value)
     elif value is not None and value is not True:
-        raise OptionError(f"proxy takes {_URL}, True for the environment's, or None, not this {type(value).__name__}")
+        raise OptionError(
+            f"proxy takes {_EXPECTED}, True for the environment's, or None, not this {type(value).__name__}"
+        )
 
 
 def parse_proxy(text: str, what: str = "proxy") -> Proxy:
-    """Parse the URL of a proxy; one without a scheme is an http one. Raises OptionError, which shows nothing of it.
+    """Parse the URL of a proxy. The default scheme is http.
 
     Args:
-        text: The URL. User and password are percent-encoded, as in any.
-        what: What the error calls it.
+        text: The URL. User and password are percent-encoded, as in any URL.
+        what: Where the URL comes from, for the error message.
+
+    Raises:
+        OptionError: The URL is invalid. The message does not show it.
     """
-    invalid = OptionError(f"{what} is no URL of a proxy: it must be {_URL}")
+    invalid = OptionError(f"{what} is not a valid URL of a proxy: it must be {_EXPECTED}")
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
@@ -76,8 +88,8 @@ def parse_proxy(text: str, what: str = "proxy") -> Proxy:
         raise invalid
     if parts.scheme not in _SECURE:
         raise OptionError(
-            f"{what} names a proxy of the kind {parts.scheme}, but only http and https can be used: "
-            "open_stream= opens streams in any other way"
+            f"{what} has the scheme {parts.scheme!r}, but only http and https are supported: "
+            "use open_stream= to open streams in any other way"
         )
     secure, credentials = _SECURE[parts.scheme], None
     if parts.username is not None:
@@ -87,13 +99,13 @@ def parse_proxy(text: str, what: str = "proxy") -> Proxy:
 
 
 def environment_proxy(host: str, port: int, *, tls: bool) -> Proxy | None:
-    """The proxy that the environment names for a server: HTTPS_PROXY under TLS, else HTTP_PROXY, or ALL_PROXY.
+    """Return the environment's proxy for a server: HTTPS_PROXY under TLS, else HTTP_PROXY; or ALL_PROXY.
 
-    As in `urllib.request`: lower case counts before upper case, and NO_PROXY lists hosts and domains that are reached
-    without. The loopback host is always one of them.
+    As in `urllib.request`, a variable in lower case precedes the one in upper case, and NO_PROXY lists hosts and domains
+    that are connected to directly. The loopback host is always one of them.
 
     Raises:
-        OptionError: What it names cannot be used. The message names the variable.
+        OptionError: The variable's value is invalid. The message names the variable.
     """
     proxies = getproxies_environment()
     scheme = next((scheme for scheme in ("https" if tls else "http", "all") if proxies.get(scheme)), None)
@@ -102,11 +114,11 @@ def environment_proxy(host: str, port: int, *, tls: bool) -> Proxy | None:
     try:
         return parse_proxy(proxies[scheme], f"the environment variable {_spelled(f'{scheme}_proxy')}")
     except OptionError as error:
-        raise OptionError(f"{error}; proxy=None connects without one") from None
+        raise OptionError(f"{error}; pass proxy=None to connect without a proxy") from None
 
 
 def through(proxy: Proxy, opener: StreamOpener) -> StreamOpener:
-    """An opener that goes through a proxy, to which `opener` opens a stream."""
+    """Make an opener of streams through a proxy, to which `opener` opens a stream."""
 
     def open_tunnel(host: str, port: int, receiver: StreamReceiver) -> Stream:
         tunnel = TunnelStream(receiver, proxy, host, port)
@@ -117,7 +129,7 @@ def through(proxy: Proxy, opener: StreamOpener) -> StreamOpener:
 
 
 class TunnelStream:
-    """A stream through a proxy. Its bytes travel over the stream that `attach` tells."""
+    """A stream through a proxy, over the stream to the proxy, which `attach` sets."""
 
     __slots__ = ("_body", "_http", "_open", "_over", "_plain", "_proxy", "_receiver", "_status", "_target")
 
@@ -128,23 +140,23 @@ class TunnelStream:
         self._proxy = proxy
         self._target = _authority(host, port)
         self._http = h11.Connection(h11.CLIENT)
-        self._status: int | None = None  # that of an answer which is no agreement
+        self._status: int | None = None  # of a response that refuses the tunnel
         self._body = bytearray()
-        self._open = False  # the proxy has agreed
-        self._over = False  # nothing is told any more
+        self._open = False  # the proxy has accepted the request
+        self._over = False  # the receiver is not notified any more
 
     def attach(self, plain: Stream) -> None:
-        """Use `plain`, which was opened to the proxy with this object as its receiver."""
+        """Set the stream to the proxy, which was opened with this object as its receiver."""
         self._plain = plain
 
-    # The side of who opened it
+    # The stream, for the layer above
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue bytes."""
         self._plain.write(data)
 
     def close(self) -> None:
-        """Close once all that was written has left; while still opening, at once."""
+        """Close once everything has been sent, or at once while the stream is being opened."""
         self._over = True
         if self._open:
             self._plain.close()
@@ -152,14 +164,14 @@ class TunnelStream:
             self._plain.abort()
 
     def abort(self) -> None:
-        """Close at once, also while still opening."""
+        """Close at once, also while the stream is being opened."""
         self._over = True
         self._plain.abort()
 
-    # The side of the stream to the proxy
+    # The receiver, for the stream to the proxy
 
     def opened(self) -> None:
-        """The proxy is there: ask it for the server."""
+        """Request the tunnel: the stream to the proxy is open."""
         headers = [(b"Host", self._target.encode()), (b"User-Agent", _USER_AGENT)]
         if self._proxy.credentials is not None:
             headers.append((b"Proxy-Authorization", self._proxy.credentials))
@@ -168,36 +180,36 @@ class TunnelStream:
         self._http.send(h11.EndOfMessage())
 
     def failed(self, error: Exception) -> None:
-        """The proxy is not there."""
-        failure = TransportError(f"the proxy {self._proxy} cannot be reached: {_reason(error)}")
+        """Report that the proxy could not be connected to."""
+        failure = TransportError(f"could not connect to the proxy {self._proxy}: {_reason(error)}")
         failure.__cause__ = error
         self._receiver.failed(failure)
 
     def received(self, data: bytes | bytearray | memoryview) -> None:
-        """Bytes arrived: the server's, or something of the proxy's answer."""
+        """Pass the server's bytes on, or parse the proxy's response."""
         if self._open:
             self._receiver.received(data)
         else:
-            self._listen(bytes(data))
+            self._parse(bytes(data))
 
     def sent(self) -> None:
-        """All that was written has left."""
+        """Report `sent` for bytes of the layer above."""
         if self._open:
             self._receiver.sent()
 
     def closed(self, error: Exception | None) -> None:
-        """The stream to the proxy ended or broke."""
+        """Report that the stream to the proxy was closed or broke."""
         if self._open:
             self._receiver.closed(error)
         elif self._status is not None:
-            self._receiver.failed(self._refusal(self._status))  # all of its body that came
+            self._receiver.failed(self._refusal(self._status))  # with as much of the body as has arrived
         else:
             end = "closed the connection" if error is None else f"broke the connection ({error})"
-            self._receiver.failed(TransportError(f"the proxy {self._proxy} {end} before it answered CONNECT"))
+            self._receiver.failed(TransportError(f"the proxy {self._proxy} {end} before it responded to CONNECT"))
 
-    # The proxy's answer
+    # The proxy's response
 
-    def _listen(self, data: bytes) -> None:
+    def _parse(self, data: bytes) -> None:
         try:
             self._http.receive_data(data)
             while (event := self._http.next_event()) is not h11.NEED_DATA:
@@ -212,7 +224,7 @@ class TunnelStream:
                     self._fail(self._refusal(self._status))
                     return
         except h11.RemoteProtocolError as error:
-            self._fail(TransportError(f"the proxy {self._proxy} answered CONNECT with no HTTP: {_reason(error)}"))
+            self._fail(TransportError(f"the proxy {self._proxy} sent an invalid response to CONNECT: {_reason(error)}"))
 
     def _begin(self) -> None:
         self._open = True
@@ -229,7 +241,7 @@ class TunnelStream:
     def _refusal(self, status: int) -> TransportError:
         hint = _HINTS[self._proxy.credentials is not None] if status == 407 else ""
         return TransportError(
-            f"the proxy {self._proxy} answered CONNECT {self._target} with HTTP status {status}{hint}",
+            f"the proxy {self._proxy} responded to CONNECT {self._target} with HTTP status {status}{hint}",
             status=status,
             body=self._body[:_MAX_BODY].decode("utf-8", "replace"),
         )
@@ -247,12 +259,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_exempt(host: str, port: int) -> bool:
-    """Whether NO_PROXY has the host, with or without its port (and, around IPv6, brackets)."""
+    """Whether NO_PROXY lists the host, with or without its port (and, around IPv6, brackets)."""
     return any(proxy_bypass(name) for name in (host, _authority(host, port)))
 
 
 def _spelled(variable: str) -> str:
-    """As the environment has it: lower case counts first."""
+    """Return the variable's name as it is spelled in the environment."""
     return variable if os.environ.get(variable) else variable.upper()
 
 

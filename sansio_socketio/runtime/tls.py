@@ -1,14 +1,14 @@
-"""TLS between the hub and a runtime's plain bytes, over `ssl.MemoryBIO`.
+"""TLS over the plain streams of a runtime, by `ssl.MemoryBIO`.
 
 Rules of this file:
 
-- A `TLSStream` has two sides: to the hub it is a `Stream`, to the runtime's plain stream it is the `StreamReceiver`. It
-  keeps the contract of both, so neither knows of it, and no runtime knows of TLS.
-- `opened` is told after the handshake. What goes wrong before is `failed`, what goes wrong after is `closed`.
-- `sent` speaks of the application's bytes only: the records that TLS sends on its own account (the handshake, key
-  updates, alerts) leave as soon as they exist and are never reported.
-- A peer that closes without TLS's goodbye (`close_notify`) has just closed: HTTP and WebSocket know by themselves
-  whether something is missing.
+- A `TLSStream` is a `Stream` for the layer above, and the `StreamReceiver` of the plain stream below. It keeps both
+  contracts, so neither side knows of it, and no runtime knows of TLS.
+- `opened` is called after the handshake. Errors before it are reported to `failed`, errors after it to `closed`.
+- `sent` refers to the application's bytes only: the records that TLS sends on its own (the handshake, key updates, alerts)
+  are written at once and are never reported.
+- A peer that closes without `close_notify` has closed the stream in the ordinary way: HTTP and WebSocket detect
+  truncation themselves.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from contextlib import suppress
 
 from .interface import Stream, StreamOpener, StreamReceiver
 
-_RECORD = 16384  # the most plaintext that one TLS record holds (RFC 8446, section 5.1), and so that one read gives
+_RECORD = 16384  # bytes of plaintext in one TLS record at most (RFC 8446, section 5.1), and so in one read
 
-_NOT_TLS = {
+_NOT_TLS = {  # reasons of OpenSSL for what is not TLS at all
     "WRONG_VERSION_NUMBER",
     "RECORD_LAYER_FAILURE",
     "HTTP_REQUEST",
@@ -30,20 +30,20 @@ _NOT_TLS = {
 
 
 def default_context() -> ssl.SSLContext:
-    """A context that verifies the server against the system's certificates, and offers HTTP/1.1 (ALPN, RFC 7301)."""
+    """Make a context that verifies the server with the system's certificates, and offers HTTP/1.1 (ALPN, RFC 7301)."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 def over_tls(opener: StreamOpener, context: ssl.SSLContext, server_hostname: str | None = None) -> StreamOpener:
-    """An opener of TLS streams, whose records travel over the streams of another.
+    """Make an opener of TLS streams over the streams of another opener.
 
     Args:
-        opener: Opens the streams beneath.
-        context: How to verify the server, and what to offer. It is used as it is.
-        server_hostname: The name or IP address that the certificate must be for; a name is told to the server (SNI).
-            Where it is None, the host that is opened.
+        opener: Opens the plain streams.
+        context: The TLS context. It is not changed.
+        server_hostname: The name or IP address that the certificate must be for; a name is sent to the server (SNI).
+            None for the host that is opened.
     """
 
     def open_tls(host: str, port: int, receiver: StreamReceiver) -> Stream:
@@ -55,7 +55,7 @@ def over_tls(opener: StreamOpener, context: ssl.SSLContext, server_hostname: str
 
 
 class TLSStream:
-    """The client's end of a TLS connection. The records travel over the stream that `attach` tells."""
+    """The client's end of a TLS connection over a plain stream, which `attach` sets."""
 
     __slots__ = (
         "_context",
@@ -80,19 +80,19 @@ class TLSStream:
         self._hostname = hostname
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._waiting: list[bytes | bytearray | memoryview] = []  # to be encrypted once a renegotiation is over
+        self._waiting: list[bytes | bytearray | memoryview] = []  # to be encrypted after a renegotiation
         self._open = False  # the handshake is done
-        self._over = False  # nothing is told any more
-        self._unsent = False  # the application wrote something, and was not told yet that it left
+        self._over = False  # the receiver is not notified any more
+        self._unsent = False  # the application has written bytes that are not reported as sent yet
 
     def attach(self, plain: Stream) -> None:
-        """Use `plain`, which was opened with this object as its receiver."""
+        """Set the plain stream, which was opened with this object as its receiver."""
         self._plain = plain
 
-    # The hub's side
+    # The stream, for the layer above
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt and queue bytes. They leave together with what else is written in this turn."""
+        """Encrypt and queue bytes. They are sent together with what else is written in this loop iteration."""
         if self._over:
             return
         self._unsent = True
@@ -102,38 +102,38 @@ class TLSStream:
         self._plain.write(self._outgoing.read())
 
     def close(self) -> None:
-        """Say goodbye and close once all that was written has left; while still opening, close at once."""
+        """Close, with `close_notify`, once everything has been sent, or at once while the stream is being opened."""
         if self._over:
             return
         self._over = True
         if self._open:
-            self._say_goodbye()
+            self._send_close_notify()
             self._plain.close()
         else:
             self._plain.abort()
 
     def abort(self) -> None:
-        """Close at once, also while still opening."""
+        """Close at once, also while the stream is being opened."""
         self._over = True
         self._plain.abort()
 
-    # The plain stream's side
+    # The receiver, for the plain stream
 
     def opened(self) -> None:
-        """The plain stream is open: begin the handshake."""
+        """Start the handshake: the plain stream is open."""
         try:
             self._tls = self._context.wrap_bio(self._incoming, self._outgoing, server_hostname=self._hostname)
-        except (OSError, ValueError) as error:  # no name for a certificate, or a context for servers
+        except (OSError, ValueError) as error:  # an invalid name for a certificate, or a context for servers
             self._fail(error)
         else:
             self._shake_hands()
 
     def failed(self, error: Exception) -> None:
-        """The plain stream could not be opened."""
+        """Report that the plain stream could not be opened."""
         self._receiver.failed(error)
 
     def received(self, data: bytes | bytearray | memoryview) -> None:
-        """Records, or pieces of some, arrived."""
+        """Decrypt records, or pieces of records."""
         self._incoming.write(data)
         if not self._open:
             self._shake_hands()
@@ -141,13 +141,13 @@ class TLSStream:
             self._decrypt()
 
     def sent(self) -> None:
-        """All records so far have left: pass that on if the application's bytes were among them."""
+        """Report `sent`, if bytes of the application were among the records."""
         if self._unsent and not self._waiting:
             self._unsent = False
             self._receiver.sent()
 
     def closed(self, error: Exception | None) -> None:
-        """The plain stream ended or broke."""
+        """Report that the plain stream was closed or broke."""
         self._over = True
         if self._open:
             self._receiver.closed(error)
@@ -156,7 +156,7 @@ class TLSStream:
                 error or ConnectionError(f"{self._hostname} closed the connection during the TLS handshake")
             )
 
-    # Between the two
+    # Between the two sides
 
     def _shake_hands(self) -> None:
         try:
@@ -172,7 +172,7 @@ class TLSStream:
 
     def _fail(self, error: Exception) -> None:
         self._over = True
-        self._flush()  # the alert that tells the server what it did wrong
+        self._flush()  # sends the alert that tells the server what is wrong
         self._plain.close()
         failure = ConnectionError(_explain(error, self._hostname))
         failure.__cause__ = error
@@ -180,7 +180,7 @@ class TLSStream:
 
     def _encrypt(self) -> None:
         waiting = self._waiting
-        with suppress(ssl.SSLWantReadError):  # the server renegotiates (TLS 1.2): go on when it has answered
+        with suppress(ssl.SSLWantReadError):  # a renegotiation (TLS 1.2): continue after the server's response
             while waiting:
                 written = self._tls.write(waiting[0])
                 if written == len(waiting[0]):
@@ -213,14 +213,14 @@ class TLSStream:
     def _finish(self, error: Exception | None) -> None:
         self._over = True
         if self._unsent:
-            self._plain.abort()  # nobody wants the rest, and a peer that does not read would keep it here
+            self._plain.abort()  # the peer does not want the rest, and might never accept it
         else:
-            self._say_goodbye()
+            self._send_close_notify()
             self._plain.close()
         self._receiver.closed(error)
 
-    def _say_goodbye(self) -> None:
-        with suppress(OSError):  # it has been said, or waits for the peer's, or the connection is broken already
+    def _send_close_notify(self) -> None:
+        with suppress(OSError):  # already sent, or waiting for the peer's, or the connection is broken
             self._tls.unwrap()
         self._flush()
 
@@ -229,9 +229,9 @@ def _explain(error: Exception, hostname: str) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = error.verify_message.rstrip(". ")
         return (
-            f"the certificate of {hostname} could not be verified: {reason}. "
-            "If the server is the right one, pass ssl= a context that trusts it, or server_hostname= the certificate's name"
+            f"the certificate of {hostname} could not be verified: {reason}; "
+            "if the server is the right one, pass ssl= a context that trusts it, or server_hostname= the name in the certificate"
         )
     reason = getattr(error, "reason", None) or str(error)
-    hint = ". Does the server speak TLS there? If not, use http:// or ws://" if reason in _NOT_TLS else ""
+    hint = "; if the server does not use TLS on this port, use http:// or ws://" if reason in _NOT_TLS else ""
     return f"the TLS handshake with {hostname} failed: {reason}{hint}"

@@ -95,7 +95,7 @@ async def test_a_certificate_for_another_name(
     target = Target(named_server, transport, extra={"ssl": context})
     said = await refused(driver, target, scheme)
     assert "the certificate of 127.0.0.1 could not be verified: IP address mismatch" in said
-    assert "server_hostname= the certificate's name" in said
+    assert "server_hostname= the name in the certificate" in said
     named_server.control("requests")
     async with target.connect(driver, server_hostname=NAME) as socket:
         await target.settle(driver, socket)
@@ -127,7 +127,7 @@ async def test_a_client_shows_the_certificate_of_its_context(
 
 async def test_a_server_that_speaks_no_tls(driver: Driver, plain_target: Target) -> None:
     url = plain_target.url().replace("http", "https")
-    with pytest.raises(ConnectError, match="Does the server speak TLS there"):
+    with pytest.raises(ConnectError, match="if the server does not use TLS on this port"):
         async with driver.connect(url, **plain_target.options):
             raise AssertionError("there is no TLS")
 

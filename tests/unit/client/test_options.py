@@ -69,7 +69,7 @@ def test_options_are_shared_out() -> None:
         (manager_settings, {"ssl": True}, "ssl takes an ssl.SSLContext"),
         (manager_settings, {"server_hostname": ""}, "server_hostname takes a str"),
         (manager_settings, {"proxy": False}, "proxy takes a URL such as .* True for the environment's, or None"),
-        (manager_settings, {"proxy": "ftp://proxy.test"}, "proxy names a proxy of the kind ftp"),
+        (manager_settings, {"proxy": "ftp://proxy.test"}, "proxy has the scheme 'ftp'"),
         (manager_settings, {"open_stream": "/run/socket"}, "open_stream takes a function that opens a stream"),
         (manager_settings, {"auto_connect": 1}, "auto_connect takes True or False"),
         (manager_settings, {"on_handler_error": "ignore"}, "on_handler_error takes 'log', 'raise', or a callable"),

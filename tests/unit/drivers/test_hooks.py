@@ -345,7 +345,7 @@ def test_a_socket_that_is_told_of_in_the_turn_in_which_the_scope_ends_is_closed(
     async def scenario(runtime: on_threads.BlockingRuntime) -> None:
         stream = runtime.open_stream("far.test", 3000, Recorder(runtime), lambda host, port: None)
         stream.abort()
-        runtime.call_soon(partial(stream._given, late))
+        runtime.call_soon(partial(stream._hook_returned, late))
         runtime._ended = True  # the network thread has had no turn since, as this one has the lock
 
     play_on_threads(scenario)

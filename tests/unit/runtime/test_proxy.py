@@ -72,15 +72,15 @@ def test_credentials_are_kept_but_never_shown(user: str, pair: str) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("", "is no URL of a proxy"),
-        ("http://", "is no URL of a proxy"),
-        ("http://Ada:secret@:3128", "is no URL of a proxy"),
-        ("http://Ada:secret@proxy.test:port", "is no URL of a proxy"),
-        ("http://Ada:secret@proxy.test:99999", "is no URL of a proxy"),
-        ("http://Ada:secret@proxy..test", "is no URL of a proxy"),
-        ("http://Ada:secret@[::1", "is no URL of a proxy"),
-        ("http://Ada:secret@proxy.test\n", "is no URL of a proxy"),
-        ("socks5://Ada:secret@proxy.test", "of the kind socks5, but only http and https .* open_stream="),
+        ("", "is not a valid URL of a proxy"),
+        ("http://", "is not a valid URL of a proxy"),
+        ("http://Ada:secret@:3128", "is not a valid URL of a proxy"),
+        ("http://Ada:secret@proxy.test:port", "is not a valid URL of a proxy"),
+        ("http://Ada:secret@proxy.test:99999", "is not a valid URL of a proxy"),
+        ("http://Ada:secret@proxy..test", "is not a valid URL of a proxy"),
+        ("http://Ada:secret@[::1", "is not a valid URL of a proxy"),
+        ("http://Ada:secret@proxy.test\n", "is not a valid URL of a proxy"),
+        ("socks5://Ada:secret@proxy.test", "has the scheme 'socks5', but only http and https .* open_stream="),
         (b"http://Ada:secret@proxy.test", "takes a URL .* not this bytes"),
         (False, "takes a URL .* or None, not this bool"),
     ],
@@ -145,7 +145,9 @@ def test_which_proxy_the_environment_names(
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
 def test_an_error_names_the_variable(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "socks5h://Ada:secret@proxy.test")
-    with pytest.raises(OptionError, match=rf"environment variable {variable} names .* socks5h.*; proxy=None") as caught:
+    with pytest.raises(
+        OptionError, match=rf"environment variable {variable} has the scheme .*socks5h.*; pass proxy=None"
+    ) as caught:
         environment_proxy("far.test", 443, tls=True)
     assert "secret" not in str(caught.value)
 
@@ -273,7 +275,8 @@ def test_a_refusal_tells_status_and_body(head: bytes, body: bytes, size: int) ->
 
 
 @pytest.mark.parametrize(
-    ("proxy", "hint"), [(PROXY, "does not accept"), (parse_proxy("proxy.test:3128"), "wants a user and a password")]
+    ("proxy", "hint"),
+    [(PROXY, "rejected the user and password"), (parse_proxy("proxy.test:3128"), "requires a user and a password")],
 )
 def test_a_proxy_that_wants_credentials_is_told_of(proxy: Proxy, hint: str) -> None:
     line = Line(proxy)
@@ -293,7 +296,7 @@ def test_a_refusal_that_breaks_off_tells_what_came_of_it() -> None:
 def test_garbage_is_no_agreement(data: bytes) -> None:
     line = Line()
     line.stream.received(data)
-    assert "with no HTTP" in str(line.failure)
+    assert "sent an invalid response" in str(line.failure)
     assert len(str(line.failure)) < 400
     assert line.plain.end == "aborted"
 
@@ -305,7 +308,7 @@ def test_a_proxy_that_goes_away_without_an_answer(error: Exception | None, words
     line = Line()
     line.stream.received(b"HTTP/1.1 2")
     line.stream.closed(error)
-    with pytest.raises(TransportError, match=f"{words} before it answered"):
+    with pytest.raises(TransportError, match=f"{words} before it responded"):
         raise line.failure
 
 
@@ -313,7 +316,7 @@ def test_a_proxy_that_is_not_there() -> None:
     line = Line()
     refused = ConnectionRefusedError("refused")
     line.stream.failed(refused)
-    assert "cannot be reached: refused" in str(line.failure)
+    assert "could not connect to the proxy http://proxy.test:3128: refused" in str(line.failure)
     assert line.failure.__cause__ is refused
 
 

@@ -198,7 +198,7 @@ def test_a_certificate_for_another_name() -> None:
     line.stream.opened()
     line.move()
     assert line.receiver.log == ["failed"]
-    assert "Hostname mismatch, certificate is not valid for 'localhost'. If " in str(line.receiver.error)
+    assert "Hostname mismatch, certificate is not valid for 'localhost'; if " in str(line.receiver.error)
     assert isinstance(cast("Exception", line.receiver.error).__cause__, ssl.SSLCertVerificationError)
 
 
