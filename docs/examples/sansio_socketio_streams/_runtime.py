@@ -1,4 +1,4 @@
-"""The services of `runtime.interface`, by asyncio's streams: two tasks for each stream, `call_at`, events."""
+"""The services of `sansio_socketio.runtime`, by asyncio's streams."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from sansio_socketio.runtime import (
     runtime_ended,
 )
 
-_CHUNK = 1 << 18  # bytes read at once
+_CHUNK = 1 << 18  # bytes to receive at most at once
 
 
 class StreamsStream(TaskStream):
-    """A stream: a task that opens it and reads, and beside it one that writes."""
+    """A stream with one task that opens it and reads, and one that writes."""
 
     def __init__(
         self, runtime: StreamsRuntime, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None
@@ -42,7 +42,7 @@ class StreamsStream(TaskStream):
         except Exception as error:
             self.notify_failed(error)
             return
-        writer.transport.set_write_buffer_limits(high=0)  # so that `drain` waits until all has left
+        writer.transport.set_write_buffer_limits(high=0)  # so that `drain` waits until everything has been sent
 
         async def send(data: bytes) -> None:
             writer.write(data)
@@ -60,7 +60,7 @@ class StreamsStream(TaskStream):
 
 
 class StreamsRuntime:
-    """The services, on the running loop."""
+    """The services, on the running event loop."""
 
     def __init__(self) -> None:
         self.lock = nullcontext()  # everything runs on the loop's thread
@@ -105,7 +105,7 @@ class StreamsRuntime:
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
-                raise  # it is this task that is being cancelled
+                raise  # this task is being cancelled
             raise cancelled_inside(function) from error
 
     async def end(self) -> None:
@@ -120,7 +120,7 @@ class StreamsRuntime:
 
 @asynccontextmanager
 async def open_runtime() -> AsyncGenerator[StreamsRuntime, None]:
-    """A runtime whose tasks end with this scope."""
+    """Make a runtime. Everything that it started ends with this scope."""
     runtime = StreamsRuntime()
     try:
         yield runtime
