@@ -113,7 +113,7 @@ class Recorder:
             self._future = self.runtime.future()
             await self.runtime.wait(self._future)
 
-    async def until_told(self, what: str) -> None:
+    async def until_notified(self, what: str) -> None:
         """Wait until `what` was told, once more than the times that this was waited for before."""
         await self.until(lambda: what in self.log)
 
@@ -122,7 +122,7 @@ class Recorder:
             self._future.resolve()
 
 
-async def turns(runtime: Runtime, count: int = 1) -> None:
+async def iterations(runtime: Runtime, count: int = 1) -> None:
     """Let some turns of the loop go by."""
     for _ in range(count):
         future = runtime.future()
@@ -134,7 +134,7 @@ async def connected(runtime: Runtime, server: LoopbackServer) -> tuple[Stream, R
     """A stream to the server that is open."""
     recorder = Recorder(runtime)
     stream = runtime.open_stream(server.host, server.port, recorder)
-    await recorder.until_told("opened")
+    await recorder.until_notified("opened")
     return stream, recorder
 
 
@@ -191,7 +191,7 @@ class LoopbackServer:
         self.host = host
         self.port: int = self._listener.getsockname()[1]
         self.go = threading.Event()
-        self.told: SimpleQueue[Any] = SimpleQueue()
+        self.reports: SimpleQueue[Any] = SimpleQueue()
         self._errors: list[BaseException] = []
         self._connections: list[socket.socket] = []
         self._scripts: list[threading.Thread] = []
@@ -215,11 +215,11 @@ class LoopbackServer:
         if self._errors and exc_info[0] is None:
             raise self._errors[0]
 
-    async def what_is_told(self, runtime: Runtime) -> Any:
+    async def next_report(self, runtime: Runtime) -> Any:
         """Wait for what a script tells, while the runtime goes on."""
-        while self.told.empty():
-            await turns(runtime)
-        return self.told.get()
+        while self.reports.empty():
+            await iterations(runtime)
+        return self.reports.get()
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -253,7 +253,7 @@ def greet(connection: Connection) -> None:
 
 def swallow(connection: Connection) -> None:
     """Read until the client ends the stream, and tell what came."""
-    connection.server.told.put(connection.read_all())
+    connection.server.reports.put(connection.read_all())
 
 
 @contextmanager

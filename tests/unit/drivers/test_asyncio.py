@@ -12,7 +12,7 @@ import pytest
 
 from sansio_socketio.runtime.interface import Runtime, RuntimeScope
 from sansio_socketio_asyncio import _runtime
-from tests.support.runtimes import LoopbackServer, Recorder, connected, echo, refusing_port, turns
+from tests.support.runtimes import LoopbackServer, Recorder, connected, echo, iterations, refusing_port
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -21,14 +21,14 @@ open_runtime: RuntimeScope = _runtime.open_runtime
 EAGER: Callable[..., Any] | None = getattr(asyncio, "eager_task_factory", None)  # there since Python 3.12
 
 
-def test_nothing_is_told_at_once_where_tasks_start_eagerly() -> None:
+def test_eager_tasks_do_not_notify_at_once() -> None:
     async def main() -> None:
         asyncio.get_running_loop().set_task_factory(EAGER)
         async with open_runtime() as runtime:
             refused = Recorder(runtime)
             runtime.open_stream("127.0.0.1", refusing_port(), refused)
             assert refused.log == []
-            await refused.until_told("failed")
+            await refused.until_notified("failed")
             with LoopbackServer(echo) as server:
                 stream, recorder = await connected(runtime, server)
                 stream.write(b"hello")
@@ -39,19 +39,19 @@ def test_nothing_is_told_at_once_where_tasks_start_eagerly() -> None:
     asyncio.run(main())
 
 
-def test_what_a_transport_says_after_the_end_is_not_told() -> None:
+def test_a_transports_calls_after_the_end_are_ignored() -> None:
     async def main() -> None:
         async with _runtime.open_runtime() as runtime:
             with LoopbackServer(echo) as server:
                 recorder = Recorder(runtime)
                 stream = runtime.open_stream(server.host, server.port, recorder)
-                await recorder.until_told("opened")
+                await recorder.until_notified("opened")
                 stream.write(b"x")
                 stream.abort()
                 stream.data_received(b"late")
                 stream.resume_writing()
                 stream.connection_lost(None)
-                await turns(runtime, 3)
+                await iterations(runtime, 3)
                 assert recorder.log == ["opened"]
 
     asyncio.run(main())
@@ -66,7 +66,7 @@ class Transport(asyncio.Transport):
         self.aborted = True
 
 
-def test_a_transport_that_is_made_too_late_is_aborted() -> None:
+def test_a_transport_made_after_abort_is_aborted() -> None:
     async def main() -> None:
         async with _runtime.open_runtime() as runtime:
             recorder, transport = Recorder(runtime), Transport()
@@ -95,7 +95,7 @@ def test_a_scope_that_is_cancelled_again_and_again_still_waits_for_its_tasks() -
         try:
             async with open_runtime() as runtime:
                 runtime.spawn(lambda: stubborn(cleans, may_end), "stubborn")
-                await turns(runtime)
+                await iterations(runtime)
                 started.set()
                 raise LookupError("of the body")
         finally:
@@ -119,7 +119,7 @@ def test_a_scope_that_is_cancelled_again_and_again_still_waits_for_its_tasks() -
     assert ended == ["task", "scope"]
 
 
-def test_a_task_that_begins_when_the_scope_ends_is_cancelled() -> None:
+def test_a_task_spawned_while_the_scope_ends_is_cancelled() -> None:
     ended: list[str] = []
 
     async def late() -> None:
@@ -139,7 +139,7 @@ def test_a_task_that_begins_when_the_scope_ends_is_cancelled() -> None:
     async def main() -> None:
         async with open_runtime() as runtime:
             runtime.spawn(lambda: last_words(runtime), "last words")
-            await turns(runtime)
+            await iterations(runtime)
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(main())
@@ -164,7 +164,7 @@ def test_a_task_may_end_the_scope() -> None:
     asyncio.run(main())
 
 
-def test_what_was_to_be_called_soon_is_called_before_the_scope_has_ended() -> None:
+def test_pending_callbacks_run_before_the_scope_has_ended() -> None:
     called: list[str] = []
 
     async def main() -> None:
@@ -176,7 +176,7 @@ def test_what_was_to_be_called_soon_is_called_before_the_scope_has_ended() -> No
 
 
 @pytest.mark.skipif(os.name == "nt", reason="os.kill() ends the process on Windows, whatever the signal")
-def test_an_interrupt_leaves_nothing_behind() -> None:
+def test_nothing_is_left_after_an_interrupt() -> None:
     async def main() -> None:
         async with open_runtime() as runtime:
             with LoopbackServer(echo) as server:

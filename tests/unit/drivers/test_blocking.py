@@ -16,7 +16,7 @@ import sansio_socketio_blocking._runtime as on_threads
 from sansio_socketio.protocol.errors import DisconnectedError, StateError
 from sansio_socketio.runtime import Future, Runtime
 from sansio_socketio_blocking._runtime import BlockingRuntime, open_runtime
-from tests.support.runtimes import LoopbackServer, Recorder, connected, drive, echo, swallow, turns
+from tests.support.runtimes import LoopbackServer, Recorder, connected, drive, echo, iterations, swallow
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -49,7 +49,7 @@ def _take(lock: threading.RLock, taken: list[bool]) -> None:
         taken.append(True)
 
 
-def test_an_async_handler_is_refused_with_a_reason() -> None:
+def test_an_async_handler_is_an_error() -> None:
     async def scenario(runtime: BlockingRuntime) -> None:
         async def handler() -> None: ...
 
@@ -60,7 +60,7 @@ def test_an_async_handler_is_refused_with_a_reason() -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
-def test_a_handler_that_would_end_its_thread_is_an_error_as_any(error: BaseException) -> None:
+def test_an_exception_that_would_end_the_thread_is_an_ordinary_error(error: BaseException) -> None:
     async def scenario(runtime: BlockingRuntime) -> None:
         def handler() -> None:
             raise error
@@ -72,7 +72,7 @@ def test_a_handler_that_would_end_its_thread_is_an_error_as_any(error: BaseExcep
     play(scenario)
 
 
-def test_a_wait_ends_at_its_threads_deadline() -> None:
+def test_a_wait_times_out_at_the_deadline() -> None:
     async def scenario(runtime: BlockingRuntime) -> None:
         done = runtime.future()
         done.resolve(1)
@@ -83,7 +83,7 @@ def test_a_wait_ends_at_its_threads_deadline() -> None:
                 await runtime.wait(runtime.future())
             assert await runtime.wait(done) == 1
             with runtime.deadline(None):
-                await turns(runtime)
+                await iterations(runtime)
 
     play(scenario)
 
@@ -112,7 +112,7 @@ def test_a_long_timeout_is_waited_for_in_several_steps(monkeypatch: pytest.Monke
     assert waits == [0.001] * 5
 
 
-def test_a_deadline_is_that_of_one_thread_and_one_call() -> None:
+def test_a_deadline_applies_to_one_thread_and_one_call() -> None:
     async def scenario(runtime: BlockingRuntime) -> None:
         future, other = runtime.future(), Recorder(runtime)
 
@@ -124,12 +124,12 @@ def test_a_deadline_is_that_of_one_thread_and_one_call() -> None:
         with runtime.deadline(0.01), pytest.raises(TimeoutError):
             await runtime.wait(runtime.future())
         future.resolve()
-        await other.until_told("went on")
+        await other.until_notified("went on")
 
     play(scenario)
 
 
-def test_those_who_wait_are_woken_when_the_scope_ends() -> None:
+def test_waiting_threads_are_woken_when_the_scope_ends() -> None:
     errors: list[Exception] = []
 
     def wait_for_ever(runtime: Runtime) -> None:
@@ -147,7 +147,7 @@ def test_those_who_wait_are_woken_when_the_scope_ends() -> None:
         for thread in threads:
             thread.start()
         while len(runtime._waiting) < len(threads):
-            await turns(runtime)
+            await iterations(runtime)
 
     threads: list[threading.Thread] = []
     play(scenario)
@@ -156,7 +156,7 @@ def test_those_who_wait_are_woken_when_the_scope_ends() -> None:
     assert ["scope of this connection has ended" in str(error) for error in errors] == [True, True]
 
 
-def test_a_handler_that_does_not_return_is_left_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_handler_that_does_not_return_is_abandoned_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sansio_socketio_blocking._runtime._JOIN_TIMEOUT", 0.01)
     returns, left = threading.Event(), []
 
@@ -180,7 +180,7 @@ def test_a_handler_that_does_not_return_is_left_with_a_warning(monkeypatch: pyte
     left[0].join()
 
 
-def test_a_scope_may_end_in_a_thread_of_its_own() -> None:
+def test_a_scope_may_be_ended_by_one_of_its_threads() -> None:
     """That one is not waited for."""
     scope = open_runtime()
     ended = threading.Event()
@@ -225,7 +225,7 @@ def test_an_interrupt_ends_a_wait_at_once() -> None:
         play(scenario)
 
 
-def test_a_mistake_in_a_callback_ends_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_of_a_callback_ends_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     reported: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: reported.append(args.exc_value))
 
@@ -241,15 +241,15 @@ def test_a_mistake_in_a_callback_ends_the_runtime(monkeypatch: pytest.MonkeyPatc
     assert [str(error) for error in reported] == ["a mistake"]
 
 
-def test_a_forked_child_closes_its_copies_and_says_what_it_cannot_use() -> None:
+def test_a_forked_child_closes_its_copies_and_cannot_use_the_runtime() -> None:
     async def scenario(runtime: BlockingRuntime) -> None:
         with LoopbackServer(swallow) as server:
             stream, recorder = await connected(runtime, server)
             assert _in_a_child(lambda: _use_in_child(runtime)) == "as it should be"
             stream.write(b"still there")
-            await recorder.until_told("sent")
+            await recorder.until_notified("sent")
             stream.close()
-            assert await server.what_is_told(runtime) == b"still there"
+            assert await server.next_report(runtime) == b"still there"
 
     play(scenario)
 
@@ -292,7 +292,7 @@ def test_a_fork_while_another_thread_holds_the_lock() -> None:
     play(scenario)
 
 
-def test_a_child_does_not_mind_a_runtime_that_had_ended() -> None:
+def test_forking_after_a_runtime_has_ended() -> None:
     async def main() -> BlockingRuntime:
         async with open_runtime() as runtime:
             return runtime

@@ -19,20 +19,20 @@ from sansio_socketio_asyncio import _runtime as on_asyncio
 from sansio_socketio_blocking import _runtime as on_threads
 from tests.conftest import TLS
 from tests.support.hooks import AsyncioHook, BlockingHook, Hook, hook_to
-from tests.support.runtimes import Backend, Connection, LoopbackServer, Recorder, drive, echo, swallow, turns
+from tests.support.runtimes import Backend, Connection, LoopbackServer, Recorder, drive, echo, iterations, swallow
 
 pytestmark = pytest.mark.timeout(60)
 
 MEGABYTE = 1 << 20
 
 
-def test_it_carries_bytes_both_ways_and_tells_when_they_have_left(backend: Backend) -> None:
+def test_bytes_go_both_ways_and_are_reported_as_sent(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(echo) as server:
             hook, recorder = hook_to(backend, (server.host, server.port)), Recorder(runtime)
             stream = runtime.open_stream("far.test", 3000, recorder, hook.option)
             assert recorder.log == []
-            await recorder.until_told("opened")
+            await recorder.until_notified("opened")
             assert hook.wanted == [("far.test", 3000)]
             stream.write(b"hello, ")
             stream.write(b"world")
@@ -47,22 +47,22 @@ def test_it_carries_bytes_both_ways_and_tells_when_they_have_left(backend: Backe
     backend.play(scenario)
 
 
-def test_it_is_closed_when_all_has_left(backend: Backend) -> None:
+def test_closing_sends_everything_first(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(swallow) as server:
             hook, recorder = hook_to(backend, (server.host, server.port)), Recorder(runtime)
             stream = runtime.open_stream("far.test", 3000, recorder, hook.option)
-            await recorder.until_told("opened")
+            await recorder.until_notified("opened")
             stream.write(bytes(MEGABYTE))
             stream.close()
-            assert len(await server.what_is_told(runtime)) == MEGABYTE
+            assert len(await server.next_report(runtime)) == MEGABYTE
             assert recorder.log == ["opened"]
 
     backend.play(scenario)
 
 
 @pytest.mark.parametrize("way", ["abort", "close"])
-def test_what_is_opened_too_late_is_closed(way: str, backend: Backend) -> None:
+def test_a_stream_that_is_returned_too_late_is_closed(way: str, backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(swallow) as server:
             hook, recorder = hook_to(backend, (server.host, server.port)), Recorder(runtime)
@@ -74,18 +74,18 @@ def test_what_is_opened_too_late_is_closed(way: str, backend: Backend) -> None:
 
             hook.after = give_up
             stream = runtime.open_stream("far.test", 3000, recorder, hook.option)
-            assert await server.what_is_told(runtime) in {b"", b"reset"}
+            assert await server.next_report(runtime) in {b"", b"reset"}
             assert recorder.log == []
 
     backend.play(scenario)
 
 
-def test_giving_up_before_it_is_called(backend: Backend) -> None:
+def test_aborting_before_the_hook_is_called(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(swallow) as server:
             hook, recorder = hook_to(backend, (server.host, server.port)), Recorder(runtime)
             runtime.open_stream("far.test", 3000, recorder, hook.option).abort()
-            await turns(runtime, 10)
+            await iterations(runtime, 10)
             assert recorder.log == []
 
     backend.play(scenario)
@@ -95,7 +95,7 @@ class Mine(Exception):
     """An error of the application's."""
 
 
-def test_what_it_raises_is_told_as_it_is(backend: Backend) -> None:
+def test_an_exception_of_the_hook_is_reported_unchanged(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         hook, recorder = hook_to(backend, ("127.0.0.1", 1)), Recorder(runtime)
         error = Mine()
@@ -105,27 +105,27 @@ def test_what_it_raises_is_told_as_it_is(backend: Backend) -> None:
 
         hook.before = fail
         runtime.open_stream("far.test", 3000, recorder, hook.option)
-        await recorder.until_told("failed")
+        await recorder.until_notified("failed")
         assert recorder.error is error
 
     backend.play(scenario)
 
 
-def test_what_is_no_stream_is_told_of(backend: Backend) -> None:
+def test_an_invalid_stream_is_reported(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         async def wrong(*_: Any) -> list[int]:
             return [1]
 
         recorder = Recorder(runtime)
         runtime.open_stream("far.test", 3000, recorder, (lambda *_: [1]) if backend.name == "threads" else wrong)
-        await recorder.until_told("failed")
+        await recorder.until_notified("failed")
         assert isinstance(recorder.error, OptionError)
         assert "it returned a list" in str(recorder.error)
 
     backend.play(scenario)
 
 
-def test_one_that_never_ends_ends_with_the_scope(backend: Backend) -> None:
+def test_a_hook_that_never_returns_ends_with_the_scope(backend: Backend) -> None:
     if backend.name == "threads":
         return  # see below
     ended: list[bool] = []
@@ -138,7 +138,7 @@ def test_one_that_never_ends_ends_with_the_scope(backend: Backend) -> None:
                 ended.append(True)
 
         runtime.open_stream("far.test", 3000, Recorder(runtime), hang)
-        await turns(runtime, 10)
+        await iterations(runtime, 10)
 
     backend.play(scenario)
     assert ended == [True]
@@ -165,10 +165,10 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 def speak_first(connection: Connection) -> None:
     connection.sock.sendall(b"hello")
-    connection.server.told.put(connection.read_all())
+    connection.server.reports.put(connection.read_all())
 
 
-def test_what_comes_before_the_hook_returns_comes_after_it_is_open() -> None:
+def test_data_before_the_hook_returns_is_delivered_after_opened() -> None:
     async def scenario(runtime: on_asyncio.AsyncioRuntime) -> None:
         with LoopbackServer(speak_first) as server:
             recorder = Recorder(runtime)
@@ -180,7 +180,7 @@ def test_what_comes_before_the_hook_returns_comes_after_it_is_open() -> None:
                 return made
 
             stream = runtime.open_stream("far.test", 3000, recorder, open_slowly)
-            await recorder.until_told("received")
+            await recorder.until_notified("received")
             assert recorder.log == ["opened", "received"]
             assert bytes(recorder.data) == b"hello"
             stream.abort()
@@ -193,7 +193,7 @@ def greet_and_leave(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("way", ["raises", "is given up", "finds that the peer has left"])
-def test_a_transport_of_a_hook_that_does_not_return_is_closed(way: str) -> None:
+def test_the_transport_of_a_hook_that_does_not_return_is_closed(way: str) -> None:
     async def scenario(runtime: on_asyncio.AsyncioRuntime) -> None:
         with LoopbackServer(greet_and_leave if "left" in way else speak_first) as server:
             recorder = Recorder(runtime)
@@ -209,18 +209,18 @@ def test_a_transport_of_a_hook_that_does_not_return_is_closed(way: str) -> None:
 
             stream = runtime.open_stream("far.test", 3000, recorder, open_half)
             if "left" not in way:
-                assert await server.what_is_told(runtime) in {b"", b"reset"}
+                assert await server.next_report(runtime) in {b"", b"reset"}
             else:
-                await recorder.until_told("failed")
+                await recorder.until_notified("failed")
                 assert isinstance(recorder.error, ConnectionError)
-            await turns(runtime, 3)
+            await iterations(runtime, 3)
             assert recorder.log == ([] if way == "is given up" else ["failed"])
             assert made[0].is_closing()
 
     play_on_asyncio(scenario)
 
 
-def test_a_protocol_that_is_not_the_factorys() -> None:
+def test_a_protocol_that_the_factory_did_not_make() -> None:
     async def scenario(runtime: on_asyncio.AsyncioRuntime) -> None:
         with LoopbackServer(swallow) as server:
             recorder = Recorder(runtime)
@@ -232,7 +232,7 @@ def test_a_protocol_that_is_not_the_factorys() -> None:
                 return transport, protocol
 
             runtime.open_stream("far.test", 3000, recorder, open_another)
-            await recorder.until_told("failed")
+            await recorder.until_notified("failed")
             assert "the protocol that protocol_factory() made" in str(recorder.error)
             others[0].close()
 
@@ -240,7 +240,7 @@ def test_a_protocol_that_is_not_the_factorys() -> None:
 
 
 @pytest.mark.parametrize("way", ["from the start", "later"])
-def test_a_transport_under_tls_is_refused_with_a_reason(way: str, tls: TLS) -> None:
+def test_a_transport_with_tls_is_an_error(way: str, tls: TLS) -> None:
     """asyncio's own TLS may lose the end of a stream; ours goes on top of a plain one."""
 
     async def scenario(runtime: on_asyncio.AsyncioRuntime) -> None:
@@ -261,14 +261,14 @@ def test_a_transport_under_tls_is_refused_with_a_reason(way: str, tls: TLS) -> N
         async with server:
             recorder = Recorder(runtime)
             runtime.open_stream("far.test", 3000, recorder, open_under_tls)
-            await recorder.until_told("failed")
+            await recorder.until_notified("failed")
             assert recorder.log == ["failed"]
             assert "a transport without TLS" in str(recorder.error)
 
     play_on_asyncio(scenario)
 
 
-def test_what_it_awaits_may_be_cancelled_by_others() -> None:
+def test_something_that_the_hook_awaits_may_be_cancelled() -> None:
     async def scenario(runtime: on_asyncio.AsyncioRuntime) -> None:
         async def await_something_cancelled(*_: Any) -> None:
             task = asyncio.create_task(asyncio.sleep(60))
@@ -277,13 +277,13 @@ def test_what_it_awaits_may_be_cancelled_by_others() -> None:
 
         recorder = Recorder(runtime)
         runtime.open_stream("far.test", 3000, recorder, await_something_cancelled)
-        await recorder.until_told("failed")
+        await recorder.until_notified("failed")
         assert isinstance(recorder.error, StateError)
 
     play_on_asyncio(scenario)
 
 
-def test_a_cancellation_that_it_swallows() -> None:
+def test_a_hook_that_swallows_its_cancellation() -> None:
     async def scenario(runtime: on_asyncio.AsyncioRuntime) -> None:
         with LoopbackServer(swallow) as server:
             hook: Hook = AsyncioHook((server.host, server.port))
@@ -298,7 +298,7 @@ def test_a_cancellation_that_it_swallows() -> None:
             stream = runtime.open_stream("far.test", 3000, recorder, stubborn)
             await opening.wait()
             stream.abort()
-            assert await server.what_is_told(runtime) in {b"", b"reset"}
+            assert await server.next_report(runtime) in {b"", b"reset"}
             assert recorder.log == []
 
     play_on_asyncio(scenario)
@@ -316,7 +316,7 @@ def play_on_threads(scenario: Callable[[on_threads.BlockingRuntime], Any]) -> No
     drive(main)
 
 
-def test_a_socket_that_is_opened_when_the_scope_is_over_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_opened_after_the_scope_ended_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_threads, "_JOIN_TIMEOUT", 0.0)
     began, may_end = threading.Event(), threading.Event()
     opened: list[socket.socket] = []
@@ -339,7 +339,7 @@ def test_a_socket_that_is_opened_when_the_scope_is_over_is_closed(monkeypatch: p
     assert opened[0].fileno() == -1
 
 
-def test_a_socket_that_is_told_of_in_the_turn_in_which_the_scope_ends_is_closed() -> None:
+def test_a_socket_reported_while_the_scope_ends_is_closed() -> None:
     late = socket.socket()
 
     async def scenario(runtime: on_threads.BlockingRuntime) -> None:
@@ -352,7 +352,7 @@ def test_a_socket_that_is_told_of_in_the_turn_in_which_the_scope_ends_is_closed(
     assert late.fileno() == -1
 
 
-def test_small_packets_are_not_held_back() -> None:
+def test_nagles_algorithm_is_switched_off() -> None:
     """The other runtimes see to that for each TCP socket by themselves."""
 
     async def scenario(runtime: on_threads.BlockingRuntime) -> None:
@@ -366,51 +366,51 @@ def test_small_packets_are_not_held_back() -> None:
 
             hook.after = keep
             stream = runtime.open_stream("far.test", 3000, recorder, hook.option)
-            await recorder.until_told("opened")
+            await recorder.until_notified("opened")
             assert opened[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             stream.abort()
 
     play_on_threads(scenario)
 
 
-def test_a_socket_that_is_closed_already() -> None:
+def test_a_closed_socket() -> None:
     async def scenario(runtime: on_threads.BlockingRuntime) -> None:
         closed, recorder = socket.socket(), Recorder(runtime)
         closed.close()
         runtime.open_stream("far.test", 3000, recorder, lambda host, port: closed)
-        await recorder.until_told("failed")
+        await recorder.until_notified("failed")
         assert isinstance(recorder.error, OSError)
 
     play_on_threads(scenario)
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
-def test_what_would_end_its_thread_is_an_error_as_any(error: BaseException) -> None:
+def test_an_exception_that_would_end_the_thread_is_reported(error: BaseException) -> None:
     async def scenario(runtime: on_threads.BlockingRuntime) -> None:
         def open_stream(host: str, port: int) -> socket.socket:
             raise error
 
         recorder = Recorder(runtime)
         runtime.open_stream("far.test", 3000, recorder, open_stream)
-        await recorder.until_told("failed")
+        await recorder.until_notified("failed")
         assert isinstance(recorder.error, StateError)
 
     play_on_threads(scenario)
 
 
-def test_an_async_function_is_refused_with_a_reason() -> None:
+def test_an_async_function_is_an_error() -> None:
     async def scenario(runtime: on_threads.BlockingRuntime) -> None:
         async def open_stream(host: str, port: int) -> None: ...
 
         recorder = Recorder(runtime)
         runtime.open_stream("far.test", 3000, recorder, open_stream)
-        await recorder.until_told("failed")
+        await recorder.until_notified("failed")
         assert "open_stream is an async function" in str(recorder.error)
 
     play_on_threads(scenario)
 
 
-def test_a_socket_under_tls_is_refused_with_a_reason() -> None:
+def test_a_socket_with_tls_is_an_error() -> None:
     context = ssl.create_default_context()
     with LoopbackServer(swallow) as server, socket.create_connection((server.host, server.port)) as plain:
         wrapped = context.wrap_socket(plain, server_hostname="localhost", do_handshake_on_connect=False)
@@ -418,7 +418,7 @@ def test_a_socket_under_tls_is_refused_with_a_reason() -> None:
         async def scenario(runtime: on_threads.BlockingRuntime) -> None:
             recorder = Recorder(runtime)
             runtime.open_stream("far.test", 3000, recorder, lambda host, port: wrapped)
-            await recorder.until_told("failed")
+            await recorder.until_notified("failed")
             assert "a connected socket.socket without TLS" in str(recorder.error)
 
         play_on_threads(scenario)

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from sansio_socketio.runtime.interface import Runtime
-from tests.support.runtimes import BACKENDS, Backend, turns
+from tests.support.runtimes import BACKENDS, Backend, iterations
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -22,7 +22,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)], ids=repr)
-def test_what_interrupts_a_task_comes_out_bare(backend: Backend, error: BaseException) -> None:
+def test_an_interrupt_in_a_task_is_raised_without_a_group(backend: Backend, error: BaseException) -> None:
     async def scenario(runtime: Runtime) -> None:
         async def interrupted() -> None:
             raise error
@@ -35,7 +35,7 @@ def test_what_interrupts_a_task_comes_out_bare(backend: Backend, error: BaseExce
     assert caught.value is error
 
 
-def test_mistakes_of_several_tasks_come_out_as_a_group(backend: Backend) -> None:
+def test_errors_of_several_tasks_are_raised_as_a_group(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         async def fail() -> None:
             raise LookupError("a mistake")
@@ -59,11 +59,11 @@ async def _shielded_task(runtime: Runtime, may_end: anyio.Event) -> AsyncGenerat
                 await may_end.wait()
 
     runtime.spawn(cleans_up, "cleans up")
-    await turns(runtime, 3)
+    await iterations(runtime, 3)
     yield
 
 
-def test_an_exception_comes_out_bare_though_the_scope_is_cancelled_meanwhile(backend: Backend) -> None:
+def test_an_exception_is_raised_without_a_group_though_the_scope_is_cancelled(backend: Backend) -> None:
     async def main() -> None:
         may_end = anyio.Event()
 
@@ -86,7 +86,7 @@ def test_an_exception_comes_out_bare_though_the_scope_is_cancelled_meanwhile(bac
     backend.run(main)
 
 
-def test_a_cancellation_during_the_end_comes_out_bare(backend: Backend) -> None:
+def test_a_cancellation_during_the_end_is_raised_without_a_group(backend: Backend) -> None:
     caught: list[BaseException] = []
 
     async def main() -> None:

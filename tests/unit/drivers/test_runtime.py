@@ -29,9 +29,9 @@ from tests.support.runtimes import (
     deaf_address,
     echo,
     greet,
+    iterations,
     refusing_port,
     swallow,
-    turns,
 )
 
 pytestmark = pytest.mark.timeout(60)
@@ -51,7 +51,7 @@ def test_a_stream_opens_and_carries_bytes_both_ways(backend: Backend, host: str)
             recorder = Recorder(runtime)
             stream = runtime.open_stream(host, server.port, recorder)
             assert recorder.log == []
-            await recorder.until_told("opened")
+            await recorder.until_notified("opened")
             stream.write(b"hello")
             assert recorder.log == ["opened"]
             await recorder.until(lambda: recorder.data == b"hello" and "sent" in recorder.log)
@@ -61,7 +61,7 @@ def test_a_stream_opens_and_carries_bytes_both_ways(backend: Backend, host: str)
     backend.play(scenario)
 
 
-def test_bytes_are_not_held_back_to_be_sent_with_more(backend: Backend) -> None:
+def test_nagles_algorithm_is_off(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(echo) as server:
             stream, _ = await connected(runtime, server)
@@ -83,12 +83,12 @@ def _socket_to(server: LoopbackServer) -> socket.socket:
     raise AssertionError("there is none")
 
 
-def test_a_refusal_is_told_with_its_reason(backend: Backend) -> None:
+def test_a_refused_connection_is_reported_with_the_reason(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         recorder = Recorder(runtime)
         runtime.open_stream("127.0.0.1", refusing_port(), recorder)
         assert recorder.log == []
-        await recorder.until_told("failed")
+        await recorder.until_notified("failed")
         assert "127.0.0.1" in str(recorder.error)
         assert "111" in str(recorder.error) or "refused" in str(recorder.error).lower()
         assert recorder.log == ["failed"]
@@ -96,11 +96,11 @@ def test_a_refusal_is_told_with_its_reason(backend: Backend) -> None:
     backend.play(scenario)
 
 
-def test_a_name_that_is_none_is_told(backend: Backend) -> None:
+def test_an_unknown_host_name_is_reported(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         recorder = Recorder(runtime)
         runtime.open_stream("h" * 300, 80, recorder)
-        await recorder.until_told("failed")
+        await recorder.until_notified("failed")
         assert isinstance(recorder.error, (OSError, ValueError))
 
     backend.play(scenario)
@@ -126,19 +126,19 @@ def test_the_next_address_is_tried_when_one_refuses(backend: Backend, monkeypatc
             _resolve_to(monkeypatch, ("::1", server.port), ("127.0.0.1", server.port))
             recorder = Recorder(runtime)
             stream = runtime.open_stream("several.test", server.port, recorder)
-            await recorder.until_told("opened")
+            await recorder.until_notified("opened")
             stream.abort()
 
     backend.play(scenario)
 
 
-def test_the_next_address_is_tried_beside_one_that_hangs(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_address_is_tried_while_one_hangs(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(echo) as server, deaf_address("127.0.0.2", server.port) as port:
             _resolve_to(monkeypatch, ("127.0.0.2", port), ("127.0.0.1", port))
             recorder = Recorder(runtime)
             stream = runtime.open_stream("several.test", port, recorder)
-            await recorder.until_told("opened")
+            await recorder.until_notified("opened")
             stream.write(b"there")
             await recorder.until(lambda: recorder.data == b"there")
             stream.abort()
@@ -146,13 +146,13 @@ def test_the_next_address_is_tried_beside_one_that_hangs(backend: Backend, monke
     backend.play(scenario)
 
 
-def test_when_every_address_refuses_each_is_named(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_every_address_refuses_the_error_names_each(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(runtime: Runtime) -> None:
         port = refusing_port()
         _resolve_to(monkeypatch, ("127.0.0.2", port), ("127.0.0.1", port))
         recorder = Recorder(runtime)
         runtime.open_stream("several.test", port, recorder)
-        await recorder.until_told("failed")
+        await recorder.until_notified("failed")
         assert "127.0.0.1" in str(recorder.error)
         assert "127.0.0.2" in str(recorder.error)
 
@@ -160,27 +160,27 @@ def test_when_every_address_refuses_each_is_named(backend: Backend, monkeypatch:
 
 
 @pytest.mark.parametrize("way", ["abort", "close"])
-def test_what_hangs_while_opening_can_be_given_up(backend: Backend, way: str) -> None:
+def test_a_stream_that_hangs_while_opening_can_be_closed(backend: Backend, way: str) -> None:
     async def scenario(runtime: Runtime) -> None:
         with deaf_address() as port:
             recorder = Recorder(runtime)
             stream = runtime.open_stream("127.0.0.1", port, recorder)
-            await turns(runtime, 20)
+            await iterations(runtime, 20)
             getattr(stream, way)()
-            await turns(runtime, 20)
+            await iterations(runtime, 20)
             assert recorder.log == []
 
     backend.play(scenario)
 
 
-def test_what_hangs_while_opening_ends_with_the_scope(backend: Backend) -> None:
+def test_a_stream_that_hangs_while_opening_ends_with_the_scope(backend: Backend) -> None:
     recorders: list[Recorder] = []
 
     async def scenario(runtime: Runtime) -> None:
         recorder = Recorder(runtime)
         recorders.append(recorder)
         runtime.open_stream("127.0.0.1", port, recorder)
-        await turns(runtime, 20)
+        await iterations(runtime, 20)
 
     with deaf_address() as port:
         backend.play(scenario)
@@ -188,16 +188,16 @@ def test_what_hangs_while_opening_ends_with_the_scope(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 6])
-def test_giving_up_at_any_turn_of_opening_leaves_nothing(backend: Backend, count: int) -> None:
+def test_aborting_in_any_iteration_of_opening_leaves_nothing(backend: Backend, count: int) -> None:
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(echo) as server:
             recorder = Recorder(runtime)
             stream = runtime.open_stream("127.0.0.1", server.port, recorder)
-            await turns(runtime, count)
+            await iterations(runtime, count)
             told = list(recorder.log)
             stream.abort()
             stream.abort()
-            await turns(runtime, 20)
+            await iterations(runtime, 20)
             assert recorder.log == told
 
     backend.play(scenario)
@@ -206,50 +206,50 @@ def test_giving_up_at_any_turn_of_opening_leaves_nothing(backend: Backend, count
 # Sending
 
 
-def test_what_is_written_in_one_turn_is_told_as_sent_once(backend: Backend) -> None:
+def test_writes_of_one_iteration_are_reported_as_sent_once(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(echo) as server:
             stream, recorder = await connected(runtime, server)
             for piece in (b"one ", bytearray(b"two "), memoryview(b"three"), b""):
                 stream.write(piece)
             await recorder.until(lambda: recorder.data == b"one two three")
-            await turns(runtime, 5)
+            await iterations(runtime, 5)
             assert recorder.log.count("sent") == 1
             stream.abort()
 
     backend.play(scenario)
 
 
-def test_writing_nothing_is_told_as_sent(backend: Backend) -> None:
+def test_writing_nothing_is_reported_as_sent(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(echo) as server:
             stream, recorder = await connected(runtime, server)
             stream.write(b"")
-            await recorder.until_told("sent")
+            await recorder.until_notified("sent")
             stream.abort()
 
     backend.play(scenario)
 
 
-def test_sent_is_told_when_the_system_has_taken_the_last_byte(backend: Backend) -> None:
+def test_sent_means_that_the_system_has_accepted_the_last_byte(backend: Backend) -> None:
     size = 16 * MEGABYTE
 
     def read_when_told(connection: Connection) -> None:
         connection.server.go.wait()
-        connection.server.told.put(connection.read(size + 4))
+        connection.server.reports.put(connection.read(size + 4))
 
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(read_when_told, receive_buffer=1 << 16) as server:
             stream, recorder = await connected(runtime, server)
             stream.write(b"x" * size)
-            await turns(runtime, 50)
+            await iterations(runtime, 50)
             stream.write(b"last")
-            await turns(runtime, 50)
+            await iterations(runtime, 50)
             assert recorder.log == ["opened"]
             server.go.set()
-            await recorder.until_told("sent")
-            assert await server.what_is_told(runtime) == b"x" * size + b"last"
-            await turns(runtime, 5)
+            await recorder.until_notified("sent")
+            assert await server.next_report(runtime) == b"x" * size + b"last"
+            await iterations(runtime, 5)
             assert recorder.log.count("sent") == 1
 
     backend.play(scenario)
@@ -273,35 +273,35 @@ def test_large_transfers_go_both_ways_at_once(backend: Backend) -> None:
 # Ends
 
 
-def test_the_peer_ends_the_stream(backend: Backend) -> None:
+def test_the_peer_closes_the_stream(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(greet) as server:
             _, recorder = await connected(runtime, server)
-            await recorder.until_told("closed")
-            await turns(runtime, 5)
+            await recorder.until_notified("closed")
+            await iterations(runtime, 5)
             assert recorder.log == ["opened", "received", "closed"]
             assert recorder.error is None
 
     backend.play(scenario)
 
 
-def test_a_peer_that_ends_its_half_has_ended_the_stream(backend: Backend) -> None:
+def test_a_half_close_of_the_peer_closes_the_stream(backend: Backend) -> None:
     def end_its_half(connection: Connection) -> None:
         connection.sock.shutdown(socket.SHUT_WR)
-        connection.server.told.put(connection.read_all())
+        connection.server.reports.put(connection.read_all())
 
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(end_its_half) as server:
             _, recorder = await connected(runtime, server)
-            await recorder.until_told("closed")
-            assert await server.what_is_told(runtime) == b""
+            await recorder.until_notified("closed")
+            assert await server.next_report(runtime) == b""
             assert recorder.log == ["opened", "closed"]
             assert recorder.error is None
 
     backend.play(scenario)
 
 
-def test_a_peer_that_ends_while_it_reads_nothing_ends_the_stream(backend: Backend) -> None:
+def test_a_peer_that_closes_without_reading_closes_the_stream(backend: Backend) -> None:
     """What waits to be written does not keep the end from being told."""
 
     def end_its_half(connection: Connection) -> None:
@@ -313,13 +313,13 @@ def test_a_peer_that_ends_while_it_reads_nothing_ends_the_stream(backend: Backen
         with LoopbackServer(end_its_half, receive_buffer=1 << 16) as server:
             stream, recorder = await connected(runtime, server)
             stream.write(b"x" * (16 * MEGABYTE))
-            await recorder.until_told("closed")
+            await recorder.until_notified("closed")
             assert recorder.log == ["opened", "closed"]
 
     backend.play(scenario)
 
 
-def test_a_stream_that_breaks_tells_why(backend: Backend) -> None:
+def test_a_broken_stream_reports_the_reason(backend: Backend) -> None:
     def reset(connection: Connection) -> None:
         connection.read(1)
         connection.reset()
@@ -328,8 +328,8 @@ def test_a_stream_that_breaks_tells_why(backend: Backend) -> None:
         with LoopbackServer(reset) as server:
             stream, recorder = await connected(runtime, server)
             stream.write(b"x")
-            await recorder.until_told("closed")
-            await turns(runtime, 5)
+            await recorder.until_notified("closed")
+            await iterations(runtime, 5)
             assert isinstance(recorder.error, ConnectionResetError)
             # Whether the reset or the end of the write is seen first is the network's choice.
             assert recorder.log in (["opened", "sent", "closed"], ["opened", "closed"])
@@ -337,7 +337,7 @@ def test_a_stream_that_breaks_tells_why(backend: Backend) -> None:
     backend.play(scenario)
 
 
-def test_a_stream_that_breaks_while_it_is_written_to_ends_once(backend: Backend) -> None:
+def test_a_stream_that_breaks_while_writing_is_reported_once(backend: Backend) -> None:
     def reset(connection: Connection) -> None:
         connection.read(1)
         connection.reset()
@@ -346,50 +346,50 @@ def test_a_stream_that_breaks_while_it_is_written_to_ends_once(backend: Backend)
         with LoopbackServer(reset, receive_buffer=1 << 16) as server:
             stream, recorder = await connected(runtime, server)
             stream.write(b"x" * (16 * MEGABYTE))
-            await recorder.until_told("closed")
+            await recorder.until_notified("closed")
             stream.write(b"y")
-            await turns(runtime, 10)
+            await iterations(runtime, 10)
             assert recorder.log == ["opened", "closed"]
 
     backend.play(scenario)
 
 
-def test_closing_sends_what_was_written_first(backend: Backend) -> None:
+def test_closing_sends_everything_written(backend: Backend) -> None:
     size = 16 * MEGABYTE
 
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(swallow, receive_buffer=1 << 16) as server:
             stream, recorder = await connected(runtime, server)
             stream.write(b"x" * size)
-            await turns(runtime, 3)
+            await iterations(runtime, 3)
             stream.write(b"last")
             stream.close()
             stream.close()
             told = recorder.log.copy()
-            assert await server.what_is_told(runtime) == b"x" * size + b"last"
+            assert await server.next_report(runtime) == b"x" * size + b"last"
             assert recorder.log == told
 
     backend.play(scenario)
 
 
-def test_closing_when_nothing_waits_ends_the_stream(backend: Backend) -> None:
+def test_closing_with_nothing_to_send_ends_the_stream(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(swallow) as server:
             stream, recorder = await connected(runtime, server)
             stream.write(b"all")
-            await recorder.until_told("sent")
+            await recorder.until_notified("sent")
             stream.close()
-            assert await server.what_is_told(runtime) == b"all"
+            assert await server.next_report(runtime) == b"all"
 
     backend.play(scenario)
 
 
-def test_what_arrives_after_closing_is_not_told(backend: Backend) -> None:
+def test_data_after_closing_is_not_reported(backend: Backend) -> None:
     def answer_the_end(connection: Connection) -> None:
         connection.server.go.wait()
         connection.sock.sendall(b"late")
         connection.read_all()
-        connection.server.told.put(True)
+        connection.server.reports.put(True)
 
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(answer_the_end, receive_buffer=1 << 16) as server:
@@ -397,63 +397,63 @@ def test_what_arrives_after_closing_is_not_told(backend: Backend) -> None:
             stream.write(b"x" * (16 * MEGABYTE))
             stream.close()
             server.go.set()
-            await server.what_is_told(runtime)
+            await server.next_report(runtime)
             assert recorder.log == ["opened"]
 
     backend.play(scenario)
 
 
-def test_aborting_drops_what_was_written(backend: Backend) -> None:
+def test_aborting_drops_unsent_data(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(swallow, receive_buffer=1 << 16) as server:
             stream, recorder = await connected(runtime, server)
             stream.write(b"x" * (16 * MEGABYTE))
             stream.abort()
-            read = await server.what_is_told(runtime)
+            read = await server.next_report(runtime)
             assert read == b"reset" or len(read) < 16 * MEGABYTE
             assert recorder.log == ["opened"]
 
     backend.play(scenario)
 
 
-def test_a_stream_may_be_aborted_from_what_it_tells(backend: Backend) -> None:
+def test_a_stream_may_be_aborted_in_a_notification(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         with LoopbackServer(greet) as server:
             recorder = Recorder(runtime)
             stream = runtime.open_stream(server.host, server.port, recorder)
             recorder.on_opened = stream.abort
-            await recorder.until_told("opened")
-            await turns(runtime, 20)
+            await recorder.until_notified("opened")
+            await iterations(runtime, 20)
             assert recorder.log == ["opened"]
 
     backend.play(scenario)
 
 
-# Timers and turns
+# Timers and iterations
 
 
-def test_a_timer_calls_back_when_its_time_has_come(backend: Backend) -> None:
+def test_a_timer_calls_back_at_its_deadline(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         recorder = Recorder(runtime)
         deadline = runtime.now() + 0.02
         runtime.timer(lambda: recorder.note("fired")).set(deadline)
-        await recorder.until_told("fired")
+        await recorder.until_notified("fired")
         assert runtime.now() >= deadline - 0.002  # loops round a little
 
     backend.play(scenario)
 
 
-def test_a_timer_whose_time_has_passed_calls_back_in_a_later_turn(backend: Backend) -> None:
+def test_a_deadline_in_the_past_calls_back_in_a_later_iteration(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         recorder = Recorder(runtime)
         runtime.timer(lambda: recorder.note("fired")).set(runtime.now() - 5)
         assert recorder.log == []
-        await recorder.until_told("fired")
+        await recorder.until_notified("fired")
 
     backend.play(scenario)
 
 
-def test_a_timer_that_is_set_again_calls_back_once_for_the_last_time(backend: Backend) -> None:
+def test_a_timer_that_is_set_again_calls_back_once_at_the_last_deadline(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         recorder = Recorder(runtime)
         early, late = runtime.timer(lambda: recorder.note("early")), runtime.timer(lambda: recorder.note("late"))
@@ -465,13 +465,13 @@ def test_a_timer_that_is_set_again_calls_back_once_for_the_last_time(backend: Ba
         late.set(runtime.now() + 0.05)
         never.set(None)
         never.set(None)
-        await recorder.until_told("late")
+        await recorder.until_notified("late")
         assert recorder.log == ["early", "late"]
 
     backend.play(scenario)
 
 
-def test_a_timer_may_be_set_again_while_it_calls_back(backend: Backend) -> None:
+def test_a_timer_may_be_set_in_its_callback(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         recorder = Recorder(runtime)
 
@@ -483,13 +483,13 @@ def test_a_timer_may_be_set_again_while_it_calls_back(backend: Backend) -> None:
         timer = runtime.timer(fired)
         timer.set(runtime.now())
         await recorder.until(lambda: len(recorder.log) == 3)
-        await turns(runtime, 10)
+        await iterations(runtime, 10)
         assert len(recorder.log) == 3
 
     backend.play(scenario)
 
 
-def test_a_timer_that_is_due_may_be_moved_by_another(backend: Backend) -> None:
+def test_a_callback_may_cancel_another_timer(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         recorder = Recorder(runtime)
         second = runtime.timer(lambda: recorder.note("second"))
@@ -499,13 +499,13 @@ def test_a_timer_that_is_due_may_be_moved_by_another(backend: Backend) -> None:
         first.set(now)
         second.set(now + 0.02)
         third.set(now + 0.03)
-        await recorder.until_told("third")
+        await recorder.until_notified("third")
         assert recorder.log == ["third"]
 
     backend.play(scenario)
 
 
-def test_of_two_timers_that_are_due_the_first_may_stop_the_second(backend: Backend) -> None:
+def test_a_callback_may_cancel_another_timer_that_is_due(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         recorder = Recorder(runtime)
 
@@ -515,32 +515,32 @@ def test_of_two_timers_that_are_due_the_first_may_stop_the_second(backend: Backe
 
         one, other = runtime.timer(lambda: fired(other)), runtime.timer(lambda: fired(one))
         last = runtime.timer(lambda: recorder.note("last"))
-        await turns(runtime, 3)
+        await iterations(runtime, 3)
         now = runtime.now()
         one.set(now)
         other.set(now)
         last.set(now + 0.02)
-        await recorder.until_told("last")
+        await recorder.until_notified("last")
         assert recorder.log == ["fired", "last"]
 
     backend.play(scenario)
 
 
 @pytest.mark.parametrize("seconds", [30 * 86_400.0, 1e10, inf], ids=["30 days", "centuries", "for ever"])
-def test_a_far_deadline_does_not_disturb_anything(backend: Backend, seconds: float) -> None:
+def test_a_far_deadline_is_valid(backend: Backend, seconds: float) -> None:
     """An operating system may refuse to wait for so long: epoll takes 24.8 days at most."""
 
     async def scenario(runtime: Runtime) -> None:
         far, recorder = runtime.timer(lambda: recorder.note("far")), Recorder(runtime)
         far.set(runtime.now() + seconds)
-        await turns(runtime, 3)
+        await iterations(runtime, 3)
         with LoopbackServer(echo) as server:
             stream, answer = await connected(runtime, server)
             stream.write(b"x")
             await answer.until(lambda: answer.data == b"x")
             stream.abort()
         far.set(runtime.now())
-        await recorder.until_told("far")
+        await recorder.until_notified("far")
 
     backend.play(scenario)
 
@@ -556,20 +556,20 @@ def test_a_timer_that_is_set_does_not_outlive_its_scope(backend: Backend) -> Non
             with runtime.lock:
                 recorder = Recorder(runtime)
                 runtime.timer(lambda: recorder.note("later")).set(runtime.now() + 0.02)
-                await recorder.until_told("later")
+                await recorder.until_notified("later")
 
     backend.run(main)
     assert not fired
 
 
-def test_callbacks_come_in_order_each_in_a_later_turn(backend: Backend) -> None:
+def test_callbacks_run_in_order_in_a_later_iteration(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         recorder = Recorder(runtime)
         for number in range(100):
             runtime.call_soon(lambda number=number: recorder.note(str(number)))  # type: ignore[misc]  # mypy wants its type
         runtime.call_soon(lambda: runtime.call_soon(lambda: recorder.note("again")))
         assert recorder.log == []
-        await recorder.until_told("again")
+        await recorder.until_notified("again")
         assert recorder.log == [*map(str, range(100)), "again"]
 
     backend.play(scenario)
@@ -578,7 +578,7 @@ def test_callbacks_come_in_order_each_in_a_later_turn(backend: Backend) -> None:
 # Cells
 
 
-def test_a_future_gives_its_first_result_to_all_who_wait(backend: Backend) -> None:
+def test_everyone_who_waits_gets_the_first_result(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         future, results = runtime.future(), []
         done = Recorder(runtime)
@@ -589,7 +589,7 @@ def test_a_future_gives_its_first_result_to_all_who_wait(backend: Backend) -> No
 
         for _ in range(3):
             runtime.spawn(waiter, "waiter")
-        await turns(runtime, 3)
+        await iterations(runtime, 3)
         assert not future.done
         future.resolve("first")
         future.resolve("second")
@@ -614,7 +614,7 @@ def test_a_future_that_failed_raises(backend: Backend) -> None:
     backend.play(scenario)
 
 
-def test_a_future_may_fail_while_somebody_waits(backend: Backend) -> None:
+def test_a_future_may_fail_during_a_wait(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         future = runtime.future()
         runtime.call_soon(lambda: future.fail(ValueError("no")))
@@ -625,7 +625,7 @@ def test_a_future_may_fail_while_somebody_waits(backend: Backend) -> None:
 
 
 @asynchronous
-def test_one_who_is_cancelled_does_not_take_the_others_along(backend: Backend) -> None:
+def test_cancelling_one_wait_does_not_affect_the_others(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         future, done, results = runtime.future(), runtime.future(), []
 
@@ -635,12 +635,12 @@ def test_one_who_is_cancelled_does_not_take_the_others_along(backend: Backend) -
 
         gone = runtime.spawn(waiter, "gone")
         runtime.spawn(waiter, "stays")
-        await turns(runtime, 3)
+        await iterations(runtime, 3)
         gone.cancel()
-        await turns(runtime, 3)
+        await iterations(runtime, 3)
         future.resolve(1)
         await runtime.wait(done)
-        await turns(runtime, 3)
+        await iterations(runtime, 3)
         assert results == [1]
 
     backend.play(scenario)
@@ -682,14 +682,14 @@ def test_a_task_can_be_cancelled(backend: Backend) -> None:
                 ended.resolve()
 
         running = runtime.spawn(task, "task")
-        await turns(runtime, 3)
+        await iterations(runtime, 3)
         running.cancel()
         await runtime.wait(ended)
 
     backend.play(scenario)
 
 
-def test_the_applications_plain_code_is_called(backend: Backend) -> None:
+def test_plain_functions_of_the_application_are_called(backend: Backend) -> None:
     def fail() -> None:
         raise LookupError("of the application")
 
@@ -702,7 +702,7 @@ def test_the_applications_plain_code_is_called(backend: Backend) -> None:
 
 
 @asynchronous
-def test_the_applications_async_code_is_awaited(backend: Backend) -> None:
+def test_async_functions_of_the_application_are_awaited(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         future = runtime.future()
 
@@ -717,7 +717,7 @@ def test_the_applications_async_code_is_awaited(backend: Backend) -> None:
 
 
 @asynchronous
-def test_the_applications_code_is_cancelled_with_its_scope(backend: Backend) -> None:
+def test_the_applications_code_is_cancelled_with_the_scope(backend: Backend) -> None:
     seen: list[type[BaseException]] = []
 
     async def scenario(runtime: Runtime) -> None:
@@ -736,7 +736,7 @@ def test_the_applications_code_is_cancelled_with_its_scope(backend: Backend) -> 
                 raise
 
         runtime.spawn(task, "task")
-        await turns(runtime, 3)
+        await iterations(runtime, 3)
 
     backend.play(scenario)
     assert len(seen) == 2
@@ -744,7 +744,7 @@ def test_the_applications_code_is_cancelled_with_its_scope(backend: Backend) -> 
 
 
 @pytest.mark.parametrize("name", ["asyncio", "anyio-asyncio"])
-def test_a_cancellation_that_is_the_applications_own_is_an_error_of_its_code(name: str) -> None:
+def test_a_cancellation_inside_of_the_applications_code_is_an_error(name: str) -> None:
     backend = next(backend for backend in BACKENDS if backend.name == name)
 
     async def scenario(runtime: Runtime) -> None:
@@ -779,7 +779,7 @@ class BaseError(BaseException):
     ],
     ids=repr,
 )
-def test_an_exception_of_the_body_comes_out_bare(backend: Backend, error: BaseException) -> None:
+def test_an_exception_of_the_body_is_raised_without_a_group(backend: Backend, error: BaseException) -> None:
     cause, context = OSError("the cause"), OSError("the context")
     error.__cause__, error.__context__ = cause, context
     caught: list[BaseException] = []
@@ -789,7 +789,7 @@ def test_an_exception_of_the_body_comes_out_bare(backend: Backend, error: BaseEx
             await connected(runtime, server)
             runtime.spawn(lambda: _wait_for_ever(runtime), "waits for ever")
             runtime.timer(lambda: None).set(runtime.now() + 60)
-            await turns(runtime, 3)
+            await iterations(runtime, 3)
             raise error
 
     async def main() -> None:
@@ -849,7 +849,7 @@ CANCELLED = [
 
 
 @pytest.mark.parametrize(("name", "cancelled"), CANCELLED)
-def test_a_cancelled_scope_leaves_at_once(
+def test_a_cancelled_scope_ends_at_once(
     name: str, cancelled: Callable[[Callable[[Cancel], Coroutine[Any, Any, None]]], Coroutine[Any, Any, None]]
 ) -> None:
     backend = next(backend for backend in BACKENDS if backend.name == name)
@@ -867,7 +867,7 @@ def test_a_cancelled_scope_leaves_at_once(
                 stream, _ = await connected(runtime, server)
                 stream.write(b"x" * (16 * MEGABYTE))
                 runtime.spawn(lambda: task(runtime), "task")
-                await turns(runtime, 3)
+                await iterations(runtime, 3)
                 runtime.call_soon(cancel)
                 await runtime.wait(runtime.future())
 
@@ -876,7 +876,7 @@ def test_a_cancelled_scope_leaves_at_once(
 
 
 @asynchronous
-def test_a_scope_waits_for_what_its_tasks_clean_up(backend: Backend) -> None:
+def test_a_scope_waits_for_the_cleanup_of_its_tasks(backend: Backend) -> None:
     ended: list[str] = []
 
     async def task() -> None:
@@ -889,7 +889,7 @@ def test_a_scope_waits_for_what_its_tasks_clean_up(backend: Backend) -> None:
 
     async def scenario(runtime: Runtime) -> None:
         runtime.spawn(task, "task")
-        await turns(runtime, 3)
+        await iterations(runtime, 3)
 
     backend.play(scenario)
     assert ended == ["cleaned up"]
@@ -911,13 +911,13 @@ def test_a_task_that_swallows_its_cancellation_ends_at_its_next_wait(backend: Ba
                 ended.append("ended")
 
         runtime.spawn(task, "task")
-        await turns(runtime, 3)
+        await iterations(runtime, 3)
 
     backend.play(scenario)
     assert ended == ["swallowed", "ended"]
 
 
-def test_nothing_can_be_waited_for_once_the_scope_has_ended(backend: Backend) -> None:
+def test_waiting_raises_once_the_scope_has_ended(backend: Backend) -> None:
     async def main() -> None:
         async with backend.open_runtime() as runtime:
             pass
@@ -946,18 +946,18 @@ def test_a_future_that_outlives_its_runtime_is_resolved_after_the_end(backend: B
                         recorder.note("resolved")
 
                     outer.spawn(task, "waits")
-                    await turns(outer, 3)
+                    await iterations(outer, 3)
             with outer.lock:
-                await turns(outer, 3)
+                await iterations(outer, 3)
                 assert recorder.log == []
                 outer.call_soon(lambda: future.resolve("value"))
                 assert await runtime.wait(future) == "value"
-                await recorder.until_told("resolved")
+                await recorder.until_notified("resolved")
 
     backend.run(main)
 
 
-def test_streams_that_are_open_end_with_the_scope(backend: Backend) -> None:
+def test_open_streams_end_with_the_scope(backend: Backend) -> None:
     recorders: list[Recorder] = []
 
     async def scenario(runtime: Runtime) -> None:
@@ -967,5 +967,5 @@ def test_streams_that_are_open_end_with_the_scope(backend: Backend) -> None:
 
     with LoopbackServer(swallow) as server:
         backend.play(scenario)
-        assert [server.told.get(timeout=30) for _ in range(3)] == [b""] * 3
+        assert [server.reports.get(timeout=30) for _ in range(3)] == [b""] * 3
     assert all(recorder.log == ["opened"] for recorder in recorders)

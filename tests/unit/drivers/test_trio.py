@@ -56,7 +56,7 @@ def test_client_code_is_protected_from_interrupts_and_the_applications_is_not() 
             with LoopbackServer(echo) as server:
                 recorder = Looking(runtime)
                 stream = runtime.open_stream(server.host, server.port, recorder)
-                await recorder.until_told("opened")
+                await recorder.until_notified("opened")
                 stream.write(b"x")
                 await recorder.until(lambda: bool(recorder.data) and "sent" in recorder.log)
             hub = Pump(

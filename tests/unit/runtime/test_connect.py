@@ -68,7 +68,7 @@ EXPLICIT = "https://other.test"
         (Connector(open_stream=hook, ssl=CONTEXT, proxy=EXPLICIT), False, ("other.test", 443, hook), TunnelStream),
     ],
 )
-def test_what_is_put_upon_what(connector: Connector, tls: bool, asked: tuple[Any, ...], kind: type) -> None:
+def test_how_streams_are_stacked(connector: Connector, tls: bool, asked: tuple[Any, ...], kind: type) -> None:
     runtime = FakeRuntime()
     stream, _ = opened(runtime, connector, tls=tls)
     assert runtime.asked == [asked]
@@ -82,7 +82,7 @@ def test_what_is_put_upon_what(connector: Connector, tls: bool, asked: tuple[Any
         assert beneath._hostname == "other.test"
 
 
-def test_the_environment_is_looked_at_for_each_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_read_for_each_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime, connector = FakeRuntime(), Connector()
     open_one = partial(connector.open, cast("Runtime", runtime), "far.test", 80, tls=False)
     _, first = open_one(Receiver())
@@ -92,9 +92,7 @@ def test_the_environment_is_looked_at_for_each_stream(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("way", [None, "close", "abort"])
-def test_what_the_environment_names_and_cannot_be_used_is_a_failure_of_the_attempt(
-    way: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_invalid_proxy_of_the_environment_fails_the_stream(way: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("all_proxy", "socks5://one.test")
     runtime = FakeRuntime()
     stream, receiver = opened(runtime, Connector())

@@ -76,7 +76,7 @@ class World:
         self.watched: dict[FakeSocket, tuple[Ready, bool]] = {}
         self.connecting: list[tuple[str, FakeSocket]] = []
         self.connects: dict[str, OSError | None] = {}
-        self.told: Callable[[Any], None] = lambda _: None
+        self.notify: Callable[[Any], None] = lambda _: None
         self.receiver = Receiver()
         self.stream = NonblockingStream(cast("PollingRuntime", self), "several.test", 80, self.receiver)
 
@@ -88,9 +88,9 @@ class World:
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.soon.append(callback)
 
-    def call_blocking(self, told: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
+    def call_blocking(self, notify: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
         assert args == ("several.test", 80)
-        self.told = told
+        self.notify = notify
 
     def watch(self, sock: FakeSocket, ready: Ready, *, writing: bool) -> None:
         assert not sock.closed
@@ -102,9 +102,9 @@ class World:
     # The test
 
     def found(self, *addresses: str) -> None:
-        self.told([(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in addresses])
+        self.notify([(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in addresses])
 
-    def turn(self) -> None:
+    def run_pending(self) -> None:
         while self.soon:
             self.soon.pop(0)()
 
@@ -115,7 +115,7 @@ class World:
     def ready(self, sock: FakeSocket, *, readable: bool = False, writable: bool = False) -> None:
         ready, writing = self.watched[sock]
         ready(readable, writable and writing)
-        self.turn()
+        self.run_pending()
 
     def connected(self) -> FakeSocket:
         self.found("one")
@@ -137,30 +137,30 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 # Opening
 
 
-def test_looking_up_gives_addresses_or_the_error() -> None:
+def test_looking_a_host_up_returns_addresses_or_raises() -> None:
     assert [address[4] for address in look_up("127.0.0.1", 80)] == [("127.0.0.1", 80)]
     with pytest.raises((OSError, ValueError)):
         look_up("h" * 300, 80)
 
 
-def test_a_name_that_is_none(world: World) -> None:
+def test_an_unknown_host_name(world: World) -> None:
     error = OSError("no such name")
-    world.told(error)
+    world.notify(error)
     assert world.receiver.history == [("failed", error)]
 
 
-def test_it_opens_without_delays_for_small_packets(world: World) -> None:
+def test_nagles_algorithm_is_off(world: World) -> None:
     sock = world.connected()
     assert (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) in sock.options
     assert not world.deadlines.armed
 
 
-def test_a_connection_that_is_there_at_once(world: World) -> None:
+def test_a_connection_that_is_established_at_once(world: World) -> None:
     world.connects["one"] = None
     world.connected()
 
 
-def test_the_next_address_is_tried_beside_one_that_hangs(world: World) -> None:
+def test_the_next_address_is_tried_while_one_hangs(world: World) -> None:
     world.found("one", "two", "three")
     world.wait(0.24)
     assert [place for place, _ in world.connecting] == ["one"]
@@ -204,7 +204,7 @@ def test_the_next_address_is_tried_when_one_fails(world: World) -> None:
     assert "(three port 80)" in message
 
 
-def test_what_is_readable_is_not_open_yet(world: World) -> None:
+def test_a_readable_socket_is_not_connected_yet(world: World) -> None:
     world.found("one")
     _, one = world.connecting[0]
     world.ready(one, readable=True)
@@ -212,9 +212,9 @@ def test_what_is_readable_is_not_open_yet(world: World) -> None:
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
-def test_giving_up_before_the_name_is_known(world: World, way: str) -> None:
+def test_closing_before_the_addresses_are_known(world: World, way: str) -> None:
     getattr(world.stream, way)()
-    world.turn()
+    world.run_pending()
     world.found("one", "two")
     world.wait(10)
     assert world.connecting == []
@@ -222,14 +222,14 @@ def test_giving_up_before_the_name_is_known(world: World, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
-def test_giving_up_while_connecting(world: World, way: str) -> None:
+def test_closing_while_connecting(world: World, way: str) -> None:
     world.found("one", "two", "three")
     world.wait(0.25)
     ready = [ready for ready, _ in world.watched.values()]
     getattr(world.stream, way)()
     for call in ready:
         call(False, True)
-    world.turn()
+    world.run_pending()
     world.wait(10)
     assert len(world.connecting) == 2
     assert all(sock.closed for _, sock in world.connecting)
@@ -239,22 +239,22 @@ def test_giving_up_while_connecting(world: World, way: str) -> None:
 # Open
 
 
-def test_what_is_written_in_one_turn_is_sent_at_once(world: World) -> None:
+def test_writes_of_one_loop_iteration_are_sent_in_one_piece(world: World) -> None:
     sock = world.connected()
     world.stream.write(b"one ")
     world.stream.write(bytearray(b"two"))
     assert sock.sent == b""
     assert len(world.soon) == 1
-    world.turn()
+    world.run_pending()
     assert sock.sent == b"one two"
     assert world.receiver.history == ["opened", "sent"]
 
 
-def test_what_finds_no_room_is_sent_when_there_is_some(world: World) -> None:
+def test_what_the_system_does_not_accept_is_sent_when_writable(world: World) -> None:
     sock = world.connected()
     sock.room = [3, BlockingIOError(), 100]
     world.stream.write(b"hello")
-    world.turn()
+    world.run_pending()
     world.stream.write(b" world")
     assert world.soon == []
     world.ready(sock, writable=True)
@@ -284,30 +284,30 @@ def test_the_end(world: World, error: OSError | None) -> None:
     world.ready(sock, readable=True)
     stale(True, True)
     world.stream.write(b"too late")
-    world.turn()
+    world.run_pending()
     assert sock.closed
     assert world.receiver.history == ["opened", b"last", ("closed", error)]
 
 
-def test_when_writing_breaks_what_can_be_read_comes_first(world: World) -> None:
+def test_after_a_write_error_data_is_still_read(world: World) -> None:
     sock, pipe = world.connected(), BrokenPipeError("pipe")
     sock.room = [3, pipe]
     sock.incoming = [b"413 Too Large", b""]
     world.stream.write(b"hello")
-    world.turn()
+    world.run_pending()
     world.ready(sock, writable=True)
     world.ready(sock, readable=True)
     world.ready(sock, readable=True)
     assert world.receiver.history == ["opened", b"413 Too Large", ("closed", pipe)]
 
 
-def test_closing_sends_what_was_written_first(world: World) -> None:
+def test_closing_sends_everything_written(world: World) -> None:
     sock = world.connected()
     sock.room = [2]
     sock.incoming = [b"ignored"]
     world.stream.write(b"hello")
     world.stream.close()
-    world.turn()
+    world.run_pending()
     world.ready(sock, readable=True)
     assert not sock.closed
     world.ready(sock, writable=True)
@@ -316,31 +316,31 @@ def test_closing_sends_what_was_written_first(world: World) -> None:
     assert world.receiver.history == ["opened"]
 
 
-def test_closing_ends_when_writing_breaks(world: World) -> None:
+def test_a_write_error_ends_closing(world: World) -> None:
     sock = world.connected()
     sock.room = [BrokenPipeError()]
     world.stream.write(b"hello")
     world.stream.close()
-    world.turn()
+    world.run_pending()
     assert sock.closed
     assert world.receiver.history == ["opened"]
 
 
-def test_closing_when_nothing_waits(world: World) -> None:
+def test_closing_with_nothing_to_send(world: World) -> None:
     sock = world.connected()
     world.stream.close()
-    world.turn()
+    world.run_pending()
     assert sock.closed
     assert world.receiver.history == ["opened"]
 
 
-def test_aborting_drops_what_was_written(world: World) -> None:
+def test_aborting_drops_unsent_data(world: World) -> None:
     sock = world.connected()
     world.stream.write(b"hello")
     sock.room = [0]
-    world.turn()
+    world.run_pending()
     world.stream.abort()
-    world.turn()
+    world.run_pending()
     assert sock.closed
     assert sock.sent == b""
     assert world.receiver.history == ["opened"]

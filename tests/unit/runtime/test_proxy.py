@@ -57,7 +57,7 @@ def test_urls_of_proxies(text: str, proxy: Proxy) -> None:
         (":secret", ":secret"),
     ],
 )
-def test_credentials_are_kept_but_never_shown(user: str, pair: str) -> None:
+def test_credentials_are_not_in_the_repr(user: str, pair: str) -> None:
     proxy = parse_proxy(f"http://{user}@proxy.test:3128")
     assert proxy.credentials is not None
     kind, _, encoded = proxy.credentials.partition(b" ")
@@ -85,14 +85,14 @@ def test_credentials_are_kept_but_never_shown(user: str, pair: str) -> None:
         (False, "takes a URL .* or None, not this bool"),
     ],
 )
-def test_what_is_no_proxy_is_an_error_that_shows_nothing_of_it(value: object, message: str) -> None:
+def test_the_error_for_an_invalid_proxy_does_not_show_it(value: object, message: str) -> None:
     with pytest.raises(OptionError, match=f"^proxy .*{message}") as caught:
         check_proxy(value)
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
 
 
-def test_the_other_values_of_the_option() -> None:
+def test_valid_values_of_the_option() -> None:
     check_proxy(True)
     check_proxy(None)
 
@@ -133,7 +133,7 @@ def test_the_other_values_of_the_option() -> None:
         ({"ALL_PROXY": "socks5://one:1"}, "localhost", True, None),
     ],
 )
-def test_which_proxy_the_environment_names(
+def test_the_proxy_of_the_environment(
     variables: dict[str, str], host: str, tls: bool, chosen: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():
@@ -187,7 +187,7 @@ class Line:
         return self.receiver.error
 
 
-def test_a_tunnel_is_asked_for_at_the_proxy() -> None:
+def test_a_tunnel_is_requested_from_the_proxy() -> None:
     plain, opened = PlainStream(), list[tuple[str, int]]()
 
     def open_plain(host: str, port: int, receiver: StreamReceiver) -> Stream:
@@ -202,7 +202,7 @@ def test_a_tunnel_is_asked_for_at_the_proxy() -> None:
     assert plain.written == REQUEST
 
 
-def test_an_address_of_ipv6_and_no_credentials() -> None:
+def test_an_ipv6_address_without_credentials() -> None:
     plain = PlainStream()
     stream = TunnelStream(Receiver(), parse_proxy("http://proxy.test"), "::1", 80)
     stream.attach(plain)
@@ -212,7 +212,7 @@ def test_an_address_of_ipv6_and_no_credentials() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, MEGABYTE])
-def test_what_follows_the_answer_is_the_servers_however_it_is_split(size: int) -> None:
+def test_bytes_after_the_response_are_the_servers_in_any_chunking(size: int) -> None:
     line = Line()
     data = b"HTTP/1.1 100 Continue\r\n\r\n" + AGREED + b"the server's"
     for start in range(0, len(data), size):
@@ -221,7 +221,7 @@ def test_what_follows_the_answer_is_the_servers_however_it_is_split(size: int) -
     assert line.receiver.data == b"the server's"
 
 
-def test_bytes_are_passed_on_as_they_are() -> None:
+def test_bytes_are_passed_on_unchanged() -> None:
     line = Line().agreed()
     data = bytes(MEGABYTE)
     taken: list[object] = []
@@ -233,7 +233,7 @@ def test_bytes_are_passed_on_as_they_are() -> None:
     assert taken[1] is data
 
 
-def test_only_what_was_sent_through_the_tunnel_is_told() -> None:
+def test_sent_refers_to_bytes_through_the_tunnel_only() -> None:
     line = Line()
     line.stream.sent()
     assert line.receiver.log == []
@@ -244,7 +244,7 @@ def test_only_what_was_sent_through_the_tunnel_is_told() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 201, 299])
-def test_any_status_of_success_is_an_agreement(status: int) -> None:
+def test_any_2xx_status_opens_the_tunnel(status: int) -> None:
     """And such an answer has no body, whatever it says (RFC 9110, section 9.3.6)."""
     line = Line()
     line.stream.received(b"HTTP/1.1 %d Fine\r\nContent-Length: 5\r\n\r\nhello" % status)
@@ -262,7 +262,7 @@ def test_any_status_of_success_is_an_agreement(status: int) -> None:
         (b"HTTP/1.1 503 Busy\r\n\r\n", b"b" * 5000),
     ],
 )
-def test_a_refusal_tells_status_and_body(head: bytes, body: bytes, size: int) -> None:
+def test_a_refusal_has_status_and_body(head: bytes, body: bytes, size: int) -> None:
     line = Line()
     data = head + body
     for start in range(0, len(data), size):
@@ -278,13 +278,13 @@ def test_a_refusal_tells_status_and_body(head: bytes, body: bytes, size: int) ->
     ("proxy", "hint"),
     [(PROXY, "rejected the user and password"), (parse_proxy("proxy.test:3128"), "requires a user and a password")],
 )
-def test_a_proxy_that_wants_credentials_is_told_of(proxy: Proxy, hint: str) -> None:
+def test_a_proxy_that_requires_credentials(proxy: Proxy, hint: str) -> None:
     line = Line(proxy)
     line.stream.received(b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n")
     assert hint in str(line.failure)
 
 
-def test_a_refusal_that_breaks_off_tells_what_came_of_it() -> None:
+def test_a_truncated_refusal_has_the_body_so_far() -> None:
     line = Line()
     line.stream.received(b"HTTP/1.1 502 Bad\r\nContent-Length: 100\r\n\r\nhalf of")
     assert line.receiver.log == []
@@ -293,7 +293,7 @@ def test_a_refusal_that_breaks_off_tells_what_came_of_it() -> None:
 
 
 @pytest.mark.parametrize("data", [b"SSH-2.0-OpenSSH\r\n\r\n", b"\x16\x03\x01" + bytes(100), b"x" * 100_000])
-def test_garbage_is_no_agreement(data: bytes) -> None:
+def test_a_response_that_is_not_http(data: bytes) -> None:
     line = Line()
     line.stream.received(data)
     assert "sent an invalid response" in str(line.failure)
@@ -304,7 +304,7 @@ def test_garbage_is_no_agreement(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("error", "words"), [(None, "closed the connection"), (ConnectionResetError("reset"), r"broke .*\(reset\)")]
 )
-def test_a_proxy_that_goes_away_without_an_answer(error: Exception | None, words: str) -> None:
+def test_a_proxy_that_closes_without_a_response(error: Exception | None, words: str) -> None:
     line = Line()
     line.stream.received(b"HTTP/1.1 2")
     line.stream.closed(error)
@@ -312,7 +312,7 @@ def test_a_proxy_that_goes_away_without_an_answer(error: Exception | None, words
         raise line.failure
 
 
-def test_a_proxy_that_is_not_there() -> None:
+def test_a_proxy_that_refuses_connections() -> None:
     line = Line()
     refused = ConnectionRefusedError("refused")
     line.stream.failed(refused)
@@ -321,7 +321,7 @@ def test_a_proxy_that_is_not_there() -> None:
 
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError("reset")])
-def test_the_end_of_a_tunnel_is_that_of_its_stream(error: Exception | None) -> None:
+def test_a_tunnel_closes_with_its_stream(error: Exception | None) -> None:
     line = Line().agreed()
     line.stream.closed(error)
     assert line.receiver.log == ["opened", "closed"]
@@ -329,7 +329,7 @@ def test_the_end_of_a_tunnel_is_that_of_its_stream(error: Exception | None) -> N
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
-def test_giving_up_while_the_proxy_thinks(way: str) -> None:
+def test_closing_before_the_proxy_responds(way: str) -> None:
     line = Line()
     getattr(line.stream, way)()
     assert line.plain.end == "aborted"
@@ -337,7 +337,7 @@ def test_giving_up_while_the_proxy_thinks(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
-def test_giving_up_as_soon_as_it_is_open(way: str) -> None:
+def test_aborting_in_opened(way: str) -> None:
     line = Line()
     line.receiver.on_opened = getattr(line.stream, way)
     line.stream.received(AGREED + b"early")

@@ -73,7 +73,7 @@ def test_the_first_address_that_connects_in_time_is_the_only_one_tried(eager: bo
     assert dialling.begun == [("one", 0)]
 
 
-def test_the_next_address_is_tried_beside_one_that_is_slow_and_the_first_to_connect_counts() -> None:
+def test_the_next_address_is_tried_while_one_is_slow_and_the_first_connection_wins() -> None:
     dialling = Dialling(World(), one=0.4, two=60, three=60)
     assert dialling.race().place == "one"
     assert dialling.begun == [("one", 0), ("two", 0.25)]
@@ -87,13 +87,13 @@ def test_the_next_address_is_tried_at_once_when_one_fails() -> None:
     assert dialling.given_up == ["two"]
 
 
-def test_when_all_fail_each_says_why() -> None:
+def test_when_all_fail_the_error_has_every_reason() -> None:
     dialling = Dialling(World(), one=(0.5, "no route"), two=(1, "refused"))
     with pytest.raises(OSError, match="no route; refused"):
         dialling.race()
 
 
-def test_of_two_that_connect_in_the_same_turn_one_is_closed() -> None:
+def test_of_two_connections_in_the_same_iteration_one_is_closed() -> None:
     world = World()
     both, made = FakeFuture(world), list[FakeConnection]()
     world.call_at(world.time + 1, both.resolve)
@@ -113,7 +113,7 @@ def test_of_two_that_connect_in_the_same_turn_one_is_closed() -> None:
     assert winner is made[0]
 
 
-def test_a_race_that_is_cancelled_leaves_nothing() -> None:
+def test_cancelling_cancels_every_attempt() -> None:
     world = World()
     dialling = Dialling(world, one=60, two=60)
     world.call_at(world.time + 1, lambda: world.cancel_main_at(0))
@@ -172,7 +172,7 @@ def step(task: Coroutine[Any, Any, None]) -> bool:
     return False
 
 
-def test_a_writer_joins_what_was_written_and_tells_when_it_has_left() -> None:
+def test_writes_are_joined_and_reported_as_sent() -> None:
     stream, receiver = opened()
     sent: list[bytes] = []
 
@@ -210,7 +210,7 @@ def test_a_reader_reads_to_the_end() -> None:
     assert stream.aborted
 
 
-def test_a_reader_drops_what_comes_after_closing() -> None:
+def test_data_after_closing_is_dropped() -> None:
     stream, receiver = opened()
     coming = iter([b"one", b""])
 
@@ -222,7 +222,7 @@ def test_a_reader_drops_what_comes_after_closing() -> None:
     assert receiver.history == ["opened"]
 
 
-def test_what_breaks_a_stream_is_told_as_what_the_system_said() -> None:
+def test_the_error_of_a_broken_stream_is_the_systems() -> None:
     stream, receiver = opened()
     reset = ConnectionResetError("reset")
 
@@ -233,7 +233,7 @@ def test_what_breaks_a_stream_is_told_as_what_the_system_said() -> None:
     assert receiver.history == ["opened", ("closed", reset)]
 
 
-def test_when_writing_breaks_what_can_be_read_comes_first() -> None:
+def test_after_a_write_error_data_is_still_read() -> None:
     stream, receiver = opened()
     pipe, coming = BrokenPipeError("pipe"), iter([b"413 Too Large", b""])
 
@@ -250,7 +250,7 @@ def test_when_writing_breaks_what_can_be_read_comes_first() -> None:
     assert receiver.history == ["opened", b"413 Too Large", ("closed", pipe)]
 
 
-def test_when_writing_breaks_while_closing_it_is_over() -> None:
+def test_a_write_error_while_closing_aborts() -> None:
     stream, receiver = opened()
 
     async def send(data: bytes) -> None:
@@ -263,7 +263,7 @@ def test_when_writing_breaks_while_closing_it_is_over() -> None:
     assert receiver.history == ["opened"]
 
 
-def test_closing_or_aborting_before_it_is_open() -> None:
+def test_closing_or_aborting_before_the_stream_is_open() -> None:
     for way in (MinimalStream.close, MinimalStream.abort):
         receiver = Receiver()
         stream = MinimalStream(cast("Runtime", OneTask()), receiver)
@@ -278,7 +278,7 @@ def test_closing_or_aborting_before_it_is_open() -> None:
 # Errors
 
 
-def test_the_plain_cause_of_an_error() -> None:
+def test_the_underlying_error() -> None:
     alone, cause = OSError("alone"), ConnectionRefusedError("refused")
     assert underlying_error(alone) is alone
     assert underlying_error(_because(cause)) is cause
@@ -294,13 +294,13 @@ def _because(cause: BaseException) -> OSError:
     return error
 
 
-def test_several_errors_as_one() -> None:
+def test_combining_errors() -> None:
     error = OSError("one")
     assert combined([error]) is error
     assert str(combined([error, OSError("other")])) == "one; other"
 
 
-def test_what_a_group_stands_for() -> None:
+def test_ungrouping() -> None:
     error, other, cancelled = ValueError(), KeyError(), Cancelled()
     inner = ExceptionGroup("the application's", [error])
     assert ungrouped(BaseExceptionGroup("ours", [error]), Cancelled) is error

@@ -31,7 +31,7 @@ def test_deadlines_fire_in_the_order_of_their_time() -> None:
     assert deadlines.timeout(0) == LONGEST_WAIT
 
 
-def test_a_deadline_may_move_another_that_is_due() -> None:
+def test_a_callback_may_set_other_timers_that_are_due() -> None:
     fired: list[str] = []
     deadlines = Deadlines(lambda: None)
     second = deadlines.timer(lambda: fired.append("second"))
@@ -112,7 +112,7 @@ def test_a_timer_of_a_loop_has_one_deadline() -> None:
     assert loop.calls[2][2].cancelled
 
 
-def test_a_loop_is_never_asked_for_a_far_deadline() -> None:
+def test_a_loop_is_never_given_a_far_deadline() -> None:
     """asyncio and uvloop take any; the loop of a GUI may well count milliseconds in 32 bits."""
     loop, fired = FakeLoop(), list[bool]()
     timer = LoopTimer(loop.call_at, loop.now, lambda: fired.append(True))

@@ -106,7 +106,7 @@ def _pieces(data: bytes, size: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("piece", [1, 7, MEGABYTE])
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_bytes_go_both_ways_however_they_are_split(piece: int, version: ssl.TLSVersion) -> None:
+def test_bytes_both_ways_in_any_chunking(piece: int, version: ssl.TLSVersion) -> None:
     server = server_context()
     server.maximum_version = version
     line = Line(server, piece=piece)
@@ -123,7 +123,7 @@ def test_bytes_go_both_ways_however_they_are_split(piece: int, version: ssl.TLSV
     assert line.server.version() == version.name.replace("_", ".")
 
 
-def test_what_comes_with_the_end_of_the_handshake_is_told_after_it() -> None:
+def test_data_that_arrives_with_the_end_of_the_handshake() -> None:
     server = server_context()
     server.maximum_version = ssl.TLSVersion.TLSv1_2
     line = Line(server)
@@ -140,7 +140,7 @@ def test_what_comes_with_the_end_of_the_handshake_is_told_after_it() -> None:
     ("hostname", "told"),
     [("localhost", "localhost"), ("127.0.0.1", None), ("::1", None), ("bücher.test", "xn--bcher-kva.test")],
 )
-def test_the_server_is_told_its_name_but_no_address(hostname: str, told: str | None) -> None:
+def test_names_are_sent_to_the_server_and_addresses_are_not(hostname: str, told: str | None) -> None:
     names: list[str | None] = []
     server = server_context("localhost", "127.0.0.1", "::1", "bücher.test")
     server.sni_callback = lambda _object, name, _context: names.append(name)
@@ -202,7 +202,7 @@ def test_a_certificate_for_another_name() -> None:
     assert isinstance(cast("Exception", line.receiver.error).__cause__, ssl.SSLCertVerificationError)
 
 
-def test_a_server_that_speaks_something_else() -> None:
+def test_a_server_without_tls() -> None:
     line = Line()
     line.stream.opened()
     line.stream.received(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -211,7 +211,7 @@ def test_a_server_that_speaks_something_else() -> None:
     assert "use http:// or ws://" in str(line.receiver.error)
 
 
-def test_a_server_that_has_nothing_in_common_with_us() -> None:
+def test_a_server_with_no_version_in_common() -> None:
     old, new = server_context(), ssl.create_default_context()
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     new.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -228,7 +228,7 @@ def test_a_server_that_has_nothing_in_common_with_us() -> None:
     [(client_context(), ".no.name"), (client_context(), "h" * 300), (server_context(), "localhost")],
     ids=["a leading dot", "too long", "a context for servers"],
 )
-def test_a_handshake_that_cannot_begin(context: ssl.SSLContext, hostname: str) -> None:
+def test_a_handshake_that_cannot_start(context: ssl.SSLContext, hostname: str) -> None:
     line = Line(client=context, hostname=hostname)
     line.stream.opened()
     assert line.receiver.log == ["failed"]
@@ -257,7 +257,7 @@ def test_a_stream_that_ends_during_the_handshake(error: Exception | None) -> Non
 # Sending
 
 
-def test_sent_speaks_of_the_applications_bytes_only() -> None:
+def test_sent_refers_to_the_applications_bytes_only() -> None:
     line = Line()
     line.stream.opened()
     line.stream.sent()
@@ -271,7 +271,7 @@ def test_sent_speaks_of_the_applications_bytes_only() -> None:
     assert line.receiver.log == ["opened", "sent"]
 
 
-def test_writing_nothing_is_told_as_sent() -> None:
+def test_writing_nothing_is_reported_as_sent() -> None:
     line = Line().opened()
     line.stream.write(b"")
     assert line.plain.writes == 1
@@ -279,7 +279,7 @@ def test_writing_nothing_is_told_as_sent() -> None:
     assert line.receiver.log == ["opened", "sent"]
 
 
-def test_what_tls_sends_of_its_own_accord_leaves_and_is_not_told() -> None:
+def test_records_of_tls_itself_are_sent_and_not_reported() -> None:
     """Here: the answer to a server that asks for a certificate when it likes to (RFC 8446, section 4.6.2)."""
     server, client = server_context(), ssl.create_default_context()
     for context in (server, client):
@@ -316,7 +316,7 @@ class Renegotiating:
         return getattr(self.real, name)
 
 
-def test_what_must_wait_for_a_renegotiation_is_sent_after_it() -> None:
+def test_writes_during_a_renegotiation_are_sent_after_it() -> None:
     line = Line().opened()
     real = line.stream._tls
     tls = Renegotiating(real)
@@ -333,7 +333,7 @@ def test_what_must_wait_for_a_renegotiation_is_sent_after_it() -> None:
     assert line.receiver.log == ["opened", "sent"]
 
 
-def test_large_transfers_are_told_in_large_pieces() -> None:
+def test_large_transfers_arrive_in_large_pieces() -> None:
     line, data = Line(piece=MEGABYTE // 4).opened(), os.urandom(5 * MEGABYTE)
     line.stream.write(data)
     assert line.plain.writes == 1
@@ -351,7 +351,7 @@ def test_large_transfers_are_told_in_large_pieces() -> None:
 
 
 @pytest.mark.parametrize("piece", [1, MEGABYTE])
-def test_the_server_says_goodbye(piece: int) -> None:
+def test_the_server_sends_close_notify(piece: int) -> None:
     line = Line(piece=piece).opened()
     line.server.write(b"last words")
     with suppress(ssl.SSLWantReadError):
@@ -364,7 +364,7 @@ def test_the_server_says_goodbye(piece: int) -> None:
     line.server.unwrap()  # ours has come
 
 
-def test_the_server_says_goodbye_while_something_is_unsent() -> None:
+def test_the_server_sends_close_notify_while_data_is_unsent() -> None:
     line = Line().opened()
     line.stream.write(b"x")
     with suppress(ssl.SSLWantReadError):
@@ -375,7 +375,7 @@ def test_the_server_says_goodbye_while_something_is_unsent() -> None:
 
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError("broken")])
-def test_the_stream_ends_without_goodbye(error: Exception | None) -> None:
+def test_the_stream_ends_without_close_notify(error: Exception | None) -> None:
     line = Line().opened()
     line.stream.closed(error)
     assert line.receiver.log == ["opened", "closed"]
@@ -398,7 +398,7 @@ def test_a_record_that_was_tampered_with() -> None:
     assert line.server_error is not None  # the alert has told it
 
 
-def test_a_server_that_wants_a_certificate() -> None:
+def test_a_server_that_requires_a_certificate() -> None:
     """With TLS 1.3 it says so only when the client thinks that the stream is open."""
     server = server_context()
     server.verify_mode = ssl.CERT_REQUIRED
@@ -410,7 +410,7 @@ def test_a_server_that_wants_a_certificate() -> None:
     assert "certificate required" in str(line.receiver.error).lower()
 
 
-def test_closing_says_goodbye() -> None:
+def test_closing_sends_close_notify() -> None:
     line = Line().opened()
     line.stream.write(b"last words")
     line.stream.close()
@@ -425,7 +425,7 @@ def test_closing_says_goodbye() -> None:
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
-def test_giving_up_during_the_handshake(way: str) -> None:
+def test_closing_during_the_handshake(way: str) -> None:
     line = Line()
     line.stream.opened()
     getattr(line.stream, way)()
@@ -433,7 +433,7 @@ def test_giving_up_during_the_handshake(way: str) -> None:
     assert line.receiver.log == []
 
 
-def test_giving_up_as_soon_as_it_is_open() -> None:
+def test_aborting_in_opened() -> None:
     server = server_context()
     server.maximum_version = ssl.TLSVersion.TLSv1_2
     line = Line(server)
@@ -448,7 +448,7 @@ def test_giving_up_as_soon_as_it_is_open() -> None:
     assert line.receiver.data == b""
 
 
-def test_giving_up_when_something_came() -> None:
+def test_aborting_in_received() -> None:
     line = Line().opened()
     line.receiver.on_received = line.stream.abort
     line.server.write(b"and goodbye")
