@@ -1,6 +1,6 @@
-"""Functions for the option `open_stream`, as each driver takes them.
+"""Functions for the option `open_stream`, for each driver.
 
-A `Hook` opens streams to one place, wherever the client wants to go, and keeps where that was.
+A `Hook` opens all streams to one place, and records which host and port the client asked for.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Place = str | tuple[str, int]
 
 
 class Hook(ABC):
-    """What a test gives as `open_stream`.
+    """A function for `open_stream` that a test controls.
 
     Attributes:
-        wanted: The hosts and ports that the client wanted to connect to.
-        before, after: Called before a stream is opened, and with it; what `after` returns is what the hook returns.
+        wanted: The hosts and ports that the client asked for.
+        before, after: Called before a stream is opened, and with the stream. The hook returns the result of `after`.
     """
 
     def __init__(self, place: Place) -> None:
@@ -39,7 +39,7 @@ class Hook(ABC):
     @property
     @abstractmethod
     def option(self) -> Callable[..., Any]:
-        """The function itself."""
+        """The function for the option."""
 
 
 class AsyncioHook(Hook):
@@ -106,12 +106,12 @@ HOOKS: dict[str, type[Hook]] = {
 
 
 class Named(Protocol):
-    """A driver, or the backend of one."""
+    """A driver, or the backend of a driver."""
 
     @property
     def name(self) -> str: ...
 
 
 def hook_to(driver: Named, place: Place) -> Hook:
-    """A hook for a driver, or for its runtime."""
+    """Make a hook for a driver, or for its runtime."""
     return HOOKS[driver.name](place)

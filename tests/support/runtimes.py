@@ -1,10 +1,10 @@
-"""The runtimes of all drivers under one name each, and what a test of their contract needs.
+"""The runtimes of all drivers, and what a test of their contract needs.
 
 Rules of this file:
 
-- A scenario is an `async def` that waits for futures only, like client code; so the same one runs on every runtime.
-- A `LoopbackServer` is a listening socket on loopback and a thread that plays one script for each connection.
-- Nothing waits for time to pass: what a test waits for is told by a future, or by the other side.
+- A scenario is an `async def` that waits for futures only, like client code, so that it runs on every runtime.
+- A `LoopbackServer` is a listening socket on loopback and a thread that runs a script for each connection.
+- Nothing waits for time to pass: tests wait for futures, or for the other side.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Main = Callable[[], Coroutine[Any, Any, Any]]
 
 
 def drive(main: Main) -> Any:
-    """Run a coroutine that never suspends, as those of threads do."""
+    """Run a coroutine that never suspends, as in a driver for threads."""
     coroutine = main()
     try:
         coroutine.send(None)
@@ -45,7 +45,7 @@ def drive(main: Main) -> Any:
 
 @dataclass(frozen=True)
 class Backend:
-    """A runtime's scope, and how a program of that runtime is run."""
+    """A runtime's scope, and the function that runs a program in that runtime."""
 
     name: str
     open_runtime: RuntimeScope
@@ -72,7 +72,7 @@ BACKENDS = [
 
 
 class Recorder:
-    """A StreamReceiver that keeps what it is told, and lets a scenario wait for it."""
+    """A StreamReceiver that records its notifications, and lets a scenario wait for them."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.log: list[str] = []
@@ -108,13 +108,13 @@ class Recorder:
         self._wake()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something was told that makes the condition true."""
+        """Wait until the condition is true. It is evaluated after each notification."""
         while not condition():
             self._future = self.runtime.future()
             await self.runtime.wait(self._future)
 
     async def until_notified(self, what: str) -> None:
-        """Wait until `what` was told, once more than the times that this was waited for before."""
+        """Wait until the log has `what`."""
         await self.until(lambda: what in self.log)
 
     def _wake(self) -> None:
@@ -123,7 +123,7 @@ class Recorder:
 
 
 async def iterations(runtime: Runtime, count: int = 1) -> None:
-    """Let some turns of the loop go by."""
+    """Wait for some loop iterations."""
     for _ in range(count):
         future = runtime.future()
         runtime.call_soon(future.resolve)
@@ -131,7 +131,7 @@ async def iterations(runtime: Runtime, count: int = 1) -> None:
 
 
 async def connected(runtime: Runtime, server: LoopbackServer) -> tuple[Stream, Recorder]:
-    """A stream to the server that is open."""
+    """Open a stream to the server."""
     recorder = Recorder(runtime)
     stream = runtime.open_stream(server.host, server.port, recorder)
     await recorder.until_notified("opened")
@@ -149,14 +149,14 @@ class Connection:
         self.server = server
 
     def read(self, count: int) -> bytes:
-        """Read exactly `count` bytes, or fewer where the client ended the stream."""
+        """Read exactly `count` bytes, or fewer if the client closes the stream."""
         data = bytearray()
         while len(data) < count and (more := self.sock.recv(min(count - len(data), 1 << 16))):
             data += more
         return bytes(data)
 
     def read_all(self) -> bytes:
-        """Read until the client ends the stream, or b"reset"."""
+        """Read until the client closes the stream. Returns b"reset" if it was reset."""
         data = bytearray()
         try:
             while more := self.sock.recv(1 << 16):
@@ -172,13 +172,13 @@ class Connection:
 
 
 class LoopbackServer:
-    """A server on loopback that plays `script` for each connection, in a thread of its own.
+    """A server on loopback that runs `script` for each connection, in a thread of its own.
 
-    It ends with its `with` statement, where an exception of a script is raised.
+    It ends with its `with` statement, which raises the exception of a script.
 
     Attributes:
-        go: For scripts that wait for the test.
-        told: For scripts that tell the test something.
+        go: Set by the test when a script may continue.
+        reports: What scripts report to the test.
     """
 
     def __init__(self, script: Script, host: str = "127.0.0.1", *, receive_buffer: int | None = None) -> None:
@@ -216,7 +216,7 @@ class LoopbackServer:
             raise self._errors[0]
 
     async def next_report(self, runtime: Runtime) -> Any:
-        """Wait for what a script tells, while the runtime goes on."""
+        """Wait for the next report of a script, while the runtime continues."""
         while self.reports.empty():
             await iterations(runtime)
         return self.reports.get()
@@ -239,26 +239,26 @@ class LoopbackServer:
 
 
 def echo(connection: Connection) -> None:
-    """Send back what comes, until the client ends the stream."""
+    """Send received data back, until the client closes the stream."""
     with suppress(ConnectionError):
         while data := connection.sock.recv(1 << 16):
             connection.sock.sendall(data)
 
 
 def greet(connection: Connection) -> None:
-    """Say something, and end the stream."""
+    """Send something, and close the stream."""
     with suppress(ConnectionError):
         connection.sock.sendall(b"hello")
 
 
 def swallow(connection: Connection) -> None:
-    """Read until the client ends the stream, and tell what came."""
+    """Read until the client closes the stream, and report the data."""
     connection.server.reports.put(connection.read_all())
 
 
 @contextmanager
 def deaf_address(host: str = "127.0.0.1", port: int = 0) -> Generator[int, None, None]:
-    """A port at which connecting never ends: its queue is full, so the system does not answer."""
+    """Yield a port to which connecting hangs: its backlog is full, so the system does not respond."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
         listener.bind((host, port))
@@ -272,7 +272,7 @@ def deaf_address(host: str = "127.0.0.1", port: int = 0) -> Generator[int, None,
 
 
 def refusing_port(host: str = "127.0.0.1") -> int:
-    """A port at which nobody listens."""
+    """Return a port on which nothing listens."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
         sock.bind((host, 0))
         return int(sock.getsockname()[1])

@@ -21,7 +21,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture(scope="package", autouse=True)
 def quick_collections() -> Iterator[None]:
-    """Looking for what a test left need not look at all that was there before."""
+    """Exclude existing objects from garbage collection, which runs after each test."""
     gc.collect()
     gc.freeze()
     yield
@@ -30,7 +30,7 @@ def quick_collections() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """After each test: no thread and no descriptor that was not there before (and no ResourceWarning)."""
+    """Check that each test leaves no thread and no descriptor (and causes no ResourceWarning)."""
     threads, descriptors = set(threading.enumerate()), _descriptors()
     yield
     gc.collect()
@@ -43,6 +43,6 @@ def _descriptors() -> set[str]:
     folder = Path("/dev/fd")
     found = set()
     for entry in folder.iterdir() if folder.is_dir() else ():  # Windows has no such folder
-        with suppress(OSError):  # it was the one for listing them
+        with suppress(OSError):  # the descriptor of the listing itself
             found.add(f"{entry.name} {entry.readlink()}")
     return found

@@ -1,4 +1,4 @@
-"""What only asyncio's runtime has to bear: eager tasks, cancellations that come again, interrupts."""
+"""The runtime for asyncio only: eager tasks, repeated cancellations, interrupts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(60)
 
 open_runtime: RuntimeScope = _runtime.open_runtime
 
-EAGER: Callable[..., Any] | None = getattr(asyncio, "eager_task_factory", None)  # there since Python 3.12
+EAGER: Callable[..., Any] | None = getattr(asyncio, "eager_task_factory", None)  # new in Python 3.12
 
 
 def test_eager_tasks_do_not_notify_at_once() -> None:
@@ -147,7 +147,7 @@ def test_a_task_spawned_while_the_scope_ends_is_cancelled() -> None:
 
 
 def test_a_task_may_end_the_scope() -> None:
-    """It does not wait for itself."""
+    """The end does not wait for that task."""
 
     async def main() -> None:
         scope = open_runtime()

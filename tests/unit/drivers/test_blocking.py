@@ -1,4 +1,4 @@
-"""What only the runtime of threads does: a monitor, deadlines of calls, threads that do not end, forks."""
+"""The runtime for threads only: the lock, deadlines, threads that do not end, forks."""
 
 from __future__ import annotations
 
@@ -97,17 +97,16 @@ def test_a_long_timeout_is_waited_for_in_several_steps(monkeypatch: pytest.Monke
         def wait(self, timeout: float | None = None) -> bool:
             waits.append(timeout)
             if len(waits) == 5:
-                future.resolve("value")
+                futures[0].resolve("value")
             return super().wait(timeout)
 
     async def scenario(runtime: BlockingRuntime) -> None:
-        nonlocal future
-        future = runtime.future()
+        futures.append(runtime.future())
         with runtime.deadline(timeout):
-            assert await runtime.wait(future) == "value"
+            assert await runtime.wait(futures[0]) == "value"
 
     monkeypatch.setattr(on_threads, "LockedEvent", Watched)
-    future: Future
+    futures: list[Future] = []
     play(scenario)
     assert waits == [0.001] * 5
 
@@ -181,7 +180,7 @@ def test_a_handler_that_does_not_return_is_abandoned_with_a_warning(monkeypatch:
 
 
 def test_a_scope_may_be_ended_by_one_of_its_threads() -> None:
-    """That one is not waited for."""
+    """The end does not wait for that thread."""
     scope = open_runtime()
     ended = threading.Event()
 
@@ -207,7 +206,7 @@ def test_an_interrupt_ends_a_wait_at_once() -> None:
     interrupted = threading.Event()
 
     def interrupt() -> None:
-        # CPython loses a signal that comes just before a lock is waited for: it is as if a user pressed the key again.
+        # CPython loses a signal that arrives just before a thread waits for a lock, so send it again, as a user would.
         while not interrupted.is_set():
             os.kill(os.getpid(), signal.SIGINT)
             interrupted.wait(0.5)
@@ -282,10 +281,10 @@ def test_a_fork_while_another_thread_holds_the_lock() -> None:
             thread = threading.Thread(target=hold)
             thread.start()
             held.wait()
-            told = _in_a_child(lambda: _use_in_child(runtime))
+            result = _in_a_child(lambda: _use_in_child(runtime))
             done.set()
             thread.join()
-            return told
+            return result
 
         assert await runtime.call(fork_meanwhile) == "as it should be"
 
@@ -302,10 +301,10 @@ def test_forking_after_a_runtime_has_ended() -> None:
 
 
 def _in_a_child(function: Callable[[], str]) -> str:
-    """What a function says in a forked child."""
+    """Call a function in a forked child and return its result."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # a fork takes no threads along: that is the point
+        warnings.simplefilter("ignore", DeprecationWarning)  # about forking with threads, which is what is tested
         child = os.fork()
     if child == 0:
         try:

@@ -1,4 +1,4 @@
-"""Streams that the application opens, as every runtime takes them: in time, too late, and wrong."""
+"""The option `open_stream` in every runtime: streams that are returned in time, too late, or invalid."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_aborting_before_the_hook_is_called(backend: Backend) -> None:
 
 
 class Mine(Exception):
-    """An error of the application's."""
+    """An error of the application."""
 
 
 def test_an_exception_of_the_hook_is_reported_unchanged(backend: Backend) -> None:
@@ -127,7 +127,7 @@ def test_an_invalid_stream_is_reported(backend: Backend) -> None:
 
 def test_a_hook_that_never_returns_ends_with_the_scope(backend: Backend) -> None:
     if backend.name == "threads":
-        return  # see below
+        return  # threads cannot be cancelled: see below
     ended: list[bool] = []
 
     async def scenario(runtime: Runtime) -> None:
@@ -144,7 +144,7 @@ def test_a_hook_that_never_returns_ends_with_the_scope(backend: Backend) -> None
     assert ended == [True]
 
 
-# asyncio: there is a transport before the hook has returned
+# asyncio: the transport exists before the hook returns
 
 
 def play_on_asyncio(scenario: Callable[[on_asyncio.AsyncioRuntime], Any]) -> None:
@@ -241,7 +241,7 @@ def test_a_protocol_that_the_factory_did_not_make() -> None:
 
 @pytest.mark.parametrize("way", ["from the start", "later"])
 def test_a_transport_with_tls_is_an_error(way: str, tls: TLS) -> None:
-    """asyncio's own TLS may lose the end of a stream; ours goes on top of a plain one."""
+    """asyncio's TLS may lose the end of a stream. The library's own runs over a plain transport."""
 
     async def scenario(runtime: on_asyncio.AsyncioRuntime) -> None:
         at_server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -304,7 +304,7 @@ def test_a_hook_that_swallows_its_cancellation() -> None:
     play_on_asyncio(scenario)
 
 
-# Threads: nothing makes a hook end
+# Threads: a hook cannot be cancelled
 
 
 def play_on_threads(scenario: Callable[[on_threads.BlockingRuntime], Any]) -> None:
@@ -346,14 +346,14 @@ def test_a_socket_reported_while_the_scope_ends_is_closed() -> None:
         stream = runtime.open_stream("far.test", 3000, Recorder(runtime), lambda host, port: None)
         stream.abort()
         runtime.call_soon(partial(stream._hook_returned, late))
-        runtime._ended = True  # the network thread has had no turn since, as this one has the lock
+        runtime._ended = True  # the network thread cannot have run since, because this one holds the lock
 
     play_on_threads(scenario)
     assert late.fileno() == -1
 
 
 def test_nagles_algorithm_is_switched_off() -> None:
-    """The other runtimes see to that for each TCP socket by themselves."""
+    """The other runtimes set the option for each TCP socket themselves."""
 
     async def scenario(runtime: on_threads.BlockingRuntime) -> None:
         with LoopbackServer(echo) as server:

@@ -1,4 +1,4 @@
-"""What only runtimes with a nursery or a task group have to bear: what their groups do to exceptions."""
+"""Runtimes with a nursery or task group only: exceptions and groups."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_nagles_algorithm_is_off(backend: Backend) -> None:
 
 
 def _socket_to(server: LoopbackServer) -> socket.socket:
-    """The client's socket. Some runtimes hold it well hidden."""
+    """Return the client's socket, which some runtimes hide."""
     for thing in gc.get_objects():
         if type(thing) is socket.socket and thing.fileno() != -1 and thing.type == socket.SOCK_STREAM:
             try:
@@ -194,11 +194,11 @@ def test_aborting_in_any_iteration_of_opening_leaves_nothing(backend: Backend, c
             recorder = Recorder(runtime)
             stream = runtime.open_stream("127.0.0.1", server.port, recorder)
             await iterations(runtime, count)
-            told = list(recorder.log)
+            before = list(recorder.log)
             stream.abort()
             stream.abort()
             await iterations(runtime, 20)
-            assert recorder.log == told
+            assert recorder.log == before
 
     backend.play(scenario)
 
@@ -234,12 +234,12 @@ def test_writing_nothing_is_reported_as_sent(backend: Backend) -> None:
 def test_sent_means_that_the_system_has_accepted_the_last_byte(backend: Backend) -> None:
     size = 16 * MEGABYTE
 
-    def read_when_told(connection: Connection) -> None:
+    def read_later(connection: Connection) -> None:
         connection.server.go.wait()
         connection.server.reports.put(connection.read(size + 4))
 
     async def scenario(runtime: Runtime) -> None:
-        with LoopbackServer(read_when_told, receive_buffer=1 << 16) as server:
+        with LoopbackServer(read_later, receive_buffer=1 << 16) as server:
             stream, recorder = await connected(runtime, server)
             stream.write(b"x" * size)
             await iterations(runtime, 50)
@@ -270,7 +270,7 @@ def test_large_transfers_go_both_ways_at_once(backend: Backend) -> None:
     backend.play(scenario)
 
 
-# Ends
+# Closing
 
 
 def test_the_peer_closes_the_stream(backend: Backend) -> None:
@@ -302,7 +302,7 @@ def test_a_half_close_of_the_peer_closes_the_stream(backend: Backend) -> None:
 
 
 def test_a_peer_that_closes_without_reading_closes_the_stream(backend: Backend) -> None:
-    """What waits to be written does not keep the end from being told."""
+    """Data that is queued for writing does not delay the notification."""
 
     def end_its_half(connection: Connection) -> None:
         connection.read(1)
@@ -331,7 +331,7 @@ def test_a_broken_stream_reports_the_reason(backend: Backend) -> None:
             await recorder.until_notified("closed")
             await iterations(runtime, 5)
             assert isinstance(recorder.error, ConnectionResetError)
-            # Whether the reset or the end of the write is seen first is the network's choice.
+            # Whether the reset or the failed write is seen first depends on the network.
             assert recorder.log in (["opened", "sent", "closed"], ["opened", "closed"])
 
     backend.play(scenario)
@@ -365,9 +365,9 @@ def test_closing_sends_everything_written(backend: Backend) -> None:
             stream.write(b"last")
             stream.close()
             stream.close()
-            told = recorder.log.copy()
+            before = recorder.log.copy()
             assert await server.next_report(runtime) == b"x" * size + b"last"
-            assert recorder.log == told
+            assert recorder.log == before
 
     backend.play(scenario)
 
@@ -438,7 +438,7 @@ def test_a_timer_calls_back_at_its_deadline(backend: Backend) -> None:
         deadline = runtime.now() + 0.02
         runtime.timer(lambda: recorder.note("fired")).set(deadline)
         await recorder.until_notified("fired")
-        assert runtime.now() >= deadline - 0.002  # loops round a little
+        assert runtime.now() >= deadline - 0.002  # loops may round the time
 
     backend.play(scenario)
 
@@ -528,7 +528,7 @@ def test_a_callback_may_cancel_another_timer_that_is_due(backend: Backend) -> No
 
 @pytest.mark.parametrize("seconds", [30 * 86_400.0, 1e10, inf], ids=["30 days", "centuries", "for ever"])
 def test_a_far_deadline_is_valid(backend: Backend, seconds: float) -> None:
-    """An operating system may refuse to wait for so long: epoll takes 24.8 days at most."""
+    """Operating systems limit the length of a wait: epoll to 24.8 days."""
 
     async def scenario(runtime: Runtime) -> None:
         far, recorder = runtime.timer(lambda: recorder.note("far")), Recorder(runtime)
@@ -575,7 +575,7 @@ def test_callbacks_run_in_order_in_a_later_iteration(backend: Backend) -> None:
     backend.play(scenario)
 
 
-# Cells
+# Futures
 
 
 def test_everyone_who_waits_gets_the_first_result(backend: Backend) -> None:
@@ -764,7 +764,7 @@ def test_a_cancellation_inside_of_the_applications_code_is_an_error(name: str) -
 
 
 class BaseError(BaseException):
-    """None that anybody knows."""
+    """An exception that no library knows."""
 
 
 @pytest.mark.parametrize(
@@ -810,7 +810,7 @@ def test_an_exception_of_the_body_is_raised_without_a_group(backend: Backend, er
 async def _wait_for_ever(runtime: Runtime) -> None:
     try:
         await runtime.wait(runtime.future())
-    except DisconnectedError:  # which is how a thread ends
+    except DisconnectedError:  # the way in which a thread is cancelled
         return
 
 
@@ -934,7 +934,7 @@ def test_waiting_raises_once_the_scope_has_ended(backend: Backend) -> None:
 def test_a_future_that_outlives_its_runtime_is_resolved_after_the_end(backend: Backend) -> None:
     async def main() -> None:
         async with backend.open_runtime() as outer:
-            # A thread holds one lock at a time: both runtimes have the same one.
+            # In threads both runtimes share one lock, as the runs of a Manager do.
             scope = blocking_runtime(cast("RLock", outer.lock)) if backend.name == "threads" else backend.open_runtime()
             recorder = Recorder(outer)
             async with scope as runtime:

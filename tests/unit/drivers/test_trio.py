@@ -1,4 +1,4 @@
-"""What only trio's runtime does: protect client code from KeyboardInterrupt."""
+"""The runtime for trio only: protection of client code from KeyboardInterrupt."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_client_code_is_protected_from_interrupts_and_the_applications_is_not() 
             async def task() -> None:
                 look("a task")
                 await runtime.call(look, "application")
-                runtime.call_soon(lambda: look("a turn"))
+                runtime.call_soon(lambda: look("a callback"))
                 timer.set(runtime.now())
 
             def fired() -> None:

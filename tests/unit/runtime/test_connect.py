@@ -1,4 +1,4 @@
-"""How streams are put one upon the other: the runtime or a hook beneath, then a proxy, then TLS."""
+"""How the streams of a connection are stacked: the runtime or a hook at the bottom, then a proxy, then TLS."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.support.doubles import PlainStream, Receiver
 
 
 class FakeRuntime:
-    """Opens streams that are doubles, and keeps what it was asked for."""
+    """Opens doubles of streams, and records the calls."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Any, ...]] = []
+        self.opened: list[tuple[Any, ...]] = []
         self.soon: list[Callable[[], None]] = []
         self.plain = PlainStream()
 
     def open_stream(self, host: str, port: int, receiver: StreamReceiver, hook: Any = None) -> PlainStream:
-        self.asked.append((host, port, hook))
+        self.opened.append((host, port, hook))
         return self.plain
 
     def call_soon(self, callback: Callable[[], None]) -> None:
@@ -71,15 +71,15 @@ EXPLICIT = "https://other.test"
 def test_how_streams_are_stacked(connector: Connector, tls: bool, asked: tuple[Any, ...], kind: type) -> None:
     runtime = FakeRuntime()
     stream, _ = opened(runtime, connector, tls=tls)
-    assert runtime.asked == [asked]
+    assert runtime.opened == [asked]
     assert type(stream) is kind
-    beneath = getattr(stream, "_plain", None)
+    plain = getattr(stream, "_plain", None)
     if tls and asked[0] != "far.test":
-        assert isinstance(beneath, TunnelStream)
-        beneath = beneath._plain
+        assert isinstance(plain, TunnelStream)
+        plain = plain._plain
     if asked[0] == "other.test":
-        assert isinstance(beneath, TLSStream)
-        assert beneath._hostname == "other.test"
+        assert isinstance(plain, TLSStream)
+        assert plain._hostname == "other.test"
 
 
 def test_the_environment_is_read_for_each_stream(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,4 +102,4 @@ def test_an_invalid_proxy_of_the_environment_fails_the_stream(way: str | None, m
     runtime.soon.pop()()
     assert receiver.log == ([] if way else ["failed"])
     assert way or isinstance(receiver.error, OptionError)
-    assert runtime.asked == []
+    assert runtime.opened == []

@@ -1,4 +1,4 @@
-"""Streams over non-blocking sockets, on a runtime and sockets that a test plays."""
+"""Streams over non-blocking sockets, with doubles of the runtime and of the sockets."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Ready = Callable[[bool, bool], object]
 
 
 class FakeSocket:
-    """A socket as a test wants it."""
+    """A socket whose behaviour the test sets."""
 
-    def __init__(self, world: World, family: int) -> None:
-        self.world = world
+    def __init__(self, runtime: FakeRuntime, family: int) -> None:
+        self.runtime = runtime
         self.family = family
         self.error = 0
         self.closed = False
         self.incoming: list[bytes | OSError] = []
-        self.room: list[int | OSError] = []
+        self.accepts: list[int | OSError] = []
         self.sent = bytearray()
         self.options: list[tuple[int, int, int]] = []
 
@@ -40,8 +40,8 @@ class FakeSocket:
         return self.error
 
     def connect(self, address: Any) -> None:
-        self.world.connecting.append((address[0], self))
-        outcome = self.world.connects.get(address[0], BlockingIOError())
+        self.runtime.connecting.append((address[0], self))
+        outcome = self.runtime.connects.get(address[0], BlockingIOError())
         if outcome is not None:
             raise outcome
 
@@ -54,19 +54,19 @@ class FakeSocket:
         return data
 
     def send(self, data: memoryview) -> int:
-        taken = self.room.pop(0) if self.room else len(data)
+        taken = self.accepts.pop(0) if self.accepts else len(data)
         if isinstance(taken, OSError):
             raise taken
         self.sent += data[:taken]
         return min(taken, len(data))
 
     def close(self) -> None:
-        assert self not in self.world.watched
+        assert self not in self.runtime.watched
         self.closed = True
 
 
-class World:
-    """The runtime, in which turns and time pass when the test says so."""
+class FakeRuntime:
+    """A runtime whose callbacks and time the test advances."""
 
     def __init__(self) -> None:
         self.time = 0.0
@@ -80,7 +80,7 @@ class World:
         self.receiver = Receiver()
         self.stream = NonblockingStream(cast("PollingRuntime", self), "several.test", 80, self.receiver)
 
-    # The runtime
+    # Called by the stream
 
     def now(self) -> float:
         return self.time
@@ -99,7 +99,7 @@ class World:
     def unwatch(self, sock: FakeSocket) -> None:
         del self.watched[sock]
 
-    # The test
+    # Called by the test
 
     def found(self, *addresses: str) -> None:
         self.notify([(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in addresses])
@@ -126,12 +126,13 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    world = World()
+def runtime(monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
+    runtime = FakeRuntime()
     monkeypatch.setattr(
-        "sansio_socketio.runtime.nonblocking.socket.socket", lambda family, _kind, _protocol: FakeSocket(world, family)
+        "sansio_socketio.runtime.nonblocking.socket.socket",
+        lambda family, _kind, _protocol: FakeSocket(runtime, family),
     )
-    return world
+    return runtime
 
 
 # Opening
@@ -143,204 +144,204 @@ def test_looking_a_host_up_returns_addresses_or_raises() -> None:
         look_up("h" * 300, 80)
 
 
-def test_an_unknown_host_name(world: World) -> None:
+def test_an_unknown_host_name(runtime: FakeRuntime) -> None:
     error = OSError("no such name")
-    world.notify(error)
-    assert world.receiver.history == [("failed", error)]
+    runtime.notify(error)
+    assert runtime.receiver.history == [("failed", error)]
 
 
-def test_nagles_algorithm_is_off(world: World) -> None:
-    sock = world.connected()
+def test_nagles_algorithm_is_off(runtime: FakeRuntime) -> None:
+    sock = runtime.connected()
     assert (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) in sock.options
-    assert not world.deadlines.armed
+    assert not runtime.deadlines.armed
 
 
-def test_a_connection_that_is_established_at_once(world: World) -> None:
-    world.connects["one"] = None
-    world.connected()
+def test_a_connection_that_is_established_at_once(runtime: FakeRuntime) -> None:
+    runtime.connects["one"] = None
+    runtime.connected()
 
 
-def test_the_next_address_is_tried_while_one_hangs(world: World) -> None:
-    world.found("one", "two", "three")
-    world.wait(0.24)
-    assert [place for place, _ in world.connecting] == ["one"]
-    world.wait(0.02)
-    assert [place for place, _ in world.connecting] == ["one", "two"]
-    (_, one), (_, two) = world.connecting
-    world.ready(two, writable=True)
-    assert world.receiver.history == ["opened"]
+def test_the_next_address_is_tried_while_one_hangs(runtime: FakeRuntime) -> None:
+    runtime.found("one", "two", "three")
+    runtime.wait(0.24)
+    assert [place for place, _ in runtime.connecting] == ["one"]
+    runtime.wait(0.02)
+    assert [place for place, _ in runtime.connecting] == ["one", "two"]
+    (_, one), (_, two) = runtime.connecting
+    runtime.ready(two, writable=True)
+    assert runtime.receiver.history == ["opened"]
     assert one.closed
-    world.wait(10)
-    assert len(world.connecting) == 2
+    runtime.wait(10)
+    assert len(runtime.connecting) == 2
 
 
-def test_the_first_address_may_win_later(world: World) -> None:
-    world.found("one", "two")
-    world.wait(0.25)
-    (_, one), (_, two) = world.connecting
-    stale = world.watched[two][0]
-    world.ready(one, writable=True)
+def test_the_first_address_may_win_later(runtime: FakeRuntime) -> None:
+    runtime.found("one", "two")
+    runtime.wait(0.25)
+    (_, one), (_, two) = runtime.connecting
+    stale = runtime.watched[two][0]
+    runtime.ready(one, writable=True)
     stale(True, True)
-    assert world.receiver.history == ["opened"]
+    assert runtime.receiver.history == ["opened"]
     assert two.closed
     assert not one.closed
 
 
-def test_the_next_address_is_tried_when_one_fails(world: World) -> None:
-    world.connects["one"] = OSError("no route")
-    world.found("one", "two", "three")
-    _, two = world.connecting[1]
+def test_the_next_address_is_tried_when_one_fails(runtime: FakeRuntime) -> None:
+    runtime.connects["one"] = OSError("no route")
+    runtime.found("one", "two", "three")
+    _, two = runtime.connecting[1]
     two.error = errno.ECONNREFUSED
-    world.ready(two, readable=True, writable=True)
-    _, three = world.connecting[2]
-    world.wait(10)
-    assert world.receiver.history == []
+    runtime.ready(two, readable=True, writable=True)
+    _, three = runtime.connecting[2]
+    runtime.wait(10)
+    assert runtime.receiver.history == []
     three.error = errno.ETIMEDOUT
-    world.ready(three, readable=True, writable=True)
-    assert world.receiver.log == ["failed"]
-    message = str(world.receiver.error)
+    runtime.ready(three, readable=True, writable=True)
+    assert runtime.receiver.log == ["failed"]
+    message = str(runtime.receiver.error)
     assert message.startswith("no route; ")
     assert "(two port 80)" in message
     assert "(three port 80)" in message
 
 
-def test_a_readable_socket_is_not_connected_yet(world: World) -> None:
-    world.found("one")
-    _, one = world.connecting[0]
-    world.ready(one, readable=True)
-    assert world.receiver.history == []
+def test_a_readable_socket_is_not_connected_yet(runtime: FakeRuntime) -> None:
+    runtime.found("one")
+    _, one = runtime.connecting[0]
+    runtime.ready(one, readable=True)
+    assert runtime.receiver.history == []
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
-def test_closing_before_the_addresses_are_known(world: World, way: str) -> None:
-    getattr(world.stream, way)()
-    world.run_pending()
-    world.found("one", "two")
-    world.wait(10)
-    assert world.connecting == []
-    assert world.receiver.history == []
+def test_closing_before_the_addresses_are_known(runtime: FakeRuntime, way: str) -> None:
+    getattr(runtime.stream, way)()
+    runtime.run_pending()
+    runtime.found("one", "two")
+    runtime.wait(10)
+    assert runtime.connecting == []
+    assert runtime.receiver.history == []
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
-def test_closing_while_connecting(world: World, way: str) -> None:
-    world.found("one", "two", "three")
-    world.wait(0.25)
-    ready = [ready for ready, _ in world.watched.values()]
-    getattr(world.stream, way)()
+def test_closing_while_connecting(runtime: FakeRuntime, way: str) -> None:
+    runtime.found("one", "two", "three")
+    runtime.wait(0.25)
+    ready = [ready for ready, _ in runtime.watched.values()]
+    getattr(runtime.stream, way)()
     for call in ready:
         call(False, True)
-    world.run_pending()
-    world.wait(10)
-    assert len(world.connecting) == 2
-    assert all(sock.closed for _, sock in world.connecting)
-    assert world.receiver.history == []
+    runtime.run_pending()
+    runtime.wait(10)
+    assert len(runtime.connecting) == 2
+    assert all(sock.closed for _, sock in runtime.connecting)
+    assert runtime.receiver.history == []
 
 
-# Open
+# Reading and writing
 
 
-def test_writes_of_one_loop_iteration_are_sent_in_one_piece(world: World) -> None:
-    sock = world.connected()
-    world.stream.write(b"one ")
-    world.stream.write(bytearray(b"two"))
+def test_writes_of_one_loop_iteration_are_sent_in_one_piece(runtime: FakeRuntime) -> None:
+    sock = runtime.connected()
+    runtime.stream.write(b"one ")
+    runtime.stream.write(bytearray(b"two"))
     assert sock.sent == b""
-    assert len(world.soon) == 1
-    world.run_pending()
+    assert len(runtime.soon) == 1
+    runtime.run_pending()
     assert sock.sent == b"one two"
-    assert world.receiver.history == ["opened", "sent"]
+    assert runtime.receiver.history == ["opened", "sent"]
 
 
-def test_what_the_system_does_not_accept_is_sent_when_writable(world: World) -> None:
-    sock = world.connected()
-    sock.room = [3, BlockingIOError(), 100]
-    world.stream.write(b"hello")
-    world.run_pending()
-    world.stream.write(b" world")
-    assert world.soon == []
-    world.ready(sock, writable=True)
-    world.ready(sock, writable=True)
+def test_what_the_system_does_not_accept_is_sent_when_writable(runtime: FakeRuntime) -> None:
+    sock = runtime.connected()
+    sock.accepts = [3, BlockingIOError(), 100]
+    runtime.stream.write(b"hello")
+    runtime.run_pending()
+    runtime.stream.write(b" runtime")
+    assert runtime.soon == []
+    runtime.ready(sock, writable=True)
+    runtime.ready(sock, writable=True)
     assert sock.sent == b"hello"
-    assert world.receiver.history == ["opened"]
-    world.ready(sock, writable=True)
-    assert sock.sent == b"hello world"
-    assert world.receiver.history == ["opened", "sent"]
-    assert world.watched[sock][1] is False
+    assert runtime.receiver.history == ["opened"]
+    runtime.ready(sock, writable=True)
+    assert sock.sent == b"hello runtime"
+    assert runtime.receiver.history == ["opened", "sent"]
+    assert runtime.watched[sock][1] is False
 
 
-def test_reading(world: World) -> None:
-    sock = world.connected()
+def test_reading(runtime: FakeRuntime) -> None:
+    sock = runtime.connected()
     sock.incoming = [b"one", b"two"]
     for _ in range(3):
-        world.ready(sock, readable=True)
-    assert world.receiver.history == ["opened", b"one", b"two"]
+        runtime.ready(sock, readable=True)
+    assert runtime.receiver.history == ["opened", b"one", b"two"]
 
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError("reset")])
-def test_the_end(world: World, error: OSError | None) -> None:
-    sock = world.connected()
+def test_the_end(runtime: FakeRuntime, error: OSError | None) -> None:
+    sock = runtime.connected()
     sock.incoming = [b"last", error or b""]
-    world.ready(sock, readable=True)
-    stale = world.watched[sock][0]
-    world.ready(sock, readable=True)
+    runtime.ready(sock, readable=True)
+    stale = runtime.watched[sock][0]
+    runtime.ready(sock, readable=True)
     stale(True, True)
-    world.stream.write(b"too late")
-    world.run_pending()
+    runtime.stream.write(b"too late")
+    runtime.run_pending()
     assert sock.closed
-    assert world.receiver.history == ["opened", b"last", ("closed", error)]
+    assert runtime.receiver.history == ["opened", b"last", ("closed", error)]
 
 
-def test_after_a_write_error_data_is_still_read(world: World) -> None:
-    sock, pipe = world.connected(), BrokenPipeError("pipe")
-    sock.room = [3, pipe]
+def test_after_a_write_error_data_is_still_read(runtime: FakeRuntime) -> None:
+    sock, pipe = runtime.connected(), BrokenPipeError("pipe")
+    sock.accepts = [3, pipe]
     sock.incoming = [b"413 Too Large", b""]
-    world.stream.write(b"hello")
-    world.run_pending()
-    world.ready(sock, writable=True)
-    world.ready(sock, readable=True)
-    world.ready(sock, readable=True)
-    assert world.receiver.history == ["opened", b"413 Too Large", ("closed", pipe)]
+    runtime.stream.write(b"hello")
+    runtime.run_pending()
+    runtime.ready(sock, writable=True)
+    runtime.ready(sock, readable=True)
+    runtime.ready(sock, readable=True)
+    assert runtime.receiver.history == ["opened", b"413 Too Large", ("closed", pipe)]
 
 
-def test_closing_sends_everything_written(world: World) -> None:
-    sock = world.connected()
-    sock.room = [2]
+def test_closing_sends_everything_written(runtime: FakeRuntime) -> None:
+    sock = runtime.connected()
+    sock.accepts = [2]
     sock.incoming = [b"ignored"]
-    world.stream.write(b"hello")
-    world.stream.close()
-    world.run_pending()
-    world.ready(sock, readable=True)
+    runtime.stream.write(b"hello")
+    runtime.stream.close()
+    runtime.run_pending()
+    runtime.ready(sock, readable=True)
     assert not sock.closed
-    world.ready(sock, writable=True)
+    runtime.ready(sock, writable=True)
     assert sock.sent == b"hello"
     assert sock.closed
-    assert world.receiver.history == ["opened"]
+    assert runtime.receiver.history == ["opened"]
 
 
-def test_a_write_error_ends_closing(world: World) -> None:
-    sock = world.connected()
-    sock.room = [BrokenPipeError()]
-    world.stream.write(b"hello")
-    world.stream.close()
-    world.run_pending()
+def test_a_write_error_ends_closing(runtime: FakeRuntime) -> None:
+    sock = runtime.connected()
+    sock.accepts = [BrokenPipeError()]
+    runtime.stream.write(b"hello")
+    runtime.stream.close()
+    runtime.run_pending()
     assert sock.closed
-    assert world.receiver.history == ["opened"]
+    assert runtime.receiver.history == ["opened"]
 
 
-def test_closing_with_nothing_to_send(world: World) -> None:
-    sock = world.connected()
-    world.stream.close()
-    world.run_pending()
+def test_closing_with_nothing_to_send(runtime: FakeRuntime) -> None:
+    sock = runtime.connected()
+    runtime.stream.close()
+    runtime.run_pending()
     assert sock.closed
-    assert world.receiver.history == ["opened"]
+    assert runtime.receiver.history == ["opened"]
 
 
-def test_aborting_drops_unsent_data(world: World) -> None:
-    sock = world.connected()
-    world.stream.write(b"hello")
-    sock.room = [0]
-    world.run_pending()
-    world.stream.abort()
-    world.run_pending()
+def test_aborting_drops_unsent_data(runtime: FakeRuntime) -> None:
+    sock = runtime.connected()
+    runtime.stream.write(b"hello")
+    sock.accepts = [0]
+    runtime.run_pending()
+    runtime.stream.abort()
+    runtime.run_pending()
     assert sock.closed
     assert sock.sent == b""
-    assert world.receiver.history == ["opened"]
+    assert runtime.receiver.history == ["opened"]

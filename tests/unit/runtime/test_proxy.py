@@ -1,4 +1,4 @@
-"""Proxies: which one a stream goes through, and the tunnel in memory, between a stream and a receiver that are doubles."""
+"""Proxies: which one a stream goes through, and the tunnel, between doubles of a stream and a receiver."""
 
 from __future__ import annotations
 
@@ -159,12 +159,12 @@ REQUEST = (
     b"CONNECT far.test:443 HTTP/1.1\r\nHost: far.test:443\r\nUser-Agent: sansio-socketio\r\n"
     b"Proxy-Authorization: Basic QWRhOnNlY3JldA==\r\n\r\n"
 )
-AGREED = b"HTTP/1.1 200 Connection established\r\nProxy-Agent: tests\r\n\r\n"
+ACCEPTED = b"HTTP/1.1 200 Connection established\r\nProxy-Agent: tests\r\n\r\n"
 MEGABYTE = 1 << 20
 
 
-class Line:
-    """A tunnel whose stream to the proxy is open, so that it has asked for the server."""
+class Rig:
+    """A tunnel whose stream to the proxy is open: the request has been written."""
 
     def __init__(self, proxy: Proxy = PROXY) -> None:
         self.plain, self.receiver = PlainStream(), Receiver()
@@ -173,8 +173,8 @@ class Line:
         self.stream.opened()
         self.plain.written.clear()
 
-    def agreed(self) -> Line:
-        self.stream.received(AGREED)
+    def accepted(self) -> Rig:
+        self.stream.received(ACCEPTED)
         assert self.receiver.log == ["opened"]
         return self
 
@@ -213,43 +213,43 @@ def test_an_ipv6_address_without_credentials() -> None:
 
 @pytest.mark.parametrize("size", [1, 7, MEGABYTE])
 def test_bytes_after_the_response_are_the_servers_in_any_chunking(size: int) -> None:
-    line = Line()
-    data = b"HTTP/1.1 100 Continue\r\n\r\n" + AGREED + b"the server's"
+    rig = Rig()
+    data = b"HTTP/1.1 100 Continue\r\n\r\n" + ACCEPTED + b"the server's"
     for start in range(0, len(data), size):
-        line.stream.received(memoryview(data)[start : start + size])
-    assert line.receiver.log == ["opened"]
-    assert line.receiver.data == b"the server's"
+        rig.stream.received(memoryview(data)[start : start + size])
+    assert rig.receiver.log == ["opened"]
+    assert rig.receiver.data == b"the server's"
 
 
 def test_bytes_are_passed_on_unchanged() -> None:
-    line = Line().agreed()
+    rig = Rig().accepted()
     data = bytes(MEGABYTE)
     taken: list[object] = []
-    vars(line.receiver)["received"] = taken.append
-    vars(line.plain)["write"] = taken.append
-    line.stream.received(data)
-    line.stream.write(data)
+    vars(rig.receiver)["received"] = taken.append
+    vars(rig.plain)["write"] = taken.append
+    rig.stream.received(data)
+    rig.stream.write(data)
     assert taken[0] is data
     assert taken[1] is data
 
 
 def test_sent_refers_to_bytes_through_the_tunnel_only() -> None:
-    line = Line()
-    line.stream.sent()
-    assert line.receiver.log == []
-    line.agreed()
-    line.stream.write(b"x")
-    line.stream.sent()
-    assert line.receiver.log == ["opened", "sent"]
+    rig = Rig()
+    rig.stream.sent()
+    assert rig.receiver.log == []
+    rig.accepted()
+    rig.stream.write(b"x")
+    rig.stream.sent()
+    assert rig.receiver.log == ["opened", "sent"]
 
 
 @pytest.mark.parametrize("status", [200, 201, 299])
 def test_any_2xx_status_opens_the_tunnel(status: int) -> None:
-    """And such an answer has no body, whatever it says (RFC 9110, section 9.3.6)."""
-    line = Line()
-    line.stream.received(b"HTTP/1.1 %d Fine\r\nContent-Length: 5\r\n\r\nhello" % status)
-    assert line.receiver.log == ["opened"]
-    assert line.receiver.data == b"hello"
+    """Such a response has no body, whatever its headers say (RFC 9110, section 9.3.6)."""
+    rig = Rig()
+    rig.stream.received(b"HTTP/1.1 %d Fine\r\nContent-Length: 5\r\n\r\nhello" % status)
+    assert rig.receiver.log == ["opened"]
+    assert rig.receiver.data == b"hello"
 
 
 @pytest.mark.parametrize("size", [1, MEGABYTE])
@@ -263,15 +263,15 @@ def test_any_2xx_status_opens_the_tunnel(status: int) -> None:
     ],
 )
 def test_a_refusal_has_status_and_body(head: bytes, body: bytes, size: int) -> None:
-    line = Line()
+    rig = Rig()
     data = head + body
     for start in range(0, len(data), size):
-        if line.plain.end is None:
-            line.stream.received(data[start : start + size])
-    assert line.plain.end == "aborted"
-    assert line.failure.status == int(head[9:12])
-    assert line.failure.body == {b"b": "b" * 4096, b"3": "abc"}.get(body[:1], body.decode())
-    assert f"CONNECT far.test:443 with HTTP status {line.failure.status}" in str(line.failure)
+        if rig.plain.end is None:
+            rig.stream.received(data[start : start + size])
+    assert rig.plain.end == "aborted"
+    assert rig.failure.status == int(head[9:12])
+    assert rig.failure.body == {b"b": "b" * 4096, b"3": "abc"}.get(body[:1], body.decode())
+    assert f"CONNECT far.test:443 with HTTP status {rig.failure.status}" in str(rig.failure)
 
 
 @pytest.mark.parametrize(
@@ -279,68 +279,68 @@ def test_a_refusal_has_status_and_body(head: bytes, body: bytes, size: int) -> N
     [(PROXY, "rejected the user and password"), (parse_proxy("proxy.test:3128"), "requires a user and a password")],
 )
 def test_a_proxy_that_requires_credentials(proxy: Proxy, hint: str) -> None:
-    line = Line(proxy)
-    line.stream.received(b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n")
-    assert hint in str(line.failure)
+    rig = Rig(proxy)
+    rig.stream.received(b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n")
+    assert hint in str(rig.failure)
 
 
 def test_a_truncated_refusal_has_the_body_so_far() -> None:
-    line = Line()
-    line.stream.received(b"HTTP/1.1 502 Bad\r\nContent-Length: 100\r\n\r\nhalf of")
-    assert line.receiver.log == []
-    line.stream.closed(None)
-    assert (line.failure.status, line.failure.body) == (502, "half of")
+    rig = Rig()
+    rig.stream.received(b"HTTP/1.1 502 Bad\r\nContent-Length: 100\r\n\r\nhalf of")
+    assert rig.receiver.log == []
+    rig.stream.closed(None)
+    assert (rig.failure.status, rig.failure.body) == (502, "half of")
 
 
 @pytest.mark.parametrize("data", [b"SSH-2.0-OpenSSH\r\n\r\n", b"\x16\x03\x01" + bytes(100), b"x" * 100_000])
 def test_a_response_that_is_not_http(data: bytes) -> None:
-    line = Line()
-    line.stream.received(data)
-    assert "sent an invalid response" in str(line.failure)
-    assert len(str(line.failure)) < 400
-    assert line.plain.end == "aborted"
+    rig = Rig()
+    rig.stream.received(data)
+    assert "sent an invalid response" in str(rig.failure)
+    assert len(str(rig.failure)) < 400
+    assert rig.plain.end == "aborted"
 
 
 @pytest.mark.parametrize(
     ("error", "words"), [(None, "closed the connection"), (ConnectionResetError("reset"), r"broke .*\(reset\)")]
 )
 def test_a_proxy_that_closes_without_a_response(error: Exception | None, words: str) -> None:
-    line = Line()
-    line.stream.received(b"HTTP/1.1 2")
-    line.stream.closed(error)
+    rig = Rig()
+    rig.stream.received(b"HTTP/1.1 2")
+    rig.stream.closed(error)
     with pytest.raises(TransportError, match=f"{words} before it responded"):
-        raise line.failure
+        raise rig.failure
 
 
 def test_a_proxy_that_refuses_connections() -> None:
-    line = Line()
+    rig = Rig()
     refused = ConnectionRefusedError("refused")
-    line.stream.failed(refused)
-    assert "could not connect to the proxy http://proxy.test:3128: refused" in str(line.failure)
-    assert line.failure.__cause__ is refused
+    rig.stream.failed(refused)
+    assert "could not connect to the proxy http://proxy.test:3128: refused" in str(rig.failure)
+    assert rig.failure.__cause__ is refused
 
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError("reset")])
 def test_a_tunnel_closes_with_its_stream(error: Exception | None) -> None:
-    line = Line().agreed()
-    line.stream.closed(error)
-    assert line.receiver.log == ["opened", "closed"]
-    assert line.receiver.error is error
+    rig = Rig().accepted()
+    rig.stream.closed(error)
+    assert rig.receiver.log == ["opened", "closed"]
+    assert rig.receiver.error is error
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
 def test_closing_before_the_proxy_responds(way: str) -> None:
-    line = Line()
-    getattr(line.stream, way)()
-    assert line.plain.end == "aborted"
-    assert line.receiver.log == []
+    rig = Rig()
+    getattr(rig.stream, way)()
+    assert rig.plain.end == "aborted"
+    assert rig.receiver.log == []
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
 def test_aborting_in_opened(way: str) -> None:
-    line = Line()
-    line.receiver.on_opened = getattr(line.stream, way)
-    line.stream.received(AGREED + b"early")
-    assert line.receiver.log == ["opened"]
-    assert line.receiver.data == b""
-    assert line.plain.end == {"close": "closed", "abort": "aborted"}[way]
+    rig = Rig()
+    rig.receiver.on_opened = getattr(rig.stream, way)
+    rig.stream.received(ACCEPTED + b"early")
+    assert rig.receiver.log == ["opened"]
+    assert rig.receiver.data == b""
+    assert rig.plain.end == {"close": "closed", "abort": "aborted"}[way]

@@ -32,25 +32,25 @@ class FakeConnection:
         self.closed = True
 
 
-class Dialling:
-    """Connects to places after so many seconds, or fails."""
+class Attempts:
+    """Connects to each place after the given seconds, or fails with the given message."""
 
     def __init__(self, world: World, **places: float | tuple[float, str]) -> None:
         self.world = world
         self.places = places
-        self.begun: list[tuple[str, float]] = []
-        self.given_up: list[str] = []
+        self.started: list[tuple[str, float]] = []
+        self.cancelled: list[str] = []
         self.made: list[FakeConnection] = []
 
     async def connect(self, place: str) -> FakeConnection:
-        self.begun.append((place, round(self.world.time - 1000, 6)))
+        self.started.append((place, round(self.world.time - 1000, 6)))
         outcome = self.places[place]
         seconds, error = outcome if isinstance(outcome, tuple) else (outcome, None)
         try:
             if seconds:
                 await self.world.sleep(seconds)
         except Cancelled as cancelled:
-            self.given_up.append(place)
+            self.cancelled.append(place)
             raise cancelled from None
         if error is not None:
             raise OSError(error)
@@ -68,29 +68,29 @@ class Dialling:
 
 @pytest.mark.parametrize("eager", [False, True])
 def test_the_first_address_that_connects_in_time_is_the_only_one_tried(eager: bool) -> None:
-    dialling = Dialling(World(eager=eager), one=0.0, two=0.0)
-    assert dialling.race().place == "one"
-    assert dialling.begun == [("one", 0)]
+    attempts = Attempts(World(eager=eager), one=0.0, two=0.0)
+    assert attempts.race().place == "one"
+    assert attempts.started == [("one", 0)]
 
 
 def test_the_next_address_is_tried_while_one_is_slow_and_the_first_connection_wins() -> None:
-    dialling = Dialling(World(), one=0.4, two=60, three=60)
-    assert dialling.race().place == "one"
-    assert dialling.begun == [("one", 0), ("two", 0.25)]
-    assert dialling.given_up == ["two"]
+    attempts = Attempts(World(), one=0.4, two=60, three=60)
+    assert attempts.race().place == "one"
+    assert attempts.started == [("one", 0), ("two", 0.25)]
+    assert attempts.cancelled == ["two"]
 
 
 def test_the_next_address_is_tried_at_once_when_one_fails() -> None:
-    dialling = Dialling(World(), one=(0.1, "no route"), two=60, three=0.1)
-    assert dialling.race().place == "three"
-    assert dialling.begun == [("one", 0), ("two", 0.1), ("three", 0.35)]
-    assert dialling.given_up == ["two"]
+    attempts = Attempts(World(), one=(0.1, "no route"), two=60, three=0.1)
+    assert attempts.race().place == "three"
+    assert attempts.started == [("one", 0), ("two", 0.1), ("three", 0.35)]
+    assert attempts.cancelled == ["two"]
 
 
 def test_when_all_fail_the_error_has_every_reason() -> None:
-    dialling = Dialling(World(), one=(0.5, "no route"), two=(1, "refused"))
+    attempts = Attempts(World(), one=(0.5, "no route"), two=(1, "refused"))
     with pytest.raises(OSError, match="no route; refused"):
-        dialling.race()
+        attempts.race()
 
 
 def test_of_two_connections_in_the_same_iteration_one_is_closed() -> None:
@@ -115,22 +115,22 @@ def test_of_two_connections_in_the_same_iteration_one_is_closed() -> None:
 
 def test_cancelling_cancels_every_attempt() -> None:
     world = World()
-    dialling = Dialling(world, one=60, two=60)
+    attempts = Attempts(world, one=60, two=60)
     world.call_at(world.time + 1, lambda: world.cancel_main_at(0))
     with pytest.raises(Cancelled):
-        dialling.race()
-    assert dialling.given_up == ["one", "two"]
+        attempts.race()
+    assert attempts.cancelled == ["one", "two"]
 
 
-# Streams of tasks
+# TaskStream
 
 
 class Broken(Exception):
-    """What the runtime raises when a stream breaks."""
+    """The error of a runtime when a stream breaks."""
 
 
-class OneTask:
-    """A runtime that waits for one thing at a time: what the test does next."""
+class SteppedRuntime:
+    """A runtime in which the test decides when a wait ends."""
 
     def __init__(self) -> None:
         self.waits = 0
@@ -158,13 +158,13 @@ class MinimalStream(TaskStream):
 
 def opened() -> tuple[MinimalStream, Receiver]:
     receiver = Receiver()
-    stream = MinimalStream(cast("Runtime", OneTask()), receiver)
+    stream = MinimalStream(cast("Runtime", SteppedRuntime()), receiver)
     stream.notify_opened()
     return stream, receiver
 
 
 def step(task: Coroutine[Any, Any, None]) -> bool:
-    """Let a task go on; tells whether it has ended."""
+    """Run a task until it waits. Returns whether it has ended."""
     try:
         task.send(None)
     except StopIteration:
@@ -266,7 +266,7 @@ def test_a_write_error_while_closing_aborts() -> None:
 def test_closing_or_aborting_before_the_stream_is_open() -> None:
     for way in (MinimalStream.close, MinimalStream.abort):
         receiver = Receiver()
-        stream = MinimalStream(cast("Runtime", OneTask()), receiver)
+        stream = MinimalStream(cast("Runtime", SteppedRuntime()), receiver)
         way(stream)
         assert stream.aborted
         stream.notify_opened()

@@ -74,7 +74,7 @@ def test_a_deadline_that_has_passed_is_due_at_once() -> None:
     assert deadlines.timeout(5) == 0
 
 
-# Timers of a loop
+# LoopTimer
 
 
 class FakeHandle:
@@ -113,7 +113,7 @@ def test_a_timer_of_a_loop_has_one_deadline() -> None:
 
 
 def test_a_loop_is_never_given_a_far_deadline() -> None:
-    """asyncio and uvloop take any; the loop of a GUI may well count milliseconds in 32 bits."""
+    """asyncio and uvloop accept any deadline, but the loop of a GUI may count milliseconds in 32 bits."""
     loop, fired = FakeLoop(), list[bool]()
     timer = LoopTimer(loop.call_at, loop.now, lambda: fired.append(True))
     timer.set(30 * DAY)

@@ -1,4 +1,4 @@
-"""TLS in memory: the adapter between a plain stream that is a double, and a server of the standard library."""
+"""TLS in memory: a TLSStream over the double of a plain stream, and a server of the standard library."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def server_context(*names: str) -> ssl.SSLContext:
 
 
 class Line:
-    """A client, a server, and what lies between them, which moves in pieces of a chosen size."""
+    """A client, a server, and the bytes between them, which are moved in pieces of a given size."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Line:
         self.stream.attach(self.plain)
 
     def opened(self) -> Line:
-        """After the handshake."""
+        """Complete the handshake."""
         self.stream.opened()
         self.move()
         assert self.receiver.log == ["opened"]
@@ -68,7 +68,7 @@ class Line:
         return self
 
     def move(self) -> None:
-        """Let both sides have what the other has sent, until nothing more comes."""
+        """Move bytes in both directions until there are none."""
         while self.to_server() or self.to_client():
             pass
 
@@ -137,15 +137,15 @@ def test_data_that_arrives_with_the_end_of_the_handshake() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hostname", "told"),
+    ("hostname", "sent"),
     [("localhost", "localhost"), ("127.0.0.1", None), ("::1", None), ("bücher.test", "xn--bcher-kva.test")],
 )
-def test_names_are_sent_to_the_server_and_addresses_are_not(hostname: str, told: str | None) -> None:
+def test_names_are_sent_to_the_server_and_addresses_are_not(hostname: str, sent: str | None) -> None:
     names: list[str | None] = []
     server = server_context("localhost", "127.0.0.1", "::1", "bücher.test")
     server.sni_callback = lambda _object, name, _context: names.append(name)
     Line(server, hostname=hostname).opened()
-    assert names == [told]
+    assert names == [sent]
 
 
 def test_http_1_1_is_offered() -> None:
@@ -190,7 +190,7 @@ def test_a_certificate_that_nobody_trusts() -> None:
     assert "ssl=" in str(line.receiver.error)
     assert line.plain.end == "closed"
     assert line.server_error is not None
-    assert "UNKNOWN_CA" in str(line.server_error.reason)  # the alert has told it
+    assert "UNKNOWN_CA" in str(line.server_error.reason)  # because of the client's alert
 
 
 def test_a_certificate_for_another_name() -> None:
@@ -280,7 +280,7 @@ def test_writing_nothing_is_reported_as_sent() -> None:
 
 
 def test_records_of_tls_itself_are_sent_and_not_reported() -> None:
-    """Here: the answer to a server that asks for a certificate when it likes to (RFC 8446, section 4.6.2)."""
+    """Here, the response to a server that requests a certificate after the handshake (RFC 8446, section 4.6.2)."""
     server, client = server_context(), ssl.create_default_context()
     for context in (server, client):
         authority().configure_trust(context)
@@ -301,7 +301,7 @@ def test_records_of_tls_itself_are_sent_and_not_reported() -> None:
 
 
 class Renegotiating:
-    """An SSLObject which must read before it writes on, and takes only so much at a time."""
+    """An SSLObject that must read before it can continue to write, and that accepts few bytes at a time."""
 
     def __init__(self, real: ssl.SSLObject) -> None:
         self.real = real
@@ -347,7 +347,7 @@ def test_large_transfers_arrive_in_large_pieces() -> None:
     assert len(line.receiver.pieces) <= size // line.piece + 1
 
 
-# Ends
+# Closing
 
 
 @pytest.mark.parametrize("piece", [1, MEGABYTE])
@@ -361,7 +361,7 @@ def test_the_server_sends_close_notify(piece: int) -> None:
     assert line.receiver.log == ["opened", "closed"]
     assert line.receiver.error is None
     assert line.plain.end == "closed"
-    line.server.unwrap()  # ours has come
+    line.server.unwrap()  # the client's close_notify has arrived
 
 
 def test_the_server_sends_close_notify_while_data_is_unsent() -> None:
@@ -395,11 +395,11 @@ def test_a_record_that_was_tampered_with() -> None:
     assert isinstance(line.receiver.error, ssl.SSLError)
     assert line.plain.end == "closed"
     line.to_server()
-    assert line.server_error is not None  # the alert has told it
+    assert line.server_error is not None  # because of the client's alert
 
 
 def test_a_server_that_requires_a_certificate() -> None:
-    """With TLS 1.3 it says so only when the client thinks that the stream is open."""
+    """With TLS 1.3, the server's alert arrives after the client has completed the handshake."""
     server = server_context()
     server.verify_mode = ssl.CERT_REQUIRED
     authority().configure_trust(server)
@@ -451,9 +451,9 @@ def test_aborting_in_opened() -> None:
 def test_aborting_in_received() -> None:
     line = Line().opened()
     line.receiver.on_received = line.stream.abort
-    line.server.write(b"and goodbye")
+    line.server.write(b"and data")
     with suppress(ssl.SSLWantReadError):
         line.server.unwrap()
     line.to_client()
     assert line.receiver.log == ["opened"]
-    assert line.receiver.data == b"and goodbye"
+    assert line.receiver.data == b"and data"
