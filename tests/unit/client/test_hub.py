@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -173,17 +172,6 @@ def test_after_a_mistake_nothing_goes_in_or_out(rig: Rig, world: World) -> None:
     assert isinstance(rig.machine.next_output(), MachineEvent)
     assert len(rig.broken) == 1
     assert rig.machine.told == [("opened", stream)]
-
-
-def test_the_context_for_tls_verifies_unless_told_not_to() -> None:
-    given = ssl.create_default_context()
-    assert Connector(ssl=given).context is given
-    connector = Connector()
-    assert connector.context.verify_mode is ssl.CERT_REQUIRED
-    assert connector.context is connector.context
-    unverified = Connector(ssl=False).context
-    assert unverified.verify_mode is ssl.CERT_NONE
-    assert not unverified.check_hostname
 
 
 def test_a_stream_under_tls_begins_with_a_handshake(rig: Rig, world: World) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.runtime.interface import Runtime, RuntimeScope
+from sansio_socketio.protocol.errors import StateError
+from sansio_socketio.runtime import Runtime, RuntimeScope
 from sansio_socketio_asyncio import _runtime
 from tests.support.runtimes import LoopbackServer, Recorder, connected, echo, iterations, refusing_port
 
@@ -173,6 +174,18 @@ def test_pending_callbacks_run_before_the_scope_has_ended() -> None:
         assert called == ["in time"]
 
     asyncio.run(main())
+
+
+def test_waiting_raises_in_another_event_loop_of_the_same_thread() -> None:
+    with asyncio.Runner() as runner, asyncio.Runner() as other:
+        scope = open_runtime()
+        runtime = runner.run(scope.__aenter__())
+        future = runtime.future()
+        with pytest.raises(StateError, match="another thread or event loop"):
+            other.run(runtime.wait(future))
+        runtime.call_soon(future.resolve)
+        assert runner.run(runtime.wait(future)) is None
+        runner.run(scope.__aexit__(None, None, None))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="os.kill() ends the process on Windows, whatever the signal")

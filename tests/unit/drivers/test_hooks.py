@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sansio_socketio.protocol.errors import OptionError, StateError
-from sansio_socketio.runtime.interface import Runtime
+from sansio_socketio.runtime import Runtime
 from sansio_socketio_asyncio import _runtime as on_asyncio
 from sansio_socketio_blocking import _runtime as on_threads
 from tests.conftest import TLS

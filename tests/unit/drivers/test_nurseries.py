@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from sansio_socketio.runtime.interface import Runtime
+from sansio_socketio.runtime import Runtime
 from tests.support.runtimes import BACKENDS, Backend, iterations
 
 pytestmark = [

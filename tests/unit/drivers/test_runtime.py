@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from math import inf
-from threading import RLock
+from threading import RLock, Thread
 from typing import Any, cast
 
 import anyio
@@ -756,6 +756,32 @@ def test_a_cancellation_inside_of_the_applications_code_is_an_error(name: str) -
         with pytest.raises(StateError, match=r"handler.*cancelled") as caught:
             await runtime.call(handler)
         assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+
+    backend.play(scenario)
+
+
+# Threads
+
+
+@asynchronous
+def test_the_clock_and_waiting_raise_in_another_thread(backend: Backend) -> None:
+    async def scenario(runtime: Runtime) -> None:
+        future, errors = runtime.future(), []
+
+        def use() -> None:
+            for function in (runtime.now, lambda: runtime.wait(future).send(None)):
+                try:
+                    function()
+                except StateError as error:
+                    errors.append(str(error))
+
+        thread = Thread(target=use)
+        thread.start()
+        thread.join()
+        assert len(errors) == 2
+        assert all(error.startswith("called from another thread") for error in errors)
+        future.resolve("value")
+        assert await runtime.wait(future) == "value"
 
     backend.play(scenario)
 

@@ -103,3 +103,13 @@ def test_an_invalid_proxy_of_the_environment_fails_the_stream(way: str | None, m
     assert receiver.log == ([] if way else ["failed"])
     assert way or isinstance(receiver.error, OptionError)
     assert runtime.opened == []
+
+
+def test_the_tls_context_verifies_the_server_unless_ssl_is_false() -> None:
+    assert Connector(ssl=CONTEXT).context is CONTEXT
+    connector = Connector()
+    assert connector.context.verify_mode is ssl.CERT_REQUIRED
+    assert connector.context is connector.context
+    unverified = Connector(ssl=False).context
+    assert unverified.verify_mode is ssl.CERT_NONE
+    assert not unverified.check_hostname
