@@ -17,20 +17,11 @@ from threading import get_ident
 from typing import Any, cast
 from weakref import WeakSet
 
-from sansio_socketio.runtime import (
-    BaseStream,
-    EventFuture,
-    Future,
-    LoopTimer,
-    StreamHook,
-    StreamReceiver,
-    call_in_task,
-    cancelled_inside,
-    first_connected,
-    invalid_stream,
-    runtime_ended,
-    wrong_thread,
-)
+from sansio_socketio.runtime.calls import call_in_task, cancelled_inside
+from sansio_socketio.runtime.futures import EventFuture, runtime_ended, wrong_thread
+from sansio_socketio.runtime.interface import Future, StreamHook, StreamReceiver
+from sansio_socketio.runtime.streams import BaseStream, first_connected, invalid_stream
+from sansio_socketio.runtime.timers import LoopTimer
 
 _FROM_THREAD = "loop.call_soon_threadsafe or asyncio.run_coroutine_threadsafe, with the loop that they were started in"
 
@@ -182,7 +173,7 @@ class AsyncioRuntime:
 
     def timer(self, callback: Callable[[], None]) -> LoopTimer:
         """Make a timer."""
-        timer = LoopTimer(self.loop.call_at, self.loop.time, callback)
+        timer = LoopTimer(self.loop, callback)
         self._timers.add(timer)
         return timer
 

@@ -28,18 +28,11 @@ from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from sansio_socketio.protocol.errors import StateError
-from sansio_socketio.runtime import (
-    LONGEST_WAIT,
-    Deadlines,
-    DeadlineTimer,
-    EventFuture,
-    Future,
-    NonblockingStream,
-    StreamHook,
-    StreamReceiver,
-    call_in_thread,
-    runtime_ended,
-)
+from sansio_socketio.runtime.calls import call_in_thread
+from sansio_socketio.runtime.futures import EventFuture, runtime_ended
+from sansio_socketio.runtime.interface import Future, StreamHook, StreamReceiver
+from sansio_socketio.runtime.nonblocking import NonblockingStream
+from sansio_socketio.runtime.timers import LONGEST_WAIT, Deadlines, DeadlineTimer
 
 _JOIN_TIMEOUT = 1.0  # seconds for all threads to end; the client has waited for its handlers before
 

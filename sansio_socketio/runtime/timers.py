@@ -17,23 +17,18 @@ class Handle(Protocol):
     def cancel(self) -> object: ...
 
 
+class Loop(Protocol):
+    """An event loop that can schedule callbacks, such as asyncio's."""
+
+    def time(self) -> float: ...
+    def call_at(self, when: float, callback: Callable[[], None], /) -> Handle: ...
+
+
 class LoopTimer:
-    """A `Timer` over an event loop's `call_at(when, callback)`.
+    """A `Timer` over an event loop's `call_at`."""
 
-    Args:
-        call_at: Schedules a callback.
-        now: The loop's clock.
-        callback: Called at the deadline.
-    """
-
-    def __init__(
-        self,
-        call_at: Callable[[float, Callable[[], None]], Handle],
-        now: Callable[[], float],
-        callback: Callable[[], None],
-    ) -> None:
-        self._call_at = call_at
-        self._now = now
+    def __init__(self, loop: Loop, callback: Callable[[], None]) -> None:
+        self._loop = loop
         self._callback = callback
         self._deadline = self._wakes_at = inf
         self._handle: Handle | None = None
@@ -48,8 +43,8 @@ class LoopTimer:
             self._schedule()
 
     def _schedule(self) -> None:
-        self._wakes_at = min(self._deadline, self._now() + LONGEST_WAIT)
-        self._handle = self._call_at(self._wakes_at, self._fire)
+        self._wakes_at = min(self._deadline, self._loop.time() + LONGEST_WAIT)
+        self._handle = self._loop.call_at(self._wakes_at, self._fire)
 
     def _fire(self) -> None:
         if self._wakes_at < self._deadline:

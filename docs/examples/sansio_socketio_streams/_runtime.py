@@ -76,7 +76,7 @@ class StreamsRuntime:
         return StreamsStream(self, host, port, receiver, hook)
 
     def timer(self, callback: Callable[[], None]) -> LoopTimer:
-        timer = LoopTimer(self._loop.call_at, self._loop.time, callback)
+        timer = LoopTimer(self._loop, callback)
         self._timers.append(timer)
         return timer
 
