@@ -113,11 +113,11 @@ class EventStream:
         self._buffer = buffer
 
     async def __aenter__(self) -> Self:
-        self._buffer.open()
+        await self._buffer.open()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        self._buffer.close()
+        await self._buffer.close()
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self

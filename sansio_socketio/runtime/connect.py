@@ -17,7 +17,7 @@ from typing import Literal
 
 from ..protocol.errors import OptionError
 from .interface import Runtime, Stream, StreamHook, StreamOpener, StreamReceiver
-from .proxy import Proxy, environment_proxy, parse_proxy, through
+from .proxy import Proxy, check_proxy, environment_proxy, parse_proxy, through
 from .streams import BaseStream
 from .tls import default_context, over_tls
 
@@ -45,6 +45,7 @@ class Connector:
         proxy: str | Literal[True] | None = True,
         open_stream: StreamHook | None = None,
     ) -> None:
+        check_proxy(proxy)
         self._proxy = parse_proxy(proxy) if isinstance(proxy, str) else None
         self._uses_environment = proxy is True and open_stream is None
         self._server_hostname = server_hostname

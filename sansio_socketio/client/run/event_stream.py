@@ -81,12 +81,12 @@ class EventBuffer:
     def __len__(self) -> int:
         return len(self._events)
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Receive events from now on."""
         self._state = _State.OPEN
         self._inbox.attach(self)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Receive no more events, and end."""
         self._inbox.detach(self)
         self.end()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
+
+from ...protocol.states import Transitions, transition
 
 
 class RunState(StrEnum):
@@ -24,7 +25,7 @@ class RunState(StrEnum):
     """As STOPPED, but an error ended it: of a handler under on_handler_error="raise", or an internal one."""
 
 
-RUN_TRANSITIONS: Final[Mapping[RunState, frozenset[RunState]]] = {
+RUN_TRANSITIONS: Final[Transitions[RunState]] = {
     RunState.NOT_STARTED: frozenset({RunState.STARTING}),
     RunState.STARTING: frozenset({RunState.RUNNING, RunState.STOPPED}),
     RunState.RUNNING: frozenset({RunState.STOPPING}),
@@ -49,6 +50,4 @@ class RunStatus:
 
     def move(self, state: RunState) -> None:
         """Perform a transition."""
-        if state not in RUN_TRANSITIONS[self.state]:
-            raise AssertionError(f"a run cannot go from {self.state} to {state}")
-        self.state = state
+        self.state = transition(RUN_TRANSITIONS, self.state, state)
