@@ -13,11 +13,13 @@ from inspect import getdoc, getsource
 from pathlib import Path
 from typing import Any
 
+from sansio_socketio.client.run.state import RUN_TRANSITIONS, RunState
 from sansio_socketio.protocol import states
 
 PAGE = Path(__file__).with_name("states.md")
 
 MACHINES: list[tuple[str, type[StrEnum], Mapping[Any, frozenset[Any]]]] = [
+    ("The run of a Manager", RunState, RUN_TRANSITIONS),
     ("The connection", states.ConnectionState, states.CONNECTION_TRANSITIONS),
     ("A namespace on the connection", states.JoinState, states.JOIN_TRANSITIONS),
     ("An Engine.IO session", states.SessionState, states.SESSION_TRANSITIONS),
@@ -32,8 +34,8 @@ HEAD = """\
 # States
 
 What are the states of a connection? This page has the answer for each part of the client that has states. The first
-state of each table is the one that the part begins in. The enums and the tables are in `sansio_socketio/protocol/states.py`;
-no part changes its state in any other way.
+state of each table is the one that the part begins in. The enums and the tables are in `sansio_socketio/protocol/states.py`
+and `sansio_socketio/client/run/state.py`; no part changes its state in any other way.
 """
 
 

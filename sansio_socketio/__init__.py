@@ -20,82 +20,29 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-if TYPE_CHECKING:
-    from .client.options import IOOptions, ManagerOptions, Options, SocketOptions
-    from .client.run.event_stream import Event, InboxOverflow
-    from .client.run.session import EngineTransport
-    from .protocol.errors import (
-        AckTimeout,
-        BufferFullError,
-        ConnectError,
-        DisconnectedError,
-        OpenTimeout,
-        OptionError,
-        PacketError,
-        PayloadError,
-        SocketIOError,
-        StateError,
-        TransportError,
-    )
-    from .protocol.events import EnginePacket
-    from .protocol.statistics import Statistics
-
 __version__ = "0.1.0"
 
-__all__ = [
-    "AckTimeout",
-    "BufferFullError",
-    "ConnectError",
-    "DisconnectedError",
-    "EnginePacket",
-    "EngineTransport",
-    "Event",
-    "IOOptions",
-    "InboxOverflow",
-    "ManagerOptions",
-    "OpenTimeout",
-    "OptionError",
-    "Options",
-    "PacketError",
-    "PayloadError",
-    "SocketIOError",
-    "SocketOptions",
-    "StateError",
-    "Statistics",
-    "TransportError",
-    "__version__",
-]
+_OPTIONS: Final = ("IOOptions", "ManagerOptions", "Options", "SocketOptions")
 
-_MODULES: Final = {
-    ".client.run.event_stream": ["Event", "InboxOverflow"],
-    ".client.run.session": ["EngineTransport"],
-    ".client.options": ["IOOptions", "ManagerOptions", "Options", "SocketOptions"],
-    ".protocol.errors": [
-        "AckTimeout",
-        "BufferFullError",
-        "ConnectError",
-        "DisconnectedError",
-        "OpenTimeout",
-        "OptionError",
-        "PacketError",
-        "PayloadError",
-        "SocketIOError",
-        "StateError",
-        "TransportError",
-    ],
-    ".protocol.events": ["EnginePacket"],
-    ".protocol.statistics": ["Statistics"],
-}
-_MODULE_OF: Final = {name: module for module, names in _MODULES.items() for name in names}
+if TYPE_CHECKING:
+    from . import names
+    from .client.options import IOOptions, ManagerOptions, Options, SocketOptions
+    from .names import *  # noqa: F403
 
-if not TYPE_CHECKING:  # a type checker would accept any name otherwise
+    __all__ = ["IOOptions", "ManagerOptions", "Options", "SocketOptions", "__version__"]
+    __all__ += names.__all__
+else:  # a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
         """Import a public name when it is first used (PEP 562)."""
-        if name not in _MODULE_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_MODULE_OF[name], __name__), name)
-        return value
+        names = import_module(".names", __name__)
+        if name == "__all__":
+            return [*_OPTIONS, "__version__", *names.__all__]
+        if name in _OPTIONS:
+            return getattr(import_module(".client.options", __name__), name)
+        if name in names.__all__:
+            return getattr(names, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted({*globals(), *__getattr__("__all__")})

@@ -22,26 +22,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from sansio_socketio import (
-    AckTimeout,
-    BufferFullError,
-    ConnectError,
-    DisconnectedError,
-    EnginePacket,
-    EngineTransport,
-    Event,
-    InboxOverflow,
-    OpenTimeout,
-    OptionError,
-    PacketError,
-    PayloadError,
-    SocketIOError,
-    StateError,
-    Statistics,
-    TransportError,
-)
+from sansio_socketio import names
 from sansio_socketio.client import IO, Emitter, Engine, EventStream, Scopes, Socket
 from sansio_socketio.client import Manager as _Manager
+from sansio_socketio.names import *  # noqa: F403
 from sansio_socketio.protocol.packets.socketio import PROTOCOL
 from sansio_socketio.runtime import RuntimeScope
 
@@ -61,30 +45,5 @@ open_io = _scopes.open_io
 protocol: Final = PROTOCOL
 """The version of the Socket.IO protocol."""
 
-__all__ = [
-    "IO",
-    "AckTimeout",
-    "BufferFullError",
-    "ConnectError",
-    "DisconnectedError",
-    "Emitter",
-    "Engine",
-    "EnginePacket",
-    "EngineTransport",
-    "Event",
-    "EventStream",
-    "InboxOverflow",
-    "Manager",
-    "OpenTimeout",
-    "OptionError",
-    "PacketError",
-    "PayloadError",
-    "Socket",
-    "SocketIOError",
-    "StateError",
-    "Statistics",
-    "TransportError",
-    "connect",
-    "open_io",
-    "protocol",
-]
+__all__ = ["IO", "Emitter", "Engine", "EventStream", "Manager", "Socket", "connect", "open_io", "protocol"]
+__all__ += names.__all__

@@ -18,26 +18,10 @@ from __future__ import annotations
 from threading import RLock
 from typing import ClassVar, Final
 
-from sansio_socketio import (
-    AckTimeout,
-    BufferFullError,
-    ConnectError,
-    DisconnectedError,
-    EnginePacket,
-    EngineTransport,
-    Event,
-    InboxOverflow,
-    OpenTimeout,
-    OptionError,
-    PacketError,
-    PayloadError,
-    SocketIOError,
-    StateError,
-    Statistics,
-    TransportError,
-)
+from sansio_socketio import names
 from sansio_socketio.client.blocking import IO, Emitter, Engine, EventStream, Scopes, Socket
 from sansio_socketio.client.blocking import Manager as _Manager
+from sansio_socketio.names import *  # noqa: F403
 from sansio_socketio.protocol.packets.socketio import PROTOCOL
 from sansio_socketio.runtime import BlockingRuntimeScope
 
@@ -56,30 +40,5 @@ connect, open_io = _scopes.connect, _scopes.open_io
 protocol: Final = PROTOCOL
 """The version of the Socket.IO protocol."""
 
-__all__ = [
-    "IO",
-    "AckTimeout",
-    "BufferFullError",
-    "ConnectError",
-    "DisconnectedError",
-    "Emitter",
-    "Engine",
-    "EnginePacket",
-    "EngineTransport",
-    "Event",
-    "EventStream",
-    "InboxOverflow",
-    "Manager",
-    "OpenTimeout",
-    "OptionError",
-    "PacketError",
-    "PayloadError",
-    "Socket",
-    "SocketIOError",
-    "StateError",
-    "Statistics",
-    "TransportError",
-    "connect",
-    "open_io",
-    "protocol",
-]
+__all__ = ["IO", "Emitter", "Engine", "EventStream", "Manager", "Socket", "connect", "open_io", "protocol"]
+__all__ += names.__all__

@@ -317,7 +317,8 @@ def face_of(core: SocketCore, manager: Manager) -> Socket:
     """Return the Socket of a core; the same one each time."""
     if core.face is None:
         core.face = Socket(core, manager)
-    return core.face
+    face: Socket = core.face
+    return face
 
 
 def around(manager_class: type[M], core: ManagerCore) -> M:

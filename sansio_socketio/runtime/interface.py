@@ -193,7 +193,7 @@ class BlockingRuntime(Runtime, Protocol):
 class BlockingRuntimeScope(Protocol):
     """The `RuntimeScope` of a blocking driver."""
 
-    def __call__(self, lock: AbstractContextManager[Any] | None = None) -> AbstractAsyncContextManager[BlockingRuntime]:
+    def __call__(self, lock: Any = None) -> AbstractAsyncContextManager[BlockingRuntime]:
         """Make a runtime with the given reentrant lock, or with a new one."""
         ...
 

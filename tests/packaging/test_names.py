@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 import sansio_socketio
 from docs.examples import sansio_socketio_streams
+from sansio_socketio import names
+from sansio_socketio.client import options
 from tests.support.drivers import DRIVERS
 
 MODULES: Final = {driver.module.__name__: driver.module for driver in DRIVERS} | {"streams": sansio_socketio_streams}
@@ -34,18 +34,9 @@ def test_names_that_depend_on_no_runtime_are_those_of_the_package(module: Any) -
 
 
 def test_what_type_checkers_see_is_what_is_imported_at_run_time() -> None:
-    tree = ast.parse(Path(str(sansio_socketio.__file__)).read_text("utf-8"))
-    (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
-    seen = {
-        name.name: f"sansio_socketio.{node.module}"
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for name in node.names
-    }
-
-    assert {*seen, "__version__"} == {*sansio_socketio.__all__}
-    for name, module in seen.items():
-        assert getattr(sansio_socketio, name) is getattr(sys.modules[module], name)
+    assert {*sansio_socketio.__all__} == {*names.__all__} | OPTIONS | {"__version__"}
+    assert all(getattr(sansio_socketio, name) is getattr(names, name) for name in names.__all__)
+    assert all(getattr(sansio_socketio, name) is getattr(options, name) for name in OPTIONS)
 
 
 def test_the_package_lists_its_names() -> None:
