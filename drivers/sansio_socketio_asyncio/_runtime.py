@@ -13,11 +13,12 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager, nullcontext
+from inspect import isawaitable
 from threading import get_ident
 from typing import Any, cast
 from weakref import WeakSet
 
-from sansio_socketio.runtime.calls import call_in_task, cancelled_inside
+from sansio_socketio.runtime.calls import cancelled_inside
 from sansio_socketio.runtime.futures import EventFuture, runtime_ended, wrong_thread
 from sansio_socketio.runtime.interface import Future, StreamHook, StreamReceiver
 from sansio_socketio.runtime.streams import BaseStream, first_connected, invalid_stream
@@ -210,7 +211,8 @@ class AsyncioRuntime:
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call the application's code, and await what it returns if it is awaitable."""
         try:
-            return await call_in_task(function, *args)
+            result = function(*args)
+            return await result if isawaitable(result) else result
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():

@@ -96,6 +96,7 @@ class SocketCore:
 
     def events(self, how_to_open: str) -> EventBuffer:
         """Return a new stream of events."""
+        self.link.check_caller()
         return EventBuffer(self.link.sending().of(self.spec).dispatcher, how_to_open)
 
     # Sending

@@ -22,23 +22,20 @@ class NamespaceSpec:
         ack_timeout: The option of this name.
 
     Attributes:
+        name: The namespace's name.
         handlers: The handlers of the socket.
         auth: What is sent when joining, or the function that returns it.
         wanted: Whether it is to be connected when a connection is opened.
     """
 
     def __init__(self, namespace: Namespace, options: Mapping[str, Any], ack_timeout: float | None) -> None:
+        self.name = namespace.name
         self.namespace = namespace
         self.options = options
         self.ack_timeout = ack_timeout
         self.auth: Auth = options.get("auth")
         self.wanted = False
         self.handlers = HandlerRegistry(changed=self._handlers_changed)
-
-    @property
-    def name(self) -> str:
-        """The namespace's name."""
-        return self.namespace.name
 
     def _handlers_changed(self) -> None:
         self.namespace.report_sent = bool(self.handlers.outgoing.registered)  # otherwise it costs nothing

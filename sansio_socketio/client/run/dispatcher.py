@@ -204,6 +204,8 @@ class Dispatcher:
 
     def received(self, event: EventReceived) -> None:
         """Queue an event of the server. When the inbox is full the connection is closed and further events are dropped."""
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s: received %r, %d bytes", self._name, event.args[0], event.size)
         if self._is_full:
             return
         waiting = len(self._inbox) - self._sent + self._concurrent
@@ -305,7 +307,7 @@ class Dispatcher:
     # The task
 
     async def _run(self) -> None:
-        runtime, inbox, table = self.runtime, self._inbox, self._table
+        runtime, inbox, table, watchdog = self.runtime, self._inbox, self._table, self._watchdog
         await runtime.wait(self._released)
         left = _BATCH
         while True:
@@ -323,6 +325,7 @@ class Dispatcher:
             left -= 1
             item = inbox.popleft()
             await table[type(item)](item)
+            watchdog.handler = None
 
     async def _let_others_run(self) -> None:
         future = self.runtime.future()
@@ -348,7 +351,10 @@ class Dispatcher:
         if handlers:
             values = args[1:]
             for handler in handlers:
-                await self._handle(handler, name, values, reply, size)
+                if handler.concurrency is None:
+                    await self._call_in_order(handler, name, values, reply)
+                else:
+                    self._call_concurrently(handler, handler.concurrency, name, values, reply, size)
         if reply is not None:
             reply.release()
 
@@ -389,17 +395,20 @@ class Dispatcher:
     async def _call_in_order(
         self, handler: RegisteredHandler, name: str, values: Sequence[Any], reply: Reply | None
     ) -> None:
+        """Call one handler, before anything else is handled."""
         watchdog = self._watchdog
-        watchdog.started(handler, name)
-        try:
-            await self._call(handler, name, values, reply)
-        finally:
-            watchdog.handler = None
+        watchdog.handler = handler
+        watchdog.event = name
+        watchdog.calls += 1
+        if not watchdog.armed:
+            watchdog.arm()
+        await self._call(handler, name, values, reply)
 
     async def _call(self, handler: RegisteredHandler, name: str, values: Sequence[Any], reply: Reply | None) -> None:
         """Call one handler. What it returns is an acknowledgement; what it raises is reported."""
         try:
-            values = handler.fit(values)
+            if handler.accepted != len(values):
+                values = handler.fit(values)
             if handler.manual_ack:
                 if reply is not None:
                     reply.waive()

@@ -56,6 +56,7 @@ class Link:
             DisconnectedError: It has been stopped, or is being stopped.
         """
         run = self.sending()
+        run.pump.now()
         if self.status.state is not RunState.RUNNING:
             raise DisconnectedError(
                 f"the connection to {self._url} has been stopped (its scope has ended, or it was closed)"
@@ -63,7 +64,10 @@ class Link:
         return run
 
     def sending(self) -> Run:
-        """Return the run on which events are sent: as `current`, but also while it is being stopped."""
+        """Return the run on which events are sent: as `current`, but also while it is being stopped.
+
+        It does not check the caller's thread: what follows reads the clock or waits, which does.
+        """
         run = self.run
         if run is None:
             raise StateError(
@@ -73,7 +77,6 @@ class Link:
             raise DisconnectedError(
                 f"the connection to {self._url} has been stopped (its scope has ended, or it was closed)"
             )
-        run.pump.now()
         return run
 
     def check_caller(self) -> None:

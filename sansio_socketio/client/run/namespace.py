@@ -22,8 +22,6 @@ from ...protocol.events import (
     Connected,
     ConnectFailed,
     Disconnected,
-    EventReceived,
-    EventSent,
 )
 from ...protocol.namespace import UNSET, Unset
 from ...runtime.interface import Future, Runtime
@@ -185,14 +183,6 @@ class NamespaceRun:
             self._pump.drain()
 
     # Events of the state machine
-
-    def event_received(self, event: EventReceived) -> None:
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s: received %r, %d bytes", self.spec.name, event.args[0], event.size)
-        self.dispatcher.received(event)
-
-    def event_sent(self, event: EventSent) -> None:
-        self.dispatcher.sent(event)
 
     def acknowledged(self, event: Acknowledged) -> None:
         if log.isEnabledFor(logging.DEBUG):

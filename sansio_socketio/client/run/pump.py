@@ -32,12 +32,12 @@ class Pump:
         runtime: The runtime.
         connector: How streams are opened.
         routes: What to call with each event of the machine, by the event's class.
-        drained: Called after each drain.
         broken: Called with an unexpected exception.
 
     Attributes:
         now: The runtime's clock.
         ended: Whether nothing goes in or out any more.
+        after_drain: What to call after each drain, if anything.
     """
 
     def __init__(
@@ -47,16 +47,15 @@ class Pump:
         connector: Connector,
         *,
         routes: Mapping[type, Callable[[Any], None]],
-        drained: Callable[[], None],
         broken: Callable[[Exception], None],
     ) -> None:
         self.now = runtime.now
         self.ended = False
+        self.after_drain: Callable[[], None] | None = None
         self._machine = machine
         self._next_output = machine.next_output
         self._runtime = runtime
         self._connector = connector
-        self._drained = drained
         self._broken = broken
         self._timer = runtime.timer(self._tick)
         self._streams: dict[int, Stream] = {}
@@ -78,7 +77,8 @@ class Pump:
             next_output, table = self._next_output, self._table
             while (output := next_output()) is not None:
                 table[type(output)](output)
-            self._drained()
+            if self.after_drain is not None:
+                self.after_drain()
         except Exception as error:
             self._break(error)
         finally:

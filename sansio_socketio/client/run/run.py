@@ -106,7 +106,6 @@ class Run:
             runtime,
             blueprint.connector,
             routes=self._routes(),
-            drained=self._drained,
             broken=self._broken,
         )
         self._namespaces = _Namespaces(self._make_namespace)
@@ -161,6 +160,7 @@ class Run:
 
     async def closed(self) -> None:
         """Close the connection, and wait until all that was sent has left, or it is opened again."""
+        self.pump.after_drain = self._after_drain
         self.pump.feed(self.machine.close)
         if not (self.machine.idle or self.pump.ended):
             await self._closings.wait()
@@ -204,6 +204,7 @@ class Run:
         if self._status.state is RunState.RUNNING:
             self._status.move(RunState.STOPPING)
             self._finished = self.runtime.future()
+            self.pump.after_drain = self._after_drain
             now = self.pump.now()
             self._stop_timer.set(now + self.machine.options.close_timeout)
             self._rest()
@@ -303,8 +304,8 @@ class Run:
 
     def _routes(self) -> dict[type, Callable[[Any], None]]:
         return {
-            EventReceived: lambda event: self._namespaces[event.namespace].event_received(event),
-            EventSent: lambda event: self._namespaces[event.namespace].event_sent(event),
+            EventReceived: lambda event: self._namespaces[event.namespace].dispatcher.received(event),
+            EventSent: lambda event: self._namespaces[event.namespace].dispatcher.sent(event),
             Acknowledged: lambda event: self._namespaces[event.namespace].acknowledged(event),
             AckFailed: lambda event: self._namespaces[event.namespace].ack_failed(event),
             Connected: lambda event: self._namespaces[event.namespace].connected(event),
@@ -331,9 +332,8 @@ class Run:
             EngineClosed: self._engine_closed,
         }
 
-    def _drained(self) -> None:
-        if self._finished is not None:
-            self._check_finished()
+    def _after_drain(self) -> None:
+        self._check_finished()
         if self._closings and (self.machine.idle or self.is_trying):  # it may have been opened again meanwhile
             self._closings.wake()
 

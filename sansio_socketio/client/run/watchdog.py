@@ -22,41 +22,36 @@ class Watchdog:
         warn: What to call then.
 
     Attributes:
-        handler: The handler that is running, or None.
+        handler: The handler that is running, or None. The queue sets it.
         event: The name of its event.
+        calls: How many calls have been started. The queue counts them.
+        armed: Whether it looks at the calls. While it does not, the queue calls `arm` with its next call.
     """
 
-    __slots__ = ("_armed", "_calls", "_limit", "_runtime", "_samples", "_seen", "_timer", "_warn", "event", "handler")
+    __slots__ = ("_limit", "_runtime", "_samples", "_seen", "_timer", "_warn", "armed", "calls", "event", "handler")
 
     def __init__(self, runtime: Runtime, limit: float | None, warn: Callable[[], None]) -> None:
         self.handler: RegisteredHandler | None = None
         self.event = ""
+        self.calls = 0
+        self.armed = limit is None
         self._runtime = runtime
         self._limit = limit
         self._warn = warn
         self._timer: Timer | None = None
-        self._armed = limit is None
-        self._calls = 0
         self._seen = 0
         self._samples = 0
 
-    def started(self, handler: RegisteredHandler, event: str) -> None:
-        """A call starts."""
-        self.handler = handler
-        self.event = event
-        self._calls += 1
-        if not self._armed:
-            self._arm()
-
     def stop(self) -> None:
         """Look at nothing any more."""
-        self._armed = True
+        self.armed = True
         if self._timer is not None:
             self._timer.set(None)
 
-    def _arm(self) -> None:
-        self._armed = True
-        self._seen = self._calls
+    def arm(self) -> None:
+        """Look at the call that starts now, and at those that follow."""
+        self.armed = True
+        self._seen = self.calls
         self._samples = 0
         if self._timer is None:
             self._timer = self._runtime.timer(self._sample)
@@ -68,10 +63,10 @@ class Watchdog:
 
     def _sample(self) -> None:
         if self.handler is None or self._timer is None:
-            self._armed = False
+            self.armed = False
             return
-        if self._calls != self._seen:
-            self._seen = self._calls
+        if self.calls != self._seen:
+            self._seen = self.calls
             self._samples = 0
         else:
             self._samples += 1
