@@ -125,7 +125,10 @@ class ManagerCore:
         """
         with self.link.lock:
             begin_start(self.blueprint, self.link)
-            run = scope.start(self.blueprint, self.link, held=held or self._holds_handlers)
+            try:
+                run = scope.start(self.blueprint, self.link, held=held or self._holds_handlers)
+            finally:
+                self._give_up_starting()
             self._notify_started()
         return run
 
@@ -145,7 +148,7 @@ class ManagerCore:
         try:
             await scope.__aenter__()
         except BaseException:
-            self.link.status.move(RunState.STOPPED)
+            self._give_up_starting()
             raise
         try:
             with scope.runtime.lock:
@@ -157,6 +160,10 @@ class ManagerCore:
         except BaseException as error:  # an interrupt, most likely
             await self._end(scope, error)
             raise
+
+    def _give_up_starting(self) -> None:
+        if self.link.status.state is RunState.STARTING:
+            self.link.status.move(RunState.STOPPED)
 
     def _notify_started(self) -> None:
         for callback in self.link.on_start:
@@ -183,8 +190,7 @@ class ManagerCore:
             return await scope.__aexit__(*exc_info(error))
         finally:
             with self.link.lock:
-                if self.link.status.state is RunState.STARTING:
-                    self.link.status.move(RunState.STOPPED)
+                self._give_up_starting()
                 if self._scope is scope:
                     self._scope = self._host = None
                 scope.stopped.resolve()
