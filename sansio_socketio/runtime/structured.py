@@ -34,8 +34,10 @@ class Event(Protocol):
 class CancelScope(AbstractContextManager[Any], Protocol):
     """The library's cancel scope."""
 
-    deadline: float
-
+    @property
+    def deadline(self) -> float: ...
+    @deadline.setter
+    def deadline(self, value: float, /) -> None: ...
     def cancel(self) -> object: ...
 
 
