@@ -4,8 +4,6 @@ Rules of this file:
 
 - A proxy's password appears in no message, log or repr: the repr of a `Proxy` leaves it out, and a URL that cannot be
   parsed is not shown at all.
-- A `TunnelStream` is a `Stream` for the layer above, and the `StreamReceiver` of the stream to the proxy below. It keeps
-  both contracts.
 - `opened` is called when the proxy has accepted the request. From then on bytes are passed on unchanged, beginning with
   those that arrived together with the proxy's response.
 """
@@ -24,6 +22,7 @@ import h11
 
 from ..protocol.errors import OptionError, TransportError
 from .interface import Stream, StreamOpener, StreamReceiver
+from .streams import StackedStream
 
 _EXPECTED: Final = "a URL such as 'http://user:password@host:8080' or 'https://host'"
 
@@ -128,45 +127,24 @@ def through(proxy: Proxy, opener: StreamOpener) -> StreamOpener:
     return open_tunnel
 
 
-class TunnelStream:
-    """A stream through a proxy, over the stream to the proxy, which `attach` sets."""
+class TunnelStream(StackedStream):
+    """A stream through a proxy, over a stream to the proxy. It is open when the proxy has accepted the request."""
 
-    __slots__ = ("_body", "_http", "_open", "_over", "_plain", "_proxy", "_receiver", "_status", "_target")
-
-    _plain: Stream
+    __slots__ = ("_body", "_http", "_proxy", "_status", "_target")
 
     def __init__(self, receiver: StreamReceiver, proxy: Proxy, host: str, port: int) -> None:
-        self._receiver = receiver
+        super().__init__(receiver)
         self._proxy = proxy
         self._target = _authority(host, port)
         self._http = h11.Connection(h11.CLIENT)
         self._status: int | None = None  # of a response that refuses the tunnel
         self._body = bytearray()
-        self._open = False  # the proxy has accepted the request
-        self._over = False  # the receiver is not notified any more
-
-    def attach(self, plain: Stream) -> None:
-        """Set the stream to the proxy, which was opened with this object as its receiver."""
-        self._plain = plain
 
     # The stream, for the layer above
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue bytes."""
         self._plain.write(data)
-
-    def close(self) -> None:
-        """Close once everything has been sent, or at once while the stream is being opened."""
-        self._over = True
-        if self._open:
-            self._plain.close()
-        else:
-            self._plain.abort()
-
-    def abort(self) -> None:
-        """Close at once, also while the stream is being opened."""
-        self._over = True
-        self._plain.abort()
 
     # The receiver, for the stream to the proxy
 

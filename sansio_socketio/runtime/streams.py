@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from ..protocol.errors import OptionError
-from .interface import Future, Runtime, StreamReceiver, Task
+from .interface import Future, Runtime, Stream, StreamReceiver, Task
 
 ATTEMPT_DELAY: Final = 0.25
 """Seconds to wait for a connection before the next address is tried as well (RFC 8305, section 5)."""
@@ -122,6 +122,39 @@ class TaskStream(BaseStream, ABC):
     def _wake_writer(self) -> None:
         if self._more is not None:
             self._more.resolve()
+
+
+class StackedStream:
+    """Base class of a stream over another stream, such as TLS or a tunnel.
+
+    It is a `Stream` for the layer above, and the `StreamReceiver` of the plain stream below, which `attach` sets.
+    """
+
+    __slots__ = ("_open", "_over", "_plain", "_receiver")
+
+    _plain: Stream
+
+    def __init__(self, receiver: StreamReceiver) -> None:
+        self._receiver = receiver
+        self._open = False  # the layer above has been notified that the stream is open
+        self._over = False  # the layer above is not notified any more
+
+    def attach(self, plain: Stream) -> None:
+        """Set the plain stream, which was opened with this object as its receiver."""
+        self._plain = plain
+
+    def close(self) -> None:
+        """Close once everything has been sent, or at once while the stream is being opened."""
+        self._over = True
+        if self._open:
+            self._plain.close()
+        else:
+            self._plain.abort()
+
+    def abort(self) -> None:
+        """Close at once, also while the stream is being opened."""
+        self._over = True
+        self._plain.abort()
 
 
 class Closable(Protocol):

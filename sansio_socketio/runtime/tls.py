@@ -2,8 +2,8 @@
 
 Rules of this file:
 
-- A `TLSStream` is a `Stream` for the layer above, and the `StreamReceiver` of the plain stream below. It keeps both
-  contracts, so neither side knows of it, and no runtime knows of TLS.
+- A `TLSStream` keeps the contracts of a `Stream` and of a `StreamReceiver`, so neither side knows of it, and no runtime
+  knows of TLS.
 - `opened` is called after the handshake. Errors before it are reported to `failed`, errors after it to `closed`.
 - `sent` refers to the application's bytes only: the records that TLS sends on its own (the handshake, key updates, alerts)
   are written at once and are never reported.
@@ -17,6 +17,7 @@ import ssl
 from contextlib import suppress
 
 from .interface import Stream, StreamOpener, StreamReceiver
+from .streams import StackedStream
 
 _RECORD = 16384  # bytes of plaintext in one TLS record at most (RFC 8446, section 5.1), and so in one read
 
@@ -54,40 +55,21 @@ def over_tls(opener: StreamOpener, context: ssl.SSLContext, server_hostname: str
     return open_tls
 
 
-class TLSStream:
-    """The client's end of a TLS connection over a plain stream, which `attach` sets."""
+class TLSStream(StackedStream):
+    """The client's end of a TLS connection. It is open when the handshake is done."""
 
-    __slots__ = (
-        "_context",
-        "_hostname",
-        "_incoming",
-        "_open",
-        "_outgoing",
-        "_over",
-        "_plain",
-        "_receiver",
-        "_tls",
-        "_unsent",
-        "_waiting",
-    )
+    __slots__ = ("_context", "_hostname", "_incoming", "_outgoing", "_tls", "_unsent", "_waiting")
 
-    _plain: Stream
     _tls: ssl.SSLObject
 
     def __init__(self, receiver: StreamReceiver, context: ssl.SSLContext, hostname: str) -> None:
-        self._receiver = receiver
+        super().__init__(receiver)
         self._context = context
         self._hostname = hostname
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._waiting: list[bytes | bytearray | memoryview] = []  # to be encrypted after a renegotiation
-        self._open = False  # the handshake is done
-        self._over = False  # the receiver is not notified any more
         self._unsent = False  # the application has written bytes that are not reported as sent yet
-
-    def attach(self, plain: Stream) -> None:
-        """Set the plain stream, which was opened with this object as its receiver."""
-        self._plain = plain
 
     # The stream, for the layer above
 
@@ -103,19 +85,10 @@ class TLSStream:
 
     def close(self) -> None:
         """Close, with `close_notify`, once everything has been sent, or at once while the stream is being opened."""
-        if self._over:
-            return
-        self._over = True
-        if self._open:
-            self._send_close_notify()
-            self._plain.close()
-        else:
-            self._plain.abort()
-
-    def abort(self) -> None:
-        """Close at once, also while the stream is being opened."""
-        self._over = True
-        self._plain.abort()
+        if not self._over:
+            if self._open:
+                self._send_close_notify()
+            super().close()
 
     # The receiver, for the plain stream
 
