@@ -27,7 +27,15 @@ from .interface import (
     Timer,
 )
 from .nonblocking import NonblockingStream, PollingRuntime
-from .streams import BaseStream, TaskStream, combined, first_connected, invalid_stream, underlying_error, ungrouped
+from .streams import (
+    BaseStream,
+    TaskStream,
+    combine_errors,
+    first_connected,
+    invalid_stream,
+    underlying_error,
+    unwrap_group,
+)
 from .timers import LONGEST_WAIT, Deadlines, DeadlineTimer, LoopTimer
 
 __all__ = [
@@ -54,12 +62,12 @@ __all__ = [
     "call_in_task",
     "call_in_thread",
     "cancelled_inside",
-    "combined",
+    "combine_errors",
     "first_connected",
     "invalid_stream",
     "name_of",
     "runtime_ended",
     "underlying_error",
-    "ungrouped",
+    "unwrap_group",
     "wrong_thread",
 ]

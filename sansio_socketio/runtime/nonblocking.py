@@ -22,7 +22,7 @@ from ssl import SSLSocket
 from typing import Any, Protocol
 
 from .interface import Runtime, StreamHook, StreamReceiver
-from .streams import ATTEMPT_DELAY, BaseStream, combined, invalid_stream
+from .streams import ATTEMPT_DELAY, BaseStream, combine_errors, invalid_stream
 
 Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
 """The result of `socket.getaddrinfo`."""
@@ -116,7 +116,7 @@ class NonblockingStream(BaseStream):
                 self._next_address.set(self._runtime.now() + ATTEMPT_DELAY)
                 return
         if not self._sockets:
-            self.notify_failed(combined(self._errors))
+            self.notify_failed(combine_errors(self._errors))
 
     def _try(self, sock: socket.socket, address: Any) -> None:
         try:

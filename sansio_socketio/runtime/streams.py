@@ -202,7 +202,7 @@ async def first_connected(runtime: Runtime, addresses: Iterable[A], connect: Cal
             await runtime.wait(progress)
             progress = runtime.future()
         if not connected:
-            raise combined(errors)
+            raise combine_errors(errors)
         return connected.pop(0)
     finally:
         timer.set(None)
@@ -221,16 +221,16 @@ def underlying_error(error: Exception) -> Exception:
     """Return the operating system's own error behind a runtime's, where it is known: it says what happened."""
     cause = error.__cause__
     if isinstance(cause, ExceptionGroup):
-        return combined(cause.exceptions)
+        return combine_errors(cause.exceptions)
     return cause if isinstance(cause, Exception) else error
 
 
-def combined(errors: Sequence[Exception]) -> Exception:
+def combine_errors(errors: Sequence[Exception]) -> Exception:
     """Return one error for the several errors of a host's addresses, with all of their messages."""
     return errors[0] if len(errors) == 1 else OSError("; ".join(map(str, errors)))
 
 
-def ungrouped(group: BaseExceptionGroup[BaseException], cancelled: type[BaseException]) -> BaseException:
+def unwrap_group(group: BaseExceptionGroup[BaseException], cancelled: type[BaseException]) -> BaseException:
     """Return the one member of a nursery's group that is not a cancellation; the group itself if there are several.
 
     Raise the result outside of the `except` that caught the group, so that the exception keeps its own context.

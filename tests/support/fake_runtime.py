@@ -1,10 +1,10 @@
-"""A runtime in virtual time, and a server on it that a test plays: what `client` is tested on.
+"""A runtime in virtual time, and a server on it that a test controls, for the tests of `client`.
 
-- `World.run(main)` runs a coroutine on a loop of its own. When nothing is ready, time moves on to the next timer; when
-  there is none, the test fails at once, since nothing can ever happen.
-- With `threads`, `wait` does not suspend the caller but plays the others meanwhile, as it looks to a thread that blocks.
-- The `Server` says yes to everything, unless a test tells it otherwise. It speaks to the client by `Wire`s, on which
-  each chunk is one packet.
+- `World.run(main)` runs a coroutine on a loop of its own. When nothing is ready, time advances to the next timer. If there
+  is none, the test fails at once, since nothing can ever happen.
+- With `threads`, `wait` does not suspend the caller but runs the other tasks, as it looks to a thread that blocks.
+- The `Server` accepts everything unless a test changes that. It talks to the client over `Wire`s, on which each chunk is
+  one packet.
 """
 
 from __future__ import annotations

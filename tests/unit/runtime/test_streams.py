@@ -11,10 +11,10 @@ import pytest
 from sansio_socketio.runtime import (
     EventFuture,
     TaskStream,
-    combined,
+    combine_errors,
     first_connected,
     underlying_error,
-    ungrouped,
+    unwrap_group,
 )
 from sansio_socketio.runtime.interface import Future, Runtime
 from tests.support.doubles import Receiver
@@ -296,16 +296,16 @@ def _because(cause: BaseException) -> OSError:
 
 def test_combining_errors() -> None:
     error = OSError("one")
-    assert combined([error]) is error
-    assert str(combined([error, OSError("other")])) == "one; other"
+    assert combine_errors([error]) is error
+    assert str(combine_errors([error, OSError("other")])) == "one; other"
 
 
-def test_ungrouping() -> None:
+def test_unwrapping_a_group() -> None:
     error, other, cancelled = ValueError(), KeyError(), Cancelled()
     inner = ExceptionGroup("the application's", [error])
-    assert ungrouped(BaseExceptionGroup("ours", [error]), Cancelled) is error
-    assert ungrouped(BaseExceptionGroup("ours", [cancelled, error, Cancelled()]), Cancelled) is error
-    assert ungrouped(BaseExceptionGroup("ours", [cancelled, Cancelled()]), Cancelled) is cancelled
-    assert ungrouped(BaseExceptionGroup("ours", [inner]), Cancelled) is inner
+    assert unwrap_group(BaseExceptionGroup("ours", [error]), Cancelled) is error
+    assert unwrap_group(BaseExceptionGroup("ours", [cancelled, error, Cancelled()]), Cancelled) is error
+    assert unwrap_group(BaseExceptionGroup("ours", [cancelled, Cancelled()]), Cancelled) is cancelled
+    assert unwrap_group(BaseExceptionGroup("ours", [inner]), Cancelled) is inner
     several = BaseExceptionGroup("ours", [error, other])
-    assert ungrouped(several, Cancelled) is several
+    assert unwrap_group(several, Cancelled) is several
