@@ -13,7 +13,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol
 
@@ -196,6 +196,3 @@ class BlockingRuntimeScope(Protocol):
     def __call__(self, lock: Any = None) -> AbstractAsyncContextManager[BlockingRuntime]:
         """Make a runtime with the given reentrant lock, or with a new one."""
         ...
-
-
-Handler = Callable[..., Awaitable[Any] | Any]
