@@ -14,15 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from ...protocol import events
 from ...protocol.errors import ConnectError, DisconnectedError
-from ...protocol.events import (
-    AckFailed,
-    AckId,
-    Acknowledged,
-    Connected,
-    ConnectFailed,
-    Disconnected,
-)
 from ...protocol.namespace import UNSET, Unset
 from ...runtime.interface import Future, Runtime
 from ..handlers.registry import Handler, RegisteredHandler
@@ -76,7 +69,7 @@ class NamespaceRun:
         runtime: Runtime,
         pump: Pump,
         lifecycle: LifecycleQueue,
-        make_dispatcher: Callable[[Callable[[AckId, Sequence[Any]], None]], Dispatcher],
+        make_dispatcher: Callable[[Callable[[events.AckId, Sequence[Any]], None]], Dispatcher],
         *,
         is_trying: Callable[[], bool],
         overflow: Callable[[], Exception | None],
@@ -177,14 +170,14 @@ class NamespaceRun:
             args, self._pump.now(), ack=ack, timeout=flags.timeout, volatile=flags.volatile, compress=flags.compress
         )
 
-    def _acknowledge(self, ack_id: AckId, values: Sequence[Any]) -> None:
+    def _acknowledge(self, ack_id: events.AckId, values: Sequence[Any]) -> None:
         if not self._pump.ended:
             self._namespace.acknowledge(ack_id, values, self._pump.now())
             self._pump.drain()
 
     # Events of the state machine
 
-    def acknowledged(self, event: Acknowledged) -> None:
+    def acknowledged(self, event: events.Acknowledged) -> None:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s: acknowledged, %d values", self.spec.name, len(event.args))
         future = self._acks.pop(event.handle, None)
@@ -196,7 +189,7 @@ class NamespaceRun:
             callback, name, with_error = waiting
             self.dispatcher.put(AckCallback(name, callback, [None, *event.args] if with_error else event.args))
 
-    def ack_failed(self, event: AckFailed) -> None:
+    def ack_failed(self, event: events.AckFailed) -> None:
         future = self._acks.pop(event.handle, None)
         if future is not None:
             future.fail(event.error)
@@ -207,7 +200,7 @@ class NamespaceRun:
             if with_error:
                 self.dispatcher.put(AckCallback(name, callback, [event.error]))
 
-    def connected(self, event: Connected) -> None:
+    def connected(self, event: events.Connected) -> None:
         log.info("%s: connected%s", self.spec.name, ", session recovered" * event.recovered)
         self.failure = None
         self.dispatcher.accept()
@@ -215,7 +208,7 @@ class NamespaceRun:
         self.first_attempts.wake()
         self._put("connect")
 
-    def connect_failed(self, event: ConnectFailed) -> None:
+    def connect_failed(self, event: events.ConnectFailed) -> None:
         error = _connect_error(event.error)
         log.info("%s: cannot connect: %s", self.spec.name, error)
         self.failure = error
@@ -223,7 +216,7 @@ class NamespaceRun:
         self.settle(error)
         self._put("connect_error", error)
 
-    def disconnected(self, event: Disconnected) -> None:
+    def disconnected(self, event: events.Disconnected) -> None:
         details = self._overflow() or event.details
         why = event.reason if details is None else f"{event.reason}: {details}"
         log.info("%s: disconnected: %s", self.spec.name, why)

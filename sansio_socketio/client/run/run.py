@@ -17,38 +17,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ...protocol import events
 from ...protocol.errors import ConnectError, DisconnectedError, SocketIOError
-from ...protocol.events import (
-    AckFailed,
-    AckId,
-    Acknowledged,
-    Asked,
-    Closed,
-    Connected,
-    ConnectFailed,
-    Disconnected,
-    Drained,
-    EngineClosed,
-    EngineDrained,
-    EngineEvent,
-    EngineFlushed,
-    EngineOpened,
-    EnginePacketCreated,
-    EnginePacketReceived,
-    EngineUpgraded,
-    EngineUpgradeFailed,
-    EngineUpgrading,
-    EventReceived,
-    EventSent,
-    Failed,
-    Opened,
-    Pinged,
-    Question,
-    ReconnectAttempt,
-    Reconnected,
-    ReconnectError,
-    ReconnectFailed,
-)
 from ...protocol.statistics import Statistics
 from ...runtime.interface import Future, Runtime, Task
 from ..handlers.registry import RegisteredHandler
@@ -115,7 +85,7 @@ class Run:
         self._openings = Waiters(runtime)
         self._closings = Waiters(runtime)
         self._drains = Waiters(runtime)
-        self._answering: dict[tuple[Asked, str | None], Task] = {}
+        self._answering: dict[tuple[events.Asked, str | None], Task] = {}
         self._finished: Future | None = None  # resolved when it has disconnected and everything is handled
         self._stop_timer = runtime.timer(self._stop_took_too_long)
         machine.asks_before_reconnecting = True
@@ -304,32 +274,32 @@ class Run:
 
     def _routes(self) -> dict[type, Callable[[Any], None]]:
         return {
-            EventReceived: lambda event: self._namespaces[event.namespace].dispatcher.received(event),
-            EventSent: lambda event: self._namespaces[event.namespace].dispatcher.sent(event),
-            Acknowledged: lambda event: self._namespaces[event.namespace].acknowledged(event),
-            AckFailed: lambda event: self._namespaces[event.namespace].ack_failed(event),
-            Connected: lambda event: self._namespaces[event.namespace].connected(event),
-            ConnectFailed: lambda event: self._namespaces[event.namespace].connect_failed(event),
-            Disconnected: lambda event: self._namespaces[event.namespace].disconnected(event),
-            Opened: self._opened,
-            Failed: self._failed,
-            Closed: self._closed,
-            Pinged: lambda _: self._post("ping"),
-            Drained: lambda _: self._drains.wake(),
-            Question: self._asked,
-            ReconnectAttempt: self._reconnect_attempt,
-            Reconnected: self._reconnected,
-            ReconnectError: lambda event: self._post("reconnect_error", event.error),
-            ReconnectFailed: self._reconnect_failed,
-            EngineOpened: self._engine_opened,
-            EngineUpgrading: self._engine_upgrading,
-            EngineUpgraded: self._engine_upgraded,
-            EngineUpgradeFailed: self._engine_upgrade_failed,
-            EnginePacketReceived: self._of_engine,
-            EnginePacketCreated: self._of_engine,
-            EngineFlushed: self._of_engine,
-            EngineDrained: self._of_engine,
-            EngineClosed: self._engine_closed,
+            events.EventReceived: lambda event: self._namespaces[event.namespace].dispatcher.received(event),
+            events.EventSent: lambda event: self._namespaces[event.namespace].dispatcher.sent(event),
+            events.Acknowledged: lambda event: self._namespaces[event.namespace].acknowledged(event),
+            events.AckFailed: lambda event: self._namespaces[event.namespace].ack_failed(event),
+            events.Connected: lambda event: self._namespaces[event.namespace].connected(event),
+            events.ConnectFailed: lambda event: self._namespaces[event.namespace].connect_failed(event),
+            events.Disconnected: lambda event: self._namespaces[event.namespace].disconnected(event),
+            events.Opened: self._opened,
+            events.Failed: self._failed,
+            events.Closed: self._closed,
+            events.Pinged: lambda _: self._post("ping"),
+            events.Drained: lambda _: self._drains.wake(),
+            events.Question: self._asked,
+            events.ReconnectAttempt: self._reconnect_attempt,
+            events.Reconnected: self._reconnected,
+            events.ReconnectError: lambda event: self._post("reconnect_error", event.error),
+            events.ReconnectFailed: self._reconnect_failed,
+            events.EngineOpened: self._engine_opened,
+            events.EngineUpgrading: self._engine_upgrading,
+            events.EngineUpgraded: self._engine_upgraded,
+            events.EngineUpgradeFailed: self._engine_upgrade_failed,
+            events.EnginePacketReceived: self._of_engine,
+            events.EnginePacketCreated: self._of_engine,
+            events.EngineFlushed: self._of_engine,
+            events.EngineDrained: self._of_engine,
+            events.EngineClosed: self._engine_closed,
         }
 
     def _after_drain(self) -> None:
@@ -340,12 +310,12 @@ class Run:
     def _post(self, name: str, *args: Any) -> None:
         self.lifecycle.post(self._blueprint.handlers, name, *args)
 
-    def _opened(self, _: Opened) -> None:
+    def _opened(self, _: events.Opened) -> None:
         self._overflow = None
         self._openings.wake()
         self._post("open")
 
-    def _failed(self, event: Failed) -> None:
+    def _failed(self, event: events.Failed) -> None:
         log.info("%s: %s", self._blueprint.url, event.error)
         error = ConnectError(str(event.error))
         error.__cause__ = event.error
@@ -353,72 +323,72 @@ class Run:
         self._openings.fail(error)
         self._post("error", event.error)
 
-    def _closed(self, event: Closed) -> None:
+    def _closed(self, event: events.Closed) -> None:
         log.info("%s: closed: %s", self._blueprint.url, event.reason)
         self._openings.fail(DisconnectedError(f"the connection was closed: {event.reason}", event.reason))
         self._post("close", event.reason, self._overflow or event.details)
 
-    def _reconnect_attempt(self, event: ReconnectAttempt) -> None:
+    def _reconnect_attempt(self, event: events.ReconnectAttempt) -> None:
         log.info("%s: reconnection attempt %d", self._blueprint.url, event.attempt)
         self._post("reconnect_attempt", event.attempt)
         # The attempt begins when its handlers have started, so that what they set takes effect on it.
         self.lifecycle.then(partial(self.pump.feed, self.machine.answer, event.question, None))
 
-    def _reconnected(self, event: Reconnected) -> None:
+    def _reconnected(self, event: events.Reconnected) -> None:
         log.info("%s: reconnected", self._blueprint.url)
         self._post("reconnect", event.attempt)
 
-    def _reconnect_failed(self, _: ReconnectFailed) -> None:
+    def _reconnect_failed(self, _: events.ReconnectFailed) -> None:
         log.info("%s: giving up", self._blueprint.url)
         self.settle("there are no more attempts to connect")
         self._post("reconnect_failed")
 
-    def _engine_opened(self, event: EngineOpened) -> None:
+    def _engine_opened(self, event: events.EngineOpened) -> None:
         log.info("connected to %s by %s", self._blueprint.url, event.transport)
         self.session()  # it has the handlers that those of the Manager's "open" register
         self._of_engine(event)
 
-    def _engine_upgrading(self, event: EngineUpgrading) -> None:
+    def _engine_upgrading(self, event: events.EngineUpgrading) -> None:
         log.debug("%s: upgrading to %s", self._blueprint.url, event.transport)
         self._of_engine(event)
 
-    def _engine_upgraded(self, event: EngineUpgraded) -> None:
+    def _engine_upgraded(self, event: events.EngineUpgraded) -> None:
         log.info("%s: upgraded to %s", self._blueprint.url, event.transport)
         self._of_engine(event)
 
-    def _engine_upgrade_failed(self, event: EngineUpgradeFailed) -> None:
+    def _engine_upgrade_failed(self, event: events.EngineUpgradeFailed) -> None:
         log.info("%s: the upgrade failed: %s", self._blueprint.url, event.error)
         self._of_engine(event)
 
-    def _engine_closed(self, event: EngineClosed) -> None:
+    def _engine_closed(self, event: events.EngineClosed) -> None:
         self._of_engine(event)
         session = self._sessions.pop(event.session, None)
         if session is not None:
             session.closings.wake()
 
-    def _of_engine(self, event: EngineEvent) -> None:
+    def _of_engine(self, event: events.EngineEvent) -> None:
         session = self._sessions.get(event.session)
         if session is not None:
             session.route(event)
 
     # Questions
 
-    def _asked(self, question: Question) -> None:
+    def _asked(self, question: events.Question) -> None:
         earlier = self._answering.get((question.about, question.namespace))
         if earlier is not None:  # its answer is not needed any more
             earlier.cancel()
         self.lifecycle.then(partial(self._start_answer, question))
 
-    def _start_answer(self, question: Question) -> None:
+    def _start_answer(self, question: events.Question) -> None:
         if not self.pump.ended:
             self._answering[question.about, question.namespace] = self.runtime.spawn(
                 partial(self._answer, question), f"function for {question.about}"
             )
 
-    async def _answer(self, question: Question) -> None:
+    async def _answer(self, question: events.Question) -> None:
         self.pump.feed(self.machine.answer, question.question, await self._answer_to(question))
 
-    async def _answer_to(self, question: Question) -> Any:
+    async def _answer_to(self, question: events.Question) -> Any:
         about = question.about
         function: Any = self._blueprint.functions.get(about)
         if question.namespace is not None:
@@ -448,7 +418,9 @@ class Run:
             overflow=lambda: self._overflow,
         )
 
-    def _make_dispatcher(self, spec: NamespaceSpec, acknowledge: Callable[[AckId, Sequence[Any]], None]) -> Dispatcher:
+    def _make_dispatcher(
+        self, spec: NamespaceSpec, acknowledge: Callable[[events.AckId, Sequence[Any]], None]
+    ) -> Dispatcher:
         return Dispatcher(
             spec.name,
             self.runtime,

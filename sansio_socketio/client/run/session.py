@@ -6,19 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ...protocol import events
 from ...protocol.engine import EngineSession
-from ...protocol.events import (
-    EngineClosed,
-    EngineDrained,
-    EngineEvent,
-    EngineFlushed,
-    EngineOpened,
-    EnginePacketCreated,
-    EnginePacketReceived,
-    EngineUpgraded,
-    EngineUpgradeFailed,
-    EngineUpgrading,
-)
 from ...runtime.interface import Runtime
 from ..handlers.registry import HandlerRegistry
 from .lifecycle import LifecycleQueue
@@ -36,16 +25,16 @@ class EngineTransport:
     name: str | None
 
 
-_EVENTS: Final[Mapping[type[EngineEvent], tuple[str, Callable[[Any], tuple[Any, ...]]]]] = {
-    EngineOpened: ("open", lambda _: ()),
-    EngineUpgrading: ("upgrading", lambda event: (EngineTransport(event.transport),)),
-    EngineUpgraded: ("upgrade", lambda event: (EngineTransport(event.transport),)),
-    EngineUpgradeFailed: ("upgrade_error", lambda event: (event.error,)),
-    EnginePacketReceived: ("packet", lambda event: (event.packet,)),
-    EnginePacketCreated: ("packet_create", lambda event: (event.packet,)),
-    EngineFlushed: ("flush", lambda _: ()),
-    EngineDrained: ("drain", lambda _: ()),
-    EngineClosed: ("close", lambda event: (event.reason, event.details)),
+_EVENTS: Final[Mapping[type[events.EngineEvent], tuple[str, Callable[[Any], tuple[Any, ...]]]]] = {
+    events.EngineOpened: ("open", lambda _: ()),
+    events.EngineUpgrading: ("upgrading", lambda event: (EngineTransport(event.transport),)),
+    events.EngineUpgraded: ("upgrade", lambda event: (EngineTransport(event.transport),)),
+    events.EngineUpgradeFailed: ("upgrade_error", lambda event: (event.error,)),
+    events.EnginePacketReceived: ("packet", lambda event: (event.packet,)),
+    events.EnginePacketCreated: ("packet_create", lambda event: (event.packet,)),
+    events.EngineFlushed: ("flush", lambda _: ()),
+    events.EngineDrained: ("drain", lambda _: ()),
+    events.EngineClosed: ("close", lambda event: (event.reason, event.details)),
 }
 """The name of each event of a session, and what its handlers are called with."""
 
@@ -68,7 +57,7 @@ class SessionRun:
         self.closings = Waiters(runtime)
         self._queue = queue
 
-    def route(self, event: EngineEvent) -> None:
+    def route(self, event: events.EngineEvent) -> None:
         """Queue an event of the session for its handlers."""
         name, args = _EVENTS[type(event)]
         self._queue.post(self.handlers, name, *args(event))
