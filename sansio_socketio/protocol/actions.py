@@ -1,11 +1,11 @@
-"""What the machine asks of its driver.
+"""The actions that a machine requests of its driver.
 
 Rules of this file:
 
 - An action is plain data. The machine never calls its driver; the driver takes outputs from `next_output()`.
-- A stream is an int that the machine chose, and that it never uses again.
-- `Outbox` is where every floor of the machine leaves its actions, in the order in which they are to be carried out,
-  and where it is written down which floor's object each open stream belongs to.
+- A stream is an int that the machine chooses and never uses again.
+- Every layer of the machine appends its outputs to the `Outbox`, in the order in which they are to be carried out. It
+  also records which object owns each open stream.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .statistics import Counters
 
 @dataclass(slots=True)
 class OpenStream:
-    """Open a byte stream to `host` and `port`, under TLS if `tls`. `transport` names what it is for.
+    """Open a byte stream to `host` and `port`, with TLS if `tls`. `transport` is the name of the transport it is for.
 
-    Answer with `stream_opened` or `stream_failed`.
+    Then call `stream_opened` or `stream_failed`.
     """
 
     stream: int
@@ -35,7 +35,7 @@ class OpenStream:
 
 @dataclass(slots=True)
 class Send:
-    """Write `data` to the stream. Consecutive ones may be joined. Answer with `data_sent` once all of it has left."""
+    """Write `data` to the stream. Consecutive writes may be joined. Call `data_sent` when the write buffer is empty."""
 
     stream: int
     data: bytes | bytearray | memoryview
@@ -43,7 +43,7 @@ class Send:
 
 @dataclass(slots=True)
 class CloseStream:
-    """Close the stream: after what was sent has left, or at once if `abort`. Feed nothing more for it."""
+    """Close the stream when its write buffer is empty, or at once if `abort`. Feed no more inputs for it."""
 
     stream: int
     abort: bool = False
@@ -51,7 +51,7 @@ class CloseStream:
 
 @dataclass(slots=True)
 class SetTimer:
-    """Call `tick` at `deadline`, on the scale of `now`; None: no timer. Replaces the one before."""
+    """Call `tick` at `deadline`, which is on the clock of `now`. It replaces the previous deadline; None is no timer."""
 
     deadline: float | None
 
@@ -64,7 +64,7 @@ Output = Action | MachineEvent
 
 
 class StreamOwner(Protocol):
-    """Whoever opened a stream, and is told what happens to it."""
+    """The object that opened a stream and is notified of what happens to it."""
 
     def stream_opened(self, stream: int, now: float) -> None: ...
     def stream_failed(self, stream: int, error: Exception, now: float) -> None: ...
@@ -74,7 +74,7 @@ class StreamOwner(Protocol):
 
 
 class Outbox:
-    """The outputs that wait for the driver, the owner of each open stream, and the counters.
+    """The outputs for the driver, the owner of each open stream, and the counters.
 
     Attributes:
         counters: What has been counted since the machine was made.
@@ -93,7 +93,7 @@ class Outbox:
         self._next_stream = 1
 
     def open_stream(self, owner: StreamOwner, host: str, port: int, *, tls: bool, transport: str) -> int:
-        """Ask for a stream; `owner` is told what becomes of it until it closes it. Returns the stream's number."""
+        """Request a stream. `owner` is notified until it closes the stream. Return the stream's number."""
         stream = self._next_stream
         self._next_stream += 1
         self.owners[stream] = owner
@@ -105,12 +105,12 @@ class Outbox:
         self.outputs.append(Send(stream, data))
 
     def close_stream(self, stream: int, *, abort: bool = False) -> None:
-        """Close a stream. Its owner hears no more of it. A stream that is closed already is left alone."""
+        """Close a stream. Its owner is notified no more. Nothing happens if the stream is closed."""
         if self.owners.pop(stream, None) is not None:
             self.outputs.append(CloseStream(stream, abort))
 
     def forget(self, stream: int) -> StreamOwner | None:
-        """The driver has let go of a stream: what waits for it is void. Returns its owner, unless it closed it."""
+        """Drop the outputs for a stream that the driver has discarded. Return its owner, or None if that closed it."""
         outputs = list(self.outputs)
         self.outputs.clear()
         for output in outputs:

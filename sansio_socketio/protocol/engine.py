@@ -2,16 +2,16 @@
 
 Rules of this file:
 
-- A session lives once: `opening`, `open`, `closing` (packets still leave), `closed`.
-- Packets leave in the order of `send`, through the current transport, one batch at a time: the next goes when the
-  transport says that it has drained. Between the probe's answer and the switch nothing leaves.
+- A session is opened once. `states.SESSION_TRANSITIONS` has its states.
+- Packets are sent in the order of `send`, over the current transport, one batch at a time: the next batch is sent when
+  the transport has drained. Between the response to the probe and the switch nothing is sent.
 - Only the handshake and a ping restart the ping timeout.
-- A session tells its observer what happens by calling it, in order; `on_engine_close` comes once, and nothing after it.
-- Closing is bounded by `close_timeout`. A transport that still says goodbye goes on without its session, for the rest of
-  that time.
+- A session notifies its observer by calling it, in order. `on_engine_close` is called once, and nothing after it.
+- Closing is bounded by `close_timeout`. A transport may complete its close handshake after the session has ended, for
+  the rest of that time.
 
-`EngineSession` is the session as the Socket.IO client embeds it. `EngineProtocol` makes it a machine of its own, for
-those who want Engine.IO alone.
+`EngineSession` is the session as the Socket.IO client embeds it. `EngineProtocol` is a machine around one session, for
+Engine.IO alone.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ _PER_TRANSPORT_MAPPINGS: Final = ("query", "extra_headers")
 _OF_THE_SESSION: Final = frozenset(
     {"transports", "upgrade", "remember_upgrade", "try_all_transports", "transport_options"}
 )
-"""Options that a transport of its own has no use for."""
+"""Options that cannot be set for one transport."""
 
 
 class EngineObserver(Protocol):
-    """What a session tells whoever uses it; of its packets and flushes only where `report_packets` is set."""
+    """The notifications of a session. Those of packets and flushes are sent if `report_packets` is set."""
 
     def on_engine_open(self, engine: EngineSession, now: float) -> None: ...
     def on_engine_message(self, engine: EngineSession, data: Data, now: float) -> None: ...
@@ -86,7 +86,7 @@ class EngineObserver(Protocol):
 
 
 class Memory:
-    """What outlives a session: the cookies, and whether WebSocket worked the last time (`remember_upgrade`)."""
+    """What outlasts a session: the cookies, and whether WebSocket worked the last time (`remember_upgrade`)."""
 
     __slots__ = ("cookies", "websocket_worked")
 
@@ -96,14 +96,14 @@ class Memory:
 
 
 class EngineSession:
-    """A session from its handshake to its close. It is the `Session` of its transports and owns the ping timeout.
+    """A session from its handshake to its close. It implements `Session` for its transports.
 
     Attributes:
-        number: Which of its machine's sessions it is, counted from 1.
-        state: How far its life is.
-        sid: The id that the server gave it.
-        buffered_bytes: What is in the write buffer or under way.
-        report_packets: Whether the observer is told of each packet, received or created, and of each flush.
+        number: The number of the session in its machine, counted from 1.
+        state: The state of the session.
+        sid: The id that the server assigned, or None before the handshake.
+        buffered_bytes: The size of the packets that are buffered or in flight: text in characters, binary in bytes.
+        report_packets: Whether the observer is notified of each packet, received or created, and of each flush.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class EngineSession:
         self._probe: Transport | None = None
         self._upgrade = UpgradeState.NONE
         self._buffer: list[Packet] = []
-        self._owes_pong = False
+        self._pong_buffered = False
         self._in_flight = False
         self._bytes_in_flight = 0
         self._ping_wait = 0.0
@@ -167,9 +167,9 @@ class EngineSession:
     # Commands
 
     def open(self, now: float, *, query: Mapping[str, str] = _NONE, headers: Mapping[str, str] = _NONE) -> None:
-        """Begin the handshake on the first transport, or on WebSocket where that is remembered to work.
+        """Begin the handshake on the first transport, or on WebSocket if that worked the last time.
 
-        `query` and `headers` are the application's part of the requests.
+        `query` and `headers` are those of the application, to be sent with each request.
         """
         self._change(SessionState.OPENING)
         self._query, self._headers = query, headers
@@ -179,12 +179,12 @@ class EngineSession:
         self._open_on(name, now)
 
     def send(self, messages: Sequence[Data], now: float, *, compress: bool = True) -> None:
-        """Send messages that belong together: at once if they can leave. While closing or after it they are dropped."""
+        """Send messages in one batch. While the session is closing or closed they are dropped."""
         if self.state is _OPEN or self.state is _OPENING:
             self._write([Packet(MESSAGE, data, compress) for data in messages], now)
 
     def close(self, now: float) -> None:
-        """Close once all that was sent has left, and an upgrade under way is done, within `close_timeout`."""
+        """Close when the write buffer has drained and an upgrade in progress is done, within `close_timeout`."""
         if self.state is _OPEN:
             self._change(SessionState.CLOSING)
             self._close_by = now + self._options.close_timeout
@@ -194,17 +194,17 @@ class EngineSession:
             self._end("forced close", None, now)
 
     def abort(self, now: float) -> None:
-        """Close at once; what has not left is lost."""
+        """Close at once. Buffered packets are dropped."""
         if self.state is not _CLOSED:
             if self._transport is not None:
                 self._transport.abort()
             self._end("forced close", None, now, tell_peer=False)
 
     def fail(self, error: Exception, now: float) -> None:
-        """Close because of `error`, which whoever uses the session found."""
+        """Close because of `error`, which the user of the session found."""
         self._end("transport error", error, now)
 
-    # What transports tell
+    # Notifications of transports (transports.base.Session)
 
     def on_open(self, transport: Transport, now: float) -> None:
         if transport is self._probe:
@@ -304,8 +304,8 @@ class EngineSession:
 
     def _pinged(self, now: float) -> None:
         self._restart_ping_timeout(now)
-        if not self._owes_pong:  # one that waits answers them all: a peer that never reads fills no buffer with them
-            self._owes_pong = True
+        if not self._pong_buffered:  # one pong answers all pings: a peer that never reads cannot fill the buffer
+            self._pong_buffered = True
             self._write([Packet(PONG)], now)
         if self.state is not _CLOSED:  # writing may find that the transport is broken
             self._observer.on_engine_ping(self, now)
@@ -316,7 +316,7 @@ class EngineSession:
     # The upgrade
 
     def _begin_probe(self, current: str, offered: Sequence[str], now: float) -> None:
-        """Probe what the server offers and we have, one after the other, until one works."""
+        """Probe the transports that both sides have, one after the other, until one works."""
         if self._options.upgrade:
             self._upgrades = [name for name in self._candidates if name in offered and name != current]
             self._probe_next(now)
@@ -388,12 +388,12 @@ class EngineSession:
                 packets = self._take_batch(self._max_payload)
             else:  # all of them; none is in flight yet
                 self._buffer = []
-                self._owes_pong = False
+                self._pong_buffered = False
                 self._bytes_in_flight = self.buffered_bytes
             self._in_flight = True
             self._counters.packets_sent += len(packets)
             transport.send(packets, now)
-            # The reference sends its UPGRADE by itself, and tells of no flush.
+            # The JavaScript client sends its UPGRADE packet directly, without a flush.
             if self.report_packets and self.state is not _CLOSED and packets[-1].type != UPGRADE:
                 self._observer.on_engine_flush(self, now)
 
@@ -407,7 +407,7 @@ class EngineSession:
                 break
             count += 1
         self._buffer = packets[count:]
-        self._owes_pong = any(packet.type == PONG for packet in self._buffer)
+        self._pong_buffered = any(packet.type == PONG for packet in self._buffer)
         self._bytes_in_flight = sum([len(packet.data) for packet in packets[:count]])
         return packets[:count]
 
@@ -425,7 +425,7 @@ class EngineSession:
             self._end("forced close", None, now)
 
     def _fail(self, message: str, now: float, cause: Exception | None = None) -> None:
-        """The peer broke the protocol of the session."""
+        """End the session because the server violated the protocol."""
         error = TransportError(message, transport=self.transport)
         error.__cause__ = cause
         self._end("transport error", error, now)
@@ -455,13 +455,13 @@ def _named(packet: Packet) -> EnginePacket:
 
 
 def _show(packet: Packet) -> str:
-    """A packet from the peer, for a message."""
+    """Describe a packet of the peer for a message."""
     data = packet.data
     return f"a packet of type {packet.type} with {data[:_MAX_SHOWN]!r}{'…' if len(data) > _MAX_SHOWN else ''}"
 
 
 def transport_classes(options: EngineOptions) -> dict[str, type[Transport]]:
-    """The classes of the transports to use by name, in the order to try them. Raises OptionError."""
+    """Return the classes of the transports by name, in the order in which to try them. Raise OptionError."""
     classes: dict[str, type[Transport]] = {}
     for transport in options.transports:
         if isinstance(transport, str):
@@ -474,13 +474,15 @@ def transport_classes(options: EngineOptions) -> dict[str, type[Transport]]:
 
 
 def check_engine_options(options: EngineOptions) -> None:
-    """Raise OptionError for what can only be seen of the options together, and of what is in them."""
+    """Check what concerns several options, and the contents of mappings. Raise OptionError."""
     known = dict.fromkeys([*TRANSPORTS, *transport_classes(options)])
     check_headers({} if options.extra_headers is ASK else options.extra_headers)
     for name in options.transport_options:
         if name not in known:
             names = ", ".join(map(repr, known))
-            raise OptionError(f"transport_options takes a mapping by the names of transports, {names}, not by {name!r}")
+            raise OptionError(
+                f"transport_options takes a mapping of the names of transports ({names}), not of {name!r}"
+            )
         try:
             transport_options(options, name)
         except OptionError as error:
@@ -488,7 +490,7 @@ def check_engine_options(options: EngineOptions) -> None:
 
 
 def transport_options(options: EngineOptions, name: str) -> EngineOptions:
-    """The options of one transport: the common ones, with its own over them. Raises OptionError for an unknown one."""
+    """Return the options of one transport: the common ones, overridden by its own. Raise OptionError."""
     own = options.transport_options.get(name, {})
     common = {field.name: getattr(options, field.name) for field in fields(EngineOptions)}
     mappings = {key: own[key] for key in _PER_TRANSPORT_MAPPINGS if key in own}
@@ -496,13 +498,13 @@ def transport_options(options: EngineOptions, name: str) -> EngineOptions:
         check_name(key, common.keys() - _OF_THE_SESSION)
     for key, value in mappings.items():
         if not takes_value(key, value):
-            raise OptionError(f"{key} takes a mapping of str to str here, and no function")
+            raise OptionError(f"{key} takes a mapping of str to str here, not this {type(value).__name__}")
     check_headers(mappings.get("extra_headers", {}))
     return EngineOptions(**{**common, **{key: value for key, value in own.items() if key not in mappings}})
 
 
 def request_query(url: URL, options: EngineOptions, answered: Mapping[str, str] | None = None) -> Mapping[str, str]:
-    """The application's part of the query: the URL's, or else the answer to the question, or else the option's."""
+    """Return the application's part of the query: that of the URL, or the answer to the question, or the option."""
     if url.query:
         return dict(url.query)
     if answered is not None:
@@ -511,24 +513,24 @@ def request_query(url: URL, options: EngineOptions, answered: Mapping[str, str] 
 
 
 class EngineProtocol(Machine):
-    """Engine.IO alone, as a machine: the inputs and outputs of `Machine`, and these commands.
+    """An Engine.IO client as a state machine without I/O (Engine.IO protocol 4): one session.
 
-    It opens one session; for another, make another. Its events are those of `events` that are an `EngineEvent`.
+    `Machine` has the inputs and outputs. The events are the subclasses of `events.EngineEvent`.
 
     Args:
-        url: Where the server is; a query in it takes the place of the `query` option.
-        options: The options; `query` and `extra_headers` must be mappings here.
-        random: The only source of chance.
+        url: The server's scheme, host and port. A query in it replaces the `query` option.
+        options: The options. `query` and `extra_headers` must be mappings here.
+        random: The only source of randomness.
 
     Raises:
-        OptionError: The URL or an option cannot be used.
+        OptionError: The URL or an option is invalid.
     """
 
     def __init__(self, url: str, options: EngineOptions | None = None, *, random: Random) -> None:
         super().__init__()
         options = EngineOptions() if options is None else options
         if options.query is ASK or options.extra_headers is ASK:
-            raise OptionError("EngineProtocol asks no questions: query and extra_headers must be mappings")
+            raise OptionError("query and extra_headers of EngineProtocol must be mappings, not ASK")
         check_engine_options(options)
         self._url = parse_url(url)
         self._query = request_query(self._url, options)
@@ -551,7 +553,7 @@ class EngineProtocol(Machine):
 
     @property
     def sid(self) -> str | None:
-        """The session's id, once the handshake is done."""
+        """The id that the server assigned, or None before the handshake."""
         return self._session.sid
 
     @property
@@ -561,17 +563,17 @@ class EngineProtocol(Machine):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is open, opening or closing any more: the streams of a closed session may take a while."""
+        """Whether the session is closed (or was never opened) and every stream is closed."""
         return self.state in {SessionState.NEW, SessionState.CLOSED} and not self._outbox.owners
 
     @property
     def buffered_bytes(self) -> int:
-        """How much waits to leave: text in characters, binary in bytes."""
+        """The size of the messages that are buffered or in flight: text in characters, binary in bytes."""
         return self._session.buffered_bytes
 
     @property
     def report_packets(self) -> bool:
-        """Whether `EnginePacketReceived`, `EnginePacketCreated` and `EngineFlushed` are delivered. May be set."""
+        """Whether `EnginePacketReceived`, `EnginePacketCreated` and `EngineFlushed` are delivered. It may be set."""
         return self._session.report_packets
 
     @report_packets.setter
@@ -579,50 +581,54 @@ class EngineProtocol(Machine):
         self._session.report_packets = value
 
     def open(self, now: float, *, timeout: float | None = 20.0) -> None:
-        """Begin the handshake; it fails after `timeout` seconds (0: at once; None: never).
+        """Open the session (section "Handshake").
+
+        Args:
+            now: The time.
+            timeout: How many seconds the handshake may take; None for no limit.
 
         Raises:
-            OptionError: `timeout` is no number of seconds.
-            StateError: It was opened before.
+            OptionError: `timeout` is invalid.
+            StateError: The session was opened before.
         """
         check_option("timeout", timeout)
         self._fire_due(now)
         if self.state is not SessionState.NEW:
-            raise StateError(f"a session opens once, and this one is {self.state}; make another EngineProtocol")
+            raise StateError(f"this session is {self.state}: a session opens once; create another EngineProtocol")
         if timeout is not None:
             self._timeout = timeout
             self._timers.set(self, "open", now + timeout)
         self._session.open(now, query=self._query, headers=self._headers)
 
     def send(self, data: Data, now: float, *, compress: bool = True) -> None:
-        """Send a message, text or bytes. Before the handshake is done it waits in the write buffer.
+        """Send a message, str or bytes. Until the handshake is done it is buffered.
 
-        What is sent while the session closes, or after it, is dropped, as a peer may close it at any time.
+        A message that is sent while the session is closing or closed is dropped, as the server may close it at any time.
 
         Raises:
-            PacketError: `data` is neither text nor bytes, or is text that UTF-8 cannot carry.
+            PacketError: `data` is neither str nor bytes, or contains an unpaired surrogate.
             StateError: The session was not opened yet.
         """
         check_message(data)
         self._fire_due(now)
         if self.state is SessionState.NEW:
-            raise StateError("open() the session before sending")
+            raise StateError("the session is not open: call open() before send()")
         self._session.send([data], now, compress=compress)
 
     def close(self, now: float) -> None:
-        """Close once all that was sent has left, within `close_timeout` seconds. `idle` tells when that is done."""
+        """Close when the write buffer has drained, within `close_timeout` seconds. Then `idle` is True."""
         self._fire_due(now)
         if self.state is not SessionState.NEW:
             self._session.close(now)
 
     def abort(self, now: float) -> None:
-        """Close at once, also what is still saying goodbye; what has not left is lost."""
+        """Close everything at once, a close handshake in progress included. Buffered messages are dropped."""
         self._fire_due(now)
         if self.state is not SessionState.NEW:
             self._session.abort(now)
             self._cut()
 
-    # What the session tells
+    # Notifications of the session (EngineObserver)
 
     def on_engine_open(self, engine: EngineSession, now: float) -> None:
         self._timers.cancel(self, "open")
@@ -667,11 +673,11 @@ class EngineProtocol(Machine):
 
 
 def check_message(data: Data) -> None:
-    """Raise PacketError for what is no message: neither str nor bytes, or a str that UTF-8 cannot carry."""
+    """Raise PacketError unless `data` is a message: bytes, or a str without unpaired surrogates."""
     if not isinstance(data, (str, bytes)):
         raise PacketError(f"a message must be str or bytes, not {type(data).__name__}")
     if isinstance(data, str) and not data.isascii():
         try:
             data.encode()
         except UnicodeEncodeError as error:
-            raise PacketError(f"a message must be text that UTF-8 can carry: {error}") from None
+            raise PacketError(f"a message contains an unpaired surrogate: {error}") from None

@@ -1,10 +1,10 @@
-"""The errors of the library: one small tree under `SocketIOError`.
+"""The exceptions of the library, all of them subclasses of `SocketIOError`.
 
 Rules of this file:
 
-- Every message says what happened, with what, and where it helps, what to do about it.
-- What a program may want to act on (an HTTP status, a close code, the server's data) is an attribute, not only text.
-- An error that has an obvious built-in relative (`ValueError`, `TimeoutError`) is one of those, too.
+- A message says what happened, with the offending value, and what is accepted or what to do.
+- What a program may act on (an HTTP status, a close code, the server's data) is an attribute.
+- An exception that corresponds to a built-in one (`ValueError`, `TimeoutError`) is a subclass of that, too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class SocketIOError(Exception):
-    """The root of every error that this library raises or reports."""
+    """The base of all exceptions that this library raises or reports."""
 
 
 class OptionError(SocketIOError, ValueError):
@@ -21,21 +21,21 @@ class OptionError(SocketIOError, ValueError):
 
 
 class StateError(SocketIOError, RuntimeError):
-    """A call that makes no sense in the present state, such as acknowledging twice."""
+    """A call is not allowed in the present state, such as acknowledging twice."""
 
 
 class PacketError(SocketIOError, ValueError):
-    """Bytes or text from a peer that are no valid packet, or a value that cannot be made into one."""
+    """A packet from the peer is invalid, or a value cannot be encoded as a packet."""
 
 
 class PayloadError(SocketIOError, ValueError):
-    """A value of an event from the server is not what the annotation of a typed handler says.
+    """A value of an event from the server does not match the annotation of a typed handler.
 
-    Its cause is pydantic's ValidationError, which tells the other mismatches of the value, too.
+    Its cause is pydantic's ValidationError, which has all mismatches of the value.
 
     Attributes:
         event: The event's name.
-        path: Where the mismatch is, from the handler's parameter on, such as `"position.x"`.
+        path: The path to the mismatch, from the handler's parameter on, such as `"position.x"`.
     """
 
     def __init__(self, message: str, *, event: str | None = None, path: str | None = None) -> None:
@@ -45,17 +45,17 @@ class PayloadError(SocketIOError, ValueError):
 
 
 class BufferFullError(SocketIOError):
-    """An emit found the send buffer at its bound (`max_buffered_events`, `max_buffered_bytes`); nothing was queued."""
+    """An event exceeds the send buffer's limit (`max_buffered_events`, `max_buffered_bytes`) and was not queued."""
 
 
 class TransportError(SocketIOError):
-    """A transport failed: a stream could not be opened or broke, or the peer answered with something else.
+    """A transport failed: a stream could not be opened or broke, or the server's response was refused or invalid.
 
     Attributes:
-        transport: The transport's name, such as `"polling"`, or None where none was chosen yet.
-        status: The HTTP status of the answer, where there was one.
-        body: The answer's body as text, decoded leniently and cut to a few kilobytes, where there was one.
-        close_code: The WebSocket close code (RFC 6455, section 7.4), where there was one.
+        transport: The transport's name, such as `"polling"`, or None if none was chosen yet.
+        status: The HTTP status of the response, or None.
+        body: The body of the response as text, truncated to a few kilobytes, or None.
+        close_code: The WebSocket close code (RFC 6455, section 7.4), or None.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class ConnectError(SocketIOError):
 
     Attributes:
         message: What the server said, or what went wrong.
-        data: The additional data of the server's refusal (Socket.IO protocol, "Connection to a namespace"), or None.
+        data: The additional data of the server's refusal (Socket.IO protocol 5, "Connection to a namespace"), or None.
     """
 
     def __init__(self, message: str, data: Any = None) -> None:
@@ -93,11 +93,11 @@ class ConnectError(SocketIOError):
 
 
 class AckTimeout(SocketIOError, TimeoutError):
-    """The server did not acknowledge an event within the timeout (seconds) that the emit asked for."""
+    """The server did not acknowledge an event within the timeout of the emit."""
 
 
 class DisconnectedError(SocketIOError):
-    """The connection ended before what was waited for came.
+    """The connection ended while something was awaited, such as an acknowledgement.
 
     Attributes:
         reason: The reason of the disconnection, such as `"transport close"`.

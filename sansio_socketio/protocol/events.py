@@ -1,11 +1,11 @@
-"""What the machine tells the application.
+"""The events that a machine delivers to the application.
 
 Rules of this file:
 
-- An event is plain data; which floor it comes from is told by its base class.
-- Each `EngineEvent` carries the number of the session that it is about: one that drains may end after the next began.
-- Each `NamespaceEvent` carries the namespace that it is about. A program may rely on their order within a namespace.
-- Each `Question` wants an `answer` before the machine goes on; an answer that comes too late is ignored.
+- An event is plain data. Its base class says which layer it comes from.
+- Each `EngineEvent` has the number of its session: a session that is being closed may end after the next has begun.
+- Each `NamespaceEvent` has the name of its namespace. The order of the events of a namespace is guaranteed.
+- A `Question` must be answered before the machine goes on. A late answer is ignored.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Asked = Literal["auth", "query", "extra_headers"]
 PacketType = Literal["open", "close", "ping", "pong", "message", "upgrade", "noop"]
 
 AckId = tuple[int, int]
-"""What an event is acknowledged by. Opaque; worth nothing once the connection that the event came on is gone."""
+"""Identifies the event to acknowledge. Opaque, and valid only on the connection that the event arrived on."""
 
 
 class MachineEvent:
-    """The base of everything that a machine delivers."""
+    """The base of all events that a machine delivers."""
 
     __slots__ = ()
 
@@ -42,14 +42,14 @@ class MachineEvent:
 
 @dataclass(slots=True)
 class EngineEvent(MachineEvent):
-    """Something about an Engine.IO session. `session` is its number; a machine counts its sessions from 1."""
+    """The base of the events of an Engine.IO session. `session` is its number, counted from 1."""
 
     session: int = field(default=1, kw_only=True, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class EnginePacket:
-    """A packet of a session, by the name of its type."""
+    """An Engine.IO packet: the name of its type and its data."""
 
     type: PacketType
     data: Data
@@ -57,7 +57,7 @@ class EnginePacket:
 
 @dataclass(slots=True)
 class EngineOpened(EngineEvent):
-    """The handshake is done; `sid` is the session's id, `transport` the name of the transport it opened on."""
+    """The handshake is done. `sid` is the session's id, `transport` the name of its transport."""
 
     sid: str
     transport: str
@@ -65,64 +65,64 @@ class EngineOpened(EngineEvent):
 
 @dataclass(slots=True)
 class EngineMessage(EngineEvent):
-    """A message arrived. Only `EngineProtocol` delivers these."""
+    """A message was received (delivered by `EngineProtocol` only)."""
 
     data: Data
 
 
 @dataclass(slots=True)
 class EnginePing(EngineEvent):
-    """The server pinged; the pong is on its way."""
+    """A ping was received, and a pong was sent (delivered by `EngineProtocol` only)."""
 
 
 @dataclass(slots=True)
 class EngineUpgrading(EngineEvent):
-    """The probe of `transport` succeeded; the switch is under way."""
+    """The probe of `transport` succeeded; the session is about to switch to it."""
 
     transport: str
 
 
 @dataclass(slots=True)
 class EngineUpgraded(EngineEvent):
-    """The session goes on over `transport`."""
+    """The session has switched to `transport`."""
 
     transport: str
 
 
 @dataclass(slots=True)
 class EngineUpgradeFailed(EngineEvent):
-    """The probe of a better transport failed; the session stays where it was."""
+    """The probe of a better transport failed; the session stays on its transport."""
 
     error: Exception
 
 
 @dataclass(slots=True)
 class EnginePacketReceived(EngineEvent):
-    """A packet arrived, and is about to be handled (only of a session that has `report_packets` set)."""
+    """A packet was received and is about to be handled (delivered if the session's `report_packets` is set)."""
 
     packet: EnginePacket
 
 
 @dataclass(slots=True)
 class EnginePacketCreated(EngineEvent):
-    """A packet of ours joins the write buffer (only of a session that has `report_packets` set)."""
+    """A packet is about to be put into the write buffer (delivered if the session's `report_packets` is set)."""
 
     packet: EnginePacket
 
 
 @dataclass(slots=True)
 class EngineFlushed(EngineEvent):
-    """Packets were handed to the transport (only of a session that has `report_packets` set)."""
+    """Packets were passed to the transport (delivered if the session's `report_packets` is set)."""
 
 
 @dataclass(slots=True)
 class EngineDrained(EngineEvent):
-    """The write buffer is empty, and all that was in it has left. (`ClientProtocol`: as the ones above.)"""
+    """The session's write buffer has drained (`ClientProtocol` delivers it if the session's `report_packets` is set)."""
 
 
 @dataclass(slots=True)
 class EngineClosed(EngineEvent):
-    """The session is over. `details` says more where there is more to say (a status, a close code, an error)."""
+    """The session has ended. `details` has a status, a close code or another cause, or is None."""
 
     reason: DisconnectReason
     details: Exception | None
@@ -133,14 +133,14 @@ class EngineClosed(EngineEvent):
 
 
 class ManagerEvent(MachineEvent):
-    """Something about the connection that the namespaces share."""
+    """The base of the events of the connection that the namespaces share."""
 
     __slots__ = ()
 
 
 @dataclass(slots=True)
 class Opened(ManagerEvent):
-    """`open`: the connection is up; the namespaces join next."""
+    """`open`: the connection is open; the namespaces join next."""
 
 
 @dataclass(slots=True)
@@ -152,7 +152,7 @@ class Failed(ManagerEvent):
 
 @dataclass(slots=True)
 class Closed(ManagerEvent):
-    """`close`: the connection is gone."""
+    """`close`: the connection has ended. `details` has a status, a close code or another cause, or is None."""
 
     reason: DisconnectReason
     details: Exception | None
@@ -160,7 +160,7 @@ class Closed(ManagerEvent):
 
 @dataclass(slots=True)
 class Pinged(ManagerEvent):
-    """`ping`: the server pinged."""
+    """`ping`: a ping of the server was received."""
 
 
 @dataclass(slots=True)
@@ -177,21 +177,21 @@ class ReconnectAttempt(ManagerEvent):
 
 @dataclass(slots=True)
 class Reconnected(ManagerEvent):
-    """`reconnect`: the connection is up again after `attempt` attempts."""
+    """`reconnect`: the connection is open again, after `attempt` attempts."""
 
     attempt: int
 
 
 @dataclass(slots=True)
 class ReconnectError(ManagerEvent):
-    """`reconnect_error`: the attempt failed."""
+    """`reconnect_error`: an attempt to reconnect failed."""
 
     error: Exception
 
 
 @dataclass(slots=True)
 class ReconnectFailed(ManagerEvent):
-    """`reconnect_failed`: all `reconnection_attempts` were in vain; nothing more is tried."""
+    """`reconnect_failed`: all `reconnection_attempts` have failed; there are no more."""
 
 
 @dataclass(slots=True)
@@ -201,11 +201,11 @@ class Drained(ManagerEvent):
 
 @dataclass(slots=True)
 class Question(ManagerEvent):
-    """The application is asked for a value that may differ each time; reply with `answer(question, value, now)`.
+    """The application is asked for an option that is `ASK`; call `answer(question, value, now)`.
 
-    `about` tells what is wanted: the `auth` of a namespace (a mapping, or None), or the `query` or `extra_headers` of
-    the session that is about to open (mappings of str to str). An Exception as the answer fails the attempt. What follows
-    is the same for all three: another attempt, with another question, as the options of reconnection say.
+    `about` is the option: the `auth` of a namespace (a mapping or None), or the `query` or `extra_headers` of the session
+    that is about to open (mappings of str to str). An Exception as the answer, or no answer within the option `timeout`,
+    fails the attempt to connect or to join. The next attempt asks again.
     """
 
     question: int
@@ -219,14 +219,17 @@ class Question(ManagerEvent):
 
 @dataclass(slots=True)
 class NamespaceEvent(MachineEvent):
-    """Something about one namespace."""
+    """The base of the events of one namespace."""
 
     namespace: str
 
 
 @dataclass(slots=True)
 class Connected(NamespaceEvent):
-    """`connect`: joined, as `sid`. `recovered`: the server restored the session and replays what was missed."""
+    """`connect`: the server joined the namespace, with the id `sid`.
+
+    `recovered`: the server restored the previous session and sends the events that were missed.
+    """
 
     sid: str
     recovered: bool
@@ -234,7 +237,7 @@ class Connected(NamespaceEvent):
 
 @dataclass(slots=True)
 class ConnectFailed(NamespaceEvent):
-    """`connect_error`. `active`: whether the connection goes on trying by itself."""
+    """`connect_error`: the namespace could not be joined. `active`: whether another attempt follows by itself."""
 
     error: Exception
     active: bool
@@ -242,7 +245,7 @@ class ConnectFailed(NamespaceEvent):
 
 @dataclass(slots=True)
 class Disconnected(NamespaceEvent):
-    """`disconnect`. `active`: whether the connection goes on trying by itself."""
+    """`disconnect`: the namespace was left. `active`: whether it is joined again by itself, after a reconnection."""
 
     reason: DisconnectReason
     details: Exception | None
@@ -251,9 +254,12 @@ class Disconnected(NamespaceEvent):
 
 @dataclass(slots=True)
 class EventReceived(NamespaceEvent):
-    """The server emitted `args[0]` with the rest of `args`. It wants an acknowledgement if `ack_id` is not None.
+    """The server emitted the event `args[0]` with the values `args[1:]`.
 
-    `size` is about the number of bytes that it took on the wire.
+    Attributes:
+        args: The event's name and values.
+        ack_id: What `acknowledge` takes, or None if the server requests no acknowledgement.
+        size: The approximate size on the wire, in bytes.
     """
 
     args: list[Any]
@@ -263,9 +269,11 @@ class EventReceived(NamespaceEvent):
 
 @dataclass(slots=True)
 class EventSent(NamespaceEvent):
-    """An event of ours has gone to the connection (delivered only where `report_sent` asks for it).
+    """An event was sent (delivered if the namespace's `report_sent` is set).
 
-    `size` is about the number of bytes that it takes on the wire.
+    Attributes:
+        args: The event's name and values.
+        size: The approximate size on the wire, in bytes.
     """
 
     args: list[Any]
@@ -274,7 +282,7 @@ class EventSent(NamespaceEvent):
 
 @dataclass(slots=True)
 class Acknowledged(NamespaceEvent):
-    """The server acknowledged the emit that returned `handle`, with these values."""
+    """The server acknowledged the emit that returned `handle`. `args` are the values."""
 
     handle: int
     args: list[Any]
@@ -282,7 +290,7 @@ class Acknowledged(NamespaceEvent):
 
 @dataclass(slots=True)
 class AckFailed(NamespaceEvent):
-    """The emit that returned `handle` will not be acknowledged: `AckTimeout` or `DisconnectedError` says why."""
+    """The emit that returned `handle` will not be acknowledged because of an `AckTimeout` or `DisconnectedError`."""
 
     handle: int
     error: Exception

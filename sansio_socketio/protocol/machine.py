@@ -1,11 +1,11 @@
-"""What the two public machines share: the inputs from a driver, and the way that actions leave.
+"""The contract between a machine and its driver: inputs and outputs.
 
 Rules of this file:
 
-- Every input takes `now` (seconds, any monotonic scale), and first fires what is due by then.
-- An input for a stream that the machine has closed is stale, and ignored.
-- After `stream_failed` and `stream_closed` no action for that stream follows: the driver has let go of it.
-- `next_output()` returns one action or event at a time until None; inputs and commands are legal between two of them.
+- Every input takes `now` (in seconds, on any clock that never goes back), and first fires the timers that are due.
+- An input for a stream that the machine has closed is ignored.
+- After `stream_failed` and `stream_closed` there is no action for that stream: the driver has discarded it.
+- `next_output()` returns one action or event at a time, then None. Inputs and commands are legal between two calls.
 
 `EngineProtocol` and `ClientProtocol` add the commands.
 """
@@ -17,7 +17,7 @@ from .timers import Timers
 
 
 class Machine:
-    """The inputs and the output that every driver uses."""
+    """The inputs and the output that every driver uses. The base of `ClientProtocol` and `EngineProtocol`."""
 
     def __init__(self) -> None:
         self._outbox = Outbox()
@@ -33,21 +33,21 @@ class Machine:
         return None if announced is None else SetTimer(announced[0])
 
     def stream_opened(self, stream: int, now: float) -> None:
-        """The byte stream asked for is open (TLS included)."""
+        """Report that the stream is open (TLS handshake included)."""
         self._fire_due(now)
         owner = self._outbox.owners.get(stream)
         if owner is not None:
             owner.stream_opened(stream, now)
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
-        """The byte stream asked for could not be opened, because of `error`. The driver lets go of it."""
+        """Report that the stream could not be opened because of `error`. The driver discards it."""
         self._fire_due(now)
         owner = self._outbox.forget(stream)
         if owner is not None:
             owner.stream_failed(stream, error, now)
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
-        """Bytes arrived. They are not kept beyond the call unless copied."""
+        """Report bytes that arrived on the stream. The buffer may be reused after the call."""
         self._fire_due(now)
         owner = self._outbox.owners.get(stream)
         if owner is not None:
@@ -55,26 +55,26 @@ class Machine:
             owner.data_received(stream, data, now)
 
     def data_sent(self, stream: int, now: float) -> None:
-        """All that was to be sent on the stream so far has left for the network."""
+        """Report that the write buffer of the stream is empty: everything has been passed to the network."""
         self._fire_due(now)
         owner = self._outbox.owners.get(stream)
         if owner is not None:
             owner.data_sent(stream, now)
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
-        """The peer closed the stream (`error` None), or it broke. The driver lets go of it."""
+        """Report that the peer closed the stream (`error` is None), or that it broke. The driver discards it."""
         self._fire_due(now)
         owner = self._outbox.forget(stream)
         if owner is not None:
             owner.stream_closed(stream, error, now)
 
     def tick(self, now: float) -> None:
-        """The timer fired. Early and spurious ticks are harmless."""
+        """Report that the timer fired. Early and spurious calls are harmless."""
         self._fire_due(now)
         self._timers.ticked()
 
     def _cut(self) -> None:
-        """Close all that is open, and wait for nothing any more."""
+        """Close all streams and cancel all timers."""
         for stream in list(self._outbox.owners):
             self._outbox.close_stream(stream, abort=True)
         self._timers.clear()

@@ -2,16 +2,16 @@
 
 Rules of this file:
 
-- `active` says whether the application wants the namespace; `join` says how far the server is. They meet in `_advance`.
-- `auth` that the application could not give is asked for again after a delay, as a lost connection is opened again. The
-  connection stays open meanwhile, for others may need it.
-- At most one CONNECT is unanswered. The answer to one that nobody wants any more is consumed, and undone by DISCONNECT.
-- An emit is encoded when it is made, so that a value that cannot be sent is an error there. Until it leaves it waits in
-  `_unsent`, or under retries in `_queue` until it is acknowledged; a try encodes its values anew, with a new id.
-- `_emits` has every emit that somebody may still hear of, `_sent` those whose acknowledgement has an id already.
+- `active` is what the application wants, the join state is what the server has done. `_advance` reconciles them.
+- If the application gives no usable `auth`, it is asked again after a delay, as a lost connection is opened again. The
+  connection stays open meanwhile, as other namespaces may need it.
+- At most one CONNECT is unanswered. The response to one that was abandoned is consumed, and revoked by DISCONNECT.
+- An event is encoded by `emit`, so that a value that cannot be sent is an error there. Until it is sent it is in
+  `_unsent`, or with retries in `_queue` until it is acknowledged; each try encodes its values anew, with a new id.
+- `_emits` has all emits whose outcome may still be reported, `_sent` those that await an acknowledgement, by its id.
 - On connect, in this order: events received early, events buffered to send, the retry queue, then `Connected`.
-- On disconnect: `Disconnected` first, then the acknowledgements that will not come any more.
-- Nothing but CONNECT is sent to a namespace that is not joined: the server would close the whole connection.
+- On disconnect: `Disconnected` first, then `AckFailed` for the acknowledgements that were awaited.
+- Only CONNECT is sent to a namespace that has not joined: for anything else the server closes the connection.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ from .timers import Timers
 Frames = Sequence[str | bytes]
 
 _V2_SERVER: Final = (
-    "the server joined the namespace without a session id, as one of Socket.IO 2 does; this client speaks to version 3 "
-    "and later (or to a version 4 server that serves older clients by allowEIO3, which this client has no need of)"
+    "the server joined the namespace without a session id, as Socket.IO 2 does; this client requires a server of version 3 "
+    "or later (a server with allowEIO3 serves clients of either version)"
 )
 
 
@@ -61,7 +61,7 @@ _JOINED: Final = JoinState.JOINED
 
 
 class NamespaceConnection(Protocol):
-    """What a namespace needs of the connection that it shares with others."""
+    """What a namespace needs of the connection that it shares with other namespaces."""
 
     options: ClientOptions
     outbox: Outbox
@@ -83,7 +83,7 @@ class NamespaceConnection(Protocol):
 
 
 class Emit:
-    """An event of ours from the call to its end."""
+    """An emitted event, from the call of `emit` to its outcome."""
 
     __slots__ = (
         "ack",
@@ -112,15 +112,14 @@ class Emit:
 
 
 class Namespace:
-    """A namespace of a `ClientProtocol`; made by `ClientProtocol.namespace`. JavaScript's Socket, as a state machine.
+    """A namespace of a `ClientProtocol`, created by `ClientProtocol.namespace` (JavaScript's Socket).
 
     Attributes:
-        name: The namespace's name, such as `"/"` or `"/chat"`.
-        active: Whether it is wanted: connected, or connecting as soon as the connection lets it.
-        sid: The id that the server gave it for this connection, or None.
-        recovered: Whether the last join restored the session before (connection state recovery).
-        auth: What is sent when joining; may be set at any time.
-        report_sent: Whether `EventSent` is delivered for each event that leaves.
+        name: The name of the namespace, such as `"/"` or `"/chat"`.
+        active: Whether the namespace is connected, or connects as soon as the connection is open.
+        sid: The id that the server assigned on this connection, or None.
+        recovered: Whether the last join restored the previous session (connection state recovery).
+        report_sent: Whether `EventSent` is delivered for each event that is sent.
     """
 
     def __init__(self, name: str, options: NamespaceOptions, connection: NamespaceConnection) -> None:
@@ -136,7 +135,7 @@ class Namespace:
         self._join = JoinState.NONE
         self._pid: str | None = None
         self._offset: str | None = None
-        self._auth_failures = 0  # since the last that was good
+        self._auth_failures = 0  # consecutive ones
         self._epoch = 0
         self._next_handle = 1
         self._next_wire_id = 0
@@ -149,17 +148,17 @@ class Namespace:
 
     @property
     def connected(self) -> bool:
-        """Whether the server has joined us."""
+        """Whether the namespace has joined."""
         return self._join is _JOINED
 
     @property
     def acks_pending(self) -> int:
-        """How many acknowledgements the application waits for."""
+        """How many acknowledgements are awaited."""
         return sum([emit.ack for emit in self._emits.values()])
 
     @property
     def auth(self) -> Mapping[str, Any] | Literal[Ask.ASK] | None:
-        """What is sent when joining; ASK to be asked each time."""
+        """The credentials that are sent when joining; ASK to be asked each time. It may be set at any time."""
         return self._auth
 
     @auth.setter
@@ -170,7 +169,10 @@ class Namespace:
     # Commands
 
     def connect(self, now: float) -> None:
-        """Join, opening the connection if need be. During a wait for the next attempt it waits as well."""
+        """Join the namespace, and open the connection if it is closed (section "Connection to a namespace").
+
+        A delay before the next attempt to reconnect is not cut short.
+        """
         self._connection.timers.fire_due(now)
         if not self.connected:
             self.active = True
@@ -178,7 +180,7 @@ class Namespace:
             self._advance(now)
 
     def disconnect(self, now: float) -> None:
-        """Leave. The connection closes when no namespace on it is active any more."""
+        """Leave the namespace. The connection is closed when no namespace is active any more."""
         self._connection.timers.fire_due(now)
         if not self.active:
             return
@@ -199,23 +201,23 @@ class Namespace:
         volatile: bool = False,
         compress: bool = True,
     ) -> int:
-        """Send an event, or buffer it until the namespace is joined.
+        """Send an event, or buffer it until the namespace has joined (section "Sending and receiving data").
 
         Args:
             args: The event's name (a str or a number) and its values.
             now: The time.
-            ack: Whether to ask for an acknowledgement; it comes as `Acknowledged` or `AckFailed`.
-            timeout: How many seconds to wait for it; by default the option `ack_timeout`; None for no limit.
-            volatile: Drop the event where the transport cannot take it at once.
-            compress: Whether the transport may compress it.
+            ack: Whether to request an acknowledgement. Its outcome is delivered as `Acknowledged` or `AckFailed`.
+            timeout: How many seconds the acknowledgement may take; None for no limit. The default is `ack_timeout`.
+            volatile: Whether to drop the event if it cannot be sent at once.
+            compress: Whether the transport may compress the event.
 
         Returns:
-            A handle, which the events about this emit carry.
+            A handle, which the events about this emit have.
 
         Raises:
-            OptionError: The name is reserved or missing, or the timeout is no number of seconds.
+            OptionError: The name is reserved or missing, or the timeout is invalid.
             PacketError: A value cannot be encoded.
-            BufferFullError: Too much waits to be sent already.
+            BufferFullError: Too much is buffered.
         """
         connection = self._connection
         connection.timers.fire_due(now)
@@ -234,7 +236,7 @@ class Namespace:
         return emit.handle
 
     def acknowledge(self, ack_id: AckId, args: Sequence[Any], now: float, *, compress: bool = True) -> None:
-        """Acknowledge an event that wanted it. It is dropped when the event's connection is gone.
+        """Acknowledge an event. The acknowledgement is dropped if the event's connection has ended.
 
         Raises:
             PacketError: A value cannot be encoded.
@@ -247,7 +249,7 @@ class Namespace:
             connection.send_frames(frames, now, compress=compress)
 
     def forget(self, handle: int, now: float) -> None:
-        """Withdraw an emit that was not sent; of one that was, never hear again."""
+        """Withdraw an emit that has not been sent. The outcome of one that has been sent is no longer reported."""
         self._connection.timers.fire_due(now)
         emit = self._emits.get(handle) or self._unsent.get(handle)
         if emit is None:
@@ -256,7 +258,7 @@ class Namespace:
         if not (emit.queued and emit.tries):  # one that was tried, and may be again, is still delivered
             self._remove(emit)
 
-    # What the connection tells
+    # Notifications of the connection
 
     def on_open(self, now: float) -> None:
         """The connection is open."""
@@ -268,19 +270,19 @@ class Namespace:
             self._deliver_connect_failed(error)
 
     def on_closed(self, reason: DisconnectReason, details: Exception | None) -> None:
-        """The connection is gone."""
+        """The connection has ended."""
         self._end_join()
         if self.active:
             self._left(reason, details)
 
     def on_aborted(self) -> None:
-        """No connection is waited for any more."""
+        """Everything was aborted: drop what is buffered."""
         error = DisconnectedError("aborted before the event was acknowledged", "forced close")
         for emit in [*(self._unsent | self._emits).values()]:
             self._fail(emit, error)
 
     def on_answer(self, value: Any, now: float) -> None:
-        """The application's answer to the question for `auth`."""
+        """The application answered the question about `auth`."""
         if self._join is not JoinState.ASKING:
             return
         self._connection.timers.cancel(self, "auth")
@@ -291,7 +293,7 @@ class Namespace:
             self._send_connect(value, now)
 
     def on_packet(self, packet: Packet, now: float) -> None:
-        """A packet for this namespace arrived."""
+        """A packet for this namespace was received."""
         kind = packet.type
         if kind == EVENT:
             ack_id = None if packet.id is None else (self._epoch, packet.id)
@@ -321,7 +323,7 @@ class Namespace:
         self._join = transition(JOIN_TRANSITIONS, self._join, join)
 
     def _advance(self, now: float) -> None:
-        """Do what brings the server nearer to what the application wants."""
+        """Begin to join if the application wants it and the connection is open."""
         if self.active and self._join is JoinState.NONE and self._connection.is_open:
             self._begin_join(now)
 
@@ -342,7 +344,7 @@ class Namespace:
             self._auth_failed(ConnectError("auth failed: no answer within the timeout"), now)
 
     def _auth_failed(self, error: ConnectError, now: float) -> None:
-        """The application did not give what it was asked for: ask again in a while, or give up."""
+        """Ask the application again after a delay, or give up."""
         delay = self._connection.retry_delay(self._auth_failures)
         if delay is None:
             self._refused(error, now)
@@ -355,11 +357,11 @@ class Namespace:
     def _send_connect(self, auth: Mapping[str, Any] | None, now: float) -> None:
         recovery = {"pid": self._pid, "offset": self._offset}
         payload: dict[str, Any] = {key: value for key, value in recovery.items() if value is not None}
-        payload.update(auth or {})  # keys of the application's own win
+        payload.update(auth or {})  # keys of the application take precedence
         try:
             frames = self._connection.encode(Packet(CONNECT, self.name, payload or auth))
         except PacketError as error:
-            # What was asked for may be better the next time; what was given once will not.
+            # The application may answer differently the next time. A fixed value stays the same.
             fail = self._auth_failed if self._join is JoinState.ASKING else self._refused
             fail(_chained(ConnectError(f"auth cannot be sent: {error}"), error), now)
             return
@@ -394,7 +396,7 @@ class Namespace:
             self._deliver_event(event)
         self._send_unsent(now)
         self._drain_queue(now)
-        if self.connected:  # sending may have found that the connection is broken
+        if self.connected:  # sending may have ended the connection
             self._connection.outbox.deliver(Connected(self.name, sid, self.recovered))
 
     def _connect_error_received(self, packet: Packet, now: float) -> None:
@@ -422,7 +424,7 @@ class Namespace:
         self._connection.release(now)
 
     def _end_join(self, join: JoinState = JoinState.NONE) -> None:
-        """Forget what was true of the join that is over."""
+        """Reset what belongs to the join that has ended."""
         self._connection.timers.cancel(self, "auth")
         self._change(join)
         self.sid = None
@@ -435,7 +437,7 @@ class Namespace:
     def _send_disconnect(self, now: float) -> None:
         try:
             frames = self._connection.encode(Packet(DISCONNECT, self.name))
-        except PacketError as error:  # of a parser of the application's own
+        except PacketError as error:  # only of a custom parser
             self._connection.protocol_error(error, now)
         else:
             self._connection.send_frames(frames, now, compress=True)
@@ -489,7 +491,7 @@ class Namespace:
         emit.size = sum(map(len, frames))
         if not self._connection.has_space(emit.size):
             raise BufferFullError(
-                f"too much waits to be sent for another {emit.size} bytes; wait for the connection, or raise "
+                f"the send buffer is full: no space for an event of {emit.size} bytes; wait for the connection, or raise "
                 "max_buffered_events or max_buffered_bytes"
             )
 
@@ -510,7 +512,7 @@ class Namespace:
         self._connection.send_frames(frames, now, compress=emit.compress)
 
     def _remove(self, emit: Emit) -> None:
-        """Take an emit out of wherever it is. Nothing more is heard of it."""
+        """Remove an emit from all containers. Its outcome is not reported."""
         self._expect_no_more(emit)
         self._emits.pop(emit.handle, None)
         if self._unsent.pop(emit.handle, None) is not None:
@@ -535,7 +537,7 @@ class Namespace:
             self._connection.timers.set(self, emit.handle, now + emit.timeout)
 
     def _expect_no_more(self, emit: Emit) -> None:
-        """Forget the number that an acknowledgement would carry, and the timeout."""
+        """Stop expecting an acknowledgement: drop its id and its timeout."""
         if emit.wire_id is not None:
             del self._sent[emit.wire_id]
             emit.wire_id = None
@@ -559,18 +561,18 @@ class Namespace:
             self._fail(emit, error)
 
     def _fail_sent(self, reason: DisconnectReason) -> None:
-        """The acknowledgements of what went out on the connection that is gone will not come."""
+        """Fail the acknowledgements that were expected on the connection that has ended."""
         error = DisconnectedError(f"disconnected before the acknowledgement came: {reason}", reason)
         for emit in list(self._sent.values()):
             if emit.queued and emit.timeout is None:
-                # The reference does not count this as a failed try: the emit waits for the next connection.
+                # The JavaScript client does not count this as a failed try: the event waits for the next connection.
                 self._expect_no_more(emit)
             elif emit.queued:
                 self._try_failed(emit, error)
             elif emit.handle not in self._unsent:
                 self._fail(emit, error)
 
-    # Retries: one packet in flight, the next only when it is acknowledged or given up
+    # Retries: one packet in flight; the next is sent when it is acknowledged or given up
 
     def _enqueue(self, emit: Emit, now: float) -> None:
         self._check_space(emit, self._connection.encode(Packet(EVENT, self.name, emit.args)))
@@ -581,19 +583,19 @@ class Namespace:
         self._drain_queue(now)
 
     def _drain_queue(self, now: float) -> None:
-        """Send the first of the queue, unless it is under way already."""
+        """Send the first event of the queue, unless it is in flight."""
         while self.connected and self._queue and self._queue[0].wire_id is None:
             emit = self._queue[0]
             try:
                 frames = self._connection.encode(Packet(EVENT, self.name, emit.args, self._next_wire_id))
-            except PacketError as error:  # a list or a dict in it was changed since
+            except PacketError as error:  # a list or a dict in it has been changed
                 self._fail(emit, error)
             else:
                 self._expect_ack(emit, now)
                 self._transmit(emit, frames, now)
 
     def _try_failed(self, emit: Emit, error: Exception) -> None:
-        """A try got no acknowledgement: give the emit up after the last, else leave it at the head of the queue."""
+        """Give the emit up if this was the last try, else leave it at the head of the queue."""
         self._expect_no_more(emit)
         if emit.tries > self._options.retries:
             self._fail(emit, error)
@@ -603,9 +605,9 @@ def _check_name(args: Sequence[Any]) -> None:
     name = args[0] if args else None
     if isinstance(name, str):
         if name in RESERVED_EVENTS:
-            raise OptionError(f"{name!r} is a reserved event name; choose another")
+            raise OptionError(f"{name!r} is a reserved event name: choose another")
     elif isinstance(name, bool) or not isinstance(name, (int, float)) or not -inf < name < inf:
-        raise OptionError(f"an event needs a name, a str or a number, not {name!r}")
+        raise OptionError(f"the name of an event must be a str or a finite number, not {name!r}")
 
 
 def _auth_error(value: Any) -> ConnectError | None:
@@ -622,7 +624,7 @@ def _session_id(packet: Packet) -> str | None:
 
 
 def _refusal(data: Any) -> ConnectError:
-    """The error of a CONNECT_ERROR, whose payload is an object, or (from older servers) a bare string."""
+    """Return the error of a CONNECT_ERROR, whose payload is an object, or from older servers a string."""
     if isinstance(data, dict):
         return ConnectError(str(data.get("message", "")), data.get("data"))
     return ConnectError(str(data))

@@ -1,11 +1,11 @@
-"""The options of the machine, with their defaults and what each takes.
+"""The options of the machine, their defaults and the values they take.
 
 Rules of this file:
 
-- Names are JavaScript's in snake_case; times are in seconds, sizes in bytes.
-- A dataclass for each floor; every field is checked when the object is made. An unknown name, a wrong type or a value
-  out of range is an OptionError that names the option and what it takes.
-- `ASK` stands where the application wants to be asked each time (see `events.Question`).
+- Names are those of the JavaScript client in snake_case. Times are in seconds, sizes in bytes.
+- There is a dataclass for each layer; its fields are checked when it is created. An unknown name, a wrong type or a value
+  out of range is an OptionError that names the option and the values it takes.
+- `ASK` as a value means that the application is asked each time (see `events.Question`).
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Ask(Enum):
 ASK: Final = Ask.ASK
 
 TRANSPORTS: Final = ("polling", "websocket")
-"""The transports that this library has, by name."""
+"""The names of the built-in transports."""
 
 _LONGEST: Final = 1e9
-"""The longest time in seconds: some thirty years, which every driver's timer can wait for."""
+"""The longest time in seconds: some thirty years, which the timers of all drivers accept."""
 
 Check = tuple[Callable[[Any], bool], str]
 
@@ -71,7 +71,7 @@ def _is_str_mapping(value: Any) -> bool:
 
 
 def transport_name(transport: Any) -> str | None:
-    """The name of one of `transports`, which is a name of ours or a class that has one; None for anything else."""
+    """Return the name of an item of `transports` (a built-in name, or a class that has a name), or None."""
     if isinstance(transport, str):
         return transport if transport in TRANSPORTS else None
     name = getattr(transport, "name", None) if isinstance(transport, type) else None
@@ -142,29 +142,28 @@ _CHECKS: Final[Mapping[str, Check]] = {
 }
 
 _SECRETS: Final = frozenset({"auth", "query", "extra_headers", "transport_options"})
-"""Options that may hold what no message must show."""
-
+"""Options whose values are not shown in messages, because they may hold secrets."""
 
 _ASKABLE: Final = frozenset({"auth", "query", "extra_headers"})
-"""Options that the application may want to be asked for."""
+"""Options that may be ASK."""
 
 
 def check_option(name: str, value: Any) -> None:
-    """Raise OptionError unless `value` is one that the option `name` takes."""
+    """Raise OptionError unless the option `name` takes `value`."""
     if not (takes_value(name, value) or (value is ASK and name in _ASKABLE)):
         raise option_error(name, value)
 
 
 def takes_value(name: str, value: Any) -> bool:
-    """Whether the option takes this value, which is not ASK."""
+    """Whether the option takes this value (ASK aside)."""
     accepts, _ = _CHECKS[name]
     return accepts(value)
 
 
 def option_error(name: str, value: Any, *, ask: str = "ASK") -> OptionError:
-    """The error that says what the option takes, and that `value` is none of that.
+    """Return the error for an invalid value, which says what the option takes.
 
-    `ask`: what one gives to be asked, in the words of whoever made the mistake.
+    `ask`: what to call ASK, which applications do not see under that name.
     """
     _, takes = _CHECKS[name]
     given = f"this {type(value).__name__}" if name in _SECRETS else repr(value)
@@ -194,7 +193,7 @@ def check_name(name: str, known: Collection[str]) -> None:
 
 
 class _Checked:
-    """A dataclass whose fields are checked when it is made."""
+    """The base of a dataclass whose fields are checked when it is created."""
 
     __slots__ = ()
 
@@ -204,7 +203,7 @@ class _Checked:
 
     @classmethod
     def build(cls, **options: Any) -> Self:
-        """Make one of keywords, with an OptionError for a name that is not among them."""
+        """Create an instance. Raise OptionError for an unknown name."""
         known = {option.name for option in fields(cls)}  # type: ignore[arg-type]
         for name in options:
             check_name(name, known)
@@ -216,26 +215,26 @@ class EngineOptions(_Checked):
     """The options of an Engine.IO session.
 
     Attributes:
-        path: The path that the server answers on.
-        add_trailing_slash: Whether the path gets a slash at its end.
-        transports: The transports to use, the one to open with first: names, and classes of your own (subclasses of
-            `transports.base.Transport`), which take the place of ours where they have the same name.
-        upgrade: Whether to go over to another of them when the server offers one.
-        remember_upgrade: Whether to open with WebSocket where it worked the last time.
+        path: The path of the server's endpoint.
+        add_trailing_slash: Whether to append a slash to the path.
+        transports: The transports to use, the one to open with first: names, and custom classes (subclasses of
+            `transports.base.Transport`), which replace a built-in transport of the same name.
+        upgrade: Whether to switch to another of them when the server offers it.
+        remember_upgrade: Whether to open with WebSocket if it worked the last time.
         try_all_transports: Whether to try the next transport when one cannot be opened.
-        query: What to add to the query of each request. A query in the URL takes its place.
+        query: Parameters to add to the query of each request. A query in the URL replaces them.
         extra_headers: Headers to send with each request.
-        force_base64: Whether binary messages are sent as base64 text.
-        timestamp_requests: Whether requests carry a timestamp against caches; None: polling does, WebSocket does not.
+        force_base64: Whether to send binary messages as base64 text.
+        timestamp_requests: Whether requests have a timestamp, against caches. None: with polling, but not WebSocket.
         timestamp_param: The name of that parameter.
-        with_credentials: Whether cookies that the server sets are kept and sent back.
-        protocols: WebSocket subprotocols to offer.
-        transport_options: Options for one transport alone, which win over the common ones (a `query` or
-            `extra_headers` there is merged into the common one).
-        per_message_deflate: Whether to offer compression of WebSocket messages; a number is the least size in bytes
+        with_credentials: Whether to keep the cookies that the server sets, and to send them.
+        protocols: The WebSocket subprotocols to offer.
+        transport_options: Options for one transport, which override the common ones (`query` and `extra_headers` are
+            merged with the common ones).
+        per_message_deflate: Whether to offer compression of WebSocket messages. A number is the smallest size in bytes
             that is compressed (True: 1024).
         max_message_size: The largest message or body in bytes that is accepted, after decompression.
-        close_timeout: How many seconds closing may take before the streams are cut.
+        close_timeout: How many seconds closing may take before the streams are aborted.
     """
 
     path: str = "/engine.io"
@@ -259,19 +258,19 @@ class EngineOptions(_Checked):
 
 @dataclass(slots=True, kw_only=True)
 class ClientOptions(EngineOptions):
-    """The options of a Socket.IO connection: those of its Engine.IO sessions, and those of JavaScript's Manager.
+    """The options of a Socket.IO connection: those of its Engine.IO sessions, and those of the JavaScript Manager.
 
     Attributes:
         reconnection: Whether to connect again after the connection was lost or could not be opened.
-        reconnection_attempts: How often to try before giving up.
-        reconnection_delay: The first delay in seconds; each further one doubles.
-        reconnection_delay_max: The longest delay.
-        randomization_factor: How far a delay may deviate from that, as a fraction of it.
+        reconnection_attempts: How many attempts to make before giving up: a whole number, or `math.inf`.
+        reconnection_delay: The delay before the first attempt, in seconds. Each further one doubles.
+        reconnection_delay_max: The longest delay, in seconds.
+        randomization_factor: How far a delay may deviate at random, as a fraction of it, from 0 to 1.
         timeout: How many seconds opening the connection may take; None for no limit.
-        parser: How packets are written: `packets.msgpack.MessagePackParser()`, or one of your own (see
-            `packets.socketio.Parser`); None for the protocol's own format.
-        max_buffered_events: How many events may wait to be sent.
-        max_buffered_bytes: How many bytes may wait to be sent.
+        parser: The encoding of packets: `packets.msgpack.MessagePackParser()`, or a custom one (see
+            `packets.socketio.Parser`). None for the default, JSON.
+        max_buffered_events: How many events may be buffered to be sent.
+        max_buffered_bytes: How many bytes may be buffered to be sent.
         max_attachments: How many binary attachments a packet from the server may have.
     """
 
@@ -336,9 +335,9 @@ class NamespaceOptions(_Checked):
     """The options of one namespace.
 
     Attributes:
-        auth: What to send when joining; ASK to be asked each time.
-        ack_timeout: The timeout in seconds of each acknowledgement that is asked for without one of its own.
-        retries: How often an event is sent again when no acknowledgement came in time; 0 sends each once.
+        auth: The credentials to send when joining; ASK to be asked each time.
+        ack_timeout: The default timeout of an acknowledgement, in seconds; None for no limit.
+        retries: How many times an event is sent again when it is not acknowledged in time.
     """
 
     auth: Mapping[str, Any] | Literal[Ask.ASK] | None = None

@@ -1,9 +1,9 @@
-"""What a client has done so far, in numbers.
+"""Counters and statistics.
 
 Rules of this file:
 
-- `Counters` is what every floor of the machine counts in, by nothing dearer than an addition.
-- `Statistics` is what the application sees: a copy of the counters, and what can be looked up when it asks.
+- `Counters` is what every layer of the machine counts in; counting costs no more than an addition.
+- `Statistics` is what the application gets: a copy of the counters, and values that are computed when it asks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Counters:
-    """What only ever grows, over all connections of a machine. `Statistics` says what each one counts."""
+    """The counters of a machine, over all its connections. `Statistics` documents them."""
 
     bytes_received: int = 0
     bytes_sent: int = 0
@@ -26,23 +26,22 @@ class Counters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """What has been counted since the client was made, and how it is now.
+    """The counters since the client was created, and the present sizes of its queues.
 
     Attributes:
-        bytes_received: Bytes that arrived, HTTP and WebSocket included, TLS not.
-        bytes_sent: Bytes that were written, counted likewise.
-        packets_received: Engine.IO packets that arrived: messages, pings and the others.
-        packets_sent: Engine.IO packets that were sent.
-        events_received: Events of the server's application, in all namespaces.
-        events_sent: Events that were handed to the connection. One that is sent again is counted again.
-        reconnects: How often a connection that was lost, or could not be opened, was opened after all.
+        bytes_received: Bytes received, including the overhead of HTTP and WebSocket, without that of TLS.
+        bytes_sent: Bytes sent, counted likewise.
+        packets_received: Engine.IO packets received: messages, pings and others.
+        packets_sent: Engine.IO packets sent.
+        events_received: Events received, in all namespaces.
+        events_sent: Events sent, in all namespaces. One that is sent again is counted again.
+        reconnects: How many attempts to reconnect have succeeded.
         acks_pending: Acknowledgements that the application waits for.
-        queued_events: Events that wait for the connection or, with `retries`, to be acknowledged (see the option
-            `max_buffered_events`).
-        queued_bytes: About the number of bytes of these, and of all else that waits to leave (see
-            `max_buffered_bytes`).
-        waiting_events: Events that wait for their handlers. The machine keeps none.
-        transport: The name of the transport in use; None while there is none.
+        queued_events: Events that are buffered until the namespace is connected or, with `retries`, until they are
+            acknowledged (see the option `max_buffered_events`).
+        queued_bytes: Approximate size of these events and of the write buffer, in bytes (see `max_buffered_bytes`).
+        waiting_events: Events received that are queued for their handlers. The machine itself queues none.
+        transport: The name of the transport in use, or None.
     """
 
     bytes_received: int

@@ -1,12 +1,12 @@
-"""All deadlines of a machine, behind the one timer that a driver has.
+"""The timers of a machine, multiplexed onto the one timer that a driver has.
 
 Rules of this file:
 
-- A deadline belongs to an owner and has a name; setting it again moves it.
-- Deadlines that are due fire in the order of their time, and in the order of their setting where times are equal. One
-  that is set meanwhile waits for the next time, even if it is due, so that firing always comes to an end.
-- The driver is told of a deadline only when it must wake earlier than it was told before: waking too early is
-  harmless, and so an acknowledgement's timeout that is cancelled costs no call to the driver.
+- A timer belongs to an owner and has a name; setting it again moves it.
+- Timers that are due fire in the order of their deadlines, and of their setting where deadlines are equal. One that is
+  set while timers fire waits for the next call, even if it is due, so that firing always ends.
+- A deadline is announced to the driver only if it is earlier than the one announced before. Waking too early is harmless,
+  and so the timeout of an acknowledgement, which is usually cancelled, costs the driver nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Protocol
 
 
 class TimerOwner(Protocol):
-    """Whoever sets deadlines, and is told when one has come."""
+    """An object that sets timers, and is called when one fires."""
 
     def timer_fired(self, name: str | int, now: float) -> None: ...
 
@@ -25,40 +25,40 @@ _Entry = tuple[float, int, TimerOwner, str | int]
 
 
 class Timers:
-    """A heap of deadlines in which moved and cancelled ones are skipped when they surface."""
+    """A heap of deadlines. Entries that were moved or cancelled stay in it, and are skipped at the top."""
 
-    __slots__ = ("_announced", "_changed", "_heap", "_live", "_sequence")
+    __slots__ = ("_announced", "_changed", "_heap", "_pending", "_sequence")
 
     def __init__(self) -> None:
         self._heap: list[_Entry] = []
-        self._live: dict[tuple[TimerOwner, str | int], tuple[float, int]] = {}
+        self._pending: dict[tuple[TimerOwner, str | int], tuple[float, int]] = {}
         self._sequence = 0
         self._announced: float | None = None
-        # Since the driver was told: it is asked about after every input, and nearly always in vain.
+        # Whether anything was set or cancelled since the last call of `to_announce`, which is called after every input.
         self._changed = False
 
     def set(self, owner: TimerOwner, name: str | int, deadline: float) -> None:
-        """Have `owner.timer_fired(name, now)` called at `deadline`, instead of when it was set for before."""
+        """Call `owner.timer_fired(name, now)` at `deadline`. It replaces the timer of the same owner and name."""
         self._sequence += 1
         self._changed = True
-        self._live[owner, name] = (deadline, self._sequence)
+        self._pending[owner, name] = (deadline, self._sequence)
         heappush(self._heap, (deadline, self._sequence, owner, name))
-        if len(self._heap) > 64 and len(self._heap) > 4 * len(self._live):
+        if len(self._heap) > 64 and len(self._heap) > 4 * len(self._pending):
             self._compact()
 
     def cancel(self, owner: TimerOwner, name: str | int) -> None:
-        """Forget a deadline; one that is not set is no error."""
-        self._live.pop((owner, name), None)
+        """Cancel a timer. Nothing happens if it is not set."""
+        self._pending.pop((owner, name), None)
         self._changed = True
 
     def clear(self) -> None:
-        """Forget all deadlines."""
+        """Cancel all timers."""
         self._heap.clear()
-        self._live.clear()
+        self._pending.clear()
         self._changed = True
 
     def fire_due(self, now: float) -> None:
-        """Fire all that is due by now. What fires may set and cancel deadlines."""
+        """Fire the timers that are due. Their owners may set and cancel timers meanwhile."""
         heap = self._heap
         if not heap or heap[0][0] > now:
             return
@@ -67,35 +67,35 @@ class Timers:
         while self._heap and self._heap[0][0] <= now:
             due.append(heappop(self._heap))
         for deadline, sequence, owner, name in due:
-            if self._live.get((owner, name)) == (deadline, sequence):
-                del self._live[owner, name]
+            if self._pending.get((owner, name)) == (deadline, sequence):
+                del self._pending[owner, name]
                 owner.timer_fired(name, now)
 
     @property
     def next_deadline(self) -> float | None:
-        """The earliest deadline, or None where there is none."""
+        """The earliest deadline, or None."""
         heap = self._heap
-        while heap and self._live.get((heap[0][2], heap[0][3])) != (heap[0][0], heap[0][1]):
+        while heap and self._pending.get((heap[0][2], heap[0][3])) != (heap[0][0], heap[0][1]):
             heappop(heap)
         return heap[0][0] if heap else None
 
     def to_announce(self) -> tuple[float | None] | None:
-        """The deadline that the driver must hear of, in a tuple of one, or None where it need not hear anything."""
+        """Return the deadline to announce to the driver, in a tuple of one, or None if there is nothing to announce."""
         if not self._changed:
             return None
         self._changed = False
         deadline = self.next_deadline
-        told = self._announced
-        if deadline == told or (deadline is not None and told is not None and deadline > told):
+        announced = self._announced
+        if deadline == announced or (deadline is not None and announced is not None and deadline > announced):
             return None
         self._announced = deadline
         return (deadline,)
 
     def ticked(self) -> None:
-        """The driver's timer has fired, maybe early: it is not set any more, so whatever is next is announced anew."""
+        """Note that the driver's timer has fired, maybe early, and so is not set any more: announce the next deadline."""
         self._announced = None
         self._changed = True
 
     def _compact(self) -> None:
-        self._heap = [(when, sequence, *key) for key, (when, sequence) in self._live.items()]
+        self._heap = [(when, sequence, *key) for key, (when, sequence) in self._pending.items()]
         heapify(self._heap)

@@ -1,11 +1,11 @@
-"""URLs: what the application writes, and what goes into a request.
+"""URLs: parsing those of applications, and encoding those of requests.
 
 Rules of this file:
 
-- `http`, `https`, `ws` and `wss`; without a scheme `https`, as in the reference outside a browser.
-- A query is a dict of str to str; it is written and read as by JavaScript's `encodeURIComponent` and its inverse, to
-  which a plus sign is a plus sign.
-- Whatever cannot be a URL is an OptionError that quotes it.
+- The schemes are `http`, `https`, `ws` and `wss`; the default is `https`, as in the JavaScript client outside a browser.
+- A query is a mapping of str to str. It is encoded and decoded as by JavaScript's `encodeURIComponent` and its inverse,
+  to which a plus sign is a plus sign.
+- An invalid URL is an OptionError that quotes it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _UNESCAPED = "-_.!~*'()"
 
 @dataclass(frozen=True, slots=True)
 class URL:
-    """A parsed URL. `host` has no brackets, `path` starts with a slash, `query` is empty where there was none."""
+    """A parsed URL. `host` has no brackets, `path` starts with a slash, `query` is empty if there was none."""
 
     scheme: str
     host: str
@@ -34,41 +34,41 @@ class URL:
 
     @property
     def secure(self) -> bool:
-        """Whether connections are under TLS."""
+        """Whether connections use TLS."""
         return _SECURE[self.scheme]
 
     @property
     def authority(self) -> str:
-        """The value of a Host header: brackets around IPv6, the port unless it is the scheme's own."""
+        """The value of a Host header: brackets around IPv6, and the port unless it is the default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == default_port(secure=self.secure) else f"{host}:{self.port}"
 
     @property
     def origin(self) -> tuple[bool, str, int]:
-        """What cookies and remembered upgrades are kept by."""
+        """The key of cookies and remembered upgrades."""
         return (self.secure, self.host, self.port)
 
 
 def default_port(*, secure: bool) -> int:
-    """443 under TLS, 80 without."""
+    """Return the default port: 443 with TLS, 80 without."""
     return 443 if secure else 80
 
 
 def parse_url(text: str) -> URL:
-    """Parse what an application wrote. Raises OptionError."""
+    """Parse a URL of the application. Raise OptionError."""
     if not isinstance(text, str):
         raise OptionError(f"url must be a str, not {type(text).__name__}")
     if any(ord(character) <= 0x20 or character == "\x7f" for character in text):
-        raise OptionError(f"url {text!r} has a space or a control character in it")
+        raise OptionError(f"invalid URL {text!r}: it contains a space or a control character")
     try:
         parts = urlsplit(text if _SCHEME.match(text) else f"https://{text.removeprefix('//')}")
         port = parts.port
     except ValueError as error:
-        raise OptionError(f"url {text!r} is no URL: {error}") from None
+        raise OptionError(f"invalid URL {text!r}: {error}") from None
     if parts.scheme not in _SECURE:
-        raise OptionError(f"url {text!r} must start with http, https, ws or wss")
+        raise OptionError(f"invalid URL {text!r}: the scheme must be http, https, ws or wss")
     if parts.username is not None or parts.password is not None:
-        raise OptionError("url must not hold a user or a password; put credentials into auth or extra_headers")
+        raise OptionError("invalid URL: it contains a user or a password; pass credentials in auth or extra_headers")
     host = _ascii_host(parts.hostname or "", text)
     return URL(
         scheme=parts.scheme,
@@ -80,21 +80,21 @@ def parse_url(text: str) -> URL:
 
 
 def resolve_url(text: str | None, base: URL | None) -> str:
-    """The whole of what an application wrote, as a browser completes it whose page is from the server `base`.
+    """Complete a relative URL, as a browser does on a page of the server `base`.
 
-    None is that server itself. A path begins with a slash. What has no scheme gets the base's.
+    None is that server itself. A path begins with a slash. A URL without a scheme gets that of `base`.
 
     Raises:
-        OptionError: There is no base that could complete it.
+        OptionError: The URL is relative and `base` is None.
     """
     if text is not None and not isinstance(text, str):
         raise OptionError(f"url must be a str, not {type(text).__name__}")
     if text is not None and text.startswith("?"):
-        raise OptionError(f"url {text!r} is a query alone; write '/{text}' for the server of open_io()")
+        raise OptionError(f"invalid URL {text!r}: it is only a query; write '/{text}' for the server of open_io()")
     if text is None or (text.startswith("/") and not text.startswith("//")):
         if base is None:
             given = "no URL" if text is None else f"only the path {text!r}"
-            raise OptionError(f"io() was given {given}; give it the server's URL, too, or give that to open_io()")
+            raise OptionError(f"io() was given {given}; pass the server's URL to io() or to open_io()")
         return f"{base.scheme}://{base.authority}{text or '/'}"
     if base is None or _SCHEME.match(text):
         return text
@@ -102,7 +102,7 @@ def resolve_url(text: str | None, base: URL | None) -> str:
 
 
 def encode_query(query: Mapping[str, str]) -> str:
-    """The query string of a request, without the question mark."""
+    """Return the query string of a request, without the question mark."""
     return "&".join(f"{quote(key, _UNESCAPED)}={quote(value, _UNESCAPED)}" for key, value in query.items())
 
 
@@ -113,8 +113,8 @@ def _parse_query(text: str) -> tuple[tuple[str, str], ...]:
 
 def _ascii_host(host: str, text: str) -> str:
     if not host:
-        raise OptionError(f"url {text!r} names no host")
+        raise OptionError(f"invalid URL {text!r}: it has no host")
     try:
         return host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError as error:
-        raise OptionError(f"url {text!r} has an impossible host name: {error}") from None
+        raise OptionError(f"invalid URL {text!r}: the host name cannot be encoded: {error}") from None

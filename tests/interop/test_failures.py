@@ -74,12 +74,12 @@ async def test_an_old_server(driver: Driver, transport: str, fresh_node_server: 
 
 
 SAID = {
-    "garbage": "HTTP answer is broken|handshake failed",
+    "garbage": "HTTP response is invalid|handshake failed",
     "hang": "not open within",
     "close at once": "closed the stream",
     "cut in headers": "closed the stream",
     "endless headers": "too long|has no end",
-    "cut in body": "closed the stream before its HTTP answer was complete",
+    "cut in body": "closed the stream before its HTTP response was complete",
     "endless body": "more than 1048576 bytes.*max_message_size",
     "gzip bomb": "more than 1048576 bytes.*max_message_size",
     "broken gzip": "cannot be decompressed",
@@ -88,7 +88,7 @@ SAID = {
     "no packet": "<html>welcome to the captive portal",
     "no handshake": "before the handshake",
     "handshake without sid": "sid .* absent",
-    "text where binary is due": "text came after 0 of the 1 binary attachments",
+    "text where binary is due": "a text message arrived after 0 of the 1 binary attachments",
     "wrong accept key": "accept",
     "no accept key": "accept",
     "window bits out of range": "server_max_window_bits.*99",

@@ -54,7 +54,7 @@ async def test_the_server_of_open_io(driver: Driver, plain_target: Target) -> No
 async def test_without_a_server_a_path_is_an_error(driver: Driver) -> None:
     async with driver.open_io() as io:
         for url in (None, "/chat"):
-            with pytest.raises(OptionError, match=r"give it the server's URL, too, or give that to open_io\(\)"):
+            with pytest.raises(OptionError, match=r"pass the server's URL to io\(\) or to open_io\(\)"):
                 io(url)
 
 

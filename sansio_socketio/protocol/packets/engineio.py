@@ -2,10 +2,10 @@
 
 Rules of this file:
 
-- A packet is one character for its type and its data. A binary message has no type character: it is the bytes
-  themselves, or, where only text can go, `b` and base64.
-- Decoding is total: whatever a peer sends gives a result or a `PacketError`.
-- Base64 must be of the standard alphabet; its padding may be missing, since not every server writes it.
+- A packet is a character for its type, and its data. A binary message has no type character: it is the bytes
+  themselves, or `b` and base64 if the transport carries only text.
+- Decoding is total: any input gives a result or a `PacketError`.
+- Base64 must be of the standard alphabet. Its padding may be missing, as some servers omit it.
 
 See https://socket.io/docs/v4/engine-io-protocol/, "Packet encoding".
 """
@@ -40,7 +40,7 @@ TYPES: Final[Mapping[str, PacketType]] = {
     UPGRADE: "upgrade",
     NOOP: "noop",
 }
-"""The types of packets by the character that stands for them."""
+"""The names of the types of packets, by their character."""
 
 _BINARY = "b"
 _SEPARATOR = "\x1e"
@@ -48,9 +48,9 @@ _SEPARATOR = "\x1e"
 
 @dataclass(slots=True)
 class Packet:
-    """One packet: its type (a character), its data, and whether a transport may compress it.
+    """An Engine.IO packet: its type (a character), its data, and whether a transport may compress it.
 
-    Only a MESSAGE has bytes as data. What is compressed says nothing about the packet: it takes no part in equality.
+    Only a MESSAGE has bytes as data. `compress` is ignored by comparisons.
     """
 
     type: str
@@ -60,14 +60,14 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """What the server's OPEN packet says (section "Handshake").
+    """The data of the server's OPEN packet (section "Handshake").
 
     Attributes:
         sid: The session's id.
         upgrades: The names of the transports that the session may be upgraded to.
-        ping_interval: Seconds from one of the server's pings to the next.
-        ping_timeout: How many seconds late a ping may come.
-        max_payload: How many bytes an HTTP body to the server may have; None: the server names no limit.
+        ping_interval: The interval between the server's pings, in seconds.
+        ping_timeout: How many seconds late a ping may arrive.
+        max_payload: The largest HTTP body in bytes that the server accepts, or None for no limit.
     """
 
     sid: str
@@ -82,7 +82,7 @@ class Handshake:
 
 
 def encode_frame(packet: Packet, *, force_base64: bool = False) -> str | bytes:
-    """The WebSocket message of a packet: text, or the very bytes of a binary MESSAGE (text, too, if `force_base64`)."""
+    """Return the WebSocket message of a packet: text, or the bytes of a binary MESSAGE unless `force_base64`."""
     data = packet.data
     if isinstance(data, str):
         return packet.type + data
@@ -90,7 +90,7 @@ def encode_frame(packet: Packet, *, force_base64: bool = False) -> str | bytes:
 
 
 def decode_frame(data: str | bytes) -> Packet:
-    """The packet in a WebSocket message. Raises PacketError."""
+    """Return the packet of a WebSocket message. Raise PacketError."""
     if not isinstance(data, str):
         return Packet(MESSAGE, data)
     kind = data[:1]
@@ -102,7 +102,7 @@ def decode_frame(data: str | bytes) -> Packet:
 
 
 def encoded_size(packet: Packet) -> int:
-    """How many bytes the packet takes in an HTTP body."""
+    """Return the size of the packet in an HTTP body, in bytes."""
     data = packet.data
     if not isinstance(data, str):
         return len(_BINARY) + 4 * ((len(data) + 2) // 3)
@@ -129,12 +129,12 @@ def _decode_base64(text: str) -> bytes:
 
 
 def encode_payload(packets: Iterable[Packet]) -> bytes:
-    """The HTTP body of one or more packets."""
+    """Return the HTTP body of one or more packets."""
     return _SEPARATOR.join(map(_encode_text, packets)).encode()
 
 
 def decode_payload(body: bytes) -> list[Packet]:
-    """The packets in an HTTP body, of which there is at least one. Raises PacketError."""
+    """Return the packets of an HTTP body, at least one. Raise PacketError."""
     if not body:
         raise PacketError("an Engine.IO payload is empty; it must hold at least one packet")
     try:
@@ -149,7 +149,7 @@ def decode_payload(body: bytes) -> list[Packet]:
 
 
 def decode_handshake(text: str) -> Handshake:
-    """What the data of an OPEN packet says. Raises PacketError."""
+    """Decode the data of an OPEN packet. Raise PacketError."""
     try:
         fields = orjson.loads(text)
     except ValueError as error:
@@ -190,7 +190,7 @@ def _upgrades(fields: dict[str, Any]) -> tuple[str, ...]:
 
 def _seconds(fields: dict[str, Any], name: str) -> float:
     milliseconds = fields.get(name)
-    # A boolean is an int to Python alone.
+    # In Python a bool is an int.
     if not isinstance(milliseconds, int | float) or isinstance(milliseconds, bool) or milliseconds <= 0:
         raise _wrong_field(fields, name, "a positive number of milliseconds")
     return milliseconds / 1000

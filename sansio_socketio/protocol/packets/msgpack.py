@@ -1,21 +1,20 @@
-"""Socket.IO packets in MessagePack, as the package `socket.io-msgpack-parser` for Node writes them.
+"""Socket.IO packets in MessagePack, compatible with the package `socket.io-msgpack-parser` for Node.
 
-Needs the library `msgpack`: `pip install 'sansio-socketio[msgpack]'`. Both sides must use it: give the client
-`parser=MessagePackParser()`, and the server its own.
+This module requires the library `msgpack`: `pip install 'sansio-socketio[msgpack]'`. Both sides must use MessagePack: pass
+`parser=MessagePackParser()` to the client, and the corresponding option to the server.
 
 Rules of this file:
 
-- A packet is one binary message, a map of `type`, `nsp`, `data` and `id`; bytes stand in it where they belong. Over
-  polling, which carries text, it travels as base64.
-- Values mean what they mean in the protocol's own format (`socketio.lift` says it for both), but for what MessagePack
-  can say and JSON cannot: NaN and the infinities stay what they are, and a datetime with a time zone is a point in
-  time, JavaScript's Date, in milliseconds. Integers end at 64 bits, and half of a surrogate pair cannot be sent.
-- What only Node's MessagePack library (`notepack.io`) writes is read as it means it: `undefined` is None, or absent; a
-  Date is a datetime in UTC; the content of an ArrayBuffer is bytes. An extension that nobody here knows is a list of its
-  number and its bytes, as it is there.
-- Decoding is total: whatever a peer sends gives a packet or a `PacketError`. A message is looked over before anything is
-  made of it, since headers of arrays that never come would have memory set aside for them.
-- Like JSON, MessagePack is read fast, and what the fast way refuses is read again, exactly, a piece at a time.
+- A packet is one binary message, a map of `type`, `nsp`, `data` and `id`, with bytes in their place. Over polling, which
+  carries text, it is sent as base64.
+- Values are converted as in the default format (`socketio.lift`), except for what MessagePack can express and JSON cannot:
+  NaN and the infinities are kept, and a datetime with a time zone becomes a JavaScript Date, in milliseconds. Integers of
+  more than 64 bits and unpaired surrogates cannot be sent.
+- The extensions of Node's MessagePack library (`notepack.io`) are decoded: `undefined` is None, or absent; a Date is a
+  datetime in UTC; an ArrayBuffer is bytes. As in that library, an unknown extension is a list of its number and its bytes.
+- Decoding is total: any input gives a packet or a `PacketError`. A message is checked for completeness before it is
+  decoded, because the header of an array causes memory to be allocated for all its items.
+- As with JSON, a fast decoder is tried first. What it refuses is decoded again by a slower, exact one.
 
 See https://github.com/socketio/socket.io-msgpack-parser and https://github.com/msgpack/msgpack/blob/master/spec.md.
 """
@@ -40,30 +39,30 @@ except ImportError as error:
         "the MessagePack parser needs the library msgpack: pip install 'sansio-socketio[msgpack]'"
     ) from error
 
-_pack: Final[Any] = msgpack.packb  # which has no types
+_pack: Final[Any] = msgpack.packb  # the library has no type annotations
 
 _PLAIN: Final = frozenset((str, int, float, bool, type(None), bytes, bytearray))
-"""What `msgpack` writes as we want it."""
+"""The types that `msgpack` encodes as required."""
 _STRING: Final = frozenset((str,))
 
 _NOTEPACK: Final = 0
-"""The number of the extensions that only `notepack.io` knows."""
+"""The number of the extensions of `notepack.io`."""
 _UNDEFINED_SIZE: Final = 1
 _DATE_SIZE: Final = 8
 _EXT_8: Final = 0xC7
 _FIXED: Final = frozenset((0xD4, 0xD7))
-"""The heads of extensions of these two sizes."""
+"""The first bytes of extensions of these two sizes."""
 _MAPS: Final = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
 _ARRAYS: Final = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
 
 _TIMESTAMP: Final = 3
-"""Says that MessagePack's own points in time are to be datetimes."""
+"""Makes `msgpack` decode MessagePack's timestamps as datetimes."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 class MessagePackParser:
-    """MessagePack in place of JSON: what the `parser` option takes. One is as good as another."""
+    """Encodes packets in MessagePack instead of JSON, for the option `parser`. All instances are equal."""
 
     __slots__ = ()
 
@@ -77,7 +76,7 @@ class MessagePackParser:
         return MessagePackEncoder()
 
     def decoder(self, max_attachments: int) -> MessagePackDecoder:
-        """Packets in MessagePack have no attachments, so that there is nothing to bound."""
+        """Return a decoder. `max_attachments` is ignored: packets in MessagePack have no attachments."""
         return MessagePackDecoder()
 
 
@@ -86,12 +85,12 @@ class MessagePackParser:
 
 
 class MessagePackEncoder:
-    """Writes packets. It keeps nothing from one to the next."""
+    """Encodes packets. It keeps no state."""
 
     __slots__ = ()
 
     def encode(self, packet: Packet) -> list[str | bytes]:
-        """The one message of the packet. Raises PacketError."""
+        """Return the one message of the packet. Raise PacketError."""
         check_namespace(packet.namespace)
         fields: dict[str, Any] = {"type": packet.type, "nsp": packet.namespace}
         if packet.id is not None:
@@ -104,9 +103,9 @@ class MessagePackEncoder:
         except PacketError:
             raise
         except OverflowError:
-            raise PacketError("an integer past 64 bits cannot be sent; send it as text, or as a float") from None
+            raise PacketError("an integer of more than 64 bits cannot be sent; send it as text or as a float") from None
         except UnicodeEncodeError as error:
-            raise PacketError(f"a text with half of a surrogate pair cannot be sent: {error}") from None
+            raise PacketError(f"a text with an unpaired surrogate cannot be sent: {error}") from None
         except (RecursionError, ValueError) as error:
             raise _unsendable(error) from error
 
@@ -118,7 +117,7 @@ def _unsendable(error: Exception) -> PacketError:
 
 
 def _are_plain(values: Iterable[Any]) -> bool:
-    """Whether `msgpack` writes all of it as we want it, so that no copy need be made."""
+    """Whether `msgpack` encodes all values as required, so that no conversion is needed."""
     for value in values:
         kind = type(value)
         if kind in _PLAIN:
@@ -143,7 +142,7 @@ def _leaf(value: Any) -> Any:
 
 def _date(value: datetime) -> Any:
     if value.tzinfo is None:
-        raise PacketError("a datetime without a time zone is no point in time; give it one, or send its isoformat()")
+        raise PacketError("a datetime without a time zone cannot be sent; set one, or send its isoformat()")
     return msgpack.ExtType(_NOTEPACK, struct.pack(">q", (value - _EPOCH) // _MILLISECOND))
 
 
@@ -152,18 +151,18 @@ def _date(value: datetime) -> Any:
 
 
 class MessagePackDecoder:
-    """Reads packets. It keeps nothing from one to the next."""
+    """Decodes packets. It keeps no state."""
 
     __slots__ = ()
 
     def reset(self) -> None:
-        """Nothing waits here: a message is a packet."""
+        """Do nothing: each message is a whole packet."""
 
     def feed(self, data: str | bytes) -> Packet:
-        """The packet in a message. Raises PacketError."""
+        """Return the packet of a message. Raise PacketError."""
         if isinstance(data, str):
             raise PacketError(
-                f"a text message came ({short(data)}), but packets in MessagePack are binary; does the server use the "
+                f"a text message arrived ({short(data)}), but packets in MessagePack are binary; does the server use the "
                 "MessagePack parser?"
             )
         return _read_packet(_loads(data), len(data))
@@ -173,7 +172,7 @@ def _read_packet(fields: Any, size: int) -> Packet:
     if type(fields) is not dict:
         raise PacketError(f"a packet must be a map, not {short(fields)}")
     kind, namespace, number, data = map(fields.get, ("type", "nsp", "id", "data"))
-    # A boolean is an int to Python alone.
+    # In Python a bool is an int.
     if type(kind) is not int or not CONNECT <= kind <= CONNECT_ERROR:
         raise PacketError(f"the type of a packet must be an integer from 0 to 4, not {short(kind)}")
     if type(namespace) is not str:
@@ -189,7 +188,7 @@ def _read_packet(fields: Any, size: int) -> Packet:
 
 
 def _loads(message: bytes) -> Any:
-    _look_over(message)
+    _check_complete(message)
     try:
         return msgpack.unpackb(
             message, object_hook=_with_names, ext_hook=partial(_extension, message), timestamp=_TIMESTAMP
@@ -198,7 +197,7 @@ def _loads(message: bytes) -> Any:
         return _loads_exactly(message)
 
 
-def _look_over(message: bytes) -> None:
+def _check_complete(message: bytes) -> None:
     """Raise PacketError unless the message is complete, and nothing follows."""
     unpacker = _unpacker(message)
     try:
@@ -221,25 +220,25 @@ def _with_names(fields: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _extension(message: bytes, code: int, data: bytes) -> Any:
-    """What an extension means. Raises ValueError where it may be one of two, which `msgpack` does not tell apart."""
+    """Decode an extension. Raise ValueError if it may be one of two, which `msgpack` does not distinguish."""
     if code != _NOTEPACK:
         return [code, data]
     size = len(data)
     if size not in (_UNDEFINED_SIZE, _DATE_SIZE):
         return data
-    if bytes((_EXT_8, size, _NOTEPACK)) in message:  # the head of an ArrayBuffer, or bytes that look like one
+    if bytes((_EXT_8, size, _NOTEPACK)) in message:  # the header of an ArrayBuffer, or equal bytes
         raise ValueError
     return _of_fixed_size(data)
 
 
 def _of_fixed_size(data: bytes) -> Any:
-    """`undefined`, or a Date."""
+    """Decode `undefined` or a Date."""
     if len(data) == _UNDEFINED_SIZE:
         return None
     (milliseconds,) = struct.unpack(">q", data)
     try:
         return _EPOCH + milliseconds * _MILLISECOND
-    except OverflowError:  # JavaScript's years go on to 275760
+    except OverflowError:  # JavaScript's years go up to 275760
         return [_NOTEPACK, data]
 
 
@@ -251,11 +250,11 @@ def _loads_exactly(message: bytes) -> Any:
     except RecursionError:
         raise _too_deep() from None
     except (ValueError, OverflowError) as error:
-        raise PacketError(f"a packet in MessagePack has a value that is none: {error}") from None
+        raise PacketError(f"a packet in MessagePack has an invalid value: {error}") from None
 
 
 def _read(unpacker: Any, message: bytes) -> Any:
-    """The next value, by what its first byte says it is."""
+    """Decode the next value by its first byte."""
     head = message[unpacker.tell()]
     if head in _MAPS:
         size = unpacker.read_map_header()

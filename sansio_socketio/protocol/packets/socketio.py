@@ -1,19 +1,19 @@
-"""Socket.IO protocol 5: packets with their binary attachments, and the interface of a parser of one's own.
+"""Socket.IO protocol 5: packets with binary attachments, and the interface of a custom parser.
 
 Rules of this file:
 
-- A packet is one text, followed by a binary message for each attachment. Bytes anywhere in an event's or an
-  acknowledgement's values travel as attachments; a placeholder that bears their number stands in the text.
-- JSON is orjson's, in one pass that lifts the bytes out as it goes. What orjson refuses but JavaScript knows (lone
-  surrogates, integers past 64 bits, keys that are no strings, deeper nesting) the standard `json` does in a second pass,
-  which starts again with no attachments. One function, `lift`, says for both what becomes of a Python value.
-- Values mean what they would in JavaScript: NaN and the infinities become null, tuples become arrays, and the keys 1,
-  True and None become "1", "true" and "null". What has no such meaning (a set, a key that is a float) is a PacketError.
-  Beyond JavaScript, a dataclass is the object of its fields, a pydantic model what its `model_dump` gives, an Enum is its
-  value, dates, times and UUIDs are strings.
-- What is encoded is a snapshot: bytes are taken as they are, bytearrays and memoryviews are copied.
-- Decoding is total: whatever a peer sends gives a packet, None (attachments are still to come) or a `PacketError`, after
-  which the decoder is as good as new.
+- A packet is a text message, followed by a binary message for each attachment. Bytes anywhere in the values of an event
+  or an acknowledgement are sent as attachments; the text has a placeholder with the attachment's number.
+- orjson encodes the JSON, in one pass that also extracts the bytes. Where orjson refuses what JavaScript accepts (unpaired
+  surrogates, integers of more than 64 bits, keys that are not strings, deep nesting), the standard `json` encodes the
+  value in a second pass. The function `lift` converts Python values for both.
+- Values are converted as in JavaScript: NaN and the infinities become null, tuples become arrays, the keys 1, True and
+  None become "1", "true" and "null". A value without an equivalent (a set, a key that is a float) is a PacketError. In
+  addition, a dataclass becomes an object of its fields, a pydantic model the result of its `model_dump`, an Enum its
+  value; dates, times and UUIDs become strings.
+- Encoding takes a snapshot: bytearrays and memoryviews are copied.
+- Decoding is total: any input gives a packet, None (attachments are missing) or a `PacketError`, after which the decoder
+  is in its initial state.
 
 See https://socket.io/docs/v4/socket-io-protocol/, "Packet encoding".
 """
@@ -47,28 +47,28 @@ BINARY_ACK = 6
 RESERVED_EVENTS = frozenset(
     ("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener")
 )
-"""The names of events that mean something to an implementation, so that no packet may bear them."""
+"""Names that implementations use for events of their own, and that no packet may have."""
 
 _TYPES = {str(number): number for number in range(7)}
 _BINARY_TYPES = {EVENT: BINARY_EVENT, ACK: BINARY_ACK}
 _PLAIN_TYPES = {BINARY_EVENT: EVENT, BINARY_ACK: ACK}
 _DIGITS = "0123456789"
-_MOST_DIGITS = 20  # those of 64 bits; more are an attack on whoever makes a number of them
+_MOST_DIGITS = 20  # of 64 bits; converting many more digits takes long, which an attacker may exploit
 
 
 @dataclass(slots=True)
 class Packet:
-    """One packet, its attachments in place.
+    """A Socket.IO packet, with its attachments in place.
 
-    A decoded BINARY_EVENT or BINARY_ACK is an EVENT or an ACK; an encoder makes them of packets that hold bytes.
+    BINARY_EVENT and BINARY_ACK exist on the wire only: they are decoded as EVENT and ACK with bytes in their data.
 
     Attributes:
         type: CONNECT, DISCONNECT, EVENT, ACK or CONNECT_ERROR.
-        namespace: The namespace that it belongs to.
+        namespace: The name of its namespace.
         data: EVENT: a list of the name (a string or a number) and the values; ACK: a list of the values; CONNECT: a dict
             or None; CONNECT_ERROR: a dict or a string; DISCONNECT: None.
-        id: What an EVENT is acknowledged by, and what an ACK acknowledges.
-        size: About how many bytes a decoded packet took on the wire. Takes no part in equality.
+        id: The id of the acknowledgement: of an EVENT that requests one, and of an ACK.
+        size: The approximate size of a decoded packet on the wire, in bytes. It is ignored by comparisons.
     """
 
     type: int
@@ -79,37 +79,37 @@ class Packet:
 
 
 class Encoder(Protocol):
-    """Makes messages of packets."""
+    """Encodes packets as messages."""
 
     def encode(self, packet: Packet) -> list[str | bytes]:
-        """The messages that the packet travels in, in order. Raises PacketError, and then nothing is left behind."""
+        """Return the messages of a packet, in order. Raise PacketError, and keep nothing of the packet then."""
         ...
 
 
 class Decoder(Protocol):
-    """Makes packets of messages."""
+    """Decodes messages to packets."""
 
     def feed(self, data: str | bytes) -> Packet | None:
-        """Take the next message; the packet that it completes, if it does. Raises PacketError."""
+        """Take the next message. Return the packet that it completes, or None. Raise PacketError."""
         ...
 
     def reset(self) -> None:
-        """Forget a packet that is not complete: the connection is a new one."""
+        """Discard an incomplete packet, because the connection has ended."""
         ...
 
 
 class Parser(Protocol):
-    """How packets are written: what the `parser` option takes."""
+    """The encoding of packets: what the `parser` option takes."""
 
     def encoder(self) -> Encoder: ...
 
     def decoder(self, max_attachments: int) -> Decoder:
-        """A decoder that refuses packets of more than `max_attachments` binary attachments."""
+        """Return a decoder that refuses packets of more than `max_attachments` binary attachments."""
         ...
 
 
 class JSONParser:
-    """The protocol's own format."""
+    """The default format (section "Packet encoding")."""
 
     __slots__ = ()
 
@@ -121,13 +121,13 @@ class JSONParser:
 
 
 def check_namespace(name: str) -> None:
-    """Raise a PacketError unless a packet can bear this namespace: it starts with `/`, and no comma is in it."""
+    """Raise PacketError unless the name of a namespace is valid: it starts with `/` and contains no comma."""
     if not name.startswith("/") or "," in name:
-        raise PacketError(f"a namespace must start with a slash and have no comma in it; {name!r} is none")
+        raise PacketError(f"invalid namespace {name!r}: it must start with a slash and contain no comma")
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise PacketError(f"the namespace {name!r} has half of a surrogate pair in it") from None
+        raise PacketError(f"invalid namespace {name!r}: it contains an unpaired surrogate") from None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -135,12 +135,12 @@ def check_namespace(name: str) -> None:
 
 
 class JSONEncoder:
-    """Writes packets. It keeps nothing from one to the next."""
+    """Encodes packets. It keeps no state."""
 
     __slots__ = ()
 
     def encode(self, packet: Packet) -> list[str | bytes]:
-        """The text of the packet, and its attachments. Raises PacketError."""
+        """Return the text of the packet and its attachments. Raise PacketError."""
         kind = packet.type
         namespace = ""
         if packet.namespace != "/":
@@ -158,7 +158,7 @@ class JSONEncoder:
 
 
 def _dumps(value: Any) -> tuple[str, list[bytes]]:
-    """The JSON of a value, and the bytes that were lifted out of it."""
+    """Return the JSON of a value, and the attachments that were extracted from it."""
     attachments: list[bytes] = []
     try:
         text = orjson.dumps(value, partial(_lift, attachments), orjson.OPT_PASSTHROUGH_DATACLASS)
@@ -181,7 +181,7 @@ def _dumps_slowly(value: Any) -> tuple[str, list[bytes]]:
 
 
 def _lift(attachments: list[bytes], value: Any) -> Any:
-    """What stands in JSON for a value. Bytes in it are appended to `attachments`, in the order of their placeholders."""
+    """Convert a value to what JSON can express. Bytes in it are appended to `attachments`, in the order of placeholders."""
     if isinstance(value, bytes | bytearray | memoryview):
         attachments.append(value if isinstance(value, bytes) else bytes(value))
         return {"_placeholder": True, "num": len(attachments) - 1}
@@ -197,7 +197,7 @@ def _leaf(attachments: list[bytes], value: Any) -> Any:
 
 
 def lift(leaf: Callable[[Any], Any], value: Any) -> Any:
-    """What is written for a Python value, in plain dicts and lists. `leaf` says it of bytes, floats and unknown types."""
+    """Convert a Python value to plain dicts, lists and scalars. `leaf` converts bytes, floats and unknown types."""
     if isinstance(value, bytes | bytearray | memoryview):
         return leaf(value)
     if isinstance(value, Enum):
@@ -216,7 +216,7 @@ def lift(leaf: Callable[[Any], Any], value: Any) -> Any:
 
 
 def _dump_model(model: Any) -> Any:
-    """What a model of pydantic's consists of, by the names that its fields have outside of Python."""
+    """Return the fields of a pydantic model by their aliases."""
     try:
         return model.model_dump(by_alias=True)
     except Exception as error:
@@ -226,25 +226,25 @@ def _dump_model(model: Any) -> Any:
 
 
 def scalar(value: Any) -> Any:
-    """The text of a date, a time, a UUID: whatever orjson makes of them counts. PacketError for what it does not know."""
+    """Return the text of a date, a time or a UUID, as orjson encodes it. Raise PacketError for an unsupported type."""
     try:
         return orjson.loads(orjson.dumps(value))
     except orjson.JSONEncodeError:
         raise PacketError(
-            f"a value of type {type(value).__qualname__} cannot be sent; send what JSON knows, dataclasses, "
-            "pydantic models, or bytes, bytearray and memoryview"
+            f"a value of type {type(value).__qualname__} cannot be sent; supported are the types of JSON, "
+            "dataclasses, pydantic models, bytes, bytearray and memoryview"
         ) from None
 
 
 def property_name(key: Any) -> str:
-    """A property's name, as JavaScript would have it."""
+    """Return the key of a dict as the name of a JavaScript property."""
     if isinstance(key, str):
         return key
     if key is None or isinstance(key, bool):
         return json.dumps(key)
     if isinstance(key, int):
         return int.__repr__(key)
-    raise PacketError(f"a dict's key must be a string, not {short(key)}")
+    raise PacketError(f"a key of a dict must be a string, not {short(key)}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def property_name(key: Any) -> str:
 
 
 class JSONDecoder:
-    """Reads packets. It keeps the packet whose attachments are still to come."""
+    """Decodes packets. It keeps the packet whose attachments have not all arrived."""
 
     __slots__ = ("_attachments", "_expected", "_max_attachments", "_pending")
 
@@ -261,13 +261,13 @@ class JSONDecoder:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the packet that is not complete."""
+        """Discard the incomplete packet."""
         self._pending: Packet | None = None
         self._attachments: list[bytes] = []
         self._expected = 0
 
     def feed(self, data: str | bytes) -> Packet | None:
-        """Take the next message; the packet that it completes, if it does. Raises PacketError."""
+        """Take the next message. Return the packet that it completes, or None. Raise PacketError."""
         if not isinstance(data, str):
             return self._take_attachment(data)
         if self._pending is not None:
@@ -285,12 +285,16 @@ class JSONDecoder:
     def _refuse_text(self) -> NoReturn:
         have, expected = len(self._attachments), self._expected
         self.reset()
-        raise PacketError(f"text came after {have} of the {expected} binary attachments of a Socket.IO packet")
+        raise PacketError(
+            f"a text message arrived after {have} of the {expected} binary attachments of a Socket.IO packet"
+        )
 
     def _take_attachment(self, data: bytes) -> Packet | None:
         packet, attachments = self._pending, self._attachments
         if packet is None:
-            raise PacketError(f"a binary message of {len(data)} bytes came, and no Socket.IO packet waits for one")
+            raise PacketError(
+                f"a binary message of {len(data)} bytes arrived, but no Socket.IO packet expects an attachment"
+            )
         attachments.append(data)
         packet.size += len(data)
         if len(attachments) < self._expected:
@@ -301,7 +305,7 @@ class JSONDecoder:
 
 
 def _read_packet(kind: int, text: str, start: int) -> Packet:
-    """The packet of which `text` holds namespace, id and payload from `start` on."""
+    """Return the packet whose namespace, id and payload are in `text` from `start` on."""
     namespace = "/"
     number = None
     if text[start : start + 1] == "/":
@@ -318,7 +322,7 @@ def _read_packet(kind: int, text: str, start: int) -> Packet:
 
 
 def _read_count(text: str, most: int) -> tuple[int, int]:
-    """How many attachments are announced, and where the text goes on."""
+    """Return the number of attachments, and the position after it."""
     dash = text.find("-", 1, _MOST_DIGITS + 2)
     digits = text[1:dash]
     if dash < 2 or digits.strip(_DIGITS):
@@ -360,15 +364,15 @@ def _loads_slowly(text: str) -> Any:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid in JSON")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What each type has for a payload
+# The payload of each type
 
 
 def without_payload(kind: int) -> Any:
-    """What a packet says that ends before its payload. An empty acknowledgement may, to the reference as well."""
+    """Return the data of a packet without a payload. As in the JavaScript client, an acknowledgement may have none."""
     if kind in (CONNECT, DISCONNECT):
         return None
     if kind == ACK:
@@ -380,7 +384,7 @@ def _is_event(data: Any) -> bool:
     if type(data) is not list or not data:
         return False
     name: Any = data[0]
-    # A boolean is an int to Python alone.
+    # In Python a bool is an int.
     return name not in RESERVED_EVENTS if type(name) is str else type(name) in (int, float)
 
 
@@ -391,7 +395,7 @@ PAYLOADS: dict[int, tuple[Callable[[Any], bool], str]] = {
     ACK: (lambda data: type(data) is list, "ACK must be an array"),
     CONNECT_ERROR: (lambda data: type(data) in (dict, str), "CONNECT_ERROR must be an object or a string"),
 }
-"""By type: what its payload may be, and the words for that."""
+"""By type: the check of the payload, and its description for messages."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -399,24 +403,26 @@ PAYLOADS: dict[int, tuple[Callable[[Any], bool], str]] = {
 
 
 def _put_back(data: list[Any], attachments: list[bytes]) -> None:
-    """Replace the placeholders in `data`, however deep, by the attachments that they stand for.
+    """Replace the placeholders in `data`, at any depth, by their attachments.
 
-    As in the reference, an attachment without a placeholder is dropped, and one with several is in several places.
+    As in the JavaScript client, an attachment without a placeholder is dropped, and one with several is used repeatedly.
     """
-    waiting: list[Any] = [data]  # not recursive: a peer chooses the depth
-    while waiting:
-        container = waiting.pop()
+    pending: list[Any] = [data]  # not recursive: a peer chooses the depth
+    while pending:
+        container = pending.pop()
         for key, value in container.items() if type(container) is dict else enumerate(container):
             if type(value) is list:
-                waiting.append(value)
+                pending.append(value)
             elif type(value) is dict:
                 if value.get("_placeholder") is True:
                     container[key] = _attachment(value.get("num"), attachments)
                 else:
-                    waiting.append(value)
+                    pending.append(value)
 
 
 def _attachment(number: Any, attachments: list[bytes]) -> bytes:
     if type(number) is not int or not 0 <= number < len(attachments):
-        raise PacketError(f"a placeholder has the number {short(number)}, but there are {len(attachments)} attachments")
+        raise PacketError(
+            f"a placeholder has the number {short(number)}, but the packet has {len(attachments)} attachments"
+        )
     return attachments[number]

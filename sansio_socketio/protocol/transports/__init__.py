@@ -1,4 +1,4 @@
-"""How a session's packets travel: the transports, by the names that servers and options know them by.
+"""The transports that carry the packets of a session, by their names in the protocol.
 
 See `base` for the contract between a session and its transports.
 """

@@ -2,15 +2,15 @@
 
 Rules of this file:
 
-- A transport owns its byte streams. It asks for them, writes to them and closes them through the outbox, and it is the
-  `StreamOwner` that hears of them. It keeps no other state of the session than what `Endpoint` holds.
-- It tells its session what happens by calling it, in order. A call may make the session call the transport in turn
-  (`send`, `close`, `abort`), so a transport looks at its own state again after each.
-- `on_close` comes at most once, and nothing after it. By then the transport has closed its streams. One that tells the
-  peer afterwards opens another, and ends on its own, as after `close`.
-- No bytes from a peer make a transport raise. What a library raises over them ends in `on_close`.
-- After `close` and `abort` the session hears no more of it. `close` ends on its own within `close_timeout`, and by
-  `Endpoint.close_by`.
+- A transport owns its byte streams. It requests, writes and closes them through the outbox, and is notified of them as
+  their `StreamOwner`. What it knows of the session is in its `Endpoint`.
+- It notifies its session by calling it, in order. During such a call the session may call the transport (`send`,
+  `close`, `abort`), so a transport checks its own state again after each.
+- `on_close` is called at most once, and nothing after it. The streams are closed before. A transport that still informs
+  the server then opens another stream, and ends by itself, as after `close`.
+- No bytes from a server make a transport raise. Exceptions of a library because of them lead to `on_close`.
+- After `close` and `abort` the session is not notified any more. `close` completes by itself within `close_timeout`, and
+  before `Endpoint.close_by`.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ CloseReason = Literal["transport close", "transport error"]
 
 @dataclass(slots=True)
 class Endpoint:
-    """What a transport needs to know to reach the session's server.
+    """The server of a session, and the options of one transport to it.
 
     Attributes:
         url: Scheme, host and port.
-        options: The engine's options, with those of this transport alone already merged in.
+        options: The engine's options, overridden by those of this transport.
         query: The application's part of the query (without EIO, transport, sid and the timestamp).
         headers: The application's headers.
-        sid: The session's id; None until the handshake is done. The session sets it.
-        cookies: Where cookies are kept, or None where they are not wanted.
-        close_by: When the transport must be closed, if that is before its own `close_timeout` is over: draining has
-            taken a part of the time. The session sets it.
-        random: The machine's only entropy.
+        sid: The session's id, or None until the handshake is done. The session sets it.
+        cookies: The cookies of the server, or None if they are not used.
+        close_by: The time by which the transport must be closed, as draining may have used a part of `close_timeout`. The
+            session sets it.
+        random: The machine's only source of randomness.
     """
 
     url: URL
@@ -62,26 +62,26 @@ class Endpoint:
 
 
 class Session(Protocol):
-    """What a transport tells its session."""
+    """The notifications of a transport, which the session implements."""
 
     def on_open(self, transport: Transport, now: float) -> None:
-        """The transport can carry packets (WebSocket: its handshake is done; polling: the first answer came)."""
+        """The transport can carry packets (WebSocket: its handshake is done; polling: the first response arrived)."""
 
     def on_packet(self, transport: Transport, packet: Packet, now: float) -> None:
-        """A packet arrived."""
+        """A packet was received."""
 
     def on_drain(self, transport: Transport, now: float) -> None:
-        """All packets of the last `send` have left; the transport is writable again."""
+        """The packets of the last `send` have been sent; the transport is writable again."""
 
     def on_pause(self, transport: Transport, now: float) -> None:
-        """What `pause` asked for is done: nothing is under way any more."""
+        """`pause` has completed: nothing is in flight."""
 
     def on_close(self, transport: Transport, reason: CloseReason, details: TransportError, now: float) -> None:
-        """The transport is gone: closed by the peer ("transport close") or by a failure ("transport error")."""
+        """The transport was closed by the server ("transport close") or has failed ("transport error")."""
 
 
 class Transport(ABC):
-    """One way to carry a session's packets. The session calls these; each call that can have effects takes `now`."""
+    """The base of transports: carries the packets of a session. The session calls its methods."""
 
     name: ClassVar[str]
 
@@ -91,33 +91,33 @@ class Transport(ABC):
         self.outbox = outbox
         self.timers = timers
         self.writable = False
-        """Whether `send` may be called: open, and nothing under way. Set before `on_open` and `on_drain`."""
+        """Whether `send` may be called: the transport is open, and nothing is in flight. True before `on_open` and `on_drain`."""
 
     @abstractmethod
     def open(self, now: float) -> None:
-        """Begin. Ends in `on_open` or `on_close`."""
+        """Open the transport; then call `on_open` or `on_close`."""
 
     @abstractmethod
     def send(self, packets: Sequence[Packet], now: float) -> None:
-        """Send packets, in order. Legal only while `writable`; it is False until `on_drain`."""
+        """Send packets, in order. It is called only while `writable`, which is then False until `on_drain`."""
 
     @abstractmethod
     def pause(self, now: float) -> None:
-        """Let what is under way end, begin nothing new, then `on_pause` (maybe at once)."""
+        """Complete what is in flight, begin nothing new, then call `on_pause` (maybe at once)."""
 
     @abstractmethod
     def resume(self, now: float) -> None:
-        """Go on after `pause`, whether it was done yet or not."""
+        """Continue after `pause`, whether that has completed or not."""
 
     @abstractmethod
     def close(self, now: float) -> None:
-        """End in order: tell the peer, wait for it within `close_timeout`, close the streams. No more calls back."""
+        """Perform the close handshake within `close_timeout`, then close the streams. Do not notify the session any more."""
 
     @abstractmethod
     def abort(self) -> None:
-        """Close the streams at once. No more calls back."""
+        """Close the streams at once. Do not notify the session any more."""
 
-    # The StreamOwner's side
+    # Notifications of the streams (actions.StreamOwner)
 
     @abstractmethod
     def stream_opened(self, stream: int, now: float) -> None: ...

@@ -2,10 +2,10 @@
 
 Rules of this file:
 
-- A jar serves one scheme, host and port. A cookie is never sent elsewhere: its `Domain` is of no importance.
-- There is no wall clock. `Expires` is taken relative to the `Date` of the response that it came in, and a cookie's age
-  is measured on the scale of `now`.
-- What a server makes no sense of is ignored, as RFC 6265 wants. Cookies are bounded in number and in size.
+- A jar is for one scheme, host and port. Its cookies are never sent elsewhere, so their `Domain` is ignored.
+- The machine has no wall clock. `Expires` is interpreted relative to the `Date` of its response, and the age of a cookie
+  is measured with `now`.
+- Invalid cookies are ignored, as RFC 6265 requires. Cookies are bounded in number and in size.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from email.utils import parsedate_tz
 from math import inf
 
 MAX_COOKIES = 100
-"""How many cookies are kept; a new one takes the place of the oldest."""
+"""How many cookies are kept. A new one then replaces the oldest."""
 MAX_COOKIE_SIZE = 4096
-"""The longest name and value, in bytes together, that is kept."""
+"""The largest name and value of a cookie, in bytes together."""
 
 _LONGEST_DATE = 64
 
@@ -32,13 +32,13 @@ class _Cookie:
     expires: float
 
     def is_for(self, path: bytes, *, secure: bool) -> bool:
-        """Section 5.4: whether a request for `path` carries it."""
+        """Whether a request for `path` has this cookie (section 5.4)."""
         below = path.startswith(self.path) and (self.path.endswith(b"/") or path[len(self.path) :][:1] in {b"", b"/"})
         return below and (secure or not self.secure)
 
 
 class CookieJar:
-    """What the server set, and what to send back."""
+    """The cookies of one origin."""
 
     __slots__ = ("_cookies",)
 
@@ -46,7 +46,7 @@ class CookieJar:
         self._cookies: dict[tuple[bytes, bytes], _Cookie] = {}
 
     def update(self, headers: Iterable[tuple[bytes, bytes]], target: str, now: float) -> None:
-        """Keep the cookies of a response to a request for `target`. Header names are in lower case."""
+        """Store the cookies of a response to a request for `target`. Header names are in lower case."""
         fields = list(headers)
         date = next((_seconds(value) for name, value in fields if name == b"date"), None)
         for name, value in fields:
@@ -54,7 +54,7 @@ class CookieJar:
                 self._set(value, _path_of(target), date or 0, now)
 
     def header(self, target: str, now: float, *, secure: bool) -> bytes:
-        """The value of the Cookie header of a request for `target`, or empty; `secure`: the request is under TLS."""
+        """Return the Cookie header of a request for `target`, or empty. `secure`: the request uses TLS."""
         for key in [key for key, cookie in self._cookies.items() if cookie.expires <= now]:
             del self._cookies[key]
         path = _path_of(target)
@@ -89,12 +89,12 @@ def _path_of(target: str) -> bytes:
 
 
 def _default_path(path: bytes) -> bytes:
-    """Section 5.1.4: the request's path up to its last slash."""
+    """Return the request's path up to its last slash (section 5.1.4)."""
     return path[: path.rfind(b"/")] or b"/"
 
 
 def _age(attributes: dict[bytes, bytes], date: float) -> float:
-    """In how many seconds a cookie ends. Without a Date, only one that ended decades ago is known to have ended."""
+    """Return in how many seconds a cookie expires. Without a Date, `Expires` is relative to 1970."""
     max_age = attributes.get(b"max-age", b"")
     if max_age.removeprefix(b"-").isdigit():
         return -1 if max_age.startswith(b"-") else float(max_age)
@@ -103,11 +103,11 @@ def _age(attributes: dict[bytes, bytes], date: float) -> float:
 
 
 def _seconds(date: bytes) -> float | None:
-    """A date in any of HTTP's formats as seconds since 1970; None for what is none."""
+    """Parse a date in any of HTTP's formats. Return seconds since 1970, or None if it is invalid."""
     if len(date) > _LONGEST_DATE:
         return None
     try:
         parts = parsedate_tz(date.decode("latin-1"))
         return None if parts is None else timegm(parts[:6]) - (parts[9] or 0)
-    except (ValueError, IndexError, TypeError, OverflowError):  # what that parser raises over odd dates
+    except (ValueError, IndexError, TypeError, OverflowError):  # what that parser raises for invalid dates
         return None

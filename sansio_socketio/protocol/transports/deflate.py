@@ -2,10 +2,10 @@
 
 Rules of this file:
 
-- What is sent is compressed message by message: `compress` is the switch, a threshold spares small messages.
-- Inflation is bounded: it stops at the first byte past the bound, however much more the peer has packed.
-- The server's parameters are checked one by one. An odd, doubled or unknown one fails the handshake.
-- Control frames may come between the fragments of a compressed message; they touch nothing here.
+- Each message is compressed if `compress` is set and the message is not smaller than the threshold.
+- Decompression is bounded: it stops at the first byte past the bound.
+- The server's parameters are checked one by one. An invalid, repeated or unknown one fails the handshake.
+- Control frames between the fragments of a compressed message do not affect the state.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _PLAIN: Final = RsvBits(False, False, False)
 
 
 class Deflate(Extension):
-    """One connection's compression, both ways, from the client's side.
+    """The compression of one WebSocket, in both directions, from the client's side.
 
     Attributes:
         compress: Whether the next message that is sent may be compressed.
-        failure: What is wrong with a message that came, or None. (wsproto has no words but a close code.)
+        failure: Why a received message is invalid, or None. (wsproto reports only a close code.)
     """
 
     name = "permessage-deflate"
@@ -41,10 +41,10 @@ class Deflate(Extension):
         self._threshold = threshold
         self._max_message_size = max_message_size
         self._enabled = False
-        # What was agreed on
-        self._forget_sent = False
+        # What was negotiated
+        self._resets_deflater = False
         self._window_bits = zlib.MAX_WBITS
-        # The streams, and the message that is coming in
+        # The zlib streams, and the state of the message being received
         self._deflater: zlib._Compress | None = None
         self._inflater: zlib._Decompress | None = None
         self._inflating = False
@@ -55,28 +55,28 @@ class Deflate(Extension):
     # The handshake
 
     def enabled(self) -> bool:
-        """Whether the server agreed."""
+        """Whether the server accepted the extension."""
         return self._enabled
 
     def offer(self) -> str:
-        """We can do with any window for what we send; nothing is asked of what the server sends."""
+        """Return the parameters to offer: any window for what is sent, no constraint on what is received."""
         return "client_max_window_bits"
 
     def finalize(self, offer: str) -> None:
-        """Take over what the server chose from the offer. Raises wsproto's RemoteProtocolError."""
+        """Apply the parameters that the server chose. Raise wsproto's RemoteProtocolError."""
         if self._enabled:
             raise RemoteProtocolError(f"the server accepted {self.name} twice")
         chosen = _parameters(offer)
-        self._forget_sent = "client_no_context_takeover" in chosen
+        self._resets_deflater = "client_no_context_takeover" in chosen
         self._window_bits = chosen.get("client_max_window_bits", zlib.MAX_WBITS)
         self._enabled = True
 
-    # What comes in
+    # Receiving
 
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
     ) -> CloseReason | RsvBits:
-        """A frame begins. Only the first one of a message may say that the message is compressed (section 6)."""
+        """Handle the header of a frame. Only the first of a message says whether it is compressed (section 6)."""
         self._in_control_frame = opcode.iscontrol()
         if self._in_control_frame or opcode is Opcode.CONTINUATION:
             return _PLAIN
@@ -86,13 +86,13 @@ class Deflate(Extension):
         return _COMPRESSED
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
-        """Some of a frame's payload."""
+        """Handle a part of a frame's payload."""
         if self._in_control_frame or not self._inflating:
             return data
         return self._inflate(data)
 
     def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
-        """A frame ends, and a message with it if `fin`."""
+        """Handle the end of a frame, and of a message if `fin`."""
         if self._in_control_frame or not self._inflating or not fin:
             return None
         rest = self._inflate(_TAIL)
@@ -102,7 +102,7 @@ class Deflate(Extension):
     def _inflate(self, data: bytes) -> bytes | CloseReason:
         inflater = self._inflater
         if inflater is None:
-            # A window that is larger than the server's, or outlasts its messages, harms nothing.
+            # A window larger than the server's is valid, and so is one that is kept over messages.
             inflater = self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
             output = inflater.decompress(data, self._remaining + 1)
@@ -111,12 +111,14 @@ class Deflate(Extension):
             return CloseReason.INVALID_FRAME_PAYLOAD_DATA
         self._remaining -= len(output)
         if self._remaining < 0:
-            self.failure = f"a message of more than {self._max_message_size} bytes came (the option `max_message_size`)"
+            self.failure = (
+                f"a message of more than {self._max_message_size} bytes arrived (the option `max_message_size`)"
+            )
             return CloseReason.MESSAGE_TOO_BIG
         return output if not inflater.eof else self._restart(output, inflater.unused_data)
 
     def _restart(self, output: bytes, rest: bytes) -> bytes | CloseReason:
-        """The stream has ended in a final block (section 7.2.3.4). What follows starts a new one, once a message."""
+        """Start a new zlib stream after a final block (section 7.2.3.4), at most once per message."""
         if self._restarted:
             self.failure = "a compressed message cannot be inflated: it ends more than once"
             return CloseReason.INVALID_FRAME_PAYLOAD_DATA
@@ -125,36 +127,38 @@ class Deflate(Extension):
         more = self._inflate(rest)
         return more if isinstance(more, CloseReason) else output + more
 
-    # What goes out
+    # Sending
 
     def frame_outbound(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, data: bytes, fin: bool
     ) -> tuple[RsvBits, bytes]:
-        """Compress a frame where that is allowed and worth it. Messages are sent in one frame each."""
+        """Compress a frame if that is allowed and worth it. Each message is sent in one frame."""
         if opcode.iscontrol() or not self._is_worth_compressing(data):
             return rsv, data
         deflater = self._deflater
         if deflater is None:
             deflater = zlib.compressobj(wbits=-self._window_bits)
-            self._deflater = None if self._forget_sent else deflater
+            self._deflater = None if self._resets_deflater else deflater
         compressed = deflater.compress(data) + deflater.flush(zlib.Z_SYNC_FLUSH)
         return _COMPRESSED, compressed[: -len(_TAIL)]
 
     def _is_worth_compressing(self, data: bytes) -> bool:
-        # zlib cannot compress with a window of 2^8 bytes: to a server that insists on it, nothing goes compressed.
-        # An empty message cannot follow another with the same stream: zlib writes nothing for a flush of nothing.
+        # zlib cannot compress with a window of 2^8 bytes: if a server requires it, nothing is compressed.
+        # An empty message is not compressed, because zlib writes nothing when nothing was added since the last flush.
         return self.compress and len(data) >= self._threshold and bool(data) and self._window_bits > 8
 
 
 def _flag(name: str, value: str | None) -> int:
     if value is not None:
-        raise RemoteProtocolError(f"{name} takes no value; the server gave it {value!r}")
+        raise RemoteProtocolError(f"the parameter {name!r} takes no value, but the server set it to {value!r}")
     return 1
 
 
 def _window_bits(name: str, value: str | None) -> int:
     if value is None or value not in _WINDOWS:
-        raise RemoteProtocolError(f"{name} takes a number from 8 to 15; the server gave it {value!r}")
+        raise RemoteProtocolError(
+            f"the parameter {name!r} takes a number from 8 to 15, but the server set it to {value!r}"
+        )
     return int(value)
 
 
@@ -168,15 +172,15 @@ _PARAMETERS: Final[Mapping[str, Callable[[str, str | None], int]]] = {
 
 
 def _parameters(accepted: str) -> dict[str, int]:
-    """The parameters after the extension's name (section 7.1), each of which may come once."""
+    """Parse the parameters after the extension's name (section 7.1), each of which may occur once."""
     chosen: dict[str, int] = {}
     for parameter in accepted.split(";")[1:]:
         name, equals, text = (part.strip() for part in parameter.partition("="))
         check = _PARAMETERS.get(name)
         if check is None:
-            raise RemoteProtocolError(f"the server answered with an unknown parameter, {name!r}")
+            raise RemoteProtocolError(f"the server responded with the unknown parameter {name!r}")
         if name in chosen:
-            raise RemoteProtocolError(f"the server gave the parameter {name!r} twice")
+            raise RemoteProtocolError(f"the server responded with the parameter {name!r} twice")
         quoted = len(text) >= 2 and text[0] == text[-1] == '"'
         chosen[name] = check(name, (text[1:-1] if quoted else text) if equals else None)
     return chosen

@@ -134,7 +134,7 @@ class FrameCodec:
             return
         self._size += _size(piece)
         if self._size > self._max_message_size:
-            bound = f"a message of more than {self._max_message_size} bytes came (the option `max_message_size`)"
+            bound = f"a message of more than {self._max_message_size} bytes arrived (the option `max_message_size`)"
             raise ParseFailed(bound, CloseReason.MESSAGE_TOO_BIG)
         if not piece:
             pass  # there may be any number of empty fragments: they are not kept

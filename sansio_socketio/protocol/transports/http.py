@@ -1,10 +1,10 @@
-"""One keep-alive HTTP/1.1 stream, from the client's side, over h11.
+"""One keep-alive HTTP/1.1 stream (RFC 9112), from the client's side, built on h11.
 
 Rules of this file:
 
-- One request at a time; its answer comes out whole, or a TransportError says what is wrong with it.
+- There is one request at a time. Its response is returned whole, or a TransportError says what is wrong with it.
 - A body is bounded before and after it is decompressed, a header section by h11.
-- Bytes that belong to no answer are an error: a stream that is out of step can carry the answer of another request.
+- Bytes after a response are an error: on such a stream, a response could be taken for that of another request.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ..errors import TransportError
 from .requests import Headers
 
 MAX_EXCERPT = 4096
-"""How many bytes of a body an error carries."""
+"""How many bytes of a body an error includes."""
 
 _MAX_SHOWN = 60
-_MAX_WORDS = 500
+_MAX_TEXT = 500
 _HINTS = {
     404: "; does the server answer on this path (the option `path`)?",
     413: "; the message is larger than the server accepts",
@@ -30,7 +30,7 @@ _HINTS = {
 
 
 @dataclass(slots=True)
-class Answer:
+class Response:
     """A complete response. The headers' names are in lower case; the body is decompressed."""
 
     status: int
@@ -38,28 +38,28 @@ class Answer:
     body: bytes
 
     def header(self, name: bytes) -> bytes:
-        """All values of a header, joined; empty where there is none."""
+        """Return all values of a header, joined, or an empty string."""
         return join_header(self.headers, name)
 
 
 def join_header(headers: Headers, name: bytes) -> bytes:
-    """All values of the header `name` (in lower case), joined; empty where there is none."""
+    """Return all values of the header `name` (in lower case), joined, or an empty string."""
     return b", ".join(value for key, value in headers if key == name)
 
 
 def refusal(what: str, status: int, body: bytes) -> TransportError:
-    """The error for an answer with another status than the one that `what` needs."""
+    """Return the error for a response whose status is not the required one. `what` names the request."""
     text = body[:MAX_EXCERPT].decode("utf-8", "replace")
-    said = _said(body)
+    message = _message(body)
     return TransportError(
-        f"the server answered {what} with HTTP status {status}{f': {said}' if said else ''}{_HINTS.get(status, '')}",
+        f"the server responded to {what} with HTTP status {status}{f': {message}' if message else ''}{_HINTS.get(status, '')}",
         status=status,
         body=text,
     )
 
 
 def unreachable(authority: str, error: Exception) -> TransportError:
-    """The error for a stream that could not be opened. What a proxy said stays with it."""
+    """Return the error for a stream that could not be opened. It has the status and body of a proxy's response."""
     status, body = (error.status, error.body) if isinstance(error, TransportError) else (None, None)
     failure = TransportError(f"could not connect to {authority}: {words_of(error)}", status=status, body=body)
     failure.__cause__ = error
@@ -67,62 +67,66 @@ def unreachable(authority: str, error: Exception) -> TransportError:
 
 
 def show(data: bytes | bytearray) -> str:
-    """The start of what a peer sent, for a message."""
+    """Return the beginning of received bytes, for a message."""
     return f"{bytes(data[:_MAX_SHOWN])!r}{'…' if len(data) > _MAX_SHOWN else ''}"
 
 
 def words_of(error: BaseException) -> str:
-    """What an error of somebody else's says, within bounds: some quote all that a peer sent, and some say nothing."""
+    """Return the message of another library's exception, truncated, or its type if the message is empty."""
     text = str(error) or type(error).__name__
-    return text if len(text) <= _MAX_WORDS else f"{text[:_MAX_WORDS]}…"
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
 
 class Exchange:
-    """Requests out and answers in, one after the other, on one stream."""
+    """The requests and responses on one stream, one after the other."""
 
-    __slots__ = ("_answer", "_body", "_h11", "_max_body", "_start")
+    __slots__ = ("_response", "_body", "_h11", "_max_body", "_start")
 
     def __init__(self, max_body: int) -> None:
         self._h11 = h11.Connection(h11.CLIENT)
         self._max_body = max_body
-        self._answer: Answer | None = None
+        self._response: Response | None = None
         self._body = bytearray()
         self._start = bytearray()
 
     def request(self, method: str, target: str, headers: Headers, body: bytes) -> list[bytes]:
-        """The bytes of a request, its body apart so that it is not copied. Raises h11.LocalProtocolError."""
-        self._answer = None
+        """Return the bytes of a request, its body separately to avoid a copy. Raise h11.LocalProtocolError."""
+        self._response = None
         self._body.clear()
         self._start.clear()
         head = self._h11.send(h11.Request(method=method, target=target, headers=headers))
         sent = [head, self._h11.send(h11.Data(data=body)), self._h11.send(h11.EndOfMessage())]
         return [data for data in sent if data]
 
-    def receive(self, data: bytes | bytearray | memoryview) -> Answer | None:
-        """Take in bytes. Returns the answer once it is complete. Raises TransportError."""
+    def receive(self, data: bytes | bytearray | memoryview) -> Response | None:
+        """Take received bytes. Return the response when it is complete, else None. Raise TransportError."""
         if not len(data):
-            return None  # to h11, no bytes are the end
+            return None  # h11 takes an empty string for the end of the stream
         if len(self._start) <= _MAX_SHOWN:
             self._start += data[: _MAX_SHOWN + 1]
         try:
             return self._feed(bytes(data))
         except TransportError:
             raise
-        except Exception as error:  # whatever h11 makes of bad bytes, they are the peer's fault
-            raise TransportError(f"the server's HTTP answer is broken: {words_of(error)}{self._received()}") from error
+        except Exception as error:  # whatever h11 raises for invalid bytes
+            raise TransportError(
+                f"the server's HTTP response is invalid: {words_of(error)}{self._received()}"
+            ) from error
 
-    def receive_eof(self) -> Answer:
-        """The server has closed the stream: the end of an answer without a length. Raises TransportError."""
+    def receive_eof(self) -> Response:
+        """Take the end of the stream, which completes a response without a length. Raise TransportError."""
         try:
-            answer = self._feed(b"")
+            response = self._feed(b"")
         except h11.RemoteProtocolError:
-            answer = None
-        if answer is None:
-            raise TransportError(f"the server closed the stream before its HTTP answer was complete{self._received()}")
-        return answer
+            response = None
+        if response is None:
+            raise TransportError(
+                f"the server closed the stream before its HTTP response was complete{self._received()}"
+            )
+        return response
 
     def recycle(self) -> bool:
-        """After an answer: make ready for the next request. False: the stream cannot carry one."""
+        """Prepare for the next request after a response. Return False if the stream cannot be reused."""
         reusable = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
         if reusable:
             self._h11.start_next_cycle()
@@ -131,12 +135,12 @@ class Exchange:
     def _received(self) -> str:
         return f" (received {show(self._start)})" if self._start else ""
 
-    def _feed(self, data: bytes) -> Answer | None:
+    def _feed(self, data: bytes) -> Response | None:
         self._h11.receive_data(data)
         while True:
             event = self._h11.next_event()
             if isinstance(event, h11.Response):
-                self._answer = Answer(event.status_code, list(event.headers), b"")
+                self._response = Response(event.status_code, list(event.headers), b"")
             elif isinstance(event, h11.Data):
                 self._take(event.data)
             elif isinstance(event, h11.EndOfMessage):
@@ -149,25 +153,26 @@ class Exchange:
         if len(self._body) > self._max_body:
             raise self._too_large()
 
-    def _complete(self) -> Answer:
-        answer = self._answer
-        if answer is None:
-            raise AssertionError("h11 ends no message that has not begun")
+    def _complete(self) -> Response:
+        response = self._response
+        if response is None:
+            raise AssertionError("h11 ended a response that has not begun")
         if self._h11.their_state is h11.DONE and self._h11.trailing_data[0]:
             raise TransportError(
-                f"the server sent more than its HTTP answer: {show(self._h11.trailing_data[0])}", status=answer.status
+                f"the server sent more than its HTTP response: {show(self._h11.trailing_data[0])}",
+                status=response.status,
             )
-        answer.body = self._decoded(answer.header(b"content-encoding"))
-        return answer
+        response.body = self._decoded(response.header(b"content-encoding"))
+        return response
 
     def _decoded(self, coding: bytes) -> bytes:
         window = _WINDOWS.get(coding.strip().lower())
         if window is None:
-            raise self._broken(f"with the Content-Encoding {show(coding)}; gzip and deflate are understood")
+            raise self._broken(f"with the unsupported Content-Encoding {show(coding)}; gzip and deflate are supported")
         if not window or not self._body:
             return bytes(self._body)
         if window == _DEFLATE and not _has_zlib_header(self._body):
-            window = -zlib.MAX_WBITS  # some servers send the bare stream, without the header that RFC 9110 asks for
+            window = -zlib.MAX_WBITS  # some servers omit the header that RFC 9110 requires
         return self._inflated(zlib.decompressobj(window))
 
     def _inflated(self, inflater: zlib._Decompress) -> bytes:
@@ -185,7 +190,7 @@ class Exchange:
         return self._broken(f"of more than {self._max_body} bytes; the option `max_message_size` sets this bound")
 
     def _broken(self, how: str) -> TransportError:
-        status = None if self._answer is None else self._answer.status
+        status = None if self._response is None else self._response.status
         return TransportError(f"the server sent an HTTP body {how}", status=status)
 
 
@@ -195,12 +200,12 @@ _WINDOWS = {b"": 0, b"identity": 0, b"gzip": _GZIP, b"x-gzip": _GZIP, b"deflate"
 
 
 def _has_zlib_header(data: bytearray) -> bool:
-    """RFC 1950, section 2.2."""
+    """Whether the data begins with a zlib header (RFC 1950, section 2.2)."""
     return len(data) >= 2 and data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0
 
 
-def _said(body: bytes) -> str:
-    """What an Engine.IO server says in the JSON of its refusal, or nothing."""
+def _message(body: bytes) -> str:
+    """Return the message in the JSON of an Engine.IO server's refusal, or an empty string."""
     try:
         value = orjson.loads(body[:MAX_EXCERPT])
     except ValueError:

@@ -1,14 +1,14 @@
-"""HTTP long-polling: a GET that waits for the server's packets, and a POST that carries ours.
+"""HTTP long-polling transport: a GET request that waits for the server's packets, and POST requests with ours.
 
 Rules of this file:
 
-- At most two streams: one waits with the GET, one carries the POST. They are kept alive and used again.
-- A server may close an idle stream at any time, so a stream that was idle for too long is not used any more. No request
-  goes out twice: the server may have read a POST, and may have answered a GET with packets that got lost on the way.
-- Closing tells the server by a POST; the GET is left to the server to answer, which would report a lost client if we
-  left first.
-- A broken stream ends the session, and the server may not know: it takes for delivered what it answered to the GET that
-  broke. So it is told, too; else it would keep the session until a ping goes unanswered, and none to be recovered.
+- There are at most two streams: one for the GET request, one for the POST request. They are kept alive and reused.
+- A server may close an idle stream at any time, so a stream that was idle for too long is not reused. No request is sent
+  twice: the server may have read the POST, or may have responded to the GET with packets that were lost.
+- To close, a CLOSE packet is posted. The GET is left for the server to complete, which would otherwise report that the
+  client was lost.
+- A broken stream ends the session. The server may not notice, as it regards its last response as delivered, and would keep
+  the session until a ping times out. So a CLOSE packet is posted then, too.
 
 See https://socket.io/docs/v4/engine-io-protocol/, "HTTP long-polling".
 """
@@ -28,22 +28,22 @@ from ..packets.engineio import CLOSE, Packet, decode_payload, encode_payload
 from ..states import POLLING_TRANSITIONS, PollingState, transition
 from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
-from .http import Answer, Exchange, refusal, show, unreachable, words_of
+from .http import Exchange, Response, refusal, show, unreachable, words_of
 from .requests import USER_AGENT, Requests
 
 _TEXT = b"text/plain;charset=UTF-8"
 _KEPT_ALIVE = 2.0
-"""For how many seconds a server is trusted to keep an idle stream where it does not say."""
+"""How many seconds an idle stream is reused if the server sends no Keep-Alive header."""
 _KEEP_ALIVE_MARGIN = 1.0
-"""How many seconds before the server would close an idle stream we stop using it."""
-_PARTING = 0.5
-"""For how many seconds the GET may go unanswered when the goodbye has been answered. Node's server answers the GET first;
-python-socketio's leaves it waiting until the next ping."""
+"""How many seconds before the server's own timeout an idle stream is no longer reused."""
+_LAST_GET = 0.5
+"""How many seconds to wait for the response to the GET after the CLOSE packet was acknowledged. Node's server responds to
+the GET first; python-socketio's only at the next ping."""
 
 
 _CLOSING: Final = frozenset({PollingState.CLOSING, PollingState.CLOSE_SENT})
 _ENDED: Final = _CLOSING | {PollingState.CLOSED}
-"""The states in which the session gets no packets any more."""
+"""The states in which packets are not passed to the session."""
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class _Request:
 
 @dataclass(slots=True)
 class _Channel:
-    """A stream, and the request that it carries or None."""
+    """A stream, and the request in flight on it or None."""
 
     stream: int
     exchange: Exchange
@@ -65,7 +65,7 @@ class _Channel:
 
 
 class PollingTransport(Transport):
-    """See the rules of this file."""
+    """HTTP long-polling transport (RFC 9112), built on h11."""
 
     name: ClassVar[str] = "polling"
 
@@ -74,11 +74,11 @@ class PollingTransport(Transport):
         self._requests = Requests(endpoint, self.name, stamped=True)
         self._channels: dict[int, _Channel] = {}
         self._state = PollingState.OPENING
-        self._polling = False  # until the packets of the answer are with the session
-        self._posting = False
+        self._polling = False  # whether a GET is in flight, or the packets of its response are being handled
+        self._posting = False  # whether a POST is in flight
         self._close_by = inf
 
-    # What the session asks for
+    # Calls of the session
 
     def open(self, now: float) -> None:
         self._poll(now)
@@ -116,10 +116,10 @@ class PollingTransport(Transport):
         self._channels.clear()
 
     def timer_fired(self, name: str | int, now: float) -> None:
-        """Closing took too long."""
+        """Abort a close handshake that took too long."""
         self.abort()
 
-    # What the streams tell
+    # Notifications of the streams
 
     def stream_opened(self, stream: int, now: float) -> None:
         channel = self._channels[stream]
@@ -134,17 +134,17 @@ class PollingTransport(Transport):
         channel = self._channels[stream]
         try:
             if channel.request is None:
-                raise TransportError(f"the server sent what nobody asked for: {show(bytes(data[:100]))}")
-            answer = channel.exchange.receive(data)
+                raise TransportError(f"the server sent data without a request: {show(bytes(data[:100]))}")
+            response = channel.exchange.receive(data)
         except TransportError as error:
             self._drop(channel)
             self._lost(channel, error, now)
         else:
-            if answer is not None:
-                self._answered(channel, answer, now)
+            if response is not None:
+                self._complete(channel, response, now)
 
     def data_sent(self, stream: int, now: float) -> None:
-        """Of no interest: a request is done when it is answered."""
+        """Do nothing: a request is done when its response is complete."""
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
         channel = self._channels.pop(stream)
@@ -154,11 +154,11 @@ class PollingTransport(Transport):
         try:
             if error is not None:
                 raise TransportError(f"the stream of a {request.method} request broke: {words_of(error)}") from error
-            answer = channel.exchange.receive_eof()
+            response = channel.exchange.receive_eof()
         except TransportError as broken:
             self._lost(channel, broken, now)
         else:
-            self._answered(channel, answer, now)
+            self._complete(channel, response, now)
 
     # Requests
 
@@ -195,7 +195,7 @@ class PollingTransport(Transport):
     def _write(self, channel: _Channel, now: float) -> None:
         request = channel.request
         if request is None:
-            raise AssertionError("only a channel with a request is written to")
+            raise AssertionError("a stream without a request is written to")
         try:
             request.target = self._requests.target(base64=self._asks_for_base64())
             headers = self._requests.headers(request.target, now, self._defaults(request))
@@ -223,31 +223,31 @@ class PollingTransport(Transport):
             defaults |= {"Content-Type": _TEXT, "Content-Length": b"%d" % len(request.body)}
         return defaults
 
-    # Answers
+    # Responses
 
-    def _answered(self, channel: _Channel, answer: Answer, now: float) -> None:
+    def _complete(self, channel: _Channel, response: Response, now: float) -> None:
         request = channel.request
         if request is None:
-            raise AssertionError("only a request is answered")
-        self._release(channel, answer, now)
+            raise AssertionError("a stream without a request has a response")
+        self._release(channel, response, now)
         if self.endpoint.cookies is not None:
-            self.endpoint.cookies.update(answer.headers, request.target, now)
+            self.endpoint.cookies.update(response.headers, request.target, now)
         if self._state in _CLOSING:
             self._ended(request, now)
-        elif answer.status != 200:
-            self._fail("transport error", refusal(f"a {request.method} request", answer.status, answer.body), now)
+        elif response.status != 200:
+            self._fail("transport error", refusal(f"a {request.method} request", response.status, response.body), now)
         elif request.method == "GET":
-            self._polled(answer.body, now)
+            self._polled(response.body, now)
         else:
             self._posted(now)
 
-    def _release(self, channel: _Channel, answer: Answer, now: float) -> None:
-        """Keep the stream for another request, or let go of it."""
+    def _release(self, channel: _Channel, response: Response, now: float) -> None:
+        """Keep the stream for another request, or close it."""
         channel.request = None
         if channel.stream not in self._channels:
             return  # the server has closed it
         if channel.exchange.recycle():
-            channel.idle_until = now + _idle_limit(answer.header(b"keep-alive"))
+            channel.idle_until = now + _idle_limit(response.header(b"keep-alive"))
         else:
             self._drop(channel, abort=False)
 
@@ -255,7 +255,7 @@ class PollingTransport(Transport):
         try:
             packets = decode_payload(body)
         except PacketError as error:
-            details = TransportError(f"the answer to a poll cannot be read: {error}; it is {show(body)}", status=200)
+            details = TransportError(f"the response to a poll is invalid: {error} (received {show(body)})", status=200)
             details.__cause__ = error
             self._break(details, now)
             return
@@ -280,9 +280,9 @@ class PollingTransport(Transport):
         self._go_on(now)
 
     def _go_on(self, now: float) -> None:
-        """What comes after an answer, as the session has it by now."""
+        """Continue after a response, in the state that the session has brought about."""
         if self._state is PollingState.OPEN and self.endpoint.sid is None:
-            details = TransportError("the server's first answer holds no OPEN packet: is it an Engine.IO 4 server?")
+            details = TransportError("the server's first response has no OPEN packet: is it an Engine.IO 4 server?")
             self._fail("transport error", details, now)
         self._poll_if_open(now)
         self._pause_if_quiet(now)
@@ -296,7 +296,7 @@ class PollingTransport(Transport):
     # The end
 
     def _lost(self, channel: _Channel, error: TransportError, now: float) -> None:
-        """A stream is gone. What it carried has failed with it; while closing, that is no news for anybody."""
+        """Handle a stream that failed. While closing, this only completes its request."""
         if self._state not in _CLOSING:
             self._break(error, now)
         elif channel.request is not None:
@@ -308,7 +308,7 @@ class PollingTransport(Transport):
         self.session.on_close(self, reason, details, now)
 
     def _break(self, error: TransportError, now: float) -> None:
-        """The session ends by what the server may not know of."""
+        """End the session because of a failure that the server may not have noticed, and inform the server."""
         if self._state is PollingState.OPENING:
             self._fail("transport error", error, now)
             return
@@ -333,7 +333,7 @@ class PollingTransport(Transport):
         self._go_on_closing(now)
 
     def _ended(self, request: _Request, now: float) -> None:
-        """A request has its end, whichever, while closing."""
+        """Handle the end of a request, completed or failed, while closing."""
         if request.method == "GET":
             self._polling = False
         else:
@@ -347,13 +347,13 @@ class PollingTransport(Transport):
             self._change(PollingState.CLOSE_SENT)
             self._post(encode_payload([Packet(CLOSE)]), now)
         elif self._polling:
-            self.timers.set(self, "close", min(now + _PARTING, self._close_by))
+            self.timers.set(self, "close", min(now + _LAST_GET, self._close_by))
         else:
             self.abort()
 
 
 def _idle_limit(keep_alive: bytes) -> float:
-    """For how many seconds a stream may be used again, by the Keep-Alive header of an answer."""
+    """Return how many seconds a stream may be reused, by the Keep-Alive header of a response."""
     for part in keep_alive.split(b","):
         name, _, value = part.partition(b"=")
         if name.strip().lower() == b"timeout" and value.strip().isdigit():

@@ -1,11 +1,11 @@
-"""The requests of both transports: their targets and their headers.
+"""The targets and headers of the requests of both transports.
 
 Rules of this file:
 
-- The application's query and headers win over our defaults, but never over what the protocol needs: `EIO`,
-  `transport` and `sid`, the framing of a message, the WebSocket handshake.
-- What the application wrote wrong is an OptionError that names it.
-- Headers are pairs of bytes, as h11 and wsproto take them.
+- The application's query and headers override the defaults, but not what the protocols require: `EIO`, `transport` and
+  `sid`, the framing of a message, the WebSocket handshake.
+- An invalid header of the application is an OptionError that names it.
+- Headers are pairs of bytes, as in h11 and wsproto.
 
 See https://socket.io/docs/v4/engine-io-protocol/, "HTTP long-polling" and "WebSocket".
 """
@@ -51,27 +51,29 @@ _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """Raise OptionError unless all of `extra_headers` can be sent."""
+    """Raise OptionError unless all of `extra_headers` are valid (RFC 9110, section 5)."""
     for name, value in headers.items():
         if not _NAME.fullmatch(name):
-            raise OptionError(f"extra_headers has {name!r}, which cannot be the name of a header")
+            raise OptionError(
+                f"invalid name {name!r} in extra_headers: it has a character that is not allowed in the name of a header"
+            )
         if name.lower() in _RESERVED:
-            raise OptionError(f"extra_headers must not have {name!r}: the transport itself writes that header")
+            raise OptionError(f"extra_headers must not have {name!r}: the transport sets that header itself")
         if not _VALUE.fullmatch(value.strip(" \t")):
             # The value may be a secret: it is not shown.
             raise OptionError(
-                f"the value of {name!r} in extra_headers has a character that no header can carry; "
-                "encode it, for instance as base64 or percent-encoded"
+                f"invalid value of {name!r} in extra_headers: it has a character that is not allowed in a header; encode "
+                "it, for instance as base64 or percent-encoded"
             )
 
 
 class Requests:
-    """Writes the targets and the headers of one transport's requests."""
+    """Creates the targets and headers of one transport's requests."""
 
     __slots__ = ("_counter", "_endpoint", "_stamp", "_transport")
 
     def __init__(self, endpoint: Endpoint, transport: str, *, stamped: bool) -> None:
-        """`stamped`: whether requests carry a timestamp where the options leave that to the transport."""
+        """`stamped`: whether requests have a timestamp if the option `timestamp_requests` is None."""
         wanted = endpoint.options.timestamp_requests
         self._endpoint = endpoint
         self._transport = transport
@@ -79,7 +81,7 @@ class Requests:
         self._stamp = _base36(endpoint.random.getrandbits(40)) if (stamped if wanted is None else wanted) else ""
 
     def target(self, *, base64: bool) -> str:
-        """The target of the next request; `base64` asks the server to send no bytes. Raises ValueError."""
+        """Return the target of the next request. `base64` requests binary as text. Raise ValueError."""
         endpoint = self._endpoint
         query = {key: value for key, value in endpoint.query.items() if key not in _OURS}
         if self._stamp:
@@ -92,7 +94,7 @@ class Requests:
         return f"{self._path()}?{encode_query(query)}"
 
     def headers(self, target: str, now: float, defaults: Mapping[str, bytes]) -> Headers:
-        """The headers of a request: the defaults, replaced by the application's, and the cookies. Raises OptionError."""
+        """Return the headers of a request: the defaults, the application's, and the cookies. Raise OptionError."""
         endpoint = self._endpoint
         check_headers(endpoint.headers)
         named = {name.lower(): (name.encode(), value) for name, value in defaults.items()}

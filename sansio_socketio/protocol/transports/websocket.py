@@ -122,7 +122,8 @@ class WebSocketTransport(Transport):
         self._fail("transport error", unreachable(self.endpoint.url.authority, error), now)
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
-        if self._state is not _OPEN and self._state is not _CLOSING:
+        state = self._state
+        if state is not _OPEN and state is not _CLOSING:
             if len(data):
                 self._read_handshake(data, now)
             return
@@ -212,7 +213,7 @@ class WebSocketTransport(Transport):
             self._handshake.receive_data(section)
             events = list(self._handshake.events())
         except Exception as error:  # wsproto raises ValueError, IndexError and more for malformed responses
-            # wsproto says "Bad HTTP message", whatever h11 has found.
+            # wsproto says "Bad HTTP message" for whatever h11 has found.
             why = error.__context__ if isinstance(error.__context__, h11.RemoteProtocolError) else error
             self._fail_handshake(f"failed: {words_of(why)} (received {show(section)})", error, now)
             return

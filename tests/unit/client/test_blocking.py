@@ -289,7 +289,7 @@ def test_what_else_io_has(world: World, scopes: Scopes, manager_class: type[Mana
         main, chat = io(), io.connect("/chat")
         assert (main.nsp, chat.nsp) == ("/", "/chat")
         assert main.io is chat.io
-        with pytest.raises(OptionError, match="a query alone"):
+        with pytest.raises(OptionError, match="only a query"):
             io("?token=1")
 
 

@@ -410,14 +410,14 @@ def test_the_server_of_io(world: World) -> None:
 @pytest.mark.row("difference.server_url")
 @pytest.mark.parametrize("url", [f"{URL}/chat", f"{URL}/?token=1", "ftp://localhost"])
 def test_the_server_of_io_is_a_server(world: World, url: str) -> None:
-    with pytest.raises(OptionError, match=r"give those to io\(\)|must start with http"):
+    with pytest.raises(OptionError, match=r"give those to io\(\)|scheme must be http"):
         world.scopes.open_io(url)
 
 
 def test_without_a_server_io_needs_a_whole_url(world: World) -> None:
     async def body(io: Any) -> None:
         for call in (io, lambda: io("/chat")):
-            with pytest.raises(OptionError, match=r"give that to open_io\(\)"):
+            with pytest.raises(OptionError, match=r"pass the server.s URL to io\(\) or to open_io\(\)"):
                 call()
 
     play_io(world, body)

@@ -148,7 +148,7 @@ def test_payloads_in_both_directions(packets: list[Packet], body: bytes) -> None
         (b"4a\x1e7", "not with '7'"),
         (b"4\xff", "UTF-8: invalid start byte at byte 1"),
         (b"4\xe2\x82", "UTF-8: unexpected end of data at byte 1"),
-        (b"4\xed\xa0\x80", "UTF-8"),  # half of a surrogate pair
+        (b"4\xed\xa0\x80", "UTF-8"),  # an unpaired surrogate
         (b"<html>502 Bad Gateway</html>", "not with '<'"),
     ],
 )

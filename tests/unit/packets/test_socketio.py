@@ -298,7 +298,7 @@ def test_a_packet_that_fails_leaves_nothing_behind() -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: {1, 2}, "a value of type set cannot be sent; send what JSON knows"),
+        (lambda: {1, 2}, "a value of type set cannot be sent; supported are the types of JSON"),
         (object, "a value of type object cannot be sent"),
         (lambda: [b"0", Decimal(1)], "a value of type Decimal cannot be sent"),
         (lambda: User, "a value of type type cannot be sent"),
@@ -307,10 +307,10 @@ def test_a_packet_that_fails_leaves_nothing_behind() -> None:
         (lambda: iter([1]), "a value of type list_iterator cannot be sent"),
         (lambda: 1j, "a value of type complex cannot be sent"),
         (lambda: time(1, tzinfo=UTC), "a value of type time cannot be sent"),
-        (lambda: {b"key": 1}, "key must be a string, not b'key'"),
-        (lambda: {(1, 2): 1}, "key must be a string, not \\(1, 2\\)"),
-        (lambda: {1.5: 1}, "key must be a string, not 1.5"),
-        (lambda: {Colour.RED: 1}, "key must be a string, not <Colour.RED: 'red'>"),
+        (lambda: {b"key": 1}, "key of a dict must be a string, not b'key'"),
+        (lambda: {(1, 2): 1}, "key of a dict must be a string, not \\(1, 2\\)"),
+        (lambda: {1.5: 1}, "key of a dict must be a string, not 1.5"),
+        (lambda: {Colour.RED: 1}, "key of a dict must be a string, not <Colour.RED: 'red'>"),
         (contains_itself, "a value that contains itself, or is nested too deeply"),
         (lambda: nested(100_000, 0), "a value that contains itself, or is nested too deeply"),
         (lambda: 10**5000, "a value cannot be sent: Exceeds the limit"),
@@ -418,8 +418,8 @@ def test_what_is_read_though_we_would_write_it_otherwise(messages: Messages, pac
         ('2["a"]x', "not valid JSON"),
         ("2,", "not valid JSON"),
         ('2/n,,["a"]', "not valid JSON"),
-        ('2["a",NaN]', "not valid JSON: NaN is no JSON"),
-        ('2["a",-Infinity]', "not valid JSON: -Infinity is no JSON"),
+        ('2["a",NaN]', "not valid JSON: NaN is not valid in JSON"),
+        ('2["a",-Infinity]', "not valid JSON: -Infinity is not valid in JSON"),
         ('2["a",01]', "not valid JSON"),
         ("2['a']", "not valid JSON"),
         ('2["a\n"]', "not valid JSON"),
@@ -475,7 +475,9 @@ def test_a_packet_that_is_none(text: str, complaint: str) -> None:
 def test_a_placeholder_with_a_number_that_is_none(number: str) -> None:
     decoder = PARSER.decoder(10)
     assert decoder.feed(f'51-["a",[{{"_placeholder":true,"num":{number}}}]]') is None
-    with pytest.raises(PacketError, match=r"a placeholder has the number .*, but there are 1 attachments") as caught:
+    with pytest.raises(
+        PacketError, match=r"a placeholder has the number .*, but the packet has 1 attachments"
+    ) as caught:
         decoder.feed(b"0")
     assert len(str(caught.value)) < 300
     assert decoder.feed('2["a"]') == Packet(EVENT, data=["a"])
@@ -491,18 +493,18 @@ def test_text_in_the_middle_of_attachments() -> None:
     header = '53-["a",{"_placeholder":true,"num":0}]'
     assert decoder.feed(header) is None
     assert decoder.feed(b"0") is None
-    with pytest.raises(PacketError, match="text came after 1 of the 3 binary attachments"):
+    with pytest.raises(PacketError, match="a text message arrived after 1 of the 3 binary attachments"):
         decoder.feed('2["b"]')
     assert decoder.feed('2["b"]') == Packet(EVENT, data=["b"])
 
 
 def test_a_binary_message_without_a_header() -> None:
     decoder = PARSER.decoder(10)
-    with pytest.raises(PacketError, match="a binary message of 3 bytes came"):
+    with pytest.raises(PacketError, match="a binary message of 3 bytes arrived"):
         decoder.feed(b"abc")
     assert decoder.feed('51-["a",{"_placeholder":true,"num":0}]') is None
     assert decoder.feed(b"0") == Packet(EVENT, data=["a", b"0"])
-    with pytest.raises(PacketError, match="a binary message of 1 bytes came"):
+    with pytest.raises(PacketError, match="a binary message of 1 bytes arrived"):
         decoder.feed(b"1")
 
 

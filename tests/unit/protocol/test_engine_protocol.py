@@ -434,27 +434,27 @@ def test_a_session_opens_once() -> None:
     machine = network.machine
     assert machine.idle
     machine.open(0)
-    with pytest.raises(StateError, match="this one is opening; make another"):
+    with pytest.raises(StateError, match=r"this session is opening: .* create another"):
         machine.open(0)
     network.settle()
-    with pytest.raises(StateError, match="this one is open"):
+    with pytest.raises(StateError, match="this session is open"):
         machine.open(0)
     machine.abort(0)
     network.drain()
-    with pytest.raises(StateError, match="this one is closed"):
+    with pytest.raises(StateError, match="this session is closed"):
         machine.open(0)
 
 
 @pytest.mark.parametrize("options", [{"query": ASK}, {"extra_headers": ASK}])
 def test_it_asks_no_questions(options: dict[str, Any]) -> None:
-    with pytest.raises(OptionError, match="asks no questions"):
+    with pytest.raises(OptionError, match="must be mappings, not ASK"):
         build(**options)
 
 
 @pytest.mark.parametrize(
     ("url", "options", "message"),
     [
-        ("ftp://x", {}, "must start with"),
+        ("ftp://x", {}, "the scheme must be"),
         ("http://x", {"transport_options": {"websocket": {"colour": 1}}}, "no option 'colour'"),
         ("http://x", {"extra_headers": {"Upgrade": "1"}}, "must not have 'Upgrade'"),
     ],
@@ -475,7 +475,7 @@ def test_without_options_the_defaults_count() -> None:
 @pytest.mark.parametrize("data", [None, 1, bytearray(b"x"), memoryview(b"x"), ["x"], "\ud800", "é\udfff"])
 def test_what_is_no_message_is_refused_with_nothing_done(data: Any) -> None:
     network = opened()
-    with pytest.raises(PacketError, match="a message must be"):
+    with pytest.raises(PacketError, match=r"^a message "):
         network.machine.send(data, 0)
     assert network.machine.buffered_bytes == 0
     assert network.machine.next_output() is None
@@ -483,7 +483,7 @@ def test_what_is_no_message_is_refused_with_nothing_done(data: Any) -> None:
 
 def test_sending_before_opening_is_a_mistake() -> None:
     network = build()
-    with pytest.raises(StateError, match=r"open\(\) the session"):
+    with pytest.raises(StateError, match=r"call open\(\) before send"):
         network.machine.send("x", 0)
 
 

@@ -227,7 +227,8 @@ def test_a_timeout_that_is_lifted_before_opening_counts_no_more(serve: Serve) ->
 @pytest.mark.parametrize("value", ["secret", ["secret"], {"secret": 1}, 5])
 @pytest.mark.parametrize("about", ["query", "extra_headers"])
 def test_the_type_of_a_wrong_answer_is_told_and_not_the_value(serve: Serve, about: str, value: Any) -> None:
-    server = serve(reconnection=False, **{about: ASK})
+    server = serve(reconnection=False)
+    setattr(server.client.options, about, ASK)
     server.socket().connect(server.now)
     [question] = server.told()
     assert isinstance(question, Question)

@@ -57,18 +57,18 @@ def test_queries_are_read_as_javascript_reads_them(text: str, query: tuple[tuple
     [
         (b"http://h", "must be a str, not bytes"),
         (None, "must be a str, not NoneType"),
-        ("", "names no host"),
-        ("/chat", "names no host"),
-        ("http://", "names no host"),
-        ("http://:3000", "names no host"),
-        ("ftp://h", "must start with http, https, ws or wss"),
-        ("http://h:99999", "is no URL"),
-        ("http://h:x", "is no URL"),
-        ("http://[::1", "is no URL"),
-        ("http://h /", "has a space or a control character"),
-        ("http://h\r\n", "has a space or a control character"),
-        ("http://h\x7f", "has a space or a control character"),
-        ("http://é..example", "impossible host name"),
+        ("", "it has no host"),
+        ("/chat", "it has no host"),
+        ("http://", "it has no host"),
+        ("http://:3000", "it has no host"),
+        ("ftp://h", "the scheme must be http, https, ws or wss"),
+        ("http://h:99999", "invalid URL"),
+        ("http://h:x", "invalid URL"),
+        ("http://[::1", "invalid URL"),
+        ("http://h /", "contains a space or a control character"),
+        ("http://h\r\n", "contains a space or a control character"),
+        ("http://h\x7f", "contains a space or a control character"),
+        ("http://é..example", "host name cannot be encoded"),
     ],
 )
 def test_what_is_no_url_is_quoted(text: Any, message: str) -> None:
@@ -145,9 +145,9 @@ def test_what_is_missing_is_taken_from_the_base(base: str | None, text: str | No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, r"no URL; give it the server's URL, too, or give that to open_io\(\)"),
-        ("/chat", "only the path '/chat'; give it the server's URL"),
-        ("?token=1", r"is a query alone; write '/\?token=1'"),
+        (None, r"no URL; pass the server's URL to io\(\) or to open_io\(\)"),
+        ("/chat", "only the path '/chat'; pass the server's URL"),
+        ("?token=1", r"it is only a query; write '/\?token=1'"),
         (5, "url must be a str, not int"),
     ],
 )

@@ -97,16 +97,16 @@ def test_parameters(parameters: str) -> None:
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
-        ("; nonsense", "an unknown parameter, 'nonsense'"),
-        (";", "an unknown parameter, ''"),
-        ("; client_max_window_bits", "takes a number from 8 to 15; the server gave it None"),
-        ("; client_max_window_bits=", "takes a number from 8 to 15; the server gave it ''"),
-        ("; client_max_window_bits=7", "takes a number from 8 to 15; the server gave it '7'"),
-        ("; server_max_window_bits=16", "takes a number from 8 to 15; the server gave it '16'"),
-        ("; server_max_window_bits=010", "takes a number from 8 to 15; the server gave it '010'"),
+        ("; nonsense", "the unknown parameter 'nonsense'"),
+        (";", "the unknown parameter ''"),
+        ("; client_max_window_bits", "takes a number from 8 to 15, but the server set it to None"),
+        ("; client_max_window_bits=", "takes a number from 8 to 15, but the server set it to ''"),
+        ("; client_max_window_bits=7", "takes a number from 8 to 15, but the server set it to '7'"),
+        ("; server_max_window_bits=16", "takes a number from 8 to 15, but the server set it to '16'"),
+        ("; server_max_window_bits=010", "takes a number from 8 to 15, but the server set it to '010'"),
         ('; server_max_window_bits="', "takes a number from 8 to 15"),
         ("; server_max_window_bits=9=9", "takes a number from 8 to 15"),
-        ("; server_no_context_takeover=1", "takes no value; the server gave it '1'"),
+        ("; server_no_context_takeover=1", "takes no value, but the server set it to '1'"),
         ("; client_no_context_takeover; client_no_context_takeover", "'client_no_context_takeover' twice"),
         ("; server_max_window_bits=9; server_max_window_bits=9", "'server_max_window_bits' twice"),
         (", permessage-deflate", "accepted permessage-deflate twice"),
@@ -302,7 +302,7 @@ def test_compression_that_was_not_agreed_on() -> None:
 
 
 BOUND = 10_000
-TOO_LARGE = "a message of more than 10000 bytes came (the option `max_message_size`)"
+TOO_LARGE = "a message of more than 10000 bytes arrived (the option `max_message_size`)"
 
 
 @pytest.mark.parametrize("fragments", [1, 2, 5])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.transports.rig import (
     BINARY,
+    CLOSE_TIMEOUT,
     CONTINUATION,
     HANDSHAKE,
     PING_FRAME,
@@ -119,6 +120,7 @@ def check_end(rig: Rig) -> None:
     assert len(closes) <= 1
     if closes:
         assert rig.session.heard[-1] is closes[0]
+        rig.advance(CLOSE_TIMEOUT)  # polling informs the server
         assert not rig.open_streams
         assert str(closes[0][2])
     rig.transport.abort()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from sansio_socketio.protocol.errors import TransportError
-from sansio_socketio.protocol.transports.http import MAX_EXCERPT, Answer, Exchange, refusal, show, unreachable
+from sansio_socketio.protocol.transports.http import MAX_EXCERPT, Exchange, Response, refusal, show, unreachable
 from tests.unit.transports.rig import Rig, answer, chunked
 
 LIMIT = 1000
@@ -21,7 +21,7 @@ def exchange() -> Exchange:
     return stream
 
 
-def receive(data: bytes) -> Answer:
+def receive(data: bytes) -> Response:
     received = exchange().receive(data)
     assert received is not None
     return received
@@ -166,9 +166,9 @@ def test_a_header_section_that_never_ends() -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "Transfer-Encoding"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "illegal chunk header"),
         (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "received b'HTTP/1.1 101"),
-        (answer(b"x") + b"garbage", "more than its HTTP answer: b'garbage'"),
-        (coded(b"br", b"x"), "Content-Encoding b'br'; gzip and deflate are understood"),
-        (coded(b"gzip, gzip", b"x"), "gzip and deflate are understood"),
+        (answer(b"x") + b"garbage", "more than its HTTP response: b'garbage'"),
+        (coded(b"br", b"x"), "unsupported Content-Encoding b'br'; gzip and deflate are supported"),
+        (coded(b"gzip, gzip", b"x"), "gzip and deflate are supported"),
         (coded(b"gzip", b"not gzip"), "cannot be decompressed"),
         (coded(b"gzip", gzip.compress(b"hello", mtime=0)[:-1]), "its length is wrong"),
         (coded(b"gzip", gzip.compress(b"hello", mtime=0) + b"x"), "its length is wrong"),
@@ -188,7 +188,7 @@ def test_an_answer_that_breaks_off(data: bytes) -> None:
     with pytest.raises(TransportError) as caught:
         stream.receive_eof()
     received = f" (received {show(data)})" if data else ""
-    assert str(caught.value) == f"the server closed the stream before its HTTP answer was complete{received}"
+    assert str(caught.value) == f"the server closed the stream before its HTTP response was complete{received}"
 
 
 def test_the_end_of_a_body_without_a_length_can_be_wrong_too() -> None:
@@ -232,7 +232,7 @@ def test_an_error_shows_what_came_however_it_came() -> None:
 )
 def test_refusals(status: int, body: bytes, says: str) -> None:
     error = refusal("a GET request", status, body)
-    assert str(error) == f"the server answered a GET request {says}"
+    assert str(error) == f"the server responded to a GET request {says}"
     assert (error.status, error.body) == (status, body.decode())
 
 

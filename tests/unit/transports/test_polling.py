@@ -157,10 +157,10 @@ def test_packets(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (b"", "cannot be read: .*empty.*; it is b''"),
-        (b"<html>", "cannot be read: .*; it is b'<html>'"),
+        (b"", r"is invalid: .*empty.* \(received b''\)"),
+        (b"<html>", r"is invalid: .* \(received b'<html>'\)"),
         (b"\xff", "not valid UTF-8"),
-        (b"4a\x1e", "cannot be read"),
+        (b"4a\x1e", "is invalid: "),
         (b"b***", "base64"),
     ],
 )
@@ -176,7 +176,7 @@ def test_a_refused_poll() -> None:
     rig = open_polling()
     rig.feed(1, answer(b'{"code":1,"message":"Session ID unknown"}', status=b"400 Bad Request"))
     error = rig.failure()
-    assert str(error) == "the server answered a GET request with HTTP status 400: Session ID unknown (code 1)"
+    assert str(error) == "the server responded to a GET request with HTTP status 400: Session ID unknown (code 1)"
     assert (error.status, error.body) == (400, '{"code":1,"message":"Session ID unknown"}')
 
 
@@ -277,7 +277,7 @@ def test_a_refused_post() -> None:
     rig.feed(2, answer(b"", status=b"413 Payload Too Large"))
     error = rig.failure()
     assert error.status == 413
-    assert str(error).startswith("the server answered a POST request with HTTP status 413")
+    assert str(error).startswith("the server responded to a POST request with HTTP status 413")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -333,7 +333,7 @@ def test_a_get_is_never_sent_twice(used: bool, error: Exception | None) -> None:
         rig.open()
         rig.stream_opened(1)
     rig.eof(1, error)
-    how = "broke: reset" if error else "before its HTTP answer was complete"
+    how = "broke: reset" if error else "before its HTTP response was complete"
     details = rig.failure_and_goodbye() if used else rig.failure()
     assert str(details).endswith(how)
     assert rig.streams == ([1, 2] if used else [1])
@@ -391,7 +391,7 @@ def test_a_post_avoids_a_stream_that_the_server_may_be_closing(keep_alive: bytes
     ("data", "says"),
     [
         (b"\x16\x03\x01garbage", r"received b'\\x16\\x03\\x01garbage'"),
-        (answer(b"4a") + b"HTTP/1.1 200 OK", "more than its HTTP answer: b'HTTP/1.1 200 OK'"),
+        (answer(b"4a") + b"HTTP/1.1 200 OK", "more than its HTTP response: b'HTTP/1.1 200 OK'"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + bytes(2000), "more than 1000 bytes"),
         (answer(gzip.compress(bytes(5000), mtime=0), b"Content-Encoding: gzip"), "more than 1000 bytes"),
     ],
@@ -411,7 +411,7 @@ def test_bytes_on_an_idle_stream() -> None:
     assert rig.heard == [("drain", True)]
     rig.feed(2, memoryview(b"HTTP/1.1 408 Request Timeout\r\n\r\n"))
     error = rig.failure_and_goodbye()
-    assert str(error) == "the server sent what nobody asked for: b'HTTP/1.1 408 Request Timeout\\r\\n\\r\\n'"
+    assert str(error) == "the server sent data without a request: b'HTTP/1.1 408 Request Timeout\\r\\n\\r\\n'"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -228,7 +228,7 @@ def test_a_refusal_keeps_status_and_body(data: bytes) -> None:
     assert rig.heard == []
     rig.feed(1, data[-8:])
     error = rig.failure()
-    assert str(error) == "the server answered the WebSocket handshake with HTTP status 400: Bad request (code 3)"
+    assert str(error) == "the server responded to the WebSocket handshake with HTTP status 400: Bad request (code 3)"
     assert (error.status, error.body) == (400, REFUSAL.decode())
 
 
@@ -255,7 +255,7 @@ def test_a_server_that_knows_no_websocket() -> None:
     rig, _ = asked()
     rig.feed(1, answer(b"<html>"))
     error = rig.failure()
-    assert str(error) == "the server answered the WebSocket handshake with HTTP status 200"
+    assert str(error) == "the server responded to the WebSocket handshake with HTTP status 200"
     assert error.body == "<html>"
 
 
@@ -400,7 +400,7 @@ def test_the_bound_is_in_bytes(letter: str, fragments: int) -> None:
     assert len(rig.heard) == 2
     rig.feed(1, message(BOUND + 1))
     error = rig.failure()
-    assert str(error).endswith("a message of more than 1000 bytes came (the option `max_message_size`)")
+    assert str(error).endswith("a message of more than 1000 bytes arrived (the option `max_message_size`)")
     assert error.close_code == 1009
 
 
