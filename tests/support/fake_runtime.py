@@ -1,10 +1,12 @@
-"""A runtime in virtual time, and a server on it that a test controls, for the tests of `client`.
+"""A runtime in virtual time, and a server on it that the test controls: what `client` is tested on.
 
-- `World.run(main)` runs a coroutine on a loop of its own. When nothing is ready, time advances to the next timer. If there
-  is none, the test fails at once, since nothing can ever happen.
-- With `threads`, `wait` does not suspend the caller but runs the other tasks, as it looks to a thread that blocks.
-- The `Server` accepts everything unless a test changes that. It talks to the client over `Wire`s, on which each chunk is
-  one packet.
+- `World.run(main)` runs a coroutine on an event loop of its own. When nothing is ready, time advances to the next timer;
+  when there is none either, the test fails at once, because nothing can happen any more.
+- With `threads`, `wait` does not suspend the caller: it runs the event loop until the future is done, which is what a
+  blocked thread sees.
+- The `Server` accepts everything unless the test says otherwise. It talks to the client by `Wire`s, on which each chunk of
+  bytes is one packet. (`fake_server.FakeServer` is for tests of `ClientProtocol` without a runtime: it holds the state
+  machine itself, and the test calls it synchronously. Here streams are the only way to the client.)
 """
 
 from __future__ import annotations
@@ -12,14 +14,14 @@ from __future__ import annotations
 import heapq
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from contextvars import Context, copy_context
 from inspect import isawaitable
 from types import coroutine
-from typing import Any
+from typing import Any, Final
 
-from sansio_socketio.client import Manager, Scopes
+from sansio_socketio.client import Manager, Scopes, Socket
 from sansio_socketio.protocol.packets import engineio
 from sansio_socketio.protocol.packets.socketio import (
     ACK,
@@ -34,7 +36,8 @@ from sansio_socketio.protocol.packets.socketio import (
 from sansio_socketio.runtime import StreamHook, StreamReceiver, runtime_ended, wrong_thread
 from tests.support.fake_server import _from_wire, _to_wire
 
-_MOST_TURNS = 1_000_000
+URL: Final = "http://localhost"
+_MOST_CALLBACKS: Final = 1_000_000
 
 
 class Cancelled(BaseException):
@@ -70,7 +73,11 @@ class FakeFuture:
 
 
 class FakeTask:
-    """A coroutine that the world steps; it yields the future that it waits for."""
+    """A coroutine that the event loop steps. It yields the future that it waits for.
+
+    Attributes:
+        is_watched: Whether somebody looks at its error. Otherwise the error is raised in the event loop.
+    """
 
     def __init__(self, world: World, main: Coroutine[Any, Any, Any], context: Context, name: str) -> None:
         self.name = name
@@ -79,7 +86,6 @@ class FakeTask:
         self.error: BaseException | None = None
         self.waits_for: FakeFuture | None = None
         self.is_watched = False
-        """Whether somebody looks at its error."""
         self._world = world
         self._coroutine = main
         self._context = context
@@ -121,7 +127,7 @@ class FakeTask:
         self.done, self.result, self.error = True, result, error
         self._world.tasks.remove(self)
         if error is not None and not self.is_watched and not isinstance(error, Cancelled):
-            raise error  # nobody else would see it
+            raise error
 
 
 @coroutine
@@ -156,7 +162,7 @@ class FakeStream:
         self.written: list[bytes] = []
         self._world = world
         world.streams.append(self)
-        world.call_soon(lambda: world.server.dialled(self))
+        world.call_soon(lambda: world.server.stream_opening(self))
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert self.is_open, "written before it was open"
@@ -172,17 +178,16 @@ class FakeStream:
         if self.receiver is not None:
             self.receiver = None
             self._world.streams.remove(self)
-            self._world.server.left(self)
 
     def flush(self) -> None:
         if self._world.server.is_reading and self.written and self.receiver is not None:
             written, self.written = self.written, []
             for data in written:
-                self._world.server.got_data(self, data)
+                self._world.server.data_written(self, data)
             if self.receiver is not None:
                 self.receiver.sent()
 
-    # What the server does
+    # What the server does to it
 
     def open(self) -> None:
         if self.receiver is not None:
@@ -199,27 +204,28 @@ class FakeStream:
     def lose(self, error: Exception | None = None) -> None:
         self._end(lambda receiver: receiver.closed(error))
 
-    def _end(self, tell: Callable[[StreamReceiver], None]) -> None:
+    def _end(self, notify: Callable[[StreamReceiver], None]) -> None:
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
             self._world.streams.remove(self)
-            tell(receiver)
+            notify(receiver)
 
 
 class Server:
     """The peer.
 
     Attributes:
-        accepts: Whether streams can be opened; None leaves them hanging.
-        refusal: What CONNECT is answered with by CONNECT_ERROR; None: it is accepted. By namespace.
+        accepts: Whether streams can be opened. None leaves them opening.
+        refusal: The data of CONNECT_ERROR by namespace. Other namespaces are accepted.
         joins: Whether CONNECT is answered at all.
-        greets: What is sent in the same turn as the answer to CONNECT: the arguments of an event.
-        is_reading: Whether what the client sends leaves.
-        upgrades: What the handshake offers; a stream that the client opens beside the session's is a probe then.
-        probe_answer: What the probe is answered with.
-        on_event: What is done about an event.
+        greets: The arguments of an event that is sent together with the answer to CONNECT.
+        is_reading: Whether what the client writes is read. Otherwise its streams do not drain.
+        upgrades: What the handshake offers. If there is any, a second stream is a probe.
+        probe_answer: The data of the PONG that answers a probe.
+        on_event: Called with each EVENT packet.
         got: The Socket.IO packets that came.
-        connections: How many streams were asked for.
+        connections: How many streams the client has opened.
+        stream: The stream of the session.
     """
 
     def __init__(self) -> None:
@@ -233,12 +239,15 @@ class Server:
         self.on_event: Callable[[Packet], None] = lambda packet: None
         self.got: list[Packet] = []
         self.connections = 0
-        self.left_by_client = 0
         self.stream: FakeStream | None = None
         self._encoder = JSONParser().encoder()
         self._decoders: dict[int, Decoder] = {}
 
-    # What a test does and looks at
+    # For tests
+
+    def acknowledge_with(self, *values: Any) -> None:
+        """Acknowledge every event that asks for it with these values."""
+        self.on_event = lambda packet: self.ack(packet, *values) if packet.id is not None else None
 
     def emit(self, *args: Any, namespace: str = "/", id: int | None = None) -> None:  # noqa: A002
         self.send(Packet(EVENT, namespace, list(args), id))
@@ -261,7 +270,7 @@ class Server:
         stream.lose(error)
 
     def read_on(self) -> None:
-        """Read what is there, and from now on."""
+        """Read what has been written, and read from now on."""
         self.is_reading = True
         if self.stream is not None:
             self.stream.flush()
@@ -271,20 +280,20 @@ class Server:
         self.stream.say(engineio.Packet(engineio.PING))
 
     def events(self) -> list[Any]:
-        """The arguments of the events that came."""
+        """Return the arguments of the events that came."""
         return [packet.data for packet in self.got if packet.type == EVENT]
 
     def acks(self) -> list[tuple[int | None, Any]]:
-        """The acknowledgements that came: id and values."""
+        """Return the acknowledgements that came: id and values."""
         return [(packet.id, packet.data) for packet in self.got if packet.type == ACK]
 
     def payloads(self) -> list[Any]:
-        """What came with CONNECT."""
+        """Return the data of the CONNECT packets that came."""
         return [packet.data for packet in self.got if packet.type == CONNECT]
 
-    # What the streams tell
+    # For the streams
 
-    def dialled(self, stream: FakeStream) -> None:
+    def stream_opening(self, stream: FakeStream) -> None:
         self.connections += 1
         if self.accepts is None or stream.receiver is None:
             return
@@ -298,10 +307,7 @@ class Server:
         handshake = {"sid": "e1", "upgrades": self.upgrades, "pingInterval": 3_600_000, "pingTimeout": 3_600_000}
         stream.say(engineio.Packet(engineio.OPEN, json.dumps(handshake)))
 
-    def left(self, stream: FakeStream) -> None:
-        self.left_by_client += 1
-
-    def got_data(self, stream: FakeStream, data: bytes) -> None:
+    def data_written(self, stream: FakeStream, data: bytes) -> None:
         packet = _from_wire(data)
         if packet.type == engineio.CLOSE:
             stream.lose()
@@ -329,7 +335,7 @@ class Server:
 
 
 class FakeRuntime:
-    """The services of `runtime.interface`."""
+    """An implementation of `runtime.Runtime`."""
 
     def __init__(self, world: World) -> None:
         self.lock = nullcontext()
@@ -338,8 +344,8 @@ class FakeRuntime:
         self._world = world
 
     def now(self) -> float:
-        if self._world.is_foreign:
-            raise wrong_thread("the world's own thread")
+        if self._world.is_other_thread:
+            raise wrong_thread("the thread of the World")
         return self._world.time
 
     def open_stream(self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None) -> FakeStream:
@@ -362,7 +368,7 @@ class FakeRuntime:
         if self.ended and not future.done and not future.outlives_runtime:
             raise runtime_ended()
         if world.threads and world.current is None:
-            world.play_until(lambda: future.done, world.deadline)
+            world.run_until(lambda: future.done, world.deadline)
         elif not future.done:
             await _suspend(future)
         return future.result()
@@ -397,14 +403,20 @@ class FakeRuntime:
 
 
 class World:
-    """The loop, its time, and who lives on it.
+    """An event loop in virtual time, with a server.
 
     Args:
-        threads: Whether the body is a plain function, whose waits block.
+        threads: Whether the test is a plain function, in which waits block.
         eager: Whether tasks run their first step when they are made.
 
     Attributes:
-        is_foreign: Whether the code that runs now counts as being in a thread that is not the runtime's.
+        time: The time in seconds.
+        server: The server.
+        streams: The client's streams that are open or opening.
+        tasks: The tasks that have not ended.
+        current: The task that is running.
+        main: The task of `run`.
+        is_other_thread: Whether the code that runs now counts as running in another thread than the runtime's.
     """
 
     def __init__(self, *, threads: bool = False, eager: bool = False) -> None:
@@ -417,7 +429,7 @@ class World:
         self.current: FakeTask | None = None
         self.main: FakeTask | None = None
         self.deadline: float | None = None
-        self.is_foreign = False
+        self.is_other_thread = False
         self._ready: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
@@ -431,17 +443,17 @@ class World:
 
     @property
     def manager_class(self) -> type[Manager]:
-        """The Manager of this world, in which tasks belong to no scope."""
+        """A Manager on this runtime, where tasks belong to no scope."""
         return type("Manager", (Manager,), {"runtime_scope": self.open_runtime, "can_be_held": True})
 
     @property
     def scopes(self) -> Scopes:
-        """The scopes of this world."""
+        """`connect` and `open_io` on this runtime."""
         return Scopes(self.manager_class)
 
     @asynccontextmanager
     async def open_runtime(self, lock: object = None) -> AsyncGenerator[FakeRuntime, None]:
-        """The RuntimeScope; here are no threads to lock out."""
+        """Set up a runtime: a `RuntimeScope`. The lock is not needed, since there is one thread."""
         runtime = FakeRuntime(self)
         try:
             yield runtime
@@ -451,29 +463,47 @@ class World:
             for task in left:
                 task.cancel()
             current, self.current = self.current, None
-            self.play_until(lambda: all(task.done for task in left), None)
+            self.run_until(lambda: all(task.done for task in left), None)
             self.current = current
             assert not self.streams, "streams are left open"
 
     def run(self, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """Run a body to its end."""
+        """Run a coroutine until it ends; return its result or raise its error."""
         self.main = FakeTask(self, main(), copy_context(), "main")
         self.main.is_watched = True
         self.call_soon(self.main.step)
         task = self.main
-        self.play_until(lambda: task.done, None)
+        self.run_until(lambda: task.done, None)
         if task.error is not None:
             raise task.error
         return task.result
 
+    def run_connected(self, body: Callable[[Socket], Awaitable[Any]], url: str = URL, **options: Any) -> None:
+        """Run `body(socket)` with a socket that has connected, until the scope has ended."""
+
+        async def main() -> None:
+            async with self.scopes.connect(url, **options) as socket:
+                await body(socket)
+
+        self.run(main)
+
+    def run_started(self, body: Callable[[Any], Awaitable[Any]], url: str = URL, **options: Any) -> None:
+        """Run `body(manager)` with a Manager that has been started, until it has stopped."""
+
+        async def main() -> None:
+            async with self.manager_class(url, **options) as manager:
+                await body(manager)
+
+        self.run(main)
+
     def cancel_main_at(self, seconds: float) -> None:
-        """Cancel the body so many seconds from now."""
+        """Cancel the coroutine that `run` runs, so many seconds from now."""
         assert self.main is not None
         self.call_at(self.time + seconds, self.main.cancel)
 
-    def play_until(self, condition: Callable[[], bool], deadline: float | None) -> None:
-        """Let everything happen until the condition holds; TimeoutError at the deadline."""
-        for _ in range(_MOST_TURNS):
+    def run_until(self, condition: Callable[[], bool], deadline: float | None) -> None:
+        """Run the event loop until the condition holds. Raises TimeoutError at the deadline."""
+        for _ in range(_MOST_CALLBACKS):
             if condition():
                 return
             if self._ready:
@@ -486,10 +516,29 @@ class World:
                 self.time = max(self.time, deadline)
                 raise TimeoutError
             else:
-                raise AssertionError(f"nothing can happen any more; there wait {[task.name for task in self.tasks]}")
-        raise AssertionError("too many turns")
+                raise AssertionError(f"nothing can happen any more; these tasks wait: {[task.name for task in self.tasks]}")
+        raise AssertionError("the event loop does not come to rest")
 
-    # For bodies
+    # For the code that `run` runs
+
+    def spawn(self, function: Callable[[], Awaitable[Any]]) -> FakeTask:
+        """Run a function in a task of the application's, which belongs to no runtime. Its error is kept in the task."""
+
+        async def main() -> Any:
+            return await function()
+
+        task = FakeTask(self, main(), copy_context(), "a task of the test")
+        task.is_watched = True
+        self.call_soon(task.step)
+        return task
+
+    async def join(self, task: FakeTask) -> Any:
+        """Wait until a task has ended; return its result or raise its error."""
+        while not task.done:
+            await self.sleep(0.01)
+        if task.error is not None:
+            raise task.error
+        return task.result
 
     async def sleep(self, seconds: float) -> None:
         """Wait for some seconds."""
@@ -497,6 +546,12 @@ class World:
         self.call_at(self.time + seconds, future.resolve)
         await FakeRuntime(self).wait(future)
 
-    async def turn(self) -> None:
-        """Let the others have a turn, until nothing is ready."""
+    async def checkpoint(self) -> None:
+        """Let what is ready run once."""
+        future = FakeFuture(self)
+        self.call_soon(future.resolve)
+        await FakeRuntime(self).wait(future)
+
+    async def settle(self) -> None:
+        """Wait until nothing is ready to run, without letting time pass."""
         await self.sleep(0)

@@ -80,7 +80,7 @@ def test_there_is_one_while_the_application_is_asked_for_what_the_session_needs(
         assert engine.transport.name is None
         engine.on("open", lambda: seen.append("open"))
         await manager.connect()
-        await world.turn()
+        await world.settle()
         assert manager.engine is engine
         assert seen == ["open"]
 
@@ -93,7 +93,7 @@ def test_each_session_has_one_of_its_own(world: World) -> None:
         first = engine_of(manager)
         seen = record(first, "open", "close")
         world.server.lose(ConnectionResetError())
-        await world.turn()
+        await world.settle()
         assert manager.engine is None
         assert [(name, *args[:1]) for name, *args in seen] == [("close", "transport error")]
         await world.sleep(1.5)
@@ -140,7 +140,7 @@ def test_handlers_are_called_in_the_order_of_what_happens(world: World) -> None:
         ]
         seen.clear()
         await manager.close()
-        await world.turn()
+        await world.settle()
         assert seen[-1] == ("close", "forced close", None)
 
     play(world, body)
@@ -247,7 +247,7 @@ def test_what_handlers_raise_is_reported_with_the_events_name(world: World) -> N
         engine.on("open", lambda: 1 / 0)
         engine.on("packet", lambda packet, more: None)
         await manager.connect()
-        await world.turn()
+        await world.settle()
 
     play(world, body, on_handler_error=lambda error, event: reported.append((type(error), event)))
     assert reported == [(TypeError, "packet"), (ZeroDivisionError, "open")]
@@ -276,9 +276,9 @@ def test_the_machine_tells_of_packets_only_while_somebody_listens(world: World) 
         seen: list[Any] = []
         engine.once("packet", seen.append)
         world.server.ping()
-        await world.turn()
+        await world.settle()
         world.server.ping()
-        await world.turn()
+        await world.settle()
         assert seen == [EnginePacket("ping", "")]
         assert not session.report_packets
         assert engine.listeners("upgrade") == [print]
@@ -294,7 +294,7 @@ def test_the_manager_hears_of_the_end_before_the_engine_does(world: World) -> No
         manager.on("close", lambda: seen.append("manager"))
         engine_of(manager).on("close", lambda: seen.append("engine"))
         world.server.lose()
-        await world.turn()
+        await world.settle()
         assert seen == ["manager", "engine"]
 
     play(world, body)
@@ -328,7 +328,7 @@ def test_packets_that_nobody_gets_round_to_close_the_connection(world: World, op
         await manager.connect()
         seen = record(engine_of(manager), "packet")
         world.server.emit("again")
-        await world.turn()
+        await world.settle()
         assert seen == [("packet", EnginePacket("message", '2["again"]'))]
 
     play(world, body, **options)
@@ -359,7 +359,7 @@ def test_packets_that_were_handled_make_room_for_others(world: World) -> None:
         for number in range(100):
             world.server.emit("e", "0123456789", number)
             world.server.emit("e", "0123456789", number)
-            await world.turn()
+            await world.settle()
         assert len(seen) == 200
         assert engine_of(manager).id is not None
 
@@ -406,11 +406,11 @@ def test_close_lets_all_leave_and_the_manager_connects_again(world: World) -> No
         assert not closing.done
         assert manager.engine is engine
         world.server.read_on()
-        await world.turn()
+        await world.settle()
         assert closing.result is engine
         assert world.server.events() == [["first"], ["second"]]
         await socket.wait_connected()
-        await world.turn()
+        await world.settle()
         assert set(seen) == {
             ("engine", "forced close", None),
             ("socket", "forced close", True),
@@ -460,20 +460,20 @@ def test_an_old_session_is_heard_to_its_end(world: World) -> None:
         seen = record(old, "drain", "close")
         world.server.is_reading = False
         socket = manager.socket()
-        await world.turn()
+        await world.settle()
         await socket.disconnect()
         await world.sleep(1)
         assert manager.engine is None
         assert seen == []
         connecting = beside(world, socket.connect)
-        await world.turn()
+        await world.settle()
         assert engine_of(manager) is not old
         closing = beside(world, old.close)
-        await world.turn()
+        await world.settle()
         world.server.is_reading = True
         for stream in list(world.streams):
             stream.flush()
-        await world.turn()
+        await world.settle()
         assert closing.done
         assert [name for name, *_ in seen][-1] == "close"
         await world.sleep(1)
@@ -490,7 +490,7 @@ def test_the_end_of_the_scope_ends_the_wait_for_a_close(world: World) -> None:
             await manager.connect()
             world.server.is_reading = False
             await manager.socket().emit("never leaves")
-            await world.turn()
+            await world.settle()
             engine = engine_of(manager)
             waiting.append(beside(world, engine.close))
             waiting.append(engine)
@@ -515,14 +515,14 @@ def test_nobody_waits_for_a_close_that_a_mistake_of_ours_has_made_impossible(wor
         await manager.connect()
         world.server.is_reading = False
         await manager.socket().emit("never leaves")
-        await world.turn()
+        await world.settle()
         engine = engine_of(manager)
         waiting.append(beside(world, engine.close))
-        await world.turn()
+        await world.settle()
         assert not waiting[0].done
         manager._connection.hub._break(RuntimeError("a mistake"))
         assert await engine.close() is engine
-        await world.turn()
+        await world.settle()
         assert waiting[0].result is engine
 
     with pytest.raises(RuntimeError, match="a mistake"):
@@ -544,18 +544,18 @@ def test_statistics_tell_what_waits_for_handlers(world: World) -> None:
             socket.on("beside", slow, concurrency=1)
             for name in ("slow", "slow", "slow"):
                 world.server.emit(name)
-            await world.turn()
+            await world.settle()
             assert socket.io.statistics().waiting_events == 2
             await world.sleep(100)
             assert socket.io.statistics().waiting_events == 0
             world.server.emit("beside")
             world.server.emit("beside")
-            await world.turn()
+            await world.settle()
             assert socket.io.statistics().waiting_events == 1
             await world.sleep(100)
             async with socket.events():
                 world.server.emit("to a stream")
-                await world.turn()
+                await world.settle()
                 assert socket.io.statistics().waiting_events == 1
 
     world.run(main)

@@ -175,7 +175,7 @@ def test_a_scope_that_is_cancelled_ends_at_once(world: World, error: BaseExcepti
         async with world.scopes.connect(URL) as socket:
             socket.on("e", lambda: world.sleep(100))
             world.server.emit("e")
-            await world.turn()
+            await world.settle()
             world.server.is_reading = False
             await socket.emit("unsent")
             raise error
@@ -191,7 +191,7 @@ def test_a_scope_that_is_cancelled_while_it_ends_ends_at_once(world: World) -> N
     async def main() -> None:
         async with world.scopes.connect(URL, close_timeout=100) as socket:
             socket.on("e", lambda: world.sleep(1000))
-            await world.turn()
+            await world.settle()
             world.server.emit("e")
             world.cancel_main_at(5)
 
@@ -224,9 +224,9 @@ def test_a_handler_that_connects_again_does_not_hold_up_the_end(world: World, ca
     async def main() -> None:
         async with world.scopes.connect(URL, close_timeout=50) as socket:
             socket.on("disconnect", socket.connect)
-            await world.turn()
+            await world.settle()
             world.server.kick()
-            await world.turn()
+            await world.settle()
             await socket.wait_connected()
 
     world.run(main)
@@ -246,7 +246,7 @@ def test_a_mistake_of_ours_in_the_machine_hangs_nothing_and_hides_nothing(
             def mistake(*_: Any) -> None:
                 raise ZeroDivisionError("ours")
 
-            await world.turn()
+            await world.settle()
             monkeypatch.setattr(socket.io._connection.machine, "data_received", mistake)
             world.call_at(world.time + 1, lambda: world.server.emit("e"))
             async with socket.events() as events:
@@ -307,7 +307,7 @@ def test_sockets_of_one_server_share_a_connection(world: World) -> None:
         assert not news.connected
         await news.wait_connected()
         await chat.wait_connected()
-        await world.turn()
+        await world.settle()
         assert news.io is chat.io
         assert seen == ["news", "chat"]
 
@@ -472,7 +472,7 @@ def play_manager(world: World, body: Callable[[Any], Coroutine[Any, Any, None]],
 
 def test_a_manager_opens_and_has_sockets(world: World) -> None:
     async def body(manager: Any) -> None:
-        await world.turn()
+        await world.settle()
         assert manager.engine.id == "e1"
         admin = manager.socket("/admin", auth={"token": 1})
         await admin.wait_connected()
@@ -583,12 +583,12 @@ def test_the_events_of_a_manager_in_their_order(world: World) -> None:
         socket.on("disconnect", lambda: story.append("socket disconnect"))
         await socket.wait_connected()
         world.server.ping()
-        await world.turn()
+        await world.settle()
         world.server.accepts = False
         world.server.lose()
         world.call_at(world.time + 2, lambda: setattr(world.server, "accepts", True))
         await socket.wait_connected()
-        await world.turn()
+        await world.settle()
         story.append("---")
         world.server.accepts = False
         world.server.lose()
@@ -652,7 +652,7 @@ def test_a_manager_outside_of_its_scope(world: World) -> None:
     async def main() -> None:
         async with manager:
             await manager.socket("/").wait_connected()
-            await world.turn()
+            await world.settle()
 
     world.run(main)
     assert seen == ["open"]

@@ -67,9 +67,9 @@ def test_emit_and_send_in_all_their_forms(world: World) -> None:
         await socket.send("text", 3)
         await socket.compress(False).emit("d")
         await socket.emit(5)
-        await world.turn()
+        await world.settle()
         await socket.compress(True).volatile.timeout(3).emit("e")
-        await world.turn()
+        await world.settle()
 
     play(world, body)
     assert world.server.events() == [["a", 1, {"b": b"2"}], ["c"], ["message", "text", 3], ["d"], [5], ["e"]]
@@ -84,7 +84,7 @@ def test_flags_do_not_leak_into_the_next_call(world: World) -> None:
         await socket.emit("second")
         world.server.read_on()
         await socket.emit("third")
-        await world.turn()
+        await world.settle()
 
     play(world, body)
     assert world.server.events() == [["first"], ["second"], ["third"]]
@@ -139,13 +139,13 @@ def test_emit_waits_for_room_and_a_cancelled_one_was_not_sent(world: World) -> N
         given_up = beside(world, lambda: socket.emit("given up"))
         await socket.volatile.emit("dropped")
         socket.emit_nowait("at once")
-        await world.turn()
+        await world.settle()
         assert not kept.done
         given_up.cancel()
-        await world.turn()
+        await world.settle()
         assert isinstance(given_up.result, Cancelled)
         world.server.read_on()
-        await world.turn()
+        await world.settle()
         assert kept.done
 
     play(world, body)
@@ -164,7 +164,7 @@ def test_who_waits_for_room_is_woken_at_the_end(world: World) -> None:
 
     with pytest.raises(Cancelled):
         play(world, body)
-    world.play_until(lambda: tasks[0].done, None)
+    world.run_until(lambda: tasks[0].done, None)
     assert isinstance(tasks[0].result, DisconnectedError)
 
 
@@ -194,7 +194,7 @@ def test_emit_with_ack_raises_when_it_takes_too_long(world: World) -> None:
         assert not waiting.done
         answer(world, 1)
         world.server.ack(world.server.got[-1], "late")
-        await world.turn()
+        await world.settle()
         assert waiting.result == "late"
 
     play(world, body, ack_timeout=7)
@@ -203,9 +203,9 @@ def test_emit_with_ack_raises_when_it_takes_too_long(world: World) -> None:
 def test_emit_with_ack_raises_when_the_connection_is_lost(world: World) -> None:
     async def body(socket: Socket) -> None:
         waiting = beside(world, lambda: socket.emit_with_ack("e"))
-        await world.turn()
+        await world.settle()
         world.server.lose()
-        await world.turn()
+        await world.settle()
         assert isinstance(waiting.result, DisconnectedError)
 
     play(world, body)
@@ -214,13 +214,13 @@ def test_emit_with_ack_raises_when_the_connection_is_lost(world: World) -> None:
 def test_a_cancelled_emit_with_ack_is_withdrawn_or_forgotten(world: World) -> None:
     async def body(socket: Socket) -> None:
         sent = beside(world, lambda: socket.emit_with_ack("sent"))
-        await world.turn()
+        await world.settle()
         sent.cancel()
-        await world.turn()
+        await world.settle()
         world.server.ack(world.server.got[-1], "late")
         world.server.lose()
         unsent = beside(world, lambda: socket.emit_with_ack("unsent"))
-        await world.turn()
+        await world.settle()
         unsent.cancel()
         await world.sleep(10)
         assert socket.connected
@@ -249,7 +249,7 @@ def test_a_callback_gets_the_values_after_an_error_where_there_is_a_timeout(
         await emitter.emit("e", ack=callback)
         await emitter.send("e", ack=callback)
         emitter.emit_nowait("e", ack=callback)
-        await world.turn()
+        await world.settle()
 
     play(world, body)
     assert seen == [called] * 3
@@ -264,7 +264,7 @@ def test_a_callback_is_told_of_a_failure_only_where_there_is_a_timeout(world: Wo
         await socket.emit("e", ack=lambda: seen.append("never"))
         await world.sleep(6)
         world.server.lose()
-        await world.turn()
+        await world.settle()
 
     play(world, body)
     assert [type(error) for error in seen] == [AckTimeout, DisconnectedError]
@@ -299,7 +299,7 @@ def test_callbacks_keep_their_place_among_the_events(world: World, caplog: pytes
 def test_an_acknowledgement_nobody_waits_for_is_ignored(world: World) -> None:
     async def body(socket: Socket) -> None:
         world.server.ack(Packet(EVENT, "/", [], 77))
-        await world.turn()
+        await world.settle()
         assert socket.connected
 
     play(world, body)
@@ -341,7 +341,7 @@ def test_disconnect_and_connect(world: World) -> None:
         await socket.connect()
         await socket.close()
         await socket.open()
-        await world.turn()
+        await world.settle()
 
     play(world, body)
     left = ("io client disconnect", None)
@@ -358,7 +358,7 @@ def test_wait_connected_waits_over_failures_until_it_succeeds(world: World) -> N
         world.call_at(world.time + 20, lambda: setattr(world.server, "accepts", True))
         await socket.wait_connected()
         assert world.time >= 1020
-        await world.turn()
+        await world.settle()
 
     play(world, body)
     assert len(errors) >= 4
@@ -403,9 +403,9 @@ def test_the_end_of_reconnection_wakes_who_waits(world: World) -> None:
         world.server.accepts = False
         world.server.lose()
         waiting = beside(world, socket.wait_connected)
-        await world.turn()
+        await world.settle()
         socket.io.reconnection = False
-        await world.turn()
+        await world.settle()
         assert "reconnection was switched off" in str(waiting.result)
 
     play(world, body)
@@ -421,7 +421,7 @@ def test_a_refusal_by_the_server_raises_with_its_data(world: World) -> None:
         with pytest.raises(ConnectError, match="not you") as caught:
             await private.wait_connected()
         assert caught.value.data == {"code": 1}
-        await world.turn()
+        await world.settle()
         with pytest.raises(ConnectError, match="not you"):
             await private.connect()
         assert socket.connected
@@ -436,9 +436,9 @@ def test_disconnect_while_connecting_wakes_who_waits(world: World) -> None:
         slow = socket.io.socket("/slow")
         waiting = beside(world, slow.wait_connected)
         closing = beside(world, slow.wait_closed)
-        await world.turn()
+        await world.settle()
         await slow.disconnect()
-        await world.turn()
+        await world.settle()
         assert isinstance(waiting.result, DisconnectedError)
         assert closing.done
 
@@ -450,10 +450,10 @@ def test_the_server_may_end_it(world: World) -> None:
 
     async def body(socket: Socket) -> None:
         socket.on("disconnect", story.append)
-        await world.turn()
+        await world.settle()
         world.server.kick()
         await socket.wait_closed()
-        await world.turn()
+        await world.settle()
 
     play(world, body)
     assert story == ["io server disconnect"]
@@ -573,7 +573,7 @@ def test_a_handler_may_connect_while_auth_is_a_function(world: World) -> None:
             await socket.connect()
             story.append("connected")
 
-        await world.turn()
+        await world.settle()
         world.server.kick()
         await world.sleep(5)
         socket.off()
@@ -668,7 +668,7 @@ def test_a_reconnect_attempt_handler_may_change_what_is_asked(world: World) -> N
             socket.auth = {"changed": True}
 
         socket.io.on("reconnect_attempt", change)
-        await world.turn()
+        await world.settle()
         world.server.lose()
         await world.sleep(10)
 
@@ -686,7 +686,7 @@ def test_a_question_waits_for_the_handlers_of_reconnect_attempt(world: World) ->
 
     async def body(socket: Socket) -> None:
         socket.io.on("reconnect_attempt", lambda: story.append("attempt"))
-        await world.turn()
+        await world.settle()
         world.server.lose()
         await world.sleep(10)
 
@@ -715,7 +715,7 @@ def test_the_log_tells_events_and_sizes_but_never_auth(world: World, caplog: pyt
         answer(world, 1)
         await socket.emit_with_ack("question", "my-value")
         world.server.emit("news", "my-value")
-        await world.turn()
+        await world.settle()
 
     play(world, body, auth={"token": "my-secret"})
     assert "emitting 'question' with 1 values, ack wanted" in caplog.text

@@ -1,38 +1,21 @@
-"""The lives of a Manager that is in no scope of `connect` or `open_io`: how each begins, how it ends, what it leaves."""
+"""The runs of a Manager outside of `connect` and `open_io`: how each is started and stopped, and that nothing is left."""
 
 from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Coroutine
-from contextvars import copy_context
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 import pytest
 
 from sansio_socketio.client import Manager, Socket
+from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, StateError
 from tests.support.fake_runtime import Cancelled, FakeTask, World
 
 URL = "http://localhost:3000"
-Main = Callable[[], Coroutine[Any, Any, Any]]
-
-
-def beside(world: World, main: Main) -> FakeTask:
-    """Run it in a task that belongs to nobody's runtime."""
-    task = FakeTask(world, main(), copy_context(), "beside")
-    task.is_watched = True
-    world.call_soon(task.step)
-    return task
-
-
-async def finished(world: World, task: FakeTask) -> Any:
-    """Wait until a task is done; its result, or its error is raised."""
-    while not task.done:
-        await world.sleep(0.01)
-    if task.error is not None:
-        raise task.error
-    return task.result
 
 
 def nothing_is_left(world: World) -> bool:
@@ -51,7 +34,7 @@ def world(world: World, request: pytest.FixtureRequest) -> Any:
 # From open to close
 
 
-def test_a_manager_lives_from_open_to_close(world: World) -> None:
+def test_a_manager_runs_from_open_to_close(world: World) -> None:
     story: list[Any] = []
 
     async def main() -> None:
@@ -76,10 +59,10 @@ def test_open_and_close_may_be_called_in_different_tasks(world: World) -> None:
     manager = world.manager_class(URL)
 
     async def main() -> None:
-        await finished(world, beside(world, manager.open))
-        assert manager._connection.lives
+        await world.join(world.spawn(manager.open))
+        assert manager.engine is not None
         await manager.socket("/").connect()
-        await finished(world, beside(world, manager.close))
+        await world.join(world.spawn(manager.close))
         assert nothing_is_left(world)
 
     world.run(main)
@@ -125,11 +108,11 @@ def test_an_open_that_is_cancelled_leaves_nothing(world: World) -> None:
     async def main() -> None:
         world.server.accepts = None
         manager = world.manager_class(URL)
-        opening = beside(world, manager.open)
+        opening = world.spawn(manager.open)
         await world.sleep(1)
         opening.cancel()
         with pytest.raises(Cancelled):
-            await finished(world, opening)
+            await world.join(opening)
         assert nothing_is_left(world)
         world.server.accepts = True
         await manager.open()
@@ -149,19 +132,19 @@ def test_close_may_be_called_whenever(world: World) -> None:
     world.run(main)
 
 
-def test_who_closes_while_another_does_waits_with_it(world: World) -> None:
+def test_concurrent_calls_of_close_all_wait(world: World) -> None:
     async def main() -> None:
         manager = world.manager_class(URL, close_timeout=5)
         await manager.open()
         world.server.is_reading = False
-        closings = [beside(world, manager.close) for _ in range(3)]
+        closings = [world.spawn(manager.close) for _ in range(3)]
         await world.sleep(1)
         assert not any(closing.done for closing in closings)
-        with pytest.raises(DisconnectedError, match="it was closed"):
+        with pytest.raises(DisconnectedError, match="has been stopped"):
             await manager.open()
         world.server.read_on()
         for closing in closings:
-            await finished(world, closing)
+            await world.join(closing)
         assert nothing_is_left(world)
         await manager.open()
         await manager.close()
@@ -175,20 +158,20 @@ def test_a_close_that_is_cancelled_ends_at_once(world: World) -> None:
         manager = world.manager_class(URL, close_timeout=50)
         await manager.open()
         world.server.is_reading = False
-        closing = beside(world, manager.close)
-        other = beside(world, manager.close)
+        closing = world.spawn(manager.close)
+        other = world.spawn(manager.close)
         await world.sleep(1)
         closing.cancel()
         with pytest.raises(Cancelled):
-            await finished(world, closing)
-        await finished(world, other)
+            await world.join(closing)
+        await world.join(other)
         assert nothing_is_left(world)
 
     world.run(main)
     assert world.time < 1002
 
 
-def test_a_server_that_does_not_let_go_is_left_after_close_timeout(world: World) -> None:
+def test_close_takes_at_most_close_timeout(world: World) -> None:
     async def main() -> None:
         manager = world.manager_class(URL, close_timeout=2)
         await manager.open()
@@ -203,11 +186,11 @@ def test_a_manager_that_is_closed_while_it_opens(world: World) -> None:
     async def main() -> None:
         world.server.accepts = None
         manager = world.manager_class(URL)
-        opening = beside(world, manager.open)
+        opening = world.spawn(manager.open)
         await world.sleep(1)
         await manager.close()
         with pytest.raises(DisconnectedError, match="closed"):
-            await finished(world, opening)
+            await world.join(opening)
         assert nothing_is_left(world)
 
     world.run(main)
@@ -229,7 +212,7 @@ def test_open_opens_again_what_was_lost_for_good(world: World) -> None:
     assert world.server.connections == 2
 
 
-def test_the_error_of_a_handler_comes_out_of_close(world: World) -> None:
+def test_close_raises_the_error_of_a_handler(world: World) -> None:
     async def main() -> None:
         manager = world.manager_class(URL, on_handler_error="raise")
         socket = manager.socket("/")
@@ -237,45 +220,46 @@ def test_the_error_of_a_handler_comes_out_of_close(world: World) -> None:
         await manager.open()
         await socket.wait_connected()
         world.server.emit("e")
-        await world.turn()
+        await world.settle()
         assert not socket.connected
         with pytest.raises(ZeroDivisionError):
             await manager.close()
         assert nothing_is_left(world)
-        await manager.open()  # with a new life, all is forgiven
+        await manager.open()  # a new run starts anew
         await socket.wait_connected()
         await manager.close()
 
     world.run(main)
 
 
-def test_a_mistake_of_ours_lets_it_live_no_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_an_internal_error_it_cannot_be_started_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
         await manager.open()
 
-        def mistake(*_: Any) -> None:
-            raise KeyError("ours")
+        def fail(*_: Any) -> None:
+            raise KeyError("internal")
 
-        monkeypatch.setattr(manager._connection.machine, "data_received", mistake)
+        monkeypatch.setattr(ClientProtocol, "data_received", fail)
         world.server.ping()
-        with pytest.raises(KeyError, match="ours"):
+        with pytest.raises(KeyError, match="internal"):
             await manager.close()
-        with pytest.raises(StateError, match="make another"):
+        monkeypatch.undo()
+        with pytest.raises(StateError, match="broken by an internal error; make another one"):
             await manager.open()
 
     world.run(main)
 
 
-def test_a_manager_that_is_forgotten_is_warned_of(world: World) -> None:
+def test_a_manager_that_was_not_closed_is_warned_of(world: World) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
         await manager.open()
-        lease = manager._lease
-        with pytest.warns(ResourceWarning, match=f"unclosed the Manager of {URL}: it was opened, and never closed"):
-            lease.__del__()
+        core: Any = manager._core
+        with pytest.warns(ResourceWarning, match=rf"unclosed Manager of {URL}: open\(\) was called, close\(\) was not"):
+            core.__del__()
         await manager.close()
-        lease.__del__()
+        core.__del__()
 
     world.run(main)
     gc.collect()
@@ -312,8 +296,8 @@ def test_a_manager_runs_in_a_task_until_it_is_closed(world: World) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
         status = Status()
-        running = beside(world, lambda: manager.run(task_status=status))
-        await world.turn()
+        running = world.spawn(lambda: manager.run(task_status=status))
+        await world.settle()
         assert status.value is manager
         socket = manager.socket("/")
         await socket.wait_connected()
@@ -321,7 +305,7 @@ def test_a_manager_runs_in_a_task_until_it_is_closed(world: World) -> None:
         await manager.close()
         assert running.done
         assert nothing_is_left(world)
-        again = beside(world, manager.run)
+        again = world.spawn(manager.run)
         await socket_is_back(world, socket)
         await manager.close()
         assert again.done
@@ -331,22 +315,22 @@ def test_a_manager_runs_in_a_task_until_it_is_closed(world: World) -> None:
 
 
 async def socket_is_back(world: World, socket: Socket) -> None:
-    await world.turn()
+    await world.settle()
     await socket.wait_connected()
 
 
 def test_a_run_that_is_cancelled_ends_at_once(world: World) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
-        running = beside(world, manager.run)
+        running = world.spawn(manager.run)
         socket = manager.socket("/")
         await socket_is_back(world, socket)
         socket.on("e", lambda: world.sleep(100))
         world.server.emit("e")
-        await world.turn()
+        await world.settle()
         running.cancel()
         with pytest.raises(Cancelled):
-            await finished(world, running)
+            await world.join(running)
         assert nothing_is_left(world)
 
     world.run(main)
@@ -357,7 +341,7 @@ def test_a_run_goes_on_trying(world: World) -> None:
     async def main() -> None:
         world.server.accepts = False
         manager = world.manager_class(URL)
-        running = beside(world, manager.run)
+        running = world.spawn(manager.run)
         await world.sleep(10)
         assert world.server.connections > 2
         world.server.accepts = True
@@ -373,11 +357,11 @@ def test_a_run_ends_with_the_error_of_a_handler(world: World) -> None:
         manager = world.manager_class(URL, on_handler_error="raise")
         socket = manager.socket("/")
         socket.on("e", lambda: 1 / 0)
-        running = beside(world, manager.run)
+        running = world.spawn(manager.run)
         await socket_is_back(world, socket)
         world.server.emit("e")
         with pytest.raises(ZeroDivisionError):
-            await finished(world, running)
+            await world.join(running)
 
     world.run(main)
 
@@ -405,7 +389,7 @@ def test_a_handler_may_close(world: World, held: bool) -> None:
         if held:
             await manager.open()
         else:
-            beside(world, manager.run)
+            world.spawn(manager.run)
         await socket_is_back(world, socket)
         world.server.emit("quit")
         await world.sleep(0.5)
@@ -417,7 +401,7 @@ def test_a_handler_may_close(world: World, held: bool) -> None:
     assert story == ["closed", "handled", "io client disconnect"]
 
 
-def test_a_handler_that_runs_beside_others_may_close_and_nobody_waits(world: World) -> None:
+def test_concurrent_handlers_may_close(world: World) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
         socket = manager.socket("/")
@@ -434,23 +418,23 @@ def test_a_handler_that_runs_beside_others_may_close_and_nobody_waits(world: Wor
     world.run(main)
 
 
-def test_what_a_handler_started_waits_for_the_end(world: World) -> None:
+def test_a_task_that_a_handler_started_may_close_and_waits(world: World) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
         socket = manager.socket("/")
         started: list[FakeTask] = []
-        socket.on("quit", lambda: started.append(beside(world, manager.close)))
+        socket.on("quit", lambda: started.append(world.spawn(manager.close)))
         await manager.open()
         await socket.wait_connected()
         world.server.emit("quit")
         await world.sleep(0)
-        await finished(world, started[0])
+        await world.join(started[0])
         assert nothing_is_left(world)
 
     world.run(main)
 
 
-def test_a_handler_that_closed_a_manager_that_fails_tells_the_log(
+def test_the_error_of_a_run_that_a_handler_closed_is_logged(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
@@ -479,7 +463,7 @@ def test_a_handler_that_closed_a_manager_that_fails_tells_the_log(
 # Sockets
 
 
-Begin = Callable[[World, Manager], Coroutine[Any, Any, None]]
+Start = Callable[[World, Manager], Coroutine[Any, Any, None]]
 
 
 async def by_open(_: World, manager: Manager) -> None:
@@ -487,15 +471,15 @@ async def by_open(_: World, manager: Manager) -> None:
 
 
 async def by_run(world: World, manager: Manager) -> None:
-    beside(world, manager.run)
-    await world.turn()
+    world.spawn(manager.run)
+    await world.settle()
 
 
-BEGINNINGS = [by_open, by_run]
+STARTS = [by_open, by_run]
 
 
-@pytest.mark.parametrize("begin", BEGINNINGS)
-def test_sockets_may_be_made_before(world: World, begin: Begin) -> None:
+@pytest.mark.parametrize("start", STARTS)
+def test_sockets_may_be_made_before_the_start(world: World, start: Start) -> None:
     world.server.greets = ["welcome"]
     story: list[str] = []
 
@@ -515,14 +499,14 @@ def test_sockets_may_be_made_before(world: World, begin: Begin) -> None:
             socket.wait_connected,
             socket.wait_closed,
         ):
-            with pytest.raises(StateError, match=r"does not live yet: enter it .*, or open\(\) or run\(\) it"):
+            with pytest.raises(StateError, match=r"is not running: start it with `async with` \(`with`\), open\(\) or run\(\)"):
                 await call()
         for plain in (lambda: socket.emit_nowait("e"), socket.events):
-            with pytest.raises(StateError, match="does not live yet"):
+            with pytest.raises(StateError, match="is not running"):
                 plain()
-        await begin(world, manager)
+        await start(world, manager)
         await socket.wait_connected()
-        await world.turn()
+        await world.settle()
         assert story == ["connect", "welcome"]
         await manager.close()
 
@@ -530,13 +514,13 @@ def test_sockets_may_be_made_before(world: World, begin: Begin) -> None:
     assert world.server.payloads() == [{"token": 1}]
 
 
-@pytest.mark.parametrize("begin", BEGINNINGS)
-def test_a_socket_that_was_disconnected_before_does_not_connect(world: World, begin: Begin) -> None:
+@pytest.mark.parametrize("start", STARTS)
+def test_a_socket_that_was_disconnected_before_the_start_does_not_connect(world: World, start: Start) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
         wanted, left = manager.socket("/wanted"), manager.socket("/left")
         assert await left.disconnect() is left
-        await begin(world, manager)
+        await start(world, manager)
         await wanted.wait_connected()
         assert not left.active
         await left.wait_closed()
@@ -548,24 +532,24 @@ def test_a_socket_that_was_disconnected_before_does_not_connect(world: World, be
     world.run(main)
 
 
-@pytest.mark.parametrize("begin", BEGINNINGS)
-def test_without_auto_connect_a_socket_waits_to_be_told(world: World, begin: Begin) -> None:
+@pytest.mark.parametrize("start", STARTS)
+def test_without_auto_connect_a_socket_connects_only_when_told_to(world: World, start: Start) -> None:
     async def main() -> None:
         manager = world.manager_class(URL, auto_connect=False)
         socket = manager.socket("/")
         await socket.wait_closed()
-        await begin(world, manager)
+        await start(world, manager)
         await world.sleep(1)
         assert not socket.active
-        assert world.server.connections == (begin is by_open)
+        assert world.server.connections == (start is by_open)
         await socket.connect()
         await manager.close()
 
     world.run(main)
 
 
-@pytest.mark.parametrize("begin", BEGINNINGS)
-def test_sockets_and_their_handlers_outlive_a_life(world: World, begin: Begin) -> None:
+@pytest.mark.parametrize("start", STARTS)
+def test_sockets_and_their_handlers_outlive_a_run(world: World, start: Start) -> None:
     story: list[Any] = []
 
     async def main() -> None:
@@ -575,7 +559,7 @@ def test_sockets_and_their_handlers_outlive_a_life(world: World, begin: Begin) -
         stays.on("connect", lambda: story.append("connect"))
         stays.on("e", story.append)
         for number in (1, 2, 3):
-            await begin(world, manager)
+            await start(world, manager)
             await stays.wait_connected()
             world.server.emit("e", number, namespace="/stays")
             if number == 1:
@@ -583,12 +567,12 @@ def test_sockets_and_their_handlers_outlive_a_life(world: World, begin: Begin) -
                 await left.disconnect()
                 await kicked.wait_connected()
                 world.server.kick("/kicked")
-            await world.turn()
+            await world.settle()
             assert (left.active, kicked.active) == (False, False)
             manager.reconnection_delay += 1
             await manager.close()
             assert nothing_is_left(world)
-            with pytest.raises(DisconnectedError, match=r"scope .* is over"):
+            with pytest.raises(DisconnectedError, match="has been stopped"):
                 await stays.emit("e")
         assert manager.socket("/stays") is stays
         assert manager.reconnection_delay == 6
@@ -597,7 +581,7 @@ def test_sockets_and_their_handlers_outlive_a_life(world: World, begin: Begin) -
     assert story == ["open", "connect", 1, "open", "connect", 2, "open", "connect", 3]
 
 
-def test_a_socket_may_be_disconnected_between_two_lives(world: World) -> None:
+def test_a_socket_may_be_disconnected_between_two_runs(world: World) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
         socket, other = manager.socket("/"), manager.socket("/other")
@@ -638,23 +622,23 @@ def test_disconnect_and_close_in_either_order(world: World) -> None:
     assert world.server.events() == [["last"], ["last"]]
 
 
-@pytest.mark.parametrize("begin", BEGINNINGS)
-def test_what_waits_is_woken_by_the_end_and_not_mixed_up_with_the_next_life(world: World, begin: Begin) -> None:
+@pytest.mark.parametrize("start", STARTS)
+def test_waiting_callers_are_woken_at_the_end_and_the_next_run_starts_anew(world: World, start: Start) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
         socket = manager.socket("/", ack_timeout=100)
-        await begin(world, manager)
+        await start(world, manager)
         await socket.wait_connected()
-        told: list[Any] = []
-        await socket.emit("question", ack=lambda error, *values: told.append(type(error)))
-        asking = beside(world, lambda: failure_of(socket.emit_with_ack("question")))
-        waiting = beside(world, lambda: ended(socket))
-        await world.turn()
+        errors: list[Any] = []
+        await socket.emit("question", ack=lambda error, *values: errors.append(type(error)))
+        asking = world.spawn(lambda: failure_of(socket.emit_with_ack("question")))
+        waiting = world.spawn(lambda: ended(socket))
+        await world.settle()
         await manager.close()
-        assert isinstance(await finished(world, asking), DisconnectedError)
-        await finished(world, waiting)
-        assert told == [DisconnectedError]
-        await begin(world, manager)
+        assert isinstance(await world.join(asking), DisconnectedError)
+        await world.join(waiting)
+        assert errors == [DisconnectedError]
+        await start(world, manager)
         await socket.wait_connected()
         world.server.on_event = lambda packet: world.server.ack(packet, 5)
         assert await socket.emit_with_ack("question") == 5
@@ -677,24 +661,24 @@ async def ended(socket: Socket) -> None:
             raise AssertionError
 
 
-@pytest.mark.parametrize("begin", BEGINNINGS)
-def test_auth_that_could_not_be_given_is_asked_for_in_the_next_life(world: World, begin: Begin) -> None:
+@pytest.mark.parametrize("start", STARTS)
+def test_a_function_for_auth_that_failed_is_called_again_in_the_next_run(world: World, start: Start) -> None:
     asked: list[int] = []
 
     def auth() -> dict[str, int]:
         asked.append(len(asked))
         if len(asked) == 1:
-            raise OSError("the tokens are out")
+            raise OSError("there are no tokens")
         return {"token": len(asked)}
 
     async def main() -> None:
         manager = world.manager_class(URL, reconnection_delay=50, reconnection_delay_max=50)
         socket = manager.socket("/", auth=auth)
-        await begin(world, manager)
+        await start(world, manager)
         await world.sleep(1)
         assert not socket.connected
         await manager.close()
-        await begin(world, manager)
+        await start(world, manager)
         await socket.wait_connected()
         await manager.close()
 
@@ -704,14 +688,14 @@ def test_auth_that_could_not_be_given_is_asked_for_in_the_next_life(world: World
     assert world.time < 1010
 
 
-def test_a_life_that_ends_during_a_wait_for_the_next_attempt(world: World) -> None:
+def test_a_run_that_ends_while_waiting_for_the_next_attempt(world: World) -> None:
     async def main() -> None:
         manager = world.manager_class(URL, reconnection_delay=50)
         socket = manager.socket("/")
         await manager.open()
         await socket.wait_connected()
         world.server.lose()
-        await world.turn()
+        await world.settle()
         assert not socket.connected
         await manager.close()
         assert nothing_is_left(world)
@@ -723,7 +707,7 @@ def test_a_life_that_ends_during_a_wait_for_the_next_attempt(world: World) -> No
     assert world.time < 1010
 
 
-def test_what_waits_to_be_sent_does_not_outlive_a_life(world: World) -> None:
+def test_buffered_events_do_not_outlive_a_run(world: World) -> None:
     async def main() -> None:
         world.server.joins = False
         manager = world.manager_class(URL)
@@ -741,7 +725,7 @@ def test_what_waits_to_be_sent_does_not_outlive_a_life(world: World) -> None:
     assert world.server.events() == [["sent"]]
 
 
-def test_handlers_that_were_cut_off_do_not_stand_in_the_way_of_the_next_life(world: World) -> None:
+def test_cancelled_handlers_do_not_affect_the_next_run(world: World) -> None:
     story: list[int] = []
 
     async def main() -> None:
@@ -753,14 +737,14 @@ def test_handlers_that_were_cut_off_do_not_stand_in_the_way_of_the_next_life(wor
             story.append(number)
 
         socket.on("e", slow, concurrency=1)
-        running = beside(world, manager.run)
+        running = world.spawn(manager.run)
         await socket_is_back(world, socket)
         for number in (1, 2):
             world.server.emit("e", number)
-        await world.turn()
+        await world.settle()
         running.cancel()
         with pytest.raises(Cancelled):
-            await finished(world, running)
+            await world.join(running)
         await manager.open()
         await socket.wait_connected()
         world.server.emit("e", 3)
@@ -772,71 +756,72 @@ def test_handlers_that_were_cut_off_do_not_stand_in_the_way_of_the_next_life(wor
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# One life at a time
+# One run at a time
 
 
-def test_one_life_at_a_time(world: World) -> None:
+def test_one_run_at_a_time(world: World) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
         await manager.open()
-        for begin in (manager.__aenter__, manager.run):
-            with pytest.raises(StateError, match="lives already"):
-                await begin()
+        for start in (manager.__aenter__, manager.run):
+            with pytest.raises(StateError, match="is running already"):
+                await start()
         await manager.open()
         await manager.close()
         async with manager:
             await manager.open()
-            await manager.close()  # which closes the connection, in a scope
-            assert manager._connection.lives
+            await manager.close()  # in a block it closes only the connection
             await manager.open()
         assert nothing_is_left(world)
 
     world.run(main)
 
 
-def test_a_manager_that_lives_in_another_scope(world: World) -> None:
+def test_a_manager_of_open_io_can_be_opened_but_not_started(world: World) -> None:
     async def main() -> None:
         async with world.scopes.open_io() as io:
             manager = io(URL).io
-            with pytest.raises(StateError, match=r"lives in the scope of connect\(\) or open_io\(\)"):
+            with pytest.raises(StateError, match=r"runs in the scope of connect\(\) or open_io\(\) already"):
                 await manager.__aenter__()
             await manager.open()
             await manager.close()
             await manager.open()
-        await manager.open()  # that scope is over
+        await manager.open()  # that scope has ended
         await manager.close()
 
     world.run(main)
 
 
-def test_a_runtime_that_cannot_begin_is_no_life(world: World) -> None:
-    class Failing:
-        async def __aenter__(self) -> Any:
-            raise OSError("no descriptors")
+def test_a_runtime_that_cannot_be_set_up(world: World) -> None:
+    failures = [OSError("no descriptors")]
 
-        async def __aexit__(self, *exc_info: object) -> None: ...
+    class FailingOnce(world.manager_class):  # type: ignore[misc,name-defined]  # a class of this world
+        @staticmethod
+        @asynccontextmanager
+        async def runtime_scope() -> AsyncGenerator[Any, None]:
+            if failures:
+                raise failures.pop()
+            async with world.open_runtime() as runtime:
+                yield runtime
 
     async def main() -> None:
-        manager = world.manager_class(URL)
-        works = manager._lease.runtime_scope
-        manager._lease.runtime_scope = Failing
+        manager = FailingOnce(URL)
         with pytest.raises(OSError, match="no descriptors"):
             await manager.open()
-        manager._lease.runtime_scope = works
         await manager.open()
         await manager.close()
 
     world.run(main)
 
 
-def test_a_life_that_is_interrupted_as_it_begins(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt() -> None:
+def test_a_start_that_is_interrupted_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     async def main() -> None:
         manager = world.manager_class(URL)
         with monkeypatch.context() as patch:
-            patch.setattr(manager._connection, "begin", interrupt)
+            patch.setattr(ClientProtocol, "open", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 await manager.__aenter__()
         assert nothing_is_left(world)
@@ -847,10 +832,10 @@ def test_a_life_that_is_interrupted_as_it_begins(world: World, monkeypatch: pyte
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Foreign threads and loops
+# Other threads and event loops
 
 
-def test_in_a_foreign_thread_nothing_works_and_nothing_breaks(world: World) -> None:
+def test_calls_from_another_thread_raise_and_change_nothing(world: World) -> None:
     async def main() -> None:
         async with world.manager_class(URL) as manager:
             socket = await manager.socket("/").connect()
@@ -878,15 +863,15 @@ def test_in_a_foreign_thread_nothing_works_and_nothing_breaks(world: World) -> N
                 lambda: setattr(manager, "reconnection", False),
                 lambda: setattr(manager, "reconnection_delay", 3),
             ]
-            world.is_foreign = True
+            world.is_other_thread = True
             for call in calls:
-                with pytest.raises(StateError, match="from elsewhere, call them through the world's own thread"):
+                with pytest.raises(StateError, match="from elsewhere, call them through the thread of the World"):
                     await call()
             for plain in plain_calls:
-                with pytest.raises(StateError, match="the world's own thread"):
+                with pytest.raises(StateError, match="the thread of the World"):
                     plain()
             assert socket.connected
-            world.is_foreign = False
+            world.is_other_thread = False
             assert (socket.listeners("e"), manager.reconnection, manager.reconnection_delay) == ([], True, 1)
             await socket.emit("fine")
         assert world.server.events() == [["fine"]]

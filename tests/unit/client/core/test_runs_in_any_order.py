@@ -1,9 +1,8 @@
-"""A Manager that is opened, run, closed, cut off and lost in whatever order: nothing is left, and it can live again."""
+"""A Manager is opened, run, closed, cancelled and disconnected in any order: nothing is left, and it can be started again."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextvars import copy_context
 from typing import Any, Final
 
 from hypothesis import given, settings
@@ -16,7 +15,7 @@ from tests.support.fake_server import wires
 URL = "http://localhost:3000"
 
 
-class Play:
+class Program:
     """A Manager, a socket of it, and the tasks that use them."""
 
     def __init__(self, world: World) -> None:
@@ -25,16 +24,10 @@ class Play:
         self.manager: Any = world.manager_class(URL, close_timeout=2, reconnection_delay=0.5)
         self.socket = self.manager.socket("/")
         self.socket.on("quit", self.manager.close)
-        self.socket.on("quit beside", self.manager.close, concurrency=2)
+        self.socket.on("quit concurrently", self.manager.close, concurrency=2)
 
-    def begin(self, function: Callable[[], Awaitable[Any]]) -> None:
-        async def main() -> None:
-            await function()
-
-        task = FakeTask(self.world, main(), copy_context(), "a step")
-        task.is_watched = True
-        self.tasks.append(task)
-        self.world.call_soon(task.step)
+    def spawn(self, function: Callable[[], Awaitable[Any]]) -> None:
+        self.tasks.append(self.world.spawn(function))
 
     async def scope(self) -> None:
         async with self.manager:
@@ -44,7 +37,7 @@ class Play:
         for task in self.tasks[-1:]:
             task.cancel()
 
-    def server_says(self, event: str, *, times: int = 1) -> None:
+    def server_emits(self, event: str, *, times: int = 1) -> None:
         for _ in range(times if self.socket.connected else 0):
             self.world.server.emit(event)
 
@@ -56,7 +49,7 @@ class Play:
         self.world.server.accepts = accepts
 
     async def check(self) -> None:
-        """Close it, and see that nothing is left; and that it lives again, as if nothing had been."""
+        """Close it; check that nothing is left, and that it can be started again as if nothing had happened."""
         world, manager = self.world, self.manager
         self.accept(True)
         world.server.is_reading = True
@@ -78,40 +71,40 @@ class Play:
         assert world.streams == []
 
 
-STEPS: Final[dict[str, Callable[[Play], Any]]] = {
-    "open": lambda play: play.begin(play.manager.open),
-    "close": lambda play: play.begin(play.manager.close),
-    "run": lambda play: play.begin(play.manager.run),
-    "scope": lambda play: play.begin(play.scope),
-    "cancel": lambda play: play.cancel(),
-    "connect": lambda play: play.begin(play.socket.connect),
-    "disconnect": lambda play: play.begin(play.socket.disconnect),
-    "socket": lambda play: play.manager.socket("/another"),
-    "question": lambda play: play.begin(lambda: play.socket.timeout(1).emit_with_ack("question")),
-    "quit": lambda play: play.server_says("quit"),
-    "quit twice": lambda play: play.server_says("quit beside", times=2),
-    "lose": lambda play: play.lose(),
-    "refuse": lambda play: play.accept(False),
-    "hang": lambda play: play.accept(None),
-    "accept": lambda play: play.accept(True),
+STEPS: Final[dict[str, Callable[[Program], Any]]] = {
+    "open": lambda program: program.spawn(program.manager.open),
+    "close": lambda program: program.spawn(program.manager.close),
+    "run": lambda program: program.spawn(program.manager.run),
+    "scope": lambda program: program.spawn(program.scope),
+    "cancel": lambda program: program.cancel(),
+    "connect": lambda program: program.spawn(program.socket.connect),
+    "disconnect": lambda program: program.spawn(program.socket.disconnect),
+    "socket": lambda program: program.manager.socket("/another"),
+    "question": lambda program: program.spawn(lambda: program.socket.timeout(1).emit_with_ack("question")),
+    "quit": lambda program: program.server_emits("quit"),
+    "quit twice": lambda program: program.server_emits("quit concurrently", times=2),
+    "lose": lambda program: program.lose(),
+    "refuse": lambda program: program.accept(False),
+    "hang": lambda program: program.accept(None),
+    "accept": lambda program: program.accept(True),
 }
 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    beginning=st.sampled_from(["open", "run", "scope", "accept"]),
+    start=st.sampled_from(["open", "run", "scope", "accept"]),
     steps=st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.sampled_from([0, 0.01, 0.3, 1.5])), max_size=8),
     eager=st.booleans(),
 )
-def test_a_manager_lives_and_ends_in_any_order(beginning: str, steps: list[tuple[str, float]], eager: bool) -> None:
+def test_a_manager_is_started_and_stopped_in_any_order(start: str, steps: list[tuple[str, float]], eager: bool) -> None:
     with wires():
         world = World(eager=eager)
 
         async def main() -> None:
-            play = Play(world)
-            for name, pause in [(beginning, 0.01), *steps]:
-                STEPS[name](play)
+            program = Program(world)
+            for name, pause in [(start, 0.01), *steps]:
+                STEPS[name](program)
                 await world.sleep(pause)
-            await play.check()
+            await program.check()
 
         world.run(main)

@@ -1,4 +1,4 @@
-"""Registering handlers: all forms of on, once and off, and what cannot be registered."""
+"""Registering and removing handlers, and with how many arguments they are called."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.client.listeners import Listener, Listeners, Listening
+from sansio_socketio.client.handlers.registration import HandlerRegistration
+from sansio_socketio.client.handlers.registry import HandlerRegistry, RegisteredHandler
 from sansio_socketio.protocol.errors import OptionError
 
 
-class Registry(Listening):
+class Registry(HandlerRegistration):
     def __init__(self) -> None:
-        self._listeners = Listeners()
+        self._handlers = HandlerRegistry()
 
     def handlers(self, event: str) -> list[Any]:
-        return [listener.handler for listener in self._listeners.get(event)]
+        return [registered.handler for registered in self._handlers.get(event)]
 
 
 @pytest.fixture
@@ -79,11 +80,11 @@ def test_off_finds_bound_methods_and_names_that_are_numbers(registry: Registry) 
         (lambda registry: registry.on("e", 5), "a handler must be callable; 5 is not"),
         (lambda registry: registry.on("e", print, concurrency=0), "concurrency takes a whole number of at least 1"),
         (lambda registry: registry.on("e", print, concurrency=True), "concurrency takes a whole number"),
-        (lambda registry: registry.on("e", lambda *, key: key), "needs the keyword key, which no event gives"),
-        (lambda registry: registry.off(None, print), "takes the event of the handler"),
+        (lambda registry: registry.on("e", lambda *, key: key), "requires the keyword argument key; no event has it"),
+        (lambda registry: registry.off(None, print), "needs the handler's event as well"),
     ],
 )
-def test_mistakes_are_errors_at_the_call(registry: Registry, register: Callable[[Any], Any], message: str) -> None:
+def test_invalid_registrations_are_errors_at_the_call(registry: Registry, register: Callable[[Any], Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         register(registry)
 
@@ -101,19 +102,19 @@ def test_mistakes_are_errors_at_the_call(registry: Registry, register: Callable[
         (int, [1, 2, 3]),
     ],
 )
-def test_a_handler_is_fitted_with_what_it_can_take(handler: Callable[..., Any], fitted: list[int]) -> None:
-    assert list(Listener(handler).fit([1, 2, 3])) == fitted
+def test_a_handler_is_called_with_as_many_values_as_it_accepts(handler: Callable[..., Any], fitted: list[int]) -> None:
+    assert list(RegisteredHandler(handler).fit([1, 2, 3])) == fitted
 
 
-def test_a_handler_that_needs_more_is_an_error_that_names_it() -> None:
+def test_a_handler_that_requires_more_values_is_an_error_that_names_it() -> None:
     def needs_three(a: int, b: int, c: int) -> None: ...
 
     with pytest.raises(TypeError, match="needs_three needs at least 3 values, but 2 came"):
-        Listener(needs_three).fit([1, 2])
+        RegisteredHandler(needs_three).fit([1, 2])
     with pytest.raises(TypeError, match=r"partial.* needs at least 2"):
-        Listener(partial(needs_three, 1)).fit([1])
+        RegisteredHandler(partial(needs_three, 1)).fit([1])
 
 
-def test_with_a_manual_acknowledgement_one_place_is_kept_for_it() -> None:
-    assert list(Listener(lambda a, ack: a, manual_ack=True).fit([1, 2, 3])) == [1]
-    assert list(Listener(lambda *a: a, manual_ack=True).fit([1, 2, 3])) == [1, 2, 3]
+def test_with_manual_ack_the_last_argument_is_reserved() -> None:
+    assert list(RegisteredHandler(lambda a, ack: a, manual_ack=True).fit([1, 2, 3])) == [1]
+    assert list(RegisteredHandler(lambda *a: a, manual_ack=True).fit([1, 2, 3])) == [1, 2, 3]

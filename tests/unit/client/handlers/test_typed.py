@@ -1,4 +1,4 @@
-"""Typed handlers: what their annotations make of an event's values, and what is said where they cannot."""
+"""Typed handlers: how an event's values are converted to annotations, and the errors when they cannot be."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ from tests.support.fake_runtime import World
 
 if TYPE_CHECKING:
     from decimal import Decimal
-
-URL = "http://localhost"
 
 
 @dataclass
@@ -61,8 +59,8 @@ class Registry(HandlerRegistration):
 
     def call(self, event: str, *values: Any) -> Any:
         """Call the handler as the dispatcher does."""
-        (listener,) = self._handlers.get(event)
-        return listener.call(*listener.fit(values))
+        (registered,) = self._handlers.get(event)
+        return registered.call(*registered.fit(values))
 
 
 @pytest.fixture
@@ -113,7 +111,7 @@ TAKEN = datetime(2024, 5, 1, 12, 30, tzinfo=UTC)
         (None, None, None),
     ],
 )
-def test_a_value_becomes_what_the_annotation_says(
+def test_a_value_is_converted_to_the_annotation(
     registry: Registry, annotation: Any, value: Any, converted: Any
 ) -> None:
     registry.on("e", taking(annotation), typed=True)
@@ -182,7 +180,7 @@ def logged(function: Any) -> Any:
         (logged(partial(named, "n")), [{"x": 1}], ("n", Point(1), 0)),
     ],
 )
-def test_whatever_can_be_called(registry: Registry, handler: Any, values: list[Any], result: Any) -> None:
+def test_any_callable(registry: Registry, handler: Any, values: list[Any], result: Any) -> None:
     registry.on("e", handler, typed=True)
     assert tuple(registry.call("e", *values)) == result
     assert registry.listeners("e") == [handler]
@@ -211,7 +209,7 @@ def test_any_number_of_values(registry: Registry) -> None:
         registry.call("e", "red", {"x": 1}, {})
 
 
-def test_the_function_that_acknowledges_is_left_alone(registry: Registry) -> None:
+def test_the_function_that_acknowledges_is_not_converted(registry: Registry) -> None:
     def one(point: Point, ack: NeverDefined) -> Any:  # type: ignore[name-defined]  # noqa: F821  # and not looked at
         return point, ack
 
@@ -220,15 +218,15 @@ def test_the_function_that_acknowledges_is_left_alone(registry: Registry) -> Non
 
     registry.on("one", one, manual_ack=True, typed=True).on("some", some, manual_ack=True, typed=True)
     for name, values in (("one", [{"x": 1}]), ("some", [{"x": 1}, {"x": 2}])):
-        (listener,) = registry._handlers.get(name)
-        result: Any = listener.call(*listener.fit(values), print)
+        (registered,) = registry._handlers.get(name)
+        result: Any = registered.call(*registered.fit(values), print)
         *points, ack = result
         assert points == [Point(value["x"]) for value in values]
         assert ack is print
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Mistakes at registration
+# Invalid registrations
 
 
 def local_name(value: Decimal) -> None: ...
@@ -264,13 +262,13 @@ def test_an_annotation_that_nothing_can_be_converted_to(registry: Registry, hand
     assert registry.listeners("e") == []
 
 
-def test_what_is_not_typed(registry: Registry) -> None:
+def test_events_for_which_typed_and_manual_ack_are_errors(registry: Registry) -> None:
     for name in ("connect", "connect_error", "disconnect"):
-        with pytest.raises(OptionError, match=f"'{name}' does not come from the server's application"):
+        with pytest.raises(OptionError, match=f"typed does not apply to '{name}': the server's application does not emit it"):
             registry.on(name, everything, typed=True)
-    with pytest.raises(OptionError, match="'open' does not come from the server's application"):
+    with pytest.raises(OptionError, match="typed does not apply to 'open'"):
         Registry(frozenset({"open"})).once("open", everything, typed=True)
-    with pytest.raises(OptionError, match="'open' is not acknowledged"):
+    with pytest.raises(OptionError, match="manual_ack does not apply to 'open': it is not acknowledged"):
         Registry(frozenset({"open"})).once("open", everything, manual_ack=True)
     with pytest.raises(OptionError, match="typed takes True or False, not <class"):
         registry.on("e", typed=Point)  # type: ignore[call-overload]
@@ -286,10 +284,10 @@ def test_without_pydantic_the_error_says_what_to_install(registry: Registry, mon
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Values that do not fit
+# Values that do not match
 
 
-def no_good(registry: Registry, annotation: Any, value: Any) -> PayloadError:
+def mismatch(registry: Registry, annotation: Any, value: Any) -> PayloadError:
     registry.off("e").on("e", taking(annotation), typed=True)
     with pytest.raises(PayloadError) as caught:
         registry.call("e", value)
@@ -307,10 +305,10 @@ def no_good(registry: Registry, annotation: Any, value: Any) -> PayloadError:
         (list[int], ["a", 1, "b", "c"], "value[0]", r"unable to parse string as an integer \(and 2 more\)$"),
     ],
 )
-def test_a_mismatch_says_where_it_is_and_what_was_wanted(
+def test_a_payload_error_says_where_the_mismatch_is_and_what_is_expected(
     registry: Registry, annotation: Any, value: Any, path: str, message: str
 ) -> None:
-    error = no_good(registry, annotation, value)
+    error = mismatch(registry, annotation, value)
     assert (error.event, error.path) == ("e", path)
     assert re.search(message, str(error))
     cause = error.__cause__
@@ -318,18 +316,18 @@ def test_a_mismatch_says_where_it_is_and_what_was_wanted(
     assert cause.errors()[0]["loc"][0] == "value"
 
 
-def test_a_mismatch_shows_no_value_and_is_not_long(registry: Registry) -> None:
+def test_a_payload_error_shows_no_value_and_is_short(registry: Registry) -> None:
     secret, long = "secret" * 10, "k" * 100_000
 
     def shown(error: BaseException) -> str:
         assert error.__cause__ is not None
         return f"{error}\n{error.__cause__}"
 
-    assert "secret" not in shown(no_good(registry, int, secret))
-    assert "secret" not in shown(no_good(registry, Picture, {"token": secret}))
-    assert len(shown(no_good(registry, list[int], ["a"] * 10_000))) < 2000
-    assert len(shown(no_good(registry, dict[str, int], {long: "a"}))) < 2000
-    error = no_good(registry, dict[str, dict[str, dict[str, int]]], {long: {long: {long: "a"}}})
+    assert "secret" not in shown(mismatch(registry, int, secret))
+    assert "secret" not in shown(mismatch(registry, Picture, {"token": secret}))
+    assert len(shown(mismatch(registry, list[int], ["a"] * 10_000))) < 2000
+    assert len(shown(mismatch(registry, dict[str, int], {long: "a"}))) < 2000
+    error = mismatch(registry, dict[str, dict[str, dict[str, int]]], {long: {long: {long: "a"}}})
     assert len(shown(error)) < 2000
     assert len(str(error)) < 400
 
@@ -347,24 +345,16 @@ class Checked(BaseModel):
         return number
 
 
-def test_what_a_validator_of_ones_own_says(registry: Registry) -> None:
-    error = no_good(registry, Checked, {"number": 1})
+def test_the_message_of_a_custom_validator(registry: Registry) -> None:
+    error = mismatch(registry, Checked, {"number": 1})
     assert str(error) == "event 'e', value.number: Value error, number must be even {sic}"
-    error = no_good(registry, Checked, {"number": 0})
+    error = mismatch(registry, Checked, {"number": 0})
     assert error.path == "value.number"
     assert "no zero" in str(error)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # On a socket
-
-
-def play(world: World, body: Callable[[Socket], Any], **options: Any) -> None:
-    async def main() -> None:
-        async with world.scopes.connect(URL, **options) as socket:
-            await body(socket)
-
-    world.run(main)
 
 
 def test_a_typed_handler_gets_its_values_and_what_it_returns_is_the_acknowledgement(world: World) -> None:
@@ -377,8 +367,8 @@ def test_a_typed_handler_gets_its_values_and_what_it_returns_is_the_acknowledgem
         def look(at: datetime) -> Picture:
             return Picture(taken=at, content=b"\xff", byWhom="Ada", points=[Point(1)])
 
-        @socket.on("beside", concurrency=2, typed=True)
-        def beside(colour: Colour) -> tuple[Colour, int]:
+        @socket.on("concurrent", concurrency=2, typed=True)
+        def concurrent(colour: Colour) -> tuple[Colour, int]:
             return colour, 7
 
         @socket.on("later", manual_ack=True, typed=True)
@@ -387,11 +377,11 @@ def test_a_typed_handler_gets_its_values_and_what_it_returns_is_the_acknowledgem
 
         world.server.emit("move", {"x": 1}, "offset", id=1)
         world.server.emit("look", "2024-05-01T12:30:00Z", id=2)
-        world.server.emit("beside", "red", id=3)
+        world.server.emit("concurrent", "red", id=3)
         world.server.emit("later", {"x": 5}, id=4)
-        await world.turn()
+        await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert sorted(world.server.acks()) == [
         (1, [{"x": 2.0, "y": 0}]),
         (2, [{"taken": TAKEN.isoformat(), "content": b"\xff", "byWhom": "Ada", "points": [{"x": 1.0, "y": 0}]}]),
@@ -407,10 +397,10 @@ def test_a_mismatch_is_reported_like_an_error_of_the_handler(world: World, caplo
             raise AssertionError
 
         world.server.emit("move", {"x": "north"}, id=1)
-        await world.turn()
+        await world.settle()
         assert socket.connected
 
-    play(world, body)
+    world.run_connected(body)
     assert world.server.acks() == []
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.getMessage() == "a handler of 'move' raised"
@@ -418,13 +408,13 @@ def test_a_mismatch_is_reported_like_an_error_of_the_handler(world: World, caplo
     assert "north" not in caplog.text
 
 
-def test_a_mismatch_may_be_handed_to_a_function(world: World) -> None:
-    told: list[Any] = []
+def test_a_mismatch_may_be_passed_to_on_handler_error(world: World) -> None:
+    reported: list[Any] = []
 
     async def body(socket: Socket) -> None:
         socket.on("move", taking(Point), typed=True)
         world.server.emit("move", None)
-        await world.turn()
+        await world.settle()
 
-    play(world, body, on_handler_error=lambda error, event: told.append((type(error), event)))
-    assert told == [(PayloadError, "move")]
+    world.run_connected(body, on_handler_error=lambda error, event: reported.append((type(error), event)))
+    assert reported == [(PayloadError, "move")]

@@ -1,4 +1,4 @@
-"""Handlers: what reaches them, in which order, with how many arguments, and what becomes of what they return or raise."""
+"""The dispatcher: which handlers are called, in which order and with which arguments, and what they return or raise."""
 
 from __future__ import annotations
 
@@ -10,28 +10,16 @@ from typing import Any
 import pytest
 
 from sansio_socketio.client import InboxOverflow, Socket
+from sansio_socketio.client.handlers.registry import HandlerRegistry
 from sansio_socketio.protocol.errors import OptionError, PacketError, StateError
 from sansio_socketio.protocol.packets.socketio import CONNECT, Packet
-from tests.support.fake_runtime import Cancelled, FakeFuture, World
-
-URL = "http://localhost"
-
-
-def play(world: World, body: Callable[[Socket], Any], **options: Any) -> None:
-    """Run a body on a socket that has connected."""
-
-    async def main() -> None:
-        async with world.scopes.connect(URL, **options) as socket:
-            await body(socket)
-
-    world.run(main)
-
+from tests.support.fake_runtime import Cancelled, World
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The gate
+# Handlers are held back until the body of the scope waits
 
 
-def test_handlers_registered_before_the_first_await_see_the_first_connect_and_what_came_with_it(world: World) -> None:
+def test_handlers_registered_before_the_first_await_are_called_for_what_happened_before(world: World) -> None:
     seen: list[Any] = []
     world.server.greets = ["welcome", 1]
 
@@ -40,10 +28,10 @@ def test_handlers_registered_before_the_first_await_see_the_first_connect_and_wh
         socket.on("welcome", seen.append)
         socket.io.on("open", lambda: seen.append("open"))
         assert seen == []
-        await world.turn()
+        await world.settle()
         assert seen == ["open", "connect", 1]
 
-    play(world, body)
+    world.run_connected(body)
 
 
 def test_a_stream_opened_at_once_has_what_came_with_the_answer_to_connect(world: World) -> None:
@@ -53,20 +41,20 @@ def test_a_stream_opened_at_once_has_what_came_with_the_answer_to_connect(world:
         async with socket.events() as events:
             assert (await anext(events)).args == (1,)
 
-    play(world, body)
+    world.run_connected(body)
 
 
-def test_what_nobody_listened_to_before_the_gate_opened_is_gone(world: World) -> None:
+def test_handlers_registered_after_the_first_await_are_not(world: World) -> None:
     seen: list[Any] = []
     world.server.greets = ["welcome"]
 
     async def body(socket: Socket) -> None:
-        await world.turn()
+        await world.settle()
         socket.on("welcome", lambda: seen.append("late"))
         socket.io.on("open", lambda: seen.append("late"))
-        await world.turn()
+        await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert seen == []
 
 
@@ -89,7 +77,7 @@ def test_events_are_handled_one_at_a_time_in_order(world: World) -> None:
             world.server.emit("n", number)
         await world.sleep(10)
 
-    play(world, body)
+    world.run_connected(body)
     assert story == [(what, number) for number in range(3) for what in ("begin", "end")]
 
 
@@ -105,7 +93,7 @@ def test_handlers_of_one_event_run_in_the_order_of_their_registration(world: Wor
         world.server.emit("e")
         await world.sleep(2)
 
-    play(world, body)
+    world.run_connected(body)
     assert story == ["first", "second"]
 
 
@@ -126,11 +114,11 @@ def test_a_slow_namespace_does_not_hold_up_another(world: World) -> None:
         world.server.emit("e", namespace="/other")
         await world.sleep(6)
 
-    play(world, body)
+    world.run_connected(body)
     assert story == ["fast", "slow"]
 
 
-def test_concurrent_calls_run_beside_the_others_up_to_their_number(world: World) -> None:
+def test_calls_run_concurrently_up_to_their_number(world: World) -> None:
     story: list[Any] = []
     running = 0
     most = 0
@@ -154,13 +142,13 @@ def test_concurrent_calls_run_beside_the_others_up_to_their_number(world: World)
         world.server.emit("work", 3)
         await world.sleep(20)
 
-    play(world, body)
+    world.run_connected(body)
     assert story == ["other", 0, 1, 2, 3]
     assert most == 2
     assert world.server.acks() == [(0, [0]), (1, [1]), (2, [2])]
 
 
-def test_other_tasks_get_a_turn_while_many_events_are_handled(world: World) -> None:
+def test_other_tasks_run_while_many_events_are_handled(world: World) -> None:
     handled: list[int] = []
 
     async def body(socket: Socket) -> None:
@@ -168,14 +156,12 @@ def test_other_tasks_get_a_turn_while_many_events_are_handled(world: World) -> N
         for number in range(1000):
             world.server.emit("n", number)
         while not handled:
-            future = FakeFuture(world)
-            world.call_soon(future.resolve)
-            await socket.io._connection.hub.runtime.wait(future)
+            await world.checkpoint()
         assert len(handled) < 1000
-        await world.turn()
+        await world.settle()
         assert handled == list(range(1000))
 
-    play(world, body)
+    world.run_connected(body)
 
 
 def test_handlers_run_in_a_copy_of_the_context_of_the_scope(world: World) -> None:
@@ -189,11 +175,11 @@ def test_handlers_run_in_a_copy_of_the_context_of_the_scope(world: World) -> Non
             variable.set("handler's")
 
         world.server.emit("e")
-        await world.turn()
+        await world.settle()
         assert variable.get() == "scope's"
 
     variable.set("scope's")
-    play(world, body)
+    world.run_connected(body)
     assert seen == ["scope's"]
 
 
@@ -217,15 +203,15 @@ def test_handlers_of_any_event_come_first_and_acknowledge_nothing(world: World) 
         assert socket.listeners_any()[:2] == [first, second]
         world.server.emit("e", 1, id=5)
         world.server.emit("f", id=6)
-        await world.turn()
+        await world.settle()
         assert socket.off_any(second).prepend_any(second) is second
         socket.off_any(first)
         assert socket.listeners_any()[0] == second
         assert socket.off_any().listeners_any() == []
         world.server.emit("g")
-        await world.turn()
+        await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert story == [
         *[("first", "e"), ("second", "e", 1), "third", "own"],
         *[("first", "f"), ("second", "f"), "third"],
@@ -245,12 +231,12 @@ def test_once_is_for_one_event(world: World) -> None:
         socket.once("connect", lambda: seen.append("connect"))
         world.server.emit("e", 1)
         world.server.emit("e", 2)
-        await world.turn()
+        await world.settle()
         await socket.disconnect()
         await socket.connect()
-        await world.turn()
+        await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert seen == ["connect", 1]
 
 
@@ -275,11 +261,11 @@ def test_a_handler_may_await_acknowledgements_connections_and_disconnections(wor
         world.server.emit("e")
         await world.sleep(1)
 
-    play(world, body)
+    world.run_connected(body)
     assert story == ["answer", True]
 
 
-def test_a_handler_of_the_manager_that_waits_for_the_connection_does_not_hold_up_a_question(world: World) -> None:
+def test_a_handler_of_the_manager_may_wait_for_the_connection(world: World) -> None:
     story: list[str] = []
     asked = 0
 
@@ -294,13 +280,13 @@ def test_a_handler_of_the_manager_that_waits_for_the_connection_does_not_hold_up
             story.append("connected again")
 
         socket.io.on("close", wait).on("reconnect_attempt", lambda: story.append("attempt"))
-        await world.turn()
+        await world.settle()
         world.server.lose()
         await world.sleep(30)
         assert socket.connected
 
-    play(world, body, auth=auth)
-    assert story == ["connected again", "attempt"]
+    world.run_connected(body, auth=auth)
+    assert story == ["attempt", "connected again"]
     assert asked == 2
 
 
@@ -308,7 +294,7 @@ def test_a_handler_of_the_manager_that_waits_for_the_connection_does_not_hold_up
 # Arguments
 
 
-def test_a_handler_gets_as_many_arguments_as_it_can_take(world: World) -> None:
+def test_a_handler_is_called_with_as_many_arguments_as_it_accepts(world: World) -> None:
     seen: list[Any] = []
 
     async def body(socket: Socket) -> None:
@@ -320,27 +306,27 @@ def test_a_handler_gets_as_many_arguments_as_it_can_take(world: World) -> None:
         socket.on("e", lambda a, b=None, c=None: seen.append((a, b, c)))
         socket.on("e", collect)
         world.server.emit("e", 1, 2)
-        await world.turn()
+        await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert seen == [(), (1,), (1, 2, None), (1, 2)]
 
 
-def test_a_builtin_that_does_not_tell_its_signature_gets_all(world: World) -> None:
+def test_a_builtin_without_a_signature_is_called_with_all_arguments(world: World) -> None:
     seen: list[Any] = []
 
     async def body(socket: Socket) -> None:
         socket.on("e", dict)  # `signature(dict)` raises
         socket.on("e", seen.append)
         world.server.emit("e", [[1, 2]])
-        await world.turn()
+        await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert seen == [[[1, 2]]]
 
 
 @pytest.mark.row("difference.missing_arguments")
-def test_a_handler_that_needs_more_than_came_is_reported_with_the_event(
+def test_a_handler_that_requires_more_arguments_is_reported_with_the_event(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def body(socket: Socket) -> None:
@@ -349,25 +335,25 @@ def test_a_handler_that_needs_more_than_came_is_reported_with_the_event(
 
         socket.on("e", needs_two)
         world.server.emit("e", 1, id=1)
-        await world.turn()
+        await world.settle()
         assert socket.connected
 
-    play(world, body)
+    world.run_connected(body)
     assert "'e'" in caplog.text
     assert "needs at least 2 values, but 1 came" in caplog.text
     assert world.server.acks() == []
 
 
-def test_an_event_whose_name_is_a_number_is_that_of_its_text(world: World) -> None:
+def test_an_event_name_that_is_a_number_is_equivalent_to_its_text(world: World) -> None:
     seen: list[Any] = []
 
     async def body(socket: Socket) -> None:
         socket.on(1, seen.append)
         socket.on("1", seen.append)
         world.server.emit(1, "x")
-        await world.turn()
+        await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert seen == ["x", "x"]
 
 
@@ -397,7 +383,7 @@ async def _async_value() -> str:
         ([], []),
     ],
 )
-def test_what_handlers_return_is_the_acknowledgement(
+def test_the_return_value_of_a_handler_is_the_acknowledgement(
     world: World, handlers: list[Callable[[], Any]], acks: list[Any]
 ) -> None:
     async def body(socket: Socket) -> None:
@@ -405,9 +391,9 @@ def test_what_handlers_return_is_the_acknowledgement(
             socket.on("e", handler)
         world.server.emit("e", id=7)
         world.server.emit("e")
-        await world.turn()
+        await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert world.server.acks() == [(7, values) for values in acks]
 
 
@@ -422,19 +408,19 @@ def test_a_manual_acknowledgement_is_the_last_argument_and_may_come_later(world:
 
         world.server.emit("e", 1, 2, id=3)
         world.server.emit("e", 1)
-        await world.turn()
+        await world.settle()
         assert world.server.acks() == []
         kept[0]("a", "b")
-        kept[1]("nobody asked")
-        await world.turn()
-        with pytest.raises(StateError, match="second time"):
+        kept[1]("not asked for")
+        await world.settle()
+        with pytest.raises(StateError, match="acknowledged already"):
             kept[0]()
 
-    play(world, body)
+    world.run_connected(body)
     assert world.server.acks() == [(3, ["a", "b"])]
 
 
-def test_a_manual_acknowledgement_of_what_cannot_be_sent_raises_and_may_be_tried_again(world: World) -> None:
+def test_a_manual_acknowledgement_that_cannot_be_encoded_raises_and_may_be_repeated(world: World) -> None:
     async def body(socket: Socket) -> None:
         @socket.on("e", manual_ack=True)
         def handle(ack: Callable[..., None]) -> None:
@@ -443,9 +429,9 @@ def test_a_manual_acknowledgement_of_what_cannot_be_sent_raises_and_may_be_tried
             ack("fine")
 
         world.server.emit("e", id=3)
-        await world.turn()
+        await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert world.server.acks() == [(3, ["fine"])]
 
 
@@ -455,13 +441,13 @@ def test_an_acknowledgement_after_the_connection_was_lost_is_dropped(world: Worl
     async def body(socket: Socket) -> None:
         socket.on("e", kept.append, manual_ack=True)
         world.server.emit("e", id=3)
-        await world.turn()
+        await world.settle()
         world.server.lose()
         kept[0]("too late")
         await world.sleep(10)
         assert socket.connected
 
-    play(world, body)
+    world.run_connected(body)
     kept[0:1] = []
     assert world.server.acks() == []
 
@@ -472,9 +458,9 @@ def test_an_acknowledgement_after_the_scope_is_dropped(world: World) -> None:
     async def body(socket: Socket) -> None:
         socket.on("e", kept.append, manual_ack=True)
         world.server.emit("e", id=3)
-        await world.turn()
+        await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     kept[0]("too late")
     assert world.server.acks() == []
 
@@ -483,10 +469,10 @@ def test_manual_ack_needs_an_argument_and_an_event_of_the_server(world: World) -
     async def body(socket: Socket) -> None:
         with pytest.raises(OptionError, match="manual_ack needs a handler that takes an argument"):
             socket.on("e", lambda: None, manual_ack=True)
-        with pytest.raises(OptionError, match="'connect' is not acknowledged"):
+        with pytest.raises(OptionError, match="manual_ack does not apply to 'connect'"):
             socket.on("connect", lambda ack: None, manual_ack=True)
 
-    play(world, body)
+    world.run_connected(body)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -505,10 +491,10 @@ def test_an_error_of_a_handler_is_logged_with_the_event_and_ends_nothing(
 
         socket.on("e", fail).on("e", lambda: seen.append("e")).on("connect", fail)
         world.server.emit("e")
-        await world.turn()
+        await world.settle()
         assert socket.connected
 
-    play(world, body)
+    world.run_connected(body)
     records = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [record.getMessage() for record in records] == [
         "a handler of 'connect' raised",
@@ -518,13 +504,13 @@ def test_an_error_of_a_handler_is_logged_with_the_event_and_ends_nothing(
     assert seen == ["e"]
 
 
-def test_errors_of_handlers_may_be_handed_to_a_function(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    told: list[Any] = []
+def test_errors_of_handlers_may_be_passed_to_a_function(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    reported: list[Any] = []
 
-    async def tell(error: Exception, event: str) -> None:
-        told.append((str(error), event))
-        if len(told) == 2:
-            raise ValueError("on its own account")
+    async def report(error: Exception, event: str) -> None:
+        reported.append((str(error), event))
+        if len(reported) == 2:
+            raise ValueError("an error of the function")
 
     async def body(socket: Socket) -> None:
         @socket.on("e")
@@ -533,12 +519,12 @@ def test_errors_of_handlers_may_be_handed_to_a_function(world: World, caplog: py
 
         world.server.emit("e")
         world.server.emit("e")
-        await world.turn()
+        await world.settle()
 
-    play(world, body, on_handler_error=tell)
-    assert told == [("a mistake", "e")] * 2
+    world.run_connected(body, on_handler_error=report)
+    assert reported == [("a mistake", "e")] * 2
     assert "on_handler_error raised" in caplog.text
-    assert "on its own account" in caplog.text
+    assert "an error of the function" in caplog.text
     assert "a mistake" in caplog.text
 
 
@@ -559,13 +545,13 @@ def test_the_first_error_of_a_handler_may_end_the_scope(world: World, caplog: py
 
     first = errors[0]
     with pytest.raises(RuntimeError) as caught:
-        play(world, body, on_handler_error="raise", ack_timeout=1)
+        world.run_connected(body, on_handler_error="raise", ack_timeout=1)
     assert caught.value is first
     assert woken == ["closed"]
     assert "second" in caplog.text
 
 
-def test_the_bodys_own_error_comes_before_that_of_a_handler(world: World) -> None:
+def test_an_error_of_the_body_is_raised_instead_of_a_handlers(world: World) -> None:
     async def body(socket: Socket) -> None:
         @socket.on("e")
         def fail() -> None:
@@ -576,10 +562,10 @@ def test_the_bodys_own_error_comes_before_that_of_a_handler(world: World) -> Non
         raise KeyError("body")
 
     with pytest.raises(KeyError, match="body"):
-        play(world, body, on_handler_error="raise")
+        world.run_connected(body, on_handler_error="raise")
 
 
-def test_the_bodys_error_that_follows_from_a_handlers_gives_way_to_it(world: World) -> None:
+def test_a_handlers_error_is_raised_instead_of_the_one_that_it_caused_in_the_body(world: World) -> None:
     async def body(socket: Socket) -> None:
         @socket.on("e")
         def fail() -> None:
@@ -589,20 +575,20 @@ def test_the_bodys_error_that_follows_from_a_handlers_gives_way_to_it(world: Wor
         await socket.emit_with_ack("question")
 
     with pytest.raises(RuntimeError, match="handler"):
-        play(world, body, on_handler_error="raise")
+        world.run_connected(body, on_handler_error="raise")
 
 
-def test_a_handlers_error_while_the_scope_ends_is_raised_too(world: World) -> None:
+def test_a_handlers_error_while_the_scope_ends_is_raised(world: World) -> None:
     async def body(socket: Socket) -> None:
         @socket.on("disconnect")
         def fail() -> None:
             raise RuntimeError("at the end")
 
     with pytest.raises(RuntimeError, match="at the end"):
-        play(world, body, on_handler_error="raise")
+        world.run_connected(body, on_handler_error="raise")
 
 
-def test_what_a_handler_waited_for_when_the_scope_was_cut_off_is_no_error_of_its_own(
+def test_the_end_of_a_handlers_wait_when_the_scope_is_cancelled_is_not_reported(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def body(socket: Socket) -> None:
@@ -615,12 +601,12 @@ def test_what_a_handler_waited_for_when_the_scope_was_cut_off_is_no_error_of_its
                 await socket.emit("too late")
 
         world.server.emit("e")
-        await world.turn()
+        await world.settle()
         raise KeyboardInterrupt
 
     asked: list[bool] = []
     with pytest.raises(KeyboardInterrupt):
-        play(world, body)
+        world.run_connected(body)
     assert asked == [True]
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
@@ -635,7 +621,7 @@ def test_what_a_handler_waited_for_when_the_scope_was_cut_off_is_no_error_of_its
 def test_an_inbox_that_is_full_closes_the_connection_and_names_the_event(
     world: World, options: dict[str, int], size: int
 ) -> None:
-    told: list[Any] = []
+    disconnects: list[Any] = []
     handled: list[int] = []
 
     async def body(socket: Socket) -> None:
@@ -644,36 +630,36 @@ def test_an_inbox_that_is_full_closes_the_connection_and_names_the_event(
             await world.sleep(1)
             handled.append(number)
 
-        socket.on("disconnect", lambda reason, details: told.append((reason, details)))
-        await world.turn()
+        socket.on("disconnect", lambda reason, details: disconnects.append((reason, details)))
+        await world.settle()
         for number in range(10):
             world.server.emit("n", number, "x" * size)
         await socket.wait_closed()
         assert not socket.connected
         await world.sleep(30)
 
-    play(world, body, **options)
+    world.run_connected(body, **options)
     assert handled == [0, 1, 2]
-    [(reason, details)] = told
+    [(reason, details)] = disconnects
     assert reason == "forced close"
     assert isinstance(details, InboxOverflow)
     assert "'n'" in str(details)
 
 
-def test_one_event_over_the_bound_may_wait_alone(world: World) -> None:
+def test_a_single_event_always_fits(world: World) -> None:
     seen: list[int] = []
 
     async def body(socket: Socket) -> None:
         socket.on("n", lambda text: seen.append(len(text)))
-        await world.turn()
+        await world.settle()
         world.server.emit("n", "x" * 500)
-        await world.turn()
+        await world.settle()
 
-    play(world, body, inbox_bytes=100)
+    world.run_connected(body, inbox_bytes=100)
     assert seen == [500]
 
 
-def test_what_waits_for_a_concurrent_handler_counts(world: World) -> None:
+def test_events_that_wait_for_a_concurrent_handler_count(world: World) -> None:
     async def body(socket: Socket) -> None:
         async def slow() -> None:
             await world.sleep(1)
@@ -681,24 +667,24 @@ def test_what_waits_for_a_concurrent_handler_counts(world: World) -> None:
         socket.on("n", slow, concurrency=2)
         for _ in range(8):
             world.server.emit("n")
-            await world.turn()
-        await world.turn()
+            await world.settle()
+        await world.settle()
         assert not socket.connected
 
-    play(world, body, inbox_events=5)
+    world.run_connected(body, inbox_events=5)
 
 
-def test_an_overflow_is_told_once_however_many_events_follow(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_overflow_is_logged_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
     async def body(socket: Socket) -> None:
         world.server.joins = False
         other = socket.io.socket("/other")
-        await world.turn()
+        await world.settle()
         for number in range(9):
             world.server.emit("n", number, namespace="/other")
-        world.server.send(Packet(CONNECT, "/other", {"sid": "s"}))  # which lets those nine in, all in one turn
+        world.server.send(Packet(CONNECT, "/other", {"sid": "s"}))  # now those nine are received, in one go
         await other.wait_closed()
 
-    play(world, body, inbox_events=3)
+    world.run_connected(body, inbox_events=3)
     assert len([record for record in caplog.records if "closing the connection" in record.getMessage()]) == 1
 
 
@@ -711,7 +697,7 @@ def test_after_an_overflow_the_socket_may_connect_again(world: World) -> None:
             await world.sleep(1)
             seen.append(number)
 
-        await world.turn()
+        await world.settle()
         for number in range(10):
             world.server.emit("n", number)
         await world.sleep(30)
@@ -719,16 +705,16 @@ def test_after_an_overflow_the_socket_may_connect_again(world: World) -> None:
         world.server.emit("n", 99)
         await world.sleep(30)
 
-    play(world, body, inbox_events=2)
+    world.run_connected(body, inbox_events=2)
     assert seen == [0, 1, 99]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What is sent
+# Sent events
 
 
 @pytest.mark.row("difference.outgoing")
-def test_handlers_of_what_is_sent_hear_of_events_in_order_and_of_no_acknowledgement(world: World) -> None:
+def test_on_any_outgoing_is_called_for_events_in_order_and_not_for_acknowledgements(world: World) -> None:
     story: list[Any] = []
 
     async def body(socket: Socket) -> None:
@@ -744,16 +730,16 @@ def test_handlers_of_what_is_sent_hear_of_events_in_order_and_of_no_acknowledgem
         socket.on("e", lambda: "an acknowledgement")
         world.server.emit("e", id=5)
         await socket.emit("a", 1, b"2", ack=print)
-        await world.turn()
+        await world.settle()
         await socket.volatile.emit("b")
-        await world.turn()
+        await world.settle()
         assert socket.off_any_outgoing(first).listeners_any_outgoing() == [second]
         await socket.send("c")
-        await world.turn()
+        await world.settle()
         assert socket.off_any_outgoing().listeners_any_outgoing() == []
-        await socket.emit("unheard")
+        await socket.emit("without a handler")
 
-    play(world, body)
+    world.run_connected(body)
     assert world.server.acks() == [(5, ["an acknowledgement"])]
     assert story == [
         *[("first", "a"), ("second", "a", 1, b"2")],
@@ -762,37 +748,26 @@ def test_handlers_of_what_is_sent_hear_of_events_in_order_and_of_no_acknowledgem
     ]
 
 
-def test_the_machine_tells_of_what_is_sent_only_while_somebody_listens(world: World) -> None:
-    async def body(socket: Socket) -> None:
-        assert not socket._namespace.report_sent
-        socket.on_any_outgoing(print)
-        assert socket._namespace.report_sent
-        socket.off_any_outgoing(print)
-        assert not socket._namespace.report_sent
-
-    play(world, body)
-
-
-def test_what_is_buffered_or_dropped_is_not_told_until_it_is_sent(world: World) -> None:
+def test_on_any_outgoing_is_called_when_a_buffered_event_is_sent_and_never_for_a_dropped_one(world: World) -> None:
     story: list[Any] = []
 
     async def body(socket: Socket) -> None:
         socket.on_any_outgoing(story.append)
         socket.on("connect", lambda: story.append("connect"))
-        await world.turn()
+        await world.settle()
         await socket.disconnect()
         await socket.emit("buffered")
         await socket.volatile.emit("dropped")
-        await world.turn()
+        await world.settle()
         assert story == ["connect"]
         await socket.connect()
-        await world.turn()
+        await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert story == ["connect", "buffered", "connect"]
 
 
-def test_each_try_is_told(world: World) -> None:
+def test_on_any_outgoing_is_called_for_each_retry(world: World) -> None:
     story: list[Any] = []
 
     async def body(socket: Socket) -> None:
@@ -800,11 +775,11 @@ def test_each_try_is_told(world: World) -> None:
         await socket.emit("again", 1)
         await world.sleep(5)
 
-    play(world, body, retries=2, ack_timeout=1)
+    world.run_connected(body, retries=2, ack_timeout=1)
     assert story == [("again", 1)] * 3
 
 
-def test_an_error_of_a_handler_of_what_is_sent_is_reported_with_the_event(
+def test_an_error_of_an_on_any_outgoing_handler_is_reported_with_the_event(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def body(socket: Socket) -> None:
@@ -813,25 +788,25 @@ def test_an_error_of_a_handler_of_what_is_sent_is_reported_with_the_event(
             raise RuntimeError("a mistake")
 
         await socket.emit("e")
-        await world.turn()
+        await world.settle()
         assert socket.connected
 
-    play(world, body)
+    world.run_connected(body)
     assert "a handler of 'e' raised" in caplog.text
 
 
 @pytest.mark.parametrize(("bounds", "size"), [({"inbox_events": 3}, 1), ({"inbox_bytes": 1000}, 300)])
-def test_a_slow_handler_of_what_is_sent_is_left_out_of_what_is_too_much(
+def test_notifications_of_a_slow_on_any_outgoing_handler_are_dropped_and_the_connection_goes_on(
     world: World, bounds: dict[str, int], size: int
 ) -> None:
-    told: list[Any] = []
+    notified: list[Any] = []
     errors: list[Any] = []
 
     async def body(socket: Socket) -> None:
         @socket.on_any_outgoing
         async def slow(event: str, number: int) -> None:
             await world.sleep(1)
-            told.append(number)
+            notified.append(number)
 
         for number in range(20):
             socket.emit_nowait("n", number, "x" * size)
@@ -841,113 +816,33 @@ def test_a_slow_handler_of_what_is_sent_is_left_out_of_what_is_too_much(
         await world.sleep(30)
         assert socket.connected
 
-    play(world, body, on_handler_error=lambda error, event: errors.append((event, error)), **bounds)
-    assert told == [0, 1, 2, 100, 101, 102]
+    world.run_connected(body, on_handler_error=lambda error, event: errors.append((event, error)), **bounds)
+    assert notified == [0, 1, 2, 100, 101, 102]
     assert [(event, type(error)) for event, error in errors] == [("n", InboxOverflow)] * 2
-    assert "'n' was sent while 3 events" in str(errors[0][1])
+    assert "notifications are dropped from event 'n' on (3 events of" in str(errors[0][1])
     assert len(world.server.events()) == 25
 
 
-def test_what_waits_to_be_told_takes_no_room_from_what_is_received(world: World) -> None:
+def test_queued_sent_events_do_not_count_as_received_ones(world: World) -> None:
     seen: list[int] = []
 
     async def body(socket: Socket) -> None:
         socket.on_any_outgoing(lambda: None)
         socket.on("n", seen.append)
-        await world.turn()
+        await world.settle()
         for _ in range(3):
             socket.emit_nowait("e")
         for number in range(3):
             world.server.emit("n", number)
-        await world.turn()
+        await world.settle()
         assert socket.connected
 
-    play(world, body, inbox_events=3)
+    world.run_connected(body, inbox_events=3)
     assert seen == [0, 1, 2]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Streams
-
-
-def test_a_stream_has_the_events_and_acknowledges_them(world: World) -> None:
-    got: list[Any] = []
-
-    async def body(socket: Socket) -> None:
-        socket.on("e", lambda: None)
-        async with socket.events() as events:
-            world.server.emit("e", 1, id=4)
-            world.server.emit("f", 2)
-            async for event in events:
-                got.append((event.name, event.args, event.wants_ack))
-                event.ack("got it")
-                if event.name == "f":
-                    assert repr(event) == "Event('f', 1 values)"
-                    break
-                assert repr(event) == "Event('e', 1 values, wants_ack)"
-
-    play(world, body)
-    assert got == [("e", (1,), True), ("f", (2,), False)]
-    assert world.server.acks() == [(4, ["got it"])]
-
-
-def test_a_handlers_value_wins_over_the_streams(world: World) -> None:
-    async def body(socket: Socket) -> None:
-        socket.on("e", lambda: "handler")
-        async with socket.events() as events:
-            world.server.emit("e", id=4)
-            event = await anext(events)
-            await world.turn()
-            event.ack("stream")
-
-    play(world, body)
-    assert world.server.acks() == [(4, ["handler"])]
-
-
-def test_a_stream_goes_on_over_a_reconnection_and_ends_with_the_socket(world: World) -> None:
-    got: list[Any] = []
-
-    async def body(socket: Socket) -> None:
-        async with socket.events() as events:
-            world.server.emit("e", 1)
-            assert (await anext(events)).args == (1,)
-            world.server.lose()
-            await world.sleep(10)
-            world.server.emit("e", 2)
-            world.server.emit("e", 3)
-            world.server.kick()
-            got.extend([event.args async for event in events])
-
-    play(world, body)
-    assert got == [(2,), (3,)]
-
-
-def test_a_stream_nobody_reads_overflows(world: World) -> None:
-    async def body(socket: Socket) -> None:
-        async with socket.events() as events:
-            for number in range(6):
-                world.server.emit("e", number)
-                await world.turn()
-            assert not socket.connected
-            assert [event.args[0] async for event in events] == [0, 1, 2]
-
-    play(world, body, inbox_events=3)
-
-
-def test_a_stream_that_was_left_gets_nothing(world: World) -> None:
-    async def body(socket: Socket) -> None:
-        async with socket.events() as events:
-            pass
-        world.server.emit("e")
-        await world.turn()
-        with pytest.raises(StopAsyncIteration):
-            await anext(events)
-
-    play(world, body)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Leaving
+# The end
 
 
 def test_what_was_received_is_handled_before_the_scope_ends(world: World) -> None:
@@ -960,11 +855,11 @@ def test_what_was_received_is_handled_before_the_scope_ends(world: World) -> Non
             story.append(number)
 
         socket.on("disconnect", story.append)
-        await world.turn()
+        await world.settle()
         for number in range(3):
             world.server.emit("n", number)
 
-    play(world, body)
+    world.run_connected(body)
     assert story == [0, 1, 2, "io client disconnect"]
 
 
@@ -990,24 +885,25 @@ def test_a_handler_that_does_not_end_is_cancelled_after_close_timeout(
         world.server.emit("f")
 
     before = world.time
-    play(world, body, close_timeout=3)
+    world.run_connected(body, close_timeout=3)
     assert world.time == before + 3
     assert story == ["cancelled"]
-    assert "handlers still run 3 seconds" in caplog.text
+    assert "handlers are still running 3 seconds (close_timeout) after the connection was stopped" in caplog.text
+    assert "stuck" in caplog.text
 
 
-def test_a_mistake_in_the_dispatch_ends_the_connection_with_a_clear_log(
+def test_an_internal_error_in_the_dispatcher_ends_the_connection_and_is_logged(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def body(socket: Socket) -> None:
-        def mistake(name: str) -> None:
-            raise ZeroDivisionError("ours")
+        def fail(*_: Any) -> None:
+            raise ZeroDivisionError("internal")
 
-        await world.turn()
-        monkeypatch.setattr(socket._dispatcher, "_listeners", type("Broken", (), {"get": staticmethod(mistake)}))
+        await world.settle()
+        monkeypatch.setattr(HandlerRegistry, "take", fail)
         world.server.emit("e")
         await socket.emit_with_ack("question")
 
-    with pytest.raises(ZeroDivisionError, match="ours"):
-        play(world, body)
+    with pytest.raises(ZeroDivisionError, match="internal"):
+        world.run_connected(body)
     assert "please report it" in caplog.text

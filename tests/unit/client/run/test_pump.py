@@ -76,7 +76,7 @@ class Rig:
         return stream
 
     def play(self) -> None:
-        self.world.play_until(lambda: not self.world._ready, None)
+        self.world.run_until(lambda: not self.world._ready, None)
 
 
 @pytest.fixture
@@ -124,13 +124,13 @@ def test_streams_that_fail_or_end_are_let_go_of(rig: Rig, world: World) -> None:
 def test_the_timer_ticks(rig: Rig, world: World) -> None:
     rig.machine.timers.set(rig.machine, "a", world.time + 5)
     rig.hub.drain()
-    world.play_until(lambda: bool(rig.machine.told), None)
+    world.run_until(lambda: bool(rig.machine.told), None)
     assert rig.machine.told == [("fired", "a", 1005.0)]
     rig.machine.timers.set(rig.machine, "b", world.time + 5)
     rig.hub.drain()
     rig.hub.end()
     with pytest.raises(TimeoutError):
-        world.play_until(lambda: len(rig.machine.told) > 1, world.time + 10)
+        world.run_until(lambda: len(rig.machine.told) > 1, world.time + 10)
 
 
 def test_commands_inside_of_a_drain_are_carried_out_by_it(rig: Rig) -> None:

@@ -1,0 +1,125 @@
+"""Streams of events: what they yield, when they end, and what fills them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sansio_socketio.client import Socket
+from sansio_socketio.protocol.errors import StateError
+from tests.support.fake_runtime import World
+
+
+def test_a_stream_has_the_events_and_acknowledges_them(world: World) -> None:
+    got: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("e", lambda: None)
+        async with socket.events() as events:
+            world.server.emit("e", 1, id=4)
+            world.server.emit("f", 2)
+            async for event in events:
+                got.append((event.name, event.args, event.wants_ack))
+                event.ack("received")
+                if event.name == "f":
+                    assert repr(event) == "Event('f', 1 values)"
+                    break
+                assert repr(event) == "Event('e', 1 values, wants_ack)"
+
+    world.run_connected(body)
+    assert got == [("e", (1,), True), ("f", (2,), False)]
+    assert world.server.acks() == [(4, ["received"])]
+
+
+def test_the_value_of_a_handler_comes_before_the_acknowledgement_of_a_stream(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        socket.on("e", lambda: "handler")
+        async with socket.events() as events:
+            world.server.emit("e", id=4)
+            event = await anext(events)
+            await world.settle()
+            event.ack("stream")
+
+    world.run_connected(body)
+    assert world.server.acks() == [(4, ["handler"])]
+
+
+def test_a_stream_goes_on_over_a_reconnection_and_ends_with_the_socket(world: World) -> None:
+    got: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        async with socket.events() as events:
+            world.server.emit("e", 1)
+            assert (await anext(events)).args == (1,)
+            world.server.lose()
+            await world.sleep(10)
+            world.server.emit("e", 2)
+            world.server.emit("e", 3)
+            world.server.kick()
+            got.extend([event.args async for event in events])
+
+    world.run_connected(body)
+    assert got == [(2,), (3,)]
+
+
+def test_a_stream_that_is_not_read_overflows(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        async with socket.events() as events:
+            for number in range(6):
+                world.server.emit("e", number)
+                await world.settle()
+            assert not socket.connected
+            assert [event.args[0] async for event in events] == [0, 1, 2]
+
+    world.run_connected(body, inbox_events=3)
+
+
+def test_a_stream_that_was_left_receives_nothing(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        async with socket.events() as events:
+            pass
+        world.server.emit("e")
+        await world.settle()
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+
+    world.run_connected(body)
+
+
+def test_a_stream_that_was_not_entered_is_an_error(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        with pytest.raises(StateError, match=r"not open: write `async with socket\.events\(\) as events: async for"):
+            async for _ in socket.events():
+                raise AssertionError
+
+    world.run_connected(body)
+
+
+def test_the_tasks_that_share_a_stream_divide_its_events_and_all_end_with_it(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        async with socket.events() as events:
+
+            async def read() -> list[Any]:
+                return [event.args async for event in events]
+
+            readers = [world.spawn(read) for _ in range(2)]
+            await world.settle()
+            for number in range(3):
+                world.server.emit("e", number)
+                await world.settle()
+            await socket.disconnect()
+            await world.settle()
+            assert sorted(sum([reader.result for reader in readers], [])) == [(0,), (1,), (2,)]
+
+    world.run_connected(body)
+
+
+def test_several_streams_have_each_event(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        async with socket.events() as first, socket.events() as second:
+            world.server.emit("e", id=1)
+            assert (await anext(first)).name == (await anext(second)).name == "e"
+
+    world.run_connected(body)
+    assert world.server.acks() == []
