@@ -139,6 +139,8 @@ class Run:
         """Wait until the connection is writable."""
         while not self.machine.writable:
             await self._drains.wait()
+        if self.pump.ended:  # the abort at the end has emptied the buffer
+            raise DisconnectedError(f"the connection to {self._blueprint.url} has been stopped")
 
     def session(self) -> SessionRun | None:
         """Return the session that carries the connection, or is to carry it."""
