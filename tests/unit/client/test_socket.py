@@ -1,10 +1,9 @@
-"""The Socket: sending, acknowledgements, connecting and leaving, and who is woken by what."""
+"""The Socket: emitting, acknowledgements, connecting and disconnecting, and which waiting callers are woken."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -20,47 +19,17 @@ from sansio_socketio.protocol.errors import (
     PacketError,
 )
 from sansio_socketio.protocol.packets.socketio import EVENT, Packet
-from tests.support.fake_runtime import Cancelled, FakeTask, World
+from tests.support.fake_runtime import URL, Cancelled, FakeTask, World
 
-URL = "http://localhost"
 FULL = "x" * (HIGH_WATER + 1)
-"""What fills the room there is to send."""
-
-
-def play(world: World, body: Callable[[Socket], Any], url: str = URL, **options: Any) -> None:
-    """Run a body on a socket that has connected."""
-
-    async def main() -> None:
-        async with world.scopes.connect(url, **options) as socket:
-            await body(socket)
-
-    world.run(main)
-
-
-def beside(world: World, function: Callable[[], Any]) -> FakeTask:
-    """Run something beside the body."""
-
-    async def main() -> Any:
-        try:
-            return await function()
-        except (Exception, Cancelled) as error:
-            return error
-
-    task = FakeTask(world, main(), copy_context(), "beside")
-    world.call_soon(task.step)
-    return task
-
-
-def answer(world: World, *values: Any) -> None:
-    """Have the server acknowledge everything with these values."""
-    world.server.on_event = lambda packet: world.server.ack(packet, *values) if packet.id is not None else None
+"""What makes the connection not writable."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Sending
 
 
-def test_emit_and_send_in_all_their_forms(world: World) -> None:
+def test_emit_and_send_in_all_forms(world: World) -> None:
     async def body(socket: Socket) -> None:
         await socket.emit("a", 1, {"b": b"2"})
         socket.emit_nowait("c")
@@ -71,11 +40,11 @@ def test_emit_and_send_in_all_their_forms(world: World) -> None:
         await socket.compress(True).volatile.timeout(3).emit("e")
         await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert world.server.events() == [["a", 1, {"b": b"2"}], ["c"], ["message", "text", 3], ["d"], [5], ["e"]]
 
 
-def test_flags_do_not_leak_into_the_next_call(world: World) -> None:
+def test_flags_apply_to_one_call(world: World) -> None:
     async def body(socket: Socket) -> None:
         view = socket.volatile
         world.server.is_reading = False
@@ -86,7 +55,7 @@ def test_flags_do_not_leak_into_the_next_call(world: World) -> None:
         await socket.emit("third")
         await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert world.server.events() == [["first"], ["second"], ["third"]]
 
 
@@ -100,22 +69,22 @@ def test_flags_do_not_leak_into_the_next_call(world: World) -> None:
         (lambda socket: socket.emit_nowait("e", ack=5), "callable"),
     ],
 )
-def test_mistakes_are_errors_at_the_call(world: World, call: Callable[[Socket], Any], message: str) -> None:
+def test_invalid_arguments_are_errors_at_the_call(world: World, call: Callable[[Socket], Any], message: str) -> None:
     async def body(socket: Socket) -> None:
         with pytest.raises(OptionError, match=message):
             call(socket)
 
-    play(world, body)
+    world.run_connected(body)
 
 
-def test_what_cannot_be_sent_is_an_error_at_the_call(world: World) -> None:
+def test_a_value_that_cannot_be_encoded_is_an_error_at_the_call(world: World) -> None:
     async def body(socket: Socket) -> None:
         with pytest.raises(PacketError):
             await socket.emit("e", object())
         with pytest.raises(PacketError):
             await socket.emit_with_ack("e", object())
 
-    play(world, body)
+    world.run_connected(body)
 
 
 def test_events_are_buffered_offline_up_to_the_bound(world: World) -> None:
@@ -127,45 +96,45 @@ def test_events_are_buffered_offline_up_to_the_bound(world: World) -> None:
             await socket.emit("n", 3)
         await world.sleep(10)
 
-    play(world, body, max_buffered_events=3)
+    world.run_connected(body, max_buffered_events=3)
     assert world.server.events() == [["n", number] for number in range(3)]
 
 
-def test_emit_waits_for_room_and_a_cancelled_one_was_not_sent(world: World) -> None:
+def test_emit_waits_until_writable_and_a_cancelled_one_was_not_sent(world: World) -> None:
     async def body(socket: Socket) -> None:
         world.server.is_reading = False
         await socket.emit("big", FULL)
-        kept = beside(world, lambda: socket.emit("kept"))
-        given_up = beside(world, lambda: socket.emit("given up"))
+        kept = world.spawn(lambda: socket.emit("kept"))
+        cancelled = world.spawn(lambda: socket.emit("cancelled"))
         await socket.volatile.emit("dropped")
         socket.emit_nowait("at once")
         await world.settle()
         assert not kept.done
-        given_up.cancel()
+        cancelled.cancel()
         await world.settle()
-        assert isinstance(given_up.result, Cancelled)
+        assert isinstance(cancelled.error, Cancelled)
         world.server.read_on()
         await world.settle()
         assert kept.done
 
-    play(world, body)
+    world.run_connected(body)
     assert [name for name, *_ in world.server.events()] == ["big", "at once", "kept"]
 
 
-def test_who_waits_for_room_is_woken_at_the_end(world: World) -> None:
+def test_an_emit_that_waits_is_woken_at_the_end(world: World) -> None:
     tasks: list[FakeTask] = []
 
     async def body(socket: Socket) -> None:
         world.server.is_reading = False
         await socket.emit("big", FULL)
-        tasks.append(beside(world, lambda: socket.emit("waits")))
+        tasks.append(world.spawn(lambda: socket.emit("waits")))
         world.cancel_main_at(1)
         await world.sleep(2)
 
     with pytest.raises(Cancelled):
-        play(world, body)
+        world.run_connected(body)
     world.run_until(lambda: tasks[0].done, None)
-    assert isinstance(tasks[0].result, DisconnectedError)
+    assert isinstance(tasks[0].error, DisconnectedError)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -175,10 +144,10 @@ def test_who_waits_for_room_is_woken_at_the_end(world: World) -> None:
 @pytest.mark.parametrize(("values", "result"), [((), None), ((5,), 5), ((None,), None), ((1, 2), (1, 2)), (([],), [])])
 def test_emit_with_ack_returns_the_values(world: World, values: tuple[Any, ...], result: Any) -> None:
     async def body(socket: Socket) -> None:
-        answer(world, *values)
+        world.server.acknowledge_with(*values)
         assert await socket.emit_with_ack("e") == result
 
-    play(world, body)
+    world.run_connected(body)
 
 
 def test_emit_with_ack_raises_when_it_takes_too_long(world: World) -> None:
@@ -189,45 +158,45 @@ def test_emit_with_ack_raises_when_it_takes_too_long(world: World) -> None:
         with pytest.raises(AckTimeout):
             await socket.emit_with_ack("e")
         assert world.time == start + 3 + 7
-        waiting = beside(world, lambda: socket.timeout(None).emit_with_ack("e"))
+        waiting = world.spawn(lambda: socket.timeout(None).emit_with_ack("e"))
         await world.sleep(100)
         assert not waiting.done
-        answer(world, 1)
+        world.server.acknowledge_with(1)
         world.server.ack(world.server.got[-1], "late")
         await world.settle()
         assert waiting.result == "late"
 
-    play(world, body, ack_timeout=7)
+    world.run_connected(body, ack_timeout=7)
 
 
 def test_emit_with_ack_raises_when_the_connection_is_lost(world: World) -> None:
     async def body(socket: Socket) -> None:
-        waiting = beside(world, lambda: socket.emit_with_ack("e"))
+        waiting = world.spawn(lambda: socket.emit_with_ack("e"))
         await world.settle()
         world.server.lose()
         await world.settle()
-        assert isinstance(waiting.result, DisconnectedError)
+        assert isinstance(waiting.error, DisconnectedError)
 
-    play(world, body)
+    world.run_connected(body)
 
 
 def test_a_cancelled_emit_with_ack_is_withdrawn_or_forgotten(world: World) -> None:
     async def body(socket: Socket) -> None:
-        sent = beside(world, lambda: socket.emit_with_ack("sent"))
+        sent = world.spawn(lambda: socket.emit_with_ack("sent"))
         await world.settle()
         sent.cancel()
         await world.settle()
         world.server.ack(world.server.got[-1], "late")
         world.server.lose()
-        unsent = beside(world, lambda: socket.emit_with_ack("unsent"))
+        unsent = world.spawn(lambda: socket.emit_with_ack("unsent"))
         await world.settle()
         unsent.cancel()
         await world.sleep(10)
         assert socket.connected
-        assert isinstance(sent.result, Cancelled)
-        assert isinstance(unsent.result, Cancelled)
+        assert isinstance(sent.error, Cancelled)
+        assert isinstance(unsent.error, Cancelled)
 
-    play(world, body)
+    world.run_connected(body)
     assert world.server.events() == [["sent"]]
 
 
@@ -235,7 +204,7 @@ def test_a_cancelled_emit_with_ack_is_withdrawn_or_forgotten(world: World) -> No
     ("timeout", "values", "called"),
     [(False, (1, 2), (1, 2)), (True, (1, 2), (None, 1, 2)), (False, (), ()), (True, (), (None,))],
 )
-def test_a_callback_gets_the_values_after_an_error_where_there_is_a_timeout(
+def test_a_callback_is_called_with_the_values_and_with_an_error_first_if_there_is_a_timeout(
     world: World, timeout: bool, values: tuple[Any, ...], called: tuple[Any, ...]
 ) -> None:
     seen: list[Any] = []
@@ -244,18 +213,18 @@ def test_a_callback_gets_the_values_after_an_error_where_there_is_a_timeout(
         def callback(*args: Any) -> None:
             seen.append(args)
 
-        answer(world, *values)
+        world.server.acknowledge_with(*values)
         emitter = socket.timeout(5) if timeout else socket
         await emitter.emit("e", ack=callback)
         await emitter.send("e", ack=callback)
         emitter.emit_nowait("e", ack=callback)
         await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert seen == [called] * 3
 
 
-def test_a_callback_is_told_of_a_failure_only_where_there_is_a_timeout(world: World) -> None:
+def test_a_callback_is_called_with_a_failure_only_if_there_is_a_timeout(world: World) -> None:
     seen: list[Any] = []
 
     async def body(socket: Socket) -> None:
@@ -266,11 +235,11 @@ def test_a_callback_is_told_of_a_failure_only_where_there_is_a_timeout(world: Wo
         world.server.lose()
         await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert [type(error) for error in seen] == [AckTimeout, DisconnectedError]
 
 
-def test_callbacks_keep_their_place_among_the_events(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_callbacks_are_called_in_order_with_the_events(world: World, caplog: pytest.LogCaptureFixture) -> None:
     story: list[str] = []
 
     async def body(socket: Socket) -> None:
@@ -291,25 +260,25 @@ def test_callbacks_keep_their_place_among_the_events(world: World, caplog: pytes
         await socket.emit("e", ack=callback)
         await world.sleep(2)
 
-    play(world, body)
+    world.run_connected(body)
     assert story == ["event", "callback"]
     assert "a handler of 'e (acknowledgement)' raised" in caplog.text
 
 
-def test_an_acknowledgement_nobody_waits_for_is_ignored(world: World) -> None:
+def test_an_unexpected_acknowledgement_is_ignored(world: World) -> None:
     async def body(socket: Socket) -> None:
         world.server.ack(Packet(EVENT, "/", [], 77))
         await world.settle()
         assert socket.connected
 
-    play(world, body)
+    world.run_connected(body)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Connecting and leaving
+# Connecting and disconnecting
 
 
-def test_what_a_connected_socket_says_of_itself(world: World) -> None:
+def test_the_properties_of_a_connected_socket(world: World) -> None:
     async def body(socket: Socket) -> None:
         assert (socket.nsp, socket.connected, socket.disconnected, socket.active) == ("/chat", True, False, True)
         assert (socket.id, socket.recovered) == ("s1/chat", False)
@@ -322,7 +291,7 @@ def test_what_a_connected_socket_says_of_itself(world: World) -> None:
         assert repr(socket) == "<Socket /chat of http://localhost/chat, active>"
         assert socket.io.engine is None
 
-    play(world, body, "http://localhost/chat")
+    world.run_connected(body, "http://localhost/chat")
 
 
 def test_disconnect_and_connect(world: World) -> None:
@@ -343,7 +312,7 @@ def test_disconnect_and_connect(world: World) -> None:
         await socket.open()
         await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     left = ("io client disconnect", None)
     assert story == ["connect", left, "connect", left, "connect", left]
 
@@ -360,7 +329,7 @@ def test_wait_connected_waits_over_failures_until_it_succeeds(world: World) -> N
         assert world.time >= 1020
         await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert len(errors) >= 4
     assert all(isinstance(error, ConnectError) for error in errors)
     assert "refused" in str(errors[0])
@@ -371,10 +340,10 @@ def test_wait_connected_raises_when_nothing_more_is_tried(world: World) -> None:
     async def body(socket: Socket) -> None:
         world.server.accepts = False
         world.server.lose()
-        waiting = beside(world, socket.wait_connected)
-        closing = beside(world, socket.wait_closed)
+        waiting = world.spawn(socket.wait_connected)
+        closing = world.spawn(socket.wait_closed)
         await world.sleep(100)
-        assert isinstance(waiting.result, ConnectError)
+        assert isinstance(waiting.error, ConnectError)
         assert closing.done
         await socket.wait_closed()
         with pytest.raises(ConnectError):
@@ -383,10 +352,10 @@ def test_wait_connected_raises_when_nothing_more_is_tried(world: World) -> None:
         await socket.connect()
         assert socket.connected
 
-    play(world, body, reconnection_attempts=2)
+    world.run_connected(body, reconnection_attempts=2)
 
 
-def test_after_disconnect_no_earlier_failure_is_told(world: World) -> None:
+def test_after_disconnect_no_earlier_failure_is_raised(world: World) -> None:
     async def body(socket: Socket) -> None:
         world.server.accepts = False
         world.server.lose()
@@ -395,20 +364,20 @@ def test_after_disconnect_no_earlier_failure_is_told(world: World) -> None:
         with pytest.raises(DisconnectedError, match=r"nothing connects /; call connect\(\)"):
             await socket.wait_connected()
 
-    play(world, body)
+    world.run_connected(body)
 
 
-def test_the_end_of_reconnection_wakes_who_waits(world: World) -> None:
+def test_switching_reconnection_off_wakes_waiting_callers(world: World) -> None:
     async def body(socket: Socket) -> None:
         world.server.accepts = False
         world.server.lose()
-        waiting = beside(world, socket.wait_connected)
+        waiting = world.spawn(socket.wait_connected)
         await world.settle()
         socket.io.reconnection = False
         await world.settle()
-        assert "reconnection was switched off" in str(waiting.result)
+        assert "reconnection was switched off" in str(waiting.error)
 
-    play(world, body)
+    world.run_connected(body)
 
 
 def test_a_refusal_by_the_server_raises_with_its_data(world: World) -> None:
@@ -426,26 +395,26 @@ def test_a_refusal_by_the_server_raises_with_its_data(world: World) -> None:
             await private.connect()
         assert socket.connected
 
-    play(world, body)
+    world.run_connected(body)
     assert seen == [("not you", {"code": 1}, False)] * 2
 
 
-def test_disconnect_while_connecting_wakes_who_waits(world: World) -> None:
+def test_disconnect_while_connecting_wakes_waiting_callers(world: World) -> None:
     async def body(socket: Socket) -> None:
         world.server.joins = False
         slow = socket.io.socket("/slow")
-        waiting = beside(world, slow.wait_connected)
-        closing = beside(world, slow.wait_closed)
+        waiting = world.spawn(slow.wait_connected)
+        closing = world.spawn(slow.wait_closed)
         await world.settle()
         await slow.disconnect()
         await world.settle()
-        assert isinstance(waiting.result, DisconnectedError)
+        assert isinstance(waiting.error, DisconnectedError)
         assert closing.done
 
-    play(world, body)
+    world.run_connected(body)
 
 
-def test_the_server_may_end_it(world: World) -> None:
+def test_the_server_may_disconnect_it(world: World) -> None:
     story: list[str] = []
 
     async def body(socket: Socket) -> None:
@@ -455,17 +424,17 @@ def test_the_server_may_end_it(world: World) -> None:
         await socket.wait_closed()
         await world.settle()
 
-    play(world, body)
+    world.run_connected(body)
     assert story == ["io server disconnect"]
 
 
-def test_after_the_scope_nothing_works_and_everything_says_why(world: World) -> None:
+def test_after_the_scope_every_call_says_that_the_connection_has_been_stopped(world: World) -> None:
     sockets: list[Socket] = []
 
     async def body(socket: Socket) -> None:
         sockets.append(socket)
 
-    play(world, body)
+    world.run_connected(body)
     [socket] = sockets
 
     async def after() -> None:
@@ -475,11 +444,11 @@ def test_after_the_scope_nothing_works_and_everything_says_why(world: World) -> 
             socket.connect,
             socket.wait_connected,
         ):
-            with pytest.raises(DisconnectedError, match=r"scope .* is over"):
+            with pytest.raises(DisconnectedError, match="has been stopped"):
                 await call()
-        with pytest.raises(DisconnectedError, match="scope"):
+        with pytest.raises(DisconnectedError, match="its scope has ended"):
             socket.events()
-        with pytest.raises(DisconnectedError, match="scope"):
+        with pytest.raises(DisconnectedError, match="its scope has ended"):
             socket.emit_nowait("e")
         await socket.disconnect()
         await socket.wait_closed()
@@ -501,12 +470,12 @@ def test_auth_may_be_a_mapping_and_set_at_any_time(world: World) -> None:
         with pytest.raises(OptionError, match="auth"):
             socket.auth = "a token"  # type: ignore[assignment]  # that is the point
 
-    play(world, body, auth={"token": 1})
+    world.run_connected(body, auth={"token": 1})
     assert world.server.payloads() == [{"token": 1}, {"token": 2}]
 
 
 @pytest.mark.parametrize("eager", [False, True])
-def test_auth_may_be_a_function_that_is_asked_each_time(world: World, eager: bool) -> None:
+def test_auth_may_be_a_function_that_is_called_each_time(world: World, eager: bool) -> None:
     world.eager = eager
     numbers = iter(range(10))
 
@@ -521,12 +490,12 @@ def test_auth_may_be_a_function_that_is_asked_each_time(world: World, eager: boo
         world.server.lose()
         await world.sleep(10)
 
-    play(world, body, auth=get_auth)
+    world.run_connected(body, auth=get_auth)
     assert world.server.payloads() == [{"number": 0}, {"number": 1}, {"plain": 1}]
 
 
 @pytest.mark.parametrize("eager", [False, True])
-def test_an_error_of_the_function_is_a_connect_error_that_does_not_tell_secrets(
+def test_an_error_of_the_function_is_a_connect_error_that_does_not_contain_secrets(
     world: World, eager: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -546,7 +515,7 @@ def test_an_error_of_the_function_is_a_connect_error_that_does_not_tell_secrets(
     assert "my-secret" not in caplog.text
 
 
-def test_a_function_that_gives_nonsense_is_an_error_that_does_not_tell_it(
+def test_an_invalid_return_value_of_the_function_is_a_connect_error_that_does_not_contain_it(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -555,7 +524,7 @@ def test_a_function_that_gives_nonsense_is_an_error_that_does_not_tell_it(
         async with world.scopes.connect(URL, auth=lambda: "my-secret"):  # type: ignore[arg-type, return-value]
             raise AssertionError
 
-    with pytest.raises(ConnectError, match="auth raised OptionError"):
+    with pytest.raises(ConnectError, match="auth failed: the answer for auth must be a mapping, or None, not this str"):
         world.run(main)
     assert "my-secret" not in caplog.text
 
@@ -578,11 +547,11 @@ def test_a_handler_may_connect_while_auth_is_a_function(world: World) -> None:
         await world.sleep(5)
         socket.off()
 
-    play(world, body, auth=get_auth)
+    world.run_connected(body, auth=get_auth)
     assert story == ["connected"]
 
 
-def test_an_auth_that_never_comes_is_bounded_by_timeout(world: World) -> None:
+def test_a_function_that_does_not_return_is_bounded_by_timeout(world: World) -> None:
     cancelled: list[int] = []
 
     async def get_auth() -> dict[str, str]:
@@ -603,7 +572,7 @@ def test_an_auth_that_never_comes_is_bounded_by_timeout(world: World) -> None:
     assert cancelled == [1]
 
 
-def test_an_auth_that_heals(world: World) -> None:
+def test_a_function_that_fails_at_first_is_called_again(world: World) -> None:
     story: list[Any] = []
     tries = iter(range(3))
 
@@ -625,7 +594,7 @@ def test_an_auth_that_heals(world: World) -> None:
 
 
 @pytest.mark.parametrize("options", [{"reconnection": False}, {"reconnection_attempts": 2}])
-def test_an_auth_that_does_not_heal(world: World, options: dict[str, Any]) -> None:
+def test_a_function_that_always_fails(world: World, options: dict[str, Any]) -> None:
     asked: list[None] = []
 
     def get_auth() -> dict[str, int]:
@@ -641,7 +610,7 @@ def test_an_auth_that_does_not_heal(world: World, options: dict[str, Any]) -> No
     assert len(asked) == 1 + options.get("reconnection_attempts", 0)
 
 
-def test_a_question_that_is_asked_again_ends_the_one_before(world: World) -> None:
+def test_a_function_that_is_called_again_is_cancelled_first(world: World) -> None:
     asked: list[str] = []
 
     async def get_query() -> dict[str, str]:
@@ -662,7 +631,7 @@ def test_a_question_that_is_asked_again_ends_the_one_before(world: World) -> Non
     assert asked == ["asked", "cancelled", "asked", "cancelled"]
 
 
-def test_a_reconnect_attempt_handler_may_change_what_is_asked(world: World) -> None:
+def test_a_reconnect_attempt_handler_may_replace_a_function(world: World) -> None:
     async def body(socket: Socket) -> None:
         def change() -> None:
             socket.auth = {"changed": True}
@@ -672,11 +641,11 @@ def test_a_reconnect_attempt_handler_may_change_what_is_asked(world: World) -> N
         world.server.lose()
         await world.sleep(10)
 
-    play(world, body, query=lambda: {"q": "1"}, extra_headers=dict, auth=lambda: {"changed": False})
+    world.run_connected(body, query=lambda: {"q": "1"}, extra_headers=dict, auth=lambda: {"changed": False})
     assert world.server.payloads() == [{"changed": False}, {"changed": True}]
 
 
-def test_a_question_waits_for_the_handlers_of_reconnect_attempt(world: World) -> None:
+def test_functions_are_called_after_the_handlers_of_reconnect_attempt(world: World) -> None:
     world.eager = True
     story: list[str] = []
 
@@ -690,17 +659,17 @@ def test_a_question_waits_for_the_handlers_of_reconnect_attempt(world: World) ->
         world.server.lose()
         await world.sleep(10)
 
-    play(world, body, query=get_query)
+    world.run_connected(body, query=get_query)
     assert story == ["asked", "attempt", "asked"]
 
 
-def test_an_auth_that_is_set_while_it_is_asked_for_is_what_is_sent(world: World) -> None:
+def test_auth_that_is_set_while_the_function_is_pending_is_sent(world: World) -> None:
     async def body(socket: Socket) -> None:
         other = socket.io.socket("/other", auth=lambda: {"old": 1})
         other.auth = {"new": 1}
         await other.wait_connected()
 
-    play(world, body)
+    world.run_connected(body)
     assert world.server.payloads()[-1] == {"new": 1}
 
 
@@ -708,16 +677,16 @@ def test_an_auth_that_is_set_while_it_is_asked_for_is_what_is_sent(world: World)
 # The log
 
 
-def test_the_log_tells_events_and_sizes_but_never_auth(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_shows_events_and_sizes_but_never_auth_or_values(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "sansio_socketio")
 
     async def body(socket: Socket) -> None:
-        answer(world, 1)
+        world.server.acknowledge_with(1)
         await socket.emit_with_ack("question", "my-value")
         world.server.emit("news", "my-value")
         await world.settle()
 
-    play(world, body, auth={"token": "my-secret"})
+    world.run_connected(body, auth={"token": "my-secret"})
     assert "emitting 'question' with 1 values, ack wanted" in caplog.text
     assert "received 'news'" in caplog.text
     assert "acknowledged" in caplog.text
