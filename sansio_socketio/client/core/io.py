@@ -7,7 +7,7 @@ from typing import Any
 
 from ...protocol.client import namespace_name
 from ...protocol.url import URL, parse_url, resolve_url
-from ..options import IO_OPTIONS, check_flag, split_options, warn_of_ignored
+from ..options import IO_OPTIONS, check_flag, socket_settings, split_options, warn_of_ignored
 from ..run.scope import Scope
 from .manager import ManagerCore
 from .socket import SocketCore
@@ -38,6 +38,7 @@ class IOCore:
         check_flag("force_new", force_new)
         check_flag("multiplex", multiplex)
         manager_options, socket_options = split_options(options, IO_OPTIONS)
+        socket_settings(socket_options)  # before a Manager is started
         whole = resolve_url(url, self._base)
         nsp = namespace_name(parse_url(whole).path)
         with self._scope.runtime.lock:
