@@ -1,4 +1,4 @@
-"""The Engine: one object for each session, its events in order, its end; and what is counted."""
+"""The Engine: one object for each session, its events and its end; and the statistics."""
 
 from __future__ import annotations
 
@@ -10,22 +10,14 @@ import pytest
 
 from sansio_socketio.client import Engine, EngineTransport, InboxOverflow, Manager
 from sansio_socketio.client.run.session import ENGINE_EVENTS
+from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.protocol.errors import DisconnectedError, OptionError
 from sansio_socketio.protocol.events import EnginePacket
-from tests.support.fake_runtime import Cancelled, World
-from tests.unit.client.test_socket import beside
+from tests.support.fake_runtime import URL, Cancelled, World
 
-URL = "http://localhost"
-
-
-def play(world: World, body: Callable[[Manager], Coroutine[Any, Any, Any]], **options: Any) -> None:
-    """Run a body in the scope of a Manager, whose connection has just begun to open."""
-
-    async def main() -> None:
-        async with world.manager_class(URL, reconnection_delay=1, randomization_factor=0, **options) as manager:
-            await body(manager)
-
-    world.run(main)
+def run(world: World, body: Callable[[Manager], Coroutine[Any, Any, Any]], **options: Any) -> None:
+    """Run a body with a Manager that reconnects after exactly one second."""
+    world.run_started(body, reconnection_delay=1, randomization_factor=0, **options)
 
 
 def engine_of(manager: Manager) -> Engine:
@@ -35,7 +27,7 @@ def engine_of(manager: Manager) -> Engine:
 
 
 def record(engine: Engine, *names: str) -> list[Any]:
-    """What the handlers of these events, or of all, are called with."""
+    """Return a list that records with what the handlers of these events, or of all, are called."""
     seen: list[Any] = []
 
     def recorder(name: str) -> Callable[..., None]:
@@ -65,10 +57,10 @@ def test_there_is_an_engine_from_the_moment_the_session_begins_to_open(world: Wo
 
     manager = world.manager_class(URL)
     assert manager.engine is None
-    play(world, body)
+    run(world, body)
 
 
-def test_there_is_one_while_the_application_is_asked_for_what_the_session_needs(world: World) -> None:
+def test_there_is_one_while_the_function_for_query_is_pending(world: World) -> None:
     seen: list[Any] = []
 
     async def query() -> dict[str, str]:
@@ -84,10 +76,10 @@ def test_there_is_one_while_the_application_is_asked_for_what_the_session_needs(
         assert manager.engine is engine
         assert seen == ["open"]
 
-    play(world, body, query=query)
+    run(world, body, query=query)
 
 
-def test_each_session_has_one_of_its_own(world: World) -> None:
+def test_each_session_has_its_own(world: World) -> None:
     async def body(manager: Manager) -> None:
         await manager.connect()
         first = engine_of(manager)
@@ -100,14 +92,14 @@ def test_each_session_has_one_of_its_own(world: World) -> None:
         assert engine_of(manager) is not first
         assert len(seen) == 1
 
-    play(world, body)
+    run(world, body)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Events
 
 
-def test_handlers_are_called_in_the_order_of_what_happens(world: World) -> None:
+def test_handlers_are_called_in_the_order_of_the_events(world: World) -> None:
     world.server.upgrades = ["websocket"]
 
     async def body(manager: Manager) -> None:
@@ -143,10 +135,10 @@ def test_handlers_are_called_in_the_order_of_what_happens(world: World) -> None:
         await world.settle()
         assert seen[-1] == ("close", "forced close", None)
 
-    play(world, body)
+    run(world, body)
 
 
-def test_an_upgrade_that_fails_is_told(world: World) -> None:
+def test_upgrade_error(world: World) -> None:
     world.server.upgrades = ["websocket"]
     world.server.probe_answer = "nonsense"
 
@@ -158,10 +150,10 @@ def test_an_upgrade_that_fails_is_told(world: World) -> None:
         assert "probe error" in str(error)
         assert engine_of(manager).transport.name == "polling"
 
-    play(world, body)
+    run(world, body)
 
 
-def test_handlers_that_a_body_registers_at_its_start_see_what_happened_before_it(world: World) -> None:
+def test_handlers_registered_before_the_first_await_are_called_for_what_happened_before(world: World) -> None:
     world.server.upgrades = ["websocket"]
 
     async def main() -> None:
@@ -177,7 +169,7 @@ def test_handlers_that_a_body_registers_at_its_start_see_what_happened_before_it
     world.run(main)
 
 
-def test_a_handler_of_the_managers_open_may_register_for_what_follows(world: World) -> None:
+def test_a_handler_of_the_managers_open_may_register_handlers_for_what_follows(world: World) -> None:
     world.server.upgrades = ["websocket"]
     seen: list[Any] = []
 
@@ -189,14 +181,12 @@ def test_a_handler_of_the_managers_open_may_register_for_what_follows(world: Wor
         manager.on("open", lambda: engine_of(manager).once("upgrade", seen.append))
         await world.sleep(50)
         assert engine_of(manager).transport.name == "websocket"
-        assert seen == []
-        await world.sleep(60)
         assert seen == [EngineTransport("websocket")]
 
-    play(world, body)
+    run(world, body)
 
 
-def test_handlers_may_be_async_and_are_called_one_at_a_time(world: World) -> None:
+def test_handlers_start_in_order_and_run_concurrently(world: World) -> None:
     seen: list[Any] = []
 
     async def packet(packet: EnginePacket) -> None:
@@ -211,32 +201,9 @@ def test_handlers_may_be_async_and_are_called_one_at_a_time(world: World) -> Non
         world.server.emit("b")
         await world.sleep(10)
         a, b = '2["a"]', '2["b"]'
-        assert seen == [("begin", a), ("end", a), ("begin", b), ("end", b)]
+        assert seen == [("begin", a), ("begin", b), ("end", a), ("end", b)]
 
-    play(world, body)
-
-
-def test_handlers_of_packets_may_run_beside_each_other(world: World) -> None:
-    running: list[Any] = []
-
-    async def packet(packet: EnginePacket) -> None:
-        running.append(packet.data)
-        await world.sleep(3)
-        running.remove(packet.data)
-
-    async def body(manager: Manager) -> None:
-        await manager.connect()
-        engine_of(manager).on("packet", packet, concurrency=2)
-        for name in "abc":
-            world.server.emit(name)
-        await world.sleep(1)
-        assert running == ['2["a"]', '2["b"]']
-        await world.sleep(3)
-        assert running == ['2["c"]']
-        await world.sleep(3)
-        assert running == []
-
-    play(world, body)
+    run(world, body)
 
 
 def test_what_handlers_raise_is_reported_with_the_events_name(world: World) -> None:
@@ -249,30 +216,22 @@ def test_what_handlers_raise_is_reported_with_the_events_name(world: World) -> N
         await manager.connect()
         await world.settle()
 
-    play(world, body, on_handler_error=lambda error, event: reported.append((type(error), event)))
+    run(world, body, on_handler_error=lambda error, event: reported.append((type(error), event)))
     assert reported == [(TypeError, "packet"), (ZeroDivisionError, "open")]
 
 
 def test_there_are_no_other_events(world: World) -> None:
     async def body(manager: Manager) -> None:
-        with pytest.raises(OptionError, match="no event 'message'"):
+        with pytest.raises(OptionError, match="unknown event 'message'; the events are close, drain, flush"):
             engine_of(manager).on("message", print)
 
-    play(world, body)
+    run(world, body)
 
 
-def test_the_machine_tells_of_packets_only_while_somebody_listens(world: World) -> None:
+def test_once_is_for_one_packet(world: World) -> None:
     async def body(manager: Manager) -> None:
         await manager.connect()
-        engine, session = engine_of(manager), manager._connection.machine.engine
-        assert session is not None
-        engine.on("upgrade", print)
-        assert not session.report_packets
-        for name in ("packet", "packet_create", "flush", "drain"):
-            engine.on(name, print)
-            assert session.report_packets
-            engine.off(name, print)
-            assert not session.report_packets
+        engine = engine_of(manager)
         seen: list[Any] = []
         engine.once("packet", seen.append)
         world.server.ping()
@@ -280,13 +239,12 @@ def test_the_machine_tells_of_packets_only_while_somebody_listens(world: World) 
         world.server.ping()
         await world.settle()
         assert seen == [EnginePacket("ping", "")]
-        assert not session.report_packets
-        assert engine.listeners("upgrade") == [print]
+        assert engine.listeners("packet") == []
 
-    play(world, body)
+    run(world, body)
 
 
-def test_the_manager_hears_of_the_end_before_the_engine_does(world: World) -> None:
+def test_the_close_event_of_the_manager_comes_before_that_of_the_engine(world: World) -> None:
     seen: list[str] = []
 
     async def body(manager: Manager) -> None:
@@ -297,98 +255,14 @@ def test_the_manager_hears_of_the_end_before_the_engine_does(world: World) -> No
         await world.settle()
         assert seen == ["manager", "engine"]
 
-    play(world, body)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Overflow
-
-
-@pytest.mark.parametrize("options", [{"inbox_events": 3}, {"inbox_bytes": 30}])
-def test_packets_that_nobody_gets_round_to_close_the_connection(world: World, options: dict[str, int]) -> None:
-    closed: list[Any] = []
-
-    async def body(manager: Manager) -> None:
-        await manager.connect()
-        manager.on("close", lambda reason, details: closed.append((reason, details)))
-
-        async def slow(packet: EnginePacket) -> None:
-            await world.sleep(1)
-
-        engine = engine_of(manager)
-        engine.on("packet", slow)
-        for number in range(10):
-            world.server.emit("e", "0123456789", number)
-        await world.sleep(20)
-        ((reason, details),) = closed
-        assert reason == "forced close"
-        assert isinstance(details, InboxOverflow)
-        assert "event 'packet' found" in str(details)
-        assert manager.engine is None
-        await manager.connect()
-        seen = record(engine_of(manager), "packet")
-        world.server.emit("again")
-        await world.settle()
-        assert seen == [("packet", EnginePacket("message", '2["again"]'))]
-
-    play(world, body, **options)
-
-
-def test_of_two_inboxes_that_are_full_the_first_is_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """What came in one piece can fill the inbox of the Manager, by its packets, and then a socket's by its events."""
-    closed: list[Any] = []
-
-    async def body(manager: Manager) -> None:
-        socket = await manager.socket("/").connect()
-        socket.on("disconnect", lambda reason, details: closed.append(str(details)))
-        for name in ("packet", "e"):
-            manager._connection.overflowed(InboxOverflow(name))
-        await socket.wait_closed()
-
-    play(world, body)
-    assert closed == ["packet"]
-    assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
-        "closing the connection: packet"
-    ]
-
-
-def test_packets_that_were_handled_make_room_for_others(world: World) -> None:
-    async def body(manager: Manager) -> None:
-        await manager.connect()
-        seen = record(engine_of(manager), "packet")
-        for number in range(100):
-            world.server.emit("e", "0123456789", number)
-            world.server.emit("e", "0123456789", number)
-            await world.settle()
-        assert len(seen) == 200
-        assert engine_of(manager).id is not None
-
-    play(world, body, inbox_bytes=100)
-
-
-def test_what_is_rare_finds_room_always(world: World) -> None:
-    seen: list[Any] = []
-
-    async def body(manager: Manager) -> None:
-        async def slow() -> None:
-            await world.sleep(10)
-
-        manager.on("open", slow)
-        await manager.connect()
-        record_of_end = record(engine_of(manager), "close")
-        world.server.lose()
-        await world.sleep(20)
-        seen.extend(record_of_end)
-
-    play(world, body, inbox_events=1, inbox_bytes=1, reconnection=False)
-    assert [name for name, *_ in seen] == ["close"]
+    run(world, body)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Closing
 
 
-def test_close_lets_all_leave_and_the_manager_connects_again(world: World) -> None:
+def test_close_waits_until_everything_is_sent_and_the_manager_reconnects(world: World) -> None:
     seen: list[Any] = []
 
     async def body(manager: Manager) -> None:
@@ -401,7 +275,7 @@ def test_close_lets_all_leave_and_the_manager_connects_again(world: World) -> No
         world.server.is_reading = False
         await socket.emit("first")
         await socket.emit("second")
-        closing = beside(world, engine.close)
+        closing = world.spawn(engine.close)
         await world.sleep(0.5)
         assert not closing.done
         assert manager.engine is engine
@@ -419,7 +293,7 @@ def test_close_lets_all_leave_and_the_manager_connects_again(world: World) -> No
         assert await engine.close() is engine
         assert socket.connected
 
-    play(world, body)
+    run(world, body)
 
 
 def test_close_takes_no_longer_than_close_timeout(world: World) -> None:
@@ -427,16 +301,16 @@ def test_close_takes_no_longer_than_close_timeout(world: World) -> None:
         await manager.connect()
         world.server.is_reading = False
         socket = manager.socket()
-        await socket.emit("never leaves")
+        await socket.emit("never sent")
         begun = world.time
         await engine_of(manager).close()
         assert world.time == begun + 3
 
-    play(world, body, close_timeout=3, reconnection=False)
+    run(world, body, close_timeout=3, reconnection=False)
 
 
 @pytest.mark.row("difference.engine_close")
-def test_close_before_the_session_is_open_is_an_attempt_that_failed(world: World) -> None:
+def test_close_before_the_session_is_open_makes_the_attempt_fail(world: World) -> None:
     world.server.accepts = None
 
     async def body(manager: Manager) -> None:
@@ -450,10 +324,10 @@ def test_close_before_the_session_is_open_is_an_attempt_that_failed(world: World
         assert engine_of(manager).id == "e1"
         assert [type(error) for error in errors] == [DisconnectedError]
 
-    play(world, body)
+    run(world, body)
 
 
-def test_an_old_session_is_heard_to_its_end(world: World) -> None:
+def test_events_of_the_previous_session_arrive_until_it_has_ended(world: World) -> None:
     async def body(manager: Manager) -> None:
         await manager.connect()
         old = engine_of(manager)
@@ -465,10 +339,10 @@ def test_an_old_session_is_heard_to_its_end(world: World) -> None:
         await world.sleep(1)
         assert manager.engine is None
         assert seen == []
-        connecting = beside(world, socket.connect)
+        connecting = world.spawn(socket.connect)
         await world.settle()
         assert engine_of(manager) is not old
-        closing = beside(world, old.close)
+        closing = world.spawn(old.close)
         await world.settle()
         world.server.is_reading = True
         for stream in list(world.streams):
@@ -479,7 +353,7 @@ def test_an_old_session_is_heard_to_its_end(world: World) -> None:
         await world.sleep(1)
         assert connecting.result is socket
 
-    play(world, body)
+    run(world, body)
 
 
 def test_the_end_of_the_scope_ends_the_wait_for_a_close(world: World) -> None:
@@ -489,10 +363,10 @@ def test_the_end_of_the_scope_ends_the_wait_for_a_close(world: World) -> None:
         async with world.manager_class(URL, close_timeout=1000) as manager:
             await manager.connect()
             world.server.is_reading = False
-            await manager.socket().emit("never leaves")
+            await manager.socket().emit("never sent")
             await world.settle()
             engine = engine_of(manager)
-            waiting.append(beside(world, engine.close))
+            waiting.append(world.spawn(engine.close))
             waiting.append(engine)
             world.cancel_main_at(1)
             await world.sleep(2)
@@ -500,6 +374,7 @@ def test_the_end_of_the_scope_ends_the_wait_for_a_close(world: World) -> None:
     with pytest.raises(Cancelled):
         world.run(main)
     task, engine = waiting
+    world.run_until(lambda: task.done, None)
     assert task.result is engine
 
     async def after() -> None:
@@ -508,32 +383,37 @@ def test_the_end_of_the_scope_ends_the_wait_for_a_close(world: World) -> None:
     world.run(after)
 
 
-def test_nobody_waits_for_a_close_that_a_mistake_of_ours_has_made_impossible(world: World) -> None:
+def test_an_internal_error_ends_the_wait_for_a_close(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting: list[Any] = []
 
     async def body(manager: Manager) -> None:
         await manager.connect()
         world.server.is_reading = False
-        await manager.socket().emit("never leaves")
+        await manager.socket().emit("never sent")
         await world.settle()
         engine = engine_of(manager)
-        waiting.append(beside(world, engine.close))
+        waiting.append(world.spawn(engine.close))
         await world.settle()
         assert not waiting[0].done
-        manager._connection.hub._break(RuntimeError("a mistake"))
+
+        def fail(*_: Any) -> None:
+            raise RuntimeError("internal")
+
+        monkeypatch.setattr(ClientProtocol, "tick", fail)
+        await world.sleep(100)  # a timer of the state machine fires meanwhile
         assert await engine.close() is engine
         await world.settle()
         assert waiting[0].result is engine
 
-    with pytest.raises(RuntimeError, match="a mistake"):
-        play(world, body)
+    with pytest.raises(RuntimeError, match="internal"):
+        run(world, body)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Statistics
 
 
-def test_statistics_tell_what_waits_for_handlers(world: World) -> None:
+def test_statistics_count_the_events_that_wait_for_handlers(world: World) -> None:
     async def main() -> None:
         async with world.scopes.connect(URL) as socket:
 
@@ -541,15 +421,15 @@ def test_statistics_tell_what_waits_for_handlers(world: World) -> None:
             async def slow() -> None:
                 await world.sleep(10)
 
-            socket.on("beside", slow, concurrency=1)
+            socket.on("concurrent", slow, concurrency=1)
             for name in ("slow", "slow", "slow"):
                 world.server.emit(name)
             await world.settle()
             assert socket.io.statistics().waiting_events == 2
             await world.sleep(100)
             assert socket.io.statistics().waiting_events == 0
-            world.server.emit("beside")
-            world.server.emit("beside")
+            world.server.emit("concurrent")
+            world.server.emit("concurrent")
             await world.settle()
             assert socket.io.statistics().waiting_events == 1
             await world.sleep(100)

@@ -1,12 +1,13 @@
-"""Every mistake with an option is an error at the call, which names the option and what it takes.
+"""Every invalid option is an error at the call, which names the option and what it takes.
 
-The tables go over every option that there is, at every place that takes it: `Manager`, `connect`, `io`, `socket`, and the
+The tables have every option, for every place that takes it: `Manager`, `connect`, `io`, `socket`, and the
 properties that may be set while running.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -24,17 +25,17 @@ URL = "http://localhost"
 SECRET = "s3cret"
 
 
-class Nobody(FakeTransport):
+class Nameless(FakeTransport):
     name = ""
 
 
 BAD: dict[str, Sequence[Any]] = {
     **options.BAD,
-    # Of what the machine takes, users do not know ASK.
+    # ASK is for the state machine only.
     "auth": [*options.BAD["auth"], ASK],
     "query": [*options.BAD["query"], ASK, SECRET],
     "extra_headers": [*options.BAD["extra_headers"], ASK, SECRET],
-    "transports": [*options.BAD["transports"], [Nobody], [str], ["websocket", FakeTransport]],
+    "transports": [*options.BAD["transports"], [Nameless], [str], ["websocket", FakeTransport]],
     "transport_options": [*options.BAD["transport_options"], {"pigeon": {}}],
     "ssl": ["no", True, 1, object()],
     "server_hostname": ["", 1, b"name"],
@@ -44,6 +45,7 @@ BAD: dict[str, Sequence[Any]] = {
     "on_handler_error": [None, "ignore", 1],
     "inbox_events": [None, 0, -1, 1.5, True],
     "inbox_bytes": [None, 0, -1, 1.5, True],
+    "slow_handler_warning": [0, -1, nan, inf, "1", True],
 }
 WORDS: dict[str, str] = {
     **dict.fromkeys(
@@ -58,7 +60,7 @@ WORDS: dict[str, str] = {
         "a whole number of at least 1",
     ),
     **dict.fromkeys(("max_attachments", "retries"), "a whole number of at least 0"),
-    **dict.fromkeys(("query", "extra_headers"), "a mapping of str to str, or a function that gives it, not this "),
+    **dict.fromkeys(("query", "extra_headers"), "a mapping of str to str, or a function that returns it, not this "),
     "path": "a str such as '/socket.io'",
     "transports": "a sequence of 'polling', 'websocket' and subclasses of Transport, each name once",
     "timestamp_requests": "True or False, or None",
@@ -68,15 +70,16 @@ WORDS: dict[str, str] = {
     "per_message_deflate": "True, False, or the least number of bytes",
     "reconnection_attempts": "a whole number of at least 0, or math.inf",
     "randomization_factor": "a number from 0 to 1",
-    "auth": "a mapping, or None, or a function that gives it, not this ",
+    "auth": "a mapping, or None, or a function that returns it, not this ",
     "parser": "an object with the methods encoder() and decoder(max_attachments)",
     "ssl": "an ssl.SSLContext, None to verify as the system does, or False not to verify",
     "server_hostname": "a str, or None",
     "proxy": "a URL such as ",
     "open_stream": "a function that opens a stream, or None",
     "on_handler_error": "'log', 'raise', or a callable",
+    "slow_handler_warning": "a positive number of seconds up to 1e+09, or None",
 }
-MISTYPED = {
+MISSPELT = {
     "timeuot": "timeout",
     "transport": "transports",
     "reconnect": "reconnection",
@@ -95,10 +98,10 @@ def of(names: frozenset[str]) -> list[tuple[str, Any]]:
 def check(name: str, value: Any, call: Call) -> None:
     with pytest.raises(OptionError) as caught:
         call(**{name: value})
-    told = str(caught.value)
-    assert told.startswith(f"{name} takes {WORDS[name]}"), told
-    assert "ASK" not in told
-    assert SECRET not in told
+    message = str(caught.value)
+    assert message.startswith(f"{name} takes {WORDS[name]}"), message
+    assert "ASK" not in message
+    assert SECRET not in message
 
 
 def in_io(world: World, body: Callable[[Any], None]) -> None:
@@ -106,8 +109,8 @@ def in_io(world: World, body: Callable[[Any], None]) -> None:
         before = world.server.connections
         async with world.scopes.open_io() as io:
             body(io)
-            assert not io._managers, "something was begun all the same"
-        assert world.server.connections == before
+            await world.settle()
+        assert world.server.connections == before, "a connection was opened nevertheless"
 
     world.run(main)
 
@@ -148,13 +151,13 @@ def test_an_option_of_a_socket(name: str, value: Any, world: World) -> None:
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
 @pytest.mark.parametrize("name", sorted(MANAGER_OPTIONS - {"auto_connect"}))
-def test_every_driver_refuses_at_the_call(name: str, driver: Driver) -> None:
+def test_every_driver_raises_at_the_call(name: str, driver: Driver) -> None:
     for call in (driver.module.Manager, driver.module.connect):
         check(name, BAD[name][0], lambda call=call, **given: call(URL, **given))
 
 
 @pytest.mark.parametrize("value", [None, 0, "yes"])
-def test_flags_of_one_place_alone(value: Any, world: World) -> None:
+def test_flags_of_a_single_call(value: Any, world: World) -> None:
     check("retry", value, lambda **given: world.scopes.connect(URL, **given))
     for name in sorted(IO_OPTIONS):
         in_io(world, lambda io, name=name: check(name, value, lambda **given: io(URL, **given)))  # type: ignore[misc]  # it is one of two
@@ -170,15 +173,15 @@ SETTABLE = (
 )
 
 
-@pytest.mark.parametrize("live", [False, True], ids=["before", "while it runs"])
+@pytest.mark.parametrize("running", [False, True], ids=["before", "while running"])
 @pytest.mark.parametrize(("name", "value"), of(frozenset(SETTABLE)))
-def test_a_property_of_a_manager(name: str, value: Any, live: bool, world: World) -> None:
+def test_a_property_of_a_manager(name: str, value: Any, running: bool, world: World) -> None:
     def assign(manager: Any) -> None:
         kept = getattr(manager, name)
         check(name, value, lambda **given: setattr(manager, *next(iter(given.items()))))
         assert getattr(manager, name) == kept
 
-    if live:
+    if running:
         with_socket(world, lambda socket: assign(socket.io))
     else:
         assign(world.manager_class(URL))
@@ -198,24 +201,24 @@ def test_the_timeout_of_one_event(value: Any, world: World) -> None:
     with_socket(world, lambda socket: check("timeout", value, lambda **given: socket.timeout(*given.values())))
 
 
-@pytest.mark.parametrize(("name", "meant"), MISTYPED.items())
-def test_a_name_that_is_no_option(name: str, meant: str | None, world: World) -> None:
+@pytest.mark.parametrize(("name", "meant"), MISSPELT.items())
+def test_an_unknown_option(name: str, meant: str | None, world: World) -> None:
     want = rf"^there is no option '{name}'; " + (f"did you mean '{meant}'" if meant else "there are .*")
     given: dict[str, Any] = {name: 1}
 
-    def refused(call: Call, want: str = want) -> None:
+    def rejects(call: Call, want: str = want) -> None:
         with pytest.raises(OptionError, match=want):
             call(**given)
 
-    refused(lambda **given: world.manager_class(URL, **given))
-    refused(lambda **given: world.scopes.connect(URL, **given))
-    in_io(world, lambda io: refused(lambda **given: io(URL, **given)))
+    rejects(lambda **given: world.manager_class(URL, **given))
+    rejects(lambda **given: world.scopes.connect(URL, **given))
+    in_io(world, lambda io: rejects(lambda **given: io(URL, **given)))
     own = rf"^there is no option '{name}'"  # there are fewer to mean
-    with_socket(world, lambda socket: refused(lambda **given: socket.io.socket("/other", **given), own))
+    with_socket(world, lambda socket: rejects(lambda **given: socket.io.socket("/other", **given), own))
 
 
 @pytest.mark.parametrize(("name", "meant"), [("forceNew", "force_new"), ("multiplexing", "multiplex")])
-def test_a_name_that_is_no_option_of_io(name: str, meant: str, world: World) -> None:
+def test_an_unknown_option_of_io(name: str, meant: str, world: World) -> None:
     def body(io: Any) -> None:
         with pytest.raises(OptionError, match=f"no option '{name}'; did you mean '{meant}'"):
             io(URL, **{name: True})
@@ -227,7 +230,7 @@ def test_options_in_the_wrong_place(world: World) -> None:
     for name in sorted(SOCKET_OPTIONS):
         with pytest.raises(OptionError, match=f"^{name} is an option of a socket: give it to"):
             world.manager_class(URL, **{name: None})  # type: ignore[arg-type]  # that is the point
-    with pytest.raises(OptionError, match=r"^auto_connect is for Manager and io"):
+    with pytest.raises(OptionError, match=r"^auto_connect is an option of Manager and io"):
         world.scopes.connect(URL, auto_connect=True)
 
     def body(socket: Any) -> None:
@@ -252,10 +255,10 @@ def test_headers_that_cannot_be_sent(headers: Mapping[str, str], world: World) -
             with pytest.raises(OptionError, match="extra_headers") as caught:
                 call(URL, **given)
             assert SECRET not in str(caught.value)
-        in_io(world, lambda io, given=given: _refused_by(io, given))  # type: ignore[misc]  # it is one of two
+        in_io(world, lambda io, given=given: _rejected_by(io, given))  # type: ignore[misc]  # it is one of two
 
 
-def _refused_by(io: Any, given: Any) -> None:
+def _rejected_by(io: Any, given: Any) -> None:
     with pytest.raises(OptionError, match="extra_headers"):
         io(URL, **given)
 

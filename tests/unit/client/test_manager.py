@@ -1,0 +1,219 @@
+"""The Manager in a block: its connection, sockets, events, and the options that may be set while running."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sansio_socketio.client import Socket
+from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, OptionError
+from tests.support.fake_runtime import URL, World
+
+
+def test_a_manager_opens_and_has_sockets(world: World) -> None:
+    async def body(manager: Any) -> None:
+        await world.settle()
+        assert manager.engine.id == "e1"
+        admin = manager.socket("/admin", auth={"token": 1})
+        await admin.wait_connected()
+        assert manager.socket("/admin") is admin
+        with pytest.warns(UserWarning, match="the socket of /admin exists already .* ignored: auth"):
+            manager.socket("/admin", auth={"token": 2})
+        await admin.disconnect()
+        assert manager.socket("/admin") is admin
+        await admin.wait_connected()
+        assert manager.socket("plain").nsp == "/plain"
+
+    world.run_started(body)
+
+
+def test_without_auto_connect_the_connection_is_opened_by_a_call(world: World) -> None:
+    async def body(manager: Any) -> None:
+        socket = manager.socket("/")
+        await world.sleep(1)
+        assert world.server.connections == 0
+        assert await manager.open() is manager
+        assert world.server.connections == 1
+        await manager.connect()
+        await socket.connect()
+
+    world.run_started(body, auto_connect=False)
+
+
+@pytest.mark.row("difference.awaited")
+def test_open_raises_the_failure_and_starts_no_reconnection(world: World) -> None:
+    async def body(manager: Any) -> None:
+        world.server.accepts = False
+        with pytest.raises(ConnectError, match="refused"):
+            await manager.open()
+        await world.sleep(100)
+        assert world.server.connections == 1
+
+    world.run_started(body, auto_connect=False)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_open_raises_when_a_function_fails(world: World, eager: bool) -> None:
+    world.eager = eager
+
+    async def body(manager: Any) -> None:
+        with pytest.raises(ConnectError, match="the function for query raised ZeroDivisionError"):
+            await manager.open()
+
+    world.run_started(body, auto_connect=False, query=lambda: 1 / 0)
+
+
+def test_open_raises_when_the_connection_is_closed_meanwhile(world: World) -> None:
+    async def body(manager: Any) -> None:
+        world.server.accepts = None
+        opening = world.spawn(manager.open)
+        await world.sleep(1)
+        await manager.close()
+        with pytest.raises(DisconnectedError, match="forced close"):
+            await world.join(opening)
+
+    world.run_started(body, auto_connect=False)
+
+
+def test_close_waits_until_everything_is_sent_and_connect_opens_again(world: World) -> None:
+    story: list[Any] = []
+
+    async def body(manager: Any) -> None:
+        socket = manager.socket("/")
+        manager.on("close", story.append)
+        socket.on("disconnect", lambda reason: story.append(("socket", reason)))
+        await socket.wait_connected()
+        await socket.emit("last")
+        await manager.close()
+        assert world.server.events() == [["last"]]
+        assert manager.engine is None
+        await socket.wait_closed()
+        await manager.close()
+        await socket.connect()
+        assert socket.connected
+
+    world.run_started(body)
+    assert story[:2] == ["forced close", ("socket", "forced close")]
+
+
+def test_close_stops_waiting_when_the_connection_is_opened_again(world: World) -> None:
+    async def body(manager: Any) -> None:
+        socket = await manager.socket("/").connect()
+        socket.once("disconnect", socket.connect)
+        world.server.is_reading = False
+        world.call_at(world.time + 1, world.server.read_on)
+        began = world.time
+        await manager.close()
+        assert world.time == began
+        await socket.wait_connected()
+        assert world.server.connections == 2
+
+    world.run_started(body)
+
+
+def test_the_events_of_a_manager_in_their_order(world: World) -> None:
+    story: list[Any] = []
+
+    async def body(manager: Any) -> None:
+        for name in ("open", "ping", "reconnect", "reconnect_attempt", "reconnect_failed", "close"):
+            manager.on(name, lambda *values, name=name: story.append((name, *values)))
+        for name in ("error", "reconnect_error"):
+            manager.on(name, lambda error, name=name: story.append((name, type(error).__name__)))
+        socket = manager.socket("/")
+        socket.on("connect", lambda: story.append("socket connect"))
+        socket.on("connect_error", lambda: story.append("socket connect_error"))
+        socket.on("disconnect", lambda: story.append("socket disconnect"))
+        await socket.wait_connected()
+        world.server.ping()
+        await world.settle()
+        world.server.accepts = False
+        world.server.lose()
+        world.call_at(world.time + 2, lambda: setattr(world.server, "accepts", True))
+        await socket.wait_connected()
+        await world.settle()
+        story.append("---")
+        world.server.accepts = False
+        world.server.lose()
+        await world.sleep(100)
+
+    world.run_started(body, reconnection_attempts=2, randomization_factor=0)
+    failed_attempt = [("error", "TransportError"), ("reconnect_error", "TransportError"), "socket connect_error"]
+    lost = [story[story.index("socket disconnect") - 1], "socket disconnect"]
+    assert lost[0][:2] == ("close", "transport close")
+    assert story[: story.index("---")] == [
+        ("open",),
+        "socket connect",
+        ("ping",),
+        *lost,
+        ("reconnect_attempt", 1),
+        *failed_attempt,
+        ("reconnect_attempt", 2),
+        ("open",),
+        ("reconnect", 2),
+        "socket connect",
+    ]
+    assert [item[0] for item in story[story.index("---") + 1 :] if isinstance(item, tuple)] == [
+        "close",
+        "reconnect_attempt",
+        "error",
+        "reconnect_error",
+        "reconnect_attempt",
+        "error",
+        "reconnect_failed",
+        "reconnect_error",
+    ]
+
+
+def test_the_options_that_may_be_set_while_running(world: World) -> None:
+    async def body(manager: Any) -> None:
+        for name, value in {
+            "reconnection_attempts": 3,
+            "reconnection_delay": 0.5,
+            "reconnection_delay_max": 7,
+            "randomization_factor": 0.1,
+            "timeout": 9,
+            "reconnection": False,
+        }.items():
+            setattr(manager, name, value)
+            assert getattr(manager, name) == value
+            with pytest.raises(OptionError, match=name):
+                setattr(manager, name, "nonsense")
+
+    world.run_started(body)
+
+
+def test_a_manager_before_its_block(world: World) -> None:
+    manager = world.manager_class(URL)
+    manager.reconnection = False
+    assert manager.engine is None
+    assert repr(manager) == f"<Manager of {URL}, closed>"
+    seen: list[str] = []
+    manager.on("open", lambda: seen.append("open"))
+
+    async def main() -> None:
+        async with manager:
+            await manager.socket("/").wait_connected()
+            await world.settle()
+
+    world.run(main)
+    assert seen == ["open"]
+
+
+@pytest.mark.row("manager.event.packet")
+def test_an_unknown_event_of_a_manager_is_an_error(world: World) -> None:
+    manager = world.manager_class(URL)
+    with pytest.raises(OptionError, match="unknown event 'reconnected'; the events are close, error, open"):
+        manager.on("reconnected", print)
+
+
+def test_a_server_whose_certificate_is_not_verified_is_warned_of(world: World) -> None:
+    with pytest.warns(UserWarning, match="the server's certificate is not verified"):
+        world.manager_class(URL, ssl=False)
+
+
+def test_the_type_of_sockets(world: World) -> None:
+    async def body(manager: Any) -> None:
+        assert isinstance(manager.socket("/"), Socket)
+
+    world.run_started(body)
