@@ -21,7 +21,8 @@ from inspect import isawaitable
 from types import coroutine
 from typing import Any, Final
 
-from sansio_socketio.client import Manager, Scopes, Socket
+from sansio_socketio.client import Manager, Scopes, Socket, blocking
+from sansio_socketio.client.blocking.entry import drive
 from sansio_socketio.protocol.packets import engineio
 from sansio_socketio.protocol.packets.socketio import (
     ACK,
@@ -447,6 +448,15 @@ class World:
         return type("Manager", (Manager,), {"runtime_scope": self.open_runtime, "can_be_held": True})
 
     @property
+    def blocking_manager_class(self) -> type[blocking.Manager]:
+        """A Manager of the blocking API on this runtime."""
+        return type(
+            "Manager",
+            (blocking.Manager,),
+            {"runtime_scope": staticmethod(self.open_runtime), "make_lock": staticmethod(nullcontext)},
+        )
+
+    @property
     def scopes(self) -> Scopes:
         """`connect` and `open_io` on this runtime."""
         return Scopes(self.manager_class)
@@ -516,7 +526,9 @@ class World:
                 self.time = max(self.time, deadline)
                 raise TimeoutError
             else:
-                raise AssertionError(f"nothing can happen any more; these tasks wait: {[task.name for task in self.tasks]}")
+                raise AssertionError(
+                    f"nothing can happen any more; these tasks wait: {[task.name for task in self.tasks]}"
+                )
         raise AssertionError("the event loop does not come to rest")
 
     # For the code that `run` runs
@@ -545,6 +557,10 @@ class World:
         future = FakeFuture(self)
         self.call_at(self.time + seconds, future.resolve)
         await FakeRuntime(self).wait(future)
+
+    def block(self, seconds: float) -> None:
+        """Block the thread for some seconds, as `time.sleep` does. Only with `threads`."""
+        drive(self.sleep(seconds))
 
     async def checkpoint(self) -> None:
         """Let what is ready run once."""

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.client import Engine, EngineTransport, InboxOverflow, Manager
+from sansio_socketio.client import Engine, EngineTransport, Manager
 from sansio_socketio.client.run.session import ENGINE_EVENTS
 from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.protocol.errors import DisconnectedError, OptionError
 from sansio_socketio.protocol.events import EnginePacket
 from tests.support.fake_runtime import URL, Cancelled, World
+
 
 def run(world: World, body: Callable[[Manager], Coroutine[Any, Any, Any]], **options: Any) -> None:
     """Run a body with a Manager that reconnects after exactly one second."""

@@ -677,7 +677,9 @@ def test_auth_that_is_set_while_the_function_is_pending_is_sent(world: World) ->
 # The log
 
 
-def test_the_log_shows_events_and_sizes_but_never_auth_or_values(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_shows_events_and_sizes_but_never_auth_or_values(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG, "sansio_socketio")
 
     async def body(socket: Socket) -> None:

@@ -1,11 +1,10 @@
-"""The API without await: the same behaviour, timeouts of calls, and the gate."""
+"""The API without `await`: the same behaviour, timeouts of calls, and when held-back handlers are called."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from contextvars import Context
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -22,11 +21,7 @@ URL = "http://localhost:3000"
 
 @pytest.fixture
 def manager_class(threads_world: World) -> type[Manager]:
-    class WorldsManager(Manager):
-        runtime_scope: ClassVar[Any] = threads_world.open_runtime
-        make_lock = staticmethod(nullcontext)
-
-    return WorldsManager
+    return threads_world.blocking_manager_class
 
 
 @pytest.fixture
@@ -40,16 +35,7 @@ def world(threads_world: World) -> Iterator[World]:
     assert threads_world.tasks == []
 
 
-def pass_time(world: World, seconds: float) -> None:
-    """Let time pass, as if the body slept."""
-    drive(world.sleep(seconds))
-
-
-def answer(world: World, *values: Any) -> None:
-    world.server.on_event = lambda packet: world.server.ack(packet, *values) if packet.id is not None else None
-
-
-def test_a_session_from_its_beginning_to_its_end(world: World, scopes: Scopes) -> None:
+def test_a_session_from_start_to_end(world: World, scopes: Scopes) -> None:
     story: list[Any] = []
     world.server.greets = ["welcome", 1]
     with scopes.connect(f"{URL}/chat", auth={"token": 1}) as socket:
@@ -61,7 +47,7 @@ def test_a_session_from_its_beginning_to_its_end(world: World, scopes: Scopes) -
             return "thanks"
 
         socket.once("disconnect", story.append)
-        answer(world, 5)
+        world.server.acknowledge_with(5)
         assert socket.emit_with_ack("question") == 5
         assert story == ["connect", 1]
         socket.emit("a", ack=story.append)
@@ -85,39 +71,39 @@ def test_a_session_from_its_beginning_to_its_end(world: World, scopes: Scopes) -
     assert world.server.events() == sent
 
 
-def test_handlers_wait_for_the_first_blocking_call(world: World, scopes: Scopes) -> None:
+def test_handlers_are_held_back_until_the_first_blocking_call(world: World, scopes: Scopes) -> None:
     seen: list[str] = []
     world.server.greets = ["welcome"]
     with scopes.connect(URL) as socket:
-        pass_time(world, 100)
+        world.block(100)
         socket.on("welcome", lambda: seen.append("welcome"))
         socket.io.on("open", lambda: seen.append("open"))
         socket.emit_nowait("e")
-        pass_time(world, SETTLED / 2)
+        world.block(SETTLED / 2)
         assert seen == []
         socket.emit("e")
-        pass_time(world, 0)
+        world.block(0)
         assert seen == ["open", "welcome"]
 
 
-def test_handlers_do_not_wait_for_long_for_a_thread_that_waits_for_something_else(world: World, scopes: Scopes) -> None:
+def test_handlers_are_not_held_back_for_long_if_the_thread_makes_no_blocking_call(world: World, scopes: Scopes) -> None:
     seen: list[str] = []
     world.server.greets = ["welcome"]
     with scopes.connect(URL) as socket:
         socket.on("connect", lambda: seen.append("connect"))
-        pass_time(world, SETTLED * 0.9)
+        world.block(SETTLED * 0.9)
         socket.on("welcome", lambda: seen.append("welcome"))
-        pass_time(world, SETTLED * 0.9)
+        world.block(SETTLED * 0.9)
         assert seen == []
-        pass_time(world, SETTLED * 0.2)
+        world.block(SETTLED * 0.2)
         assert seen == ["connect", "welcome"]
         socket.on("late", lambda: seen.append("late"))
         world.server.emit("late")
-        pass_time(world, 0)
+        world.block(0)
         assert seen == ["connect", "welcome", "late"]
 
 
-def test_a_body_that_only_registers_handlers_still_has_them_called(world: World, scopes: Scopes) -> None:
+def test_handlers_are_called_at_the_latest_when_the_scope_ends(world: World, scopes: Scopes) -> None:
     seen: list[str] = []
     world.server.greets = ["welcome"]
     with scopes.connect(URL) as socket:
@@ -125,41 +111,43 @@ def test_a_body_that_only_registers_handlers_still_has_them_called(world: World,
     assert seen == ["welcome"]
 
 
-def test_a_blocking_call_opens_the_gates_of_all_that_its_thread_has_made(world: World, scopes: Scopes) -> None:
+def test_a_blocking_call_releases_the_handlers_of_everything_that_its_thread_has_made(
+    world: World, scopes: Scopes
+) -> None:
     seen: list[str] = []
     world.server.greets = ["welcome"]
     with scopes.open_io() as io:
         news, chat = io(f"{URL}/news"), io(f"{URL}/chat")
-        pass_time(world, 10)
+        world.block(10)
         news.on("welcome", lambda: seen.append("news"))
         chat.on("welcome", lambda: seen.append("chat"))
         chat.wait_connected()
-        pass_time(world, 0)
+        world.block(0)
         assert sorted(seen) == ["chat", "news"]
 
 
-def test_a_blocking_call_through_a_socket_opens_its_gate_from_any_thread(world: World, scopes: Scopes) -> None:
+def test_a_blocking_call_through_a_socket_releases_its_handlers_from_any_thread(world: World, scopes: Scopes) -> None:
     seen: list[str] = []
     world.server.greets = ["welcome"]
     with scopes.connect(URL) as socket:
         socket.on("welcome", lambda: seen.append("welcome"))
-        Context().run(socket.emit, "e")  # a context that knows nothing, as another thread's does
-        pass_time(world, 0)
+        Context().run(socket.emit, "e")  # an empty context, as that of another thread
+        world.block(0)
         assert seen == ["welcome"]
 
 
-def test_gates_of_scopes_that_are_over_are_forgotten(world: World, scopes: Scopes) -> None:
+def test_scopes_that_have_ended_do_not_affect_later_calls(world: World, scopes: Scopes) -> None:
     with scopes.connect(URL):
         pass
     with scopes.connect(URL) as socket:
         socket.emit("e")
-        pass_time(world, 0)
+        world.block(0)
         assert socket.connected
 
 
 def test_a_handler_may_call_anything(world: World, scopes: Scopes) -> None:
     seen: list[Any] = []
-    answer(world, "answer")
+    world.server.acknowledge_with("answer")
     with scopes.connect(URL) as socket:
 
         @socket.on("e")
@@ -175,14 +163,14 @@ def test_a_handler_may_call_anything(world: World, scopes: Scopes) -> None:
 
         world.server.emit("e")
         socket.emit("begin")
-        pass_time(world, 1)
+        world.block(1)
         assert seen == ["answer", True, "s2/other"]
 
 
-def test_what_takes_too_long_raises_a_timeout(world: World, scopes: Scopes) -> None:
+def test_a_call_that_takes_too_long_raises_a_timeout(world: World, scopes: Scopes) -> None:
     with scopes.connect(URL) as socket:
         start = world.time
-        with pytest.raises(AckTimeout, match="'e' was not acknowledged within 2 seconds"):
+        with pytest.raises(AckTimeout, match="'e' was not acknowledged within the timeout of the call"):
             socket.emit_with_ack("e", timeout=2)
         with pytest.raises(AckTimeout, match="within 1 seconds"):
             socket.timeout(1).emit_with_ack("e", timeout=2)
@@ -233,12 +221,12 @@ def test_connect_raises_when_the_first_attempt_fails(world: World, scopes: Scope
         raise AssertionError
 
 
-def test_mistakes_are_errors_at_the_call(world: World, scopes: Scopes) -> None:
+def test_invalid_arguments_are_errors_at_the_call(world: World, scopes: Scopes) -> None:
     with pytest.raises(OptionError, match="did you mean 'path'"):
         scopes.connect(URL, pat="/")  # type: ignore[call-arg]  # that is the point
 
 
-def test_the_bodys_exception_comes_out_bare(world: World, scopes: Scopes) -> None:
+def test_an_exception_of_the_body_is_raised_as_it_is(world: World, scopes: Scopes) -> None:
     error = KeyError("mine")
     with pytest.raises(KeyError) as caught, scopes.connect(URL):
         raise error
@@ -256,7 +244,7 @@ def test_an_interrupt_ends_the_scope_at_once(world: World, scopes: Scopes) -> No
     assert world.time == 1000
 
 
-def test_off_and_the_chains(world: World, scopes: Scopes) -> None:
+def test_off_and_chained_calls(world: World, scopes: Scopes) -> None:
     seen: list[str] = []
     with scopes.connect(URL) as socket:
 
@@ -273,7 +261,7 @@ def test_off_and_the_chains(world: World, scopes: Scopes) -> None:
     assert seen == []
 
 
-def test_io_gives_the_same_objects_each_time(world: World, scopes: Scopes) -> None:
+def test_io_returns_the_same_objects_each_time(world: World, scopes: Scopes) -> None:
     with scopes.open_io() as io:
         assert isinstance(io, IO)
         news, chat = io(f"{URL}/news"), io(f"{URL}/chat", multiplex=True)
@@ -283,7 +271,7 @@ def test_io_gives_the_same_objects_each_time(world: World, scopes: Scopes) -> No
         assert io(f"{URL}/news").io is not news.io
 
 
-def test_what_else_io_has(world: World, scopes: Scopes, manager_class: type[Manager]) -> None:
+def test_the_other_attributes_of_io(world: World, scopes: Scopes, manager_class: type[Manager]) -> None:
     with scopes.open_io(URL) as io:
         assert (io.protocol, io.Manager, io.Socket) == (5, manager_class, Socket)
         main, chat = io(), io.connect("/chat")
@@ -301,7 +289,7 @@ def test_a_scope_is_entered_once(world: World, scopes: Scopes) -> None:
         raise AssertionError
 
 
-def test_what_returns_the_object_itself(world: World, manager_class: type[Manager]) -> None:
+def test_the_methods_that_return_the_object(world: World, manager_class: type[Manager]) -> None:
     with manager_class(URL) as manager:
         assert manager.connect().open().close().open() is manager
         assert manager.on("open", print).once("open", print).off("open") is manager
@@ -318,19 +306,19 @@ def test_a_manager_from_open_to_close(world: World, manager_class: type[Manager]
     manager.on("open", lambda: story.append("open"))
     socket.on("welcome", lambda: story.append("welcome"))
     socket.auth = {"token": 1}
-    with pytest.raises(StateError, match="does not live yet"):
+    with pytest.raises(StateError, match="is not running"):
         socket.emit("e")
-    with pytest.raises(StateError, match="does not live yet"):
+    with pytest.raises(StateError, match="is not running"):
         socket.emit_nowait("e")
     assert manager.close() is manager
     for _ in range(2):
         assert manager.open() is manager
         socket.wait_connected()
-        pass_time(world, 0)
+        world.block(0)
         socket.emit("last")
         assert manager.close().close() is manager
         assert (world.tasks, world.streams) == ([], [])
-        with pytest.raises(DisconnectedError, match="is over"):
+        with pytest.raises(DisconnectedError, match="has been stopped"):
             socket.emit("e")
     assert story == ["open", "welcome"] * 2
     assert world.server.events() == [["last"], ["last"]]
@@ -353,7 +341,7 @@ def test_an_open_that_fails_or_takes_too_long_leaves_nothing(world: World, manag
     manager.open().close()
 
 
-def test_a_close_that_takes_too_long_cuts_off(world: World, manager_class: type[Manager]) -> None:
+def test_a_close_that_takes_too_long_ends_the_run_at_once(world: World, manager_class: type[Manager]) -> None:
     manager = manager_class(URL, close_timeout=50)
     manager.open()
     world.server.is_reading = False
@@ -363,7 +351,7 @@ def test_a_close_that_takes_too_long_cuts_off(world: World, manager_class: type[
     assert world.time == 1003
 
 
-def test_a_manager_as_a_scope(world: World, manager_class: type[Manager]) -> None:
+def test_a_manager_in_a_block(world: World, manager_class: type[Manager]) -> None:
     story: list[Any] = []
     manager = manager_class(URL, reconnection_delay=2)
     manager.on("open", lambda: story.append("open"))
@@ -382,14 +370,16 @@ def test_a_manager_as_a_scope(world: World, manager_class: type[Manager]) -> Non
         admin.emit("e")
 
 
-def test_handlers_from_before_the_scope_do_not_wait_for_long(world: World, manager_class: type[Manager]) -> None:
+def test_handlers_registered_before_the_block_are_not_held_back_for_long(
+    world: World, manager_class: type[Manager]
+) -> None:
     manager = manager_class(URL)
     opened: list[str] = []
     manager.on("open", lambda: opened.append("open"))
     with manager:
-        pass_time(world, SETTLED * 0.9)
+        world.block(SETTLED * 0.9)
         assert opened == []
-        pass_time(world, SETTLED * 0.2)
+        world.block(SETTLED * 0.2)
         assert opened == ["open"]
 
 
@@ -431,7 +421,7 @@ def test_errors_of_handlers_may_end_the_scope(world: World, scopes: Scopes) -> N
         body()
 
 
-def test_a_runtime_that_suspends_is_a_mistake(world: World) -> None:
+def test_a_runtime_that_suspends_a_coroutine_is_an_error(world: World) -> None:
     world.threads = False
     with pytest.raises(RuntimeError, match="suspended"):
         drive(world.sleep(1))
@@ -454,14 +444,14 @@ def test_the_engine_is_one_object_for_a_session(world: World, manager_class: typ
             first.once(name, lambda *args: seen.append(args))
         first.on("packet", lambda packet: seen.append(packet.type))
         manager.socket().connect()
-        pass_time(world, 0)
+        world.block(0)
         assert seen == ["open", (), "message"]
         assert (first.id, first.transport.name) == ("e1", "polling")
         assert repr(first) == "<Engine e1, open, by polling>"
         assert first.close() is first
         assert manager.engine is None
         assert repr(first) == "<Engine None, closed, by polling>"
-        pass_time(world, 2)
+        world.block(2)
         assert seen[3:] == [("forced close", None)]
         second = manager.engine
         assert second is not None
@@ -484,15 +474,15 @@ def test_closing_an_engine_may_take_too_long(world: World, manager_class: type[M
         assert manager.engine is None
 
 
-def test_handlers_of_an_engine_open_its_gate_in_time(world: World, manager_class: type[Manager]) -> None:
+def test_handlers_of_an_engine_are_not_held_back_for_long(world: World, manager_class: type[Manager]) -> None:
     seen: list[str] = []
     with manager_class(URL) as manager:
         engine = manager.engine
         assert engine is not None
         engine.on("open", lambda: seen.append("open"))
-        pass_time(world, SETTLED / 2)
+        world.block(SETTLED / 2)
         assert seen == []
-        pass_time(world, SETTLED)
+        world.block(SETTLED)
         assert seen == ["open"]
 
 
@@ -508,11 +498,10 @@ def _public(cls: type) -> set[str]:
 def test_the_blocking_api_has_the_names_of_the_async_one(name: str) -> None:
     inner = {
         "Manager": {
-            "can_be_held",  # threads are in no scope
-            "run",  # nor in a nursery
+            "can_be_held",  # threads belong to no scope
+            "run",  # and to no nursery
             "runtime_scope",
         },
-        "EventStream": {"end", "put"},
     }
     missing = _public(getattr(client, name)) - _public(getattr(blocking, name)) - inner.get(name, set())
     assert missing == set()
@@ -531,13 +520,13 @@ def test_handlers_of_any_event_received_or_sent(world: World, scopes: Scopes) ->
             story.append(("sent", event, *values))
 
         socket.emit("a", 1)
-        pass_time(world, 0)
+        world.block(0)
         world.server.emit("b", 2)
-        pass_time(world, 0)
+        world.block(0)
         assert socket.listeners_any() == [received]
         assert socket.listeners_any_outgoing() == [sent]
         socket.off_any(received).off_any_outgoing(sent)
         socket.emit("c")
         world.server.emit("d")
-        pass_time(world, 0)
+        world.block(0)
     assert story == [("sent", "a", 1), ("received", "b", 2)]

@@ -434,9 +434,7 @@ def test_a_task_that_a_handler_started_may_close_and_waits(world: World) -> None
     world.run(main)
 
 
-def test_the_error_of_a_run_that_a_handler_closed_is_logged(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_error_of_a_run_that_a_handler_closed_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         manager = world.manager_class(URL, on_handler_error="raise")
         socket = manager.socket("/")
@@ -499,7 +497,9 @@ def test_sockets_may_be_made_before_the_start(world: World, start: Start) -> Non
             socket.wait_connected,
             socket.wait_closed,
         ):
-            with pytest.raises(StateError, match=r"is not running: start it with `async with` \(`with`\), open\(\) or run\(\)"):
+            with pytest.raises(
+                StateError, match=r"is not running: start it with `async with` \(`with`\), open\(\) or run\(\)"
+            ):
                 await call()
         for plain in (lambda: socket.emit_nowait("e"), socket.events):
             with pytest.raises(StateError, match="is not running"):

@@ -84,7 +84,9 @@ def test_off_finds_bound_methods_and_names_that_are_numbers(registry: Registry) 
         (lambda registry: registry.off(None, print), "needs the handler's event as well"),
     ],
 )
-def test_invalid_registrations_are_errors_at_the_call(registry: Registry, register: Callable[[Any], Any], message: str) -> None:
+def test_invalid_registrations_are_errors_at_the_call(
+    registry: Registry, register: Callable[[Any], Any], message: str
+) -> None:
     with pytest.raises(OptionError, match=message):
         register(registry)
 

@@ -264,7 +264,9 @@ def test_an_annotation_that_nothing_can_be_converted_to(registry: Registry, hand
 
 def test_events_for_which_typed_and_manual_ack_are_errors(registry: Registry) -> None:
     for name in ("connect", "connect_error", "disconnect"):
-        with pytest.raises(OptionError, match=f"typed does not apply to '{name}': the server's application does not emit it"):
+        with pytest.raises(
+            OptionError, match=f"typed does not apply to '{name}': the server's application does not emit it"
+        ):
             registry.on(name, everything, typed=True)
     with pytest.raises(OptionError, match="typed does not apply to 'open'"):
         Registry(frozenset({"open"})).once("open", everything, typed=True)

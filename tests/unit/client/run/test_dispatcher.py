@@ -907,3 +907,92 @@ def test_an_internal_error_in_the_dispatcher_ends_the_connection_and_is_logged(
     with pytest.raises(ZeroDivisionError, match="internal"):
         world.run_connected(body)
     assert "please report it" in caplog.text
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# concurrency= for events other than those of the server
+
+
+def test_a_concurrent_handler_of_connect_may_wait_for_an_event_of_the_server(world: World) -> None:
+    story: list[str] = []
+    world.server.on_event = lambda packet: world.server.emit("welcome")
+
+    async def body(socket: Socket) -> None:
+        @socket.on("connect", concurrency=1)
+        async def log_in() -> None:
+            async with socket.events() as events:
+                await socket.emit("login")
+                story.append((await anext(events)).name)
+
+        await world.sleep(1)
+        assert story == ["welcome"]
+
+    world.run_connected(body)
+
+
+@pytest.mark.parametrize("event", ["connect", "connect_error", "disconnect"])
+def test_concurrent_handlers_of_lifecycle_events_do_not_delay_events(world: World, event: str) -> None:
+    story: list[str] = []
+
+    async def body(socket: Socket) -> None:
+        other = socket.io.socket("/other")
+
+        async def slow(*_: Any) -> None:
+            story.append("slow starts")
+            await world.sleep(10)
+            story.append("slow ends")
+
+        other.on(event, slow, concurrency=1)
+        other.on("e", lambda: story.append("event"))
+        if event == "connect_error":
+            world.server.refusal["/other"] = {"message": "no"}
+            await world.sleep(1)
+            world.server.refusal.clear()
+            await other.connect()
+        else:
+            await other.wait_connected()
+            if event == "disconnect":
+                await other.disconnect()
+                await other.connect()
+        world.server.emit("e", namespace="/other")
+        await world.sleep(5)
+        assert sorted(story) == ["event", "slow starts"]
+        await world.sleep(10)
+        assert story[2:] == ["slow ends"]
+
+    world.run_connected(body, close_timeout=30)
+
+
+def test_concurrent_handlers_of_any_event_do_not_delay_events(world: World) -> None:
+    story: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.on_any(concurrency=2)
+        async def slow(event: str, number: int) -> None:
+            await world.sleep(10)
+            story.append(("any", number))
+
+        @socket.prepend_any(concurrency=1)
+        async def one_by_one(event: str, number: int) -> None:
+            await world.sleep(10)
+            story.append(("one", number))
+
+        socket.on("e", story.append)
+        for number in range(3):
+            world.server.emit("e", number)
+        await world.sleep(1)
+        assert story == [0, 1, 2]
+        await world.sleep(40)
+
+    world.run_connected(body)
+    assert story[3:] == [("one", 0), ("any", 0), ("any", 1), ("one", 1), ("any", 2), ("one", 2)]
+
+
+def test_concurrency_must_be_a_positive_number(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        for register in (socket.on_any, socket.prepend_any):
+            with pytest.raises(OptionError, match="concurrency takes a whole number of at least 1, or None, not 0"):
+                register(print, concurrency=0)
+        assert socket.listeners_any() == []
+
+    world.run_connected(body)

@@ -1,4 +1,4 @@
-"""The hub: inputs, actions, and what must hold when things go wrong in between."""
+"""The pump: inputs, actions, and what must hold when an internal error happens in between."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.client.hub import Hub, Waiters
+from sansio_socketio.client.run.pump import Pump
 from sansio_socketio.protocol.actions import StreamOwner
 from sansio_socketio.protocol.events import MachineEvent
 from sansio_socketio.protocol.machine import Machine
@@ -15,105 +15,116 @@ from sansio_socketio.runtime.connect import Connector
 from tests.support.fake_runtime import FakeRuntime, World
 
 
-class Story(Machine, StreamOwner):
-    """A machine that does what a test tells it, and writes down what it is told."""
+class ScriptedMachine(Machine, StreamOwner):
+    """A state machine that the test controls, and that records its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[Any] = []
+        self.inputs: list[Any] = []
         self.outbox = self._outbox
         self.timers = self._timers
 
     def stream_opened(self, stream: int, now: float) -> None:
-        self.told.append(("opened", stream))
+        self.inputs.append(("opened", stream))
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
-        self.told.append(("failed", stream, type(error)))
+        self.inputs.append(("failed", stream, type(error)))
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
-        self.told.append(("received", stream, bytes(data)))
+        if bytes(data) == b"fail":
+            raise ZeroDivisionError
+        self.inputs.append(("received", stream, bytes(data)))
 
     def data_sent(self, stream: int, now: float) -> None:
-        self.told.append(("sent", stream))
+        self.inputs.append(("sent", stream))
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
-        self.told.append(("closed", stream, error))
+        self.inputs.append(("closed", stream, error))
 
     def timer_fired(self, name: str | int, now: float) -> None:
-        self.told.append(("fired", name, now))
+        self.inputs.append(("fired", name, now))
 
     def command(self) -> None:
         self.outbox.deliver(MachineEvent())
 
 
-class Rig:
+class PumpRig:
+    """A pump with a scripted state machine, on a server that leaves streams opening."""
+
     def __init__(self, world: World) -> None:
         self.world = world
-        self.machine = Story()
-        self.delivered: list[MachineEvent] = []
-        self.drains = 0
+        self.machine = ScriptedMachine()
+        self.events: list[MachineEvent] = []
         self.broken: list[Exception] = []
-        self.deliver: Callable[[MachineEvent], None] = self.delivered.append
-        self.hub = Hub(
+        self.route: Callable[[MachineEvent], None] = self.events.append
+        self.pump = Pump(
             self.machine,
             FakeRuntime(world),
             Connector(),
-            deliver=self._deliver,
-            drained=self._drained,
+            routes={MachineEvent: self._routed},
             broken=self.broken.append,
         )
         world.server.accepts = None
 
-    def _deliver(self, event: MachineEvent) -> None:
-        self.deliver(event)
-
-    def _drained(self) -> None:
-        self.drains += 1
+    def _routed(self, event: MachineEvent) -> None:
+        self.route(event)
 
     def open(self) -> int:
         stream = self.machine.outbox.open_stream(self.machine, "localhost", 80, tls=False, transport="polling")
-        self.hub.drain()
+        self.pump.drain()
         return stream
 
-    def play(self) -> None:
-        self.world.run_until(lambda: not self.world._ready, None)
+    def settle(self) -> None:
+        self.world.run(self.world.settle)
 
 
 @pytest.fixture
-def rig(world: World) -> Rig:
-    return Rig(world)
+def rig(world: World) -> PumpRig:
+    return PumpRig(world)
 
 
-def test_streams_are_opened_written_to_and_closed(rig: Rig, world: World) -> None:
+def test_streams_are_opened_written_to_and_closed(rig: PumpRig, world: World) -> None:
     stream = rig.open()
-    rig.play()
+    rig.settle()
     fake = world.streams[0]
     fake.open()
     rig.machine.outbox.send(stream, b"a")
     rig.machine.outbox.send(stream, b"b")
-    rig.hub.drain()
+    rig.pump.drain()
     assert fake.written == [b"a", b"b"]
     world.server.is_reading = False
     assert fake.receiver is not None
     fake.receiver.received(b"c")
     fake.receiver.sent()
     rig.machine.outbox.close_stream(stream)
-    rig.hub.drain()
+    rig.pump.drain()
     assert world.streams == []
-    assert rig.machine.told == [("opened", stream), ("received", stream, b"c"), ("sent", stream)]
+    assert rig.machine.inputs == [("opened", stream), ("received", stream, b"c"), ("sent", stream)]
 
 
-def test_streams_that_fail_or_end_are_let_go_of(rig: Rig, world: World) -> None:
+def test_a_stream_may_be_aborted(rig: PumpRig, world: World) -> None:
+    stream = rig.open()
+    world.server.is_reading = False
+    world.streams[0].open()
+    rig.machine.outbox.send(stream, b"never sent")
+    rig.machine.outbox.close_stream(stream, abort=True)
+    rig.pump.drain()
+    assert world.streams == []
+    rig.settle()
+    assert world.server.got == []
+
+
+def test_streams_that_fail_or_are_closed_are_forgotten(rig: PumpRig, world: World) -> None:
     first, second, third = rig.open(), rig.open(), rig.open()
-    rig.play()
+    rig.settle()
     one, two, three = world.streams
     one.refuse()
     two.open()
     two.lose()
     three.open()
-    rig.hub.end()
+    rig.pump.end()
     assert world.streams == []
-    assert rig.machine.told == [
+    assert rig.machine.inputs == [
         ("failed", first, ConnectionRefusedError),
         ("opened", second),
         ("closed", second, None),
@@ -121,79 +132,98 @@ def test_streams_that_fail_or_end_are_let_go_of(rig: Rig, world: World) -> None:
     ]
 
 
-def test_the_timer_ticks(rig: Rig, world: World) -> None:
+def test_the_timer_ticks(rig: PumpRig, world: World) -> None:
     rig.machine.timers.set(rig.machine, "a", world.time + 5)
-    rig.hub.drain()
-    world.run_until(lambda: bool(rig.machine.told), None)
-    assert rig.machine.told == [("fired", "a", 1005.0)]
+    rig.pump.drain()
+    world.run_until(lambda: bool(rig.machine.inputs), None)
+    assert rig.machine.inputs == [("fired", "a", 1005.0)]
     rig.machine.timers.set(rig.machine, "b", world.time + 5)
-    rig.hub.drain()
-    rig.hub.end()
+    rig.pump.drain()
+    rig.pump.end()
     with pytest.raises(TimeoutError):
-        world.run_until(lambda: len(rig.machine.told) > 1, world.time + 10)
+        world.run_until(lambda: len(rig.machine.inputs) > 1, world.time + 10)
 
 
-def test_commands_inside_of_a_drain_are_carried_out_by_it(rig: Rig) -> None:
-    depth = 0
+def test_commands_inside_of_a_drain_are_carried_out_by_it(rig: PumpRig) -> None:
+    depth = drains = 0
 
-    def deliver(event: MachineEvent) -> None:
+    def route(event: MachineEvent) -> None:
         nonlocal depth
         depth += 1
         assert depth == 1, "the drain was entered twice"
-        rig.delivered.append(event)
-        if len(rig.delivered) < 3:
+        rig.events.append(event)
+        if len(rig.events) < 3:
             rig.machine.command()
-            rig.hub.drain()
+            rig.pump.drain()
         depth -= 1
 
-    rig.deliver = deliver
+    def after_drain() -> None:
+        nonlocal drains
+        drains += 1
+
+    rig.route = route
+    rig.pump.after_drain = after_drain
     rig.machine.command()
-    rig.hub.drain()
-    assert len(rig.delivered) == 3
-    assert rig.drains == 1
+    rig.pump.drain()
+    assert len(rig.events) == 3
+    assert drains == 1
 
 
-def test_after_a_mistake_nothing_goes_in_or_out(rig: Rig, world: World) -> None:
-    def deliver(event: MachineEvent) -> None:
+def test_after_an_internal_error_nothing_goes_in_or_out(rig: PumpRig, world: World) -> None:
+    def route(event: MachineEvent) -> None:
         raise ZeroDivisionError
 
     stream = rig.open()
-    rig.play()
+    rig.settle()
+    receiver = world.streams[0].receiver
     world.streams[0].open()
-    rig.deliver = deliver
+    rig.route = route
     rig.machine.command()
-    rig.hub.drain()
+    rig.pump.drain()
     assert [type(error) for error in rig.broken] == [ZeroDivisionError]
+    assert rig.pump.ended
     assert world.streams == []
     rig.machine.command()
-    rig.hub.drain()
-    rig.hub.received(stream, b"more")
-    rig.hub.end()
+    rig.pump.drain()
+    assert receiver is not None
+    receiver.received(b"more")
+    rig.pump.end()
     assert isinstance(rig.machine.next_output(), MachineEvent)
     assert len(rig.broken) == 1
-    assert rig.machine.told == [("opened", stream)]
+    assert rig.machine.inputs == [("opened", stream)]
 
 
-def test_a_stream_under_tls_begins_with_a_handshake(rig: Rig, world: World) -> None:
+def test_an_internal_error_is_not_raised_into_the_runtime(rig: PumpRig, world: World) -> None:
+    rig.open()
+    receiver = world.streams[0].receiver
+    assert receiver is not None
+    world.streams[0].open()
+    receiver.received(b"fail")
+    assert [type(error) for error in rig.broken] == [ZeroDivisionError]
+    assert world.streams == []
+
+
+def test_an_input_from_another_thread_is_an_error_of_the_caller_and_breaks_nothing(rig: PumpRig, world: World) -> None:
+    stream = rig.open()
+    world.streams[0].open()
+    receiver = world.streams[0].receiver
+    assert receiver is not None
+    world.is_other_thread = True
+    with pytest.raises(Exception, match="another thread"):
+        receiver.received(b"a")
+    world.is_other_thread = False
+    receiver.received(b"b")
+    rig.pump.end()
+    assert rig.broken == []
+    assert rig.machine.inputs == [("opened", stream), ("received", stream, b"b")]
+
+
+def test_a_stream_under_tls_starts_with_a_handshake(rig: PumpRig, world: World) -> None:
     world.server.is_reading = False
     rig.machine.outbox.open_stream(rig.machine, "localhost", 443, tls=True, transport="polling")
-    rig.hub.drain()
-    rig.play()
+    rig.pump.drain()
+    rig.settle()
     world.streams[0].open()
-    assert rig.machine.told == []
+    assert rig.machine.inputs == []
     assert world.streams[0].written[0].startswith(b"\x16\x03")  # a handshake record (RFC 8446, section 5.1)
-    rig.hub.end()
-
-
-def test_all_who_wait_are_woken_or_told_of_the_error(world: World) -> None:
-    waiters = Waiters(FakeRuntime(world))
-
-    async def main() -> None:
-        world.call_at(world.time + 1, waiters.wake)
-        await waiters.wait()
-        world.call_at(world.time + 1, lambda: waiters.fail(KeyError("why")))
-        assert len(waiters) == 0
-        with pytest.raises(KeyError):
-            await waiters.wait()
-
-    world.run(main)
+    rig.pump.end()
