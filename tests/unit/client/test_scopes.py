@@ -46,6 +46,18 @@ def test_connect_raises_when_the_first_attempt_fails(world: World) -> None:
     assert world.server.connections == 1
 
 
+@pytest.mark.parametrize("eager", [False, True])
+def test_connect_raises_when_a_function_fails(world: World, eager: bool) -> None:
+    world.eager = eager
+
+    async def main() -> None:
+        async with world.scopes.connect(URL, query=lambda: 1 / 0):  # type: ignore[arg-type, return-value]
+            raise AssertionError
+
+    with pytest.raises(ConnectError, match="the function for query raised ZeroDivisionError"):
+        world.run(main)
+
+
 def test_connect_raises_when_the_server_refuses(world: World) -> None:
     world.server.refusal["/"] = {"message": "not you", "data": 1}
 

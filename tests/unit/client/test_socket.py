@@ -17,6 +17,7 @@ from sansio_socketio.protocol.errors import (
     DisconnectedError,
     OptionError,
     PacketError,
+    StateError,
 )
 from sansio_socketio.protocol.packets.socketio import EVENT, Packet
 from tests.support.fake_runtime import URL, Cancelled, FakeTask, World
@@ -180,6 +181,20 @@ def test_emit_with_ack_raises_when_the_connection_is_lost(world: World) -> None:
     world.run_connected(body)
 
 
+def test_emit_with_ack_waits_until_writable(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.acknowledge_with(5)
+        world.server.is_reading = False
+        await socket.emit("big", FULL)
+        waiting = world.spawn(lambda: socket.emit_with_ack("question"))
+        await world.settle()
+        assert socket.io.statistics().events_sent == 1
+        world.server.read_on()
+        assert await world.join(waiting) == 5
+
+    world.run_connected(body)
+
+
 def test_a_cancelled_emit_with_ack_is_withdrawn_or_forgotten(world: World) -> None:
     async def body(socket: Socket) -> None:
         sent = world.spawn(lambda: socket.emit_with_ack("sent"))
@@ -315,6 +330,34 @@ def test_disconnect_and_connect(world: World) -> None:
     world.run_connected(body)
     left = ("io client disconnect", None)
     assert story == ["connect", left, "connect", left, "connect", left]
+
+
+def test_connect_nowait_and_disconnect_nowait(world: World) -> None:
+    story: list[str] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("connect", lambda: story.append("connect"))
+        socket.on("disconnect", lambda: socket.connect_nowait() if len(story) < 2 else None)
+        socket.on("leave", socket.disconnect_nowait)
+        await world.settle()
+        world.server.emit("leave")
+        await world.settle()
+        assert socket.connected
+        assert socket.disconnect_nowait() is socket
+        assert not socket.active
+        assert socket.connect_nowait() is socket
+        assert (socket.active, socket.connected) == (True, False)
+        await socket.wait_connected()
+
+    world.run_connected(body)
+    assert story[:2] == ["connect", "connect"]
+
+
+def test_connect_nowait_needs_a_run(world: World) -> None:
+    socket = world.manager_class(URL).socket("/")
+    with pytest.raises(StateError, match="is not running"):
+        socket.connect_nowait()
+    assert socket.disconnect_nowait() is socket
 
 
 def test_wait_connected_waits_over_failures_until_it_succeeds(world: World) -> None:

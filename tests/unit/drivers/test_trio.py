@@ -59,15 +59,10 @@ def test_client_code_is_protected_from_interrupts_and_the_applications_is_not() 
                 await recorder.until_notified("opened")
                 stream.write(b"x")
                 await recorder.until(lambda: bool(recorder.data) and "sent" in recorder.log)
-            hub = Pump(
-                ClientProtocol("http://localhost", random=Random(1)),
-                runtime,
-                Connector(),
-                deliver=lambda _: None,
-                drained=lambda: look("a drain"),
-                broken=lambda _: None,
-            )
-            hub.drain()
+            machine = ClientProtocol("http://localhost", random=Random(1))
+            pump = Pump(machine, runtime, Connector(), routes={}, broken=lambda _: None)
+            pump.after_drain = lambda: look("a drain")
+            pump.drain()
 
     trio.run(main)
     assert not seen.pop("application")

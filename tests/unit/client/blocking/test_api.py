@@ -261,6 +261,49 @@ def test_off_and_chained_calls(world: World, scopes: Scopes) -> None:
     assert seen == []
 
 
+def test_connect_nowait_and_disconnect_nowait(world: World, scopes: Scopes) -> None:
+    story: list[str] = []
+    with scopes.connect(URL) as socket:
+        socket.on("connect", lambda: story.append("connect"))
+        socket.on("leave", socket.disconnect_nowait)
+        socket.once("disconnect", socket.connect_nowait)
+        world.server.emit("leave")
+        socket.emit("e")
+        world.block(0)
+        assert story == ["connect", "connect"]
+        assert socket.disconnect_nowait().connect_nowait() is socket
+        assert (socket.active, socket.connected) == (True, False)
+        socket.wait_connected()
+
+
+def test_compress_takes_a_bool(world: World, scopes: Scopes) -> None:
+    with scopes.connect(URL) as socket, pytest.raises(OptionError, match="compress takes True or False, not 1"):
+        socket.compress(1)  # type: ignore[arg-type]  # that is the point
+
+
+def test_a_manager_without_a_driver(world: World) -> None:
+    with pytest.raises(NotImplementedError):
+        Manager(URL)
+
+
+def test_a_run_that_is_interrupted_while_handlers_are_held_back(world: World, manager_class: type[Manager]) -> None:
+    seen: list[str] = []
+    manager = manager_class(URL)
+    manager.on("open", lambda: seen.append("open"))
+
+    def body() -> None:
+        with manager:
+            world.block(SETTLED / 2)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        body()
+    world.block(SETTLED)
+    with manager:
+        world.block(SETTLED * 1.1)
+        assert seen == ["open"]
+
+
 def test_io_returns_the_same_objects_each_time(world: World, scopes: Scopes) -> None:
     with scopes.open_io() as io:
         assert isinstance(io, IO)

@@ -232,6 +232,30 @@ def test_close_raises_the_error_of_a_handler(world: World) -> None:
     world.run(main)
 
 
+def test_an_internal_error_after_that_of_a_handler_does_not_hide_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        manager = world.manager_class(URL, on_handler_error="raise")
+        socket = manager.socket("/")
+        socket.on("e", lambda: 1 / 0)
+        await manager.open()
+        await socket.wait_connected()
+
+        def fail(*_: Any) -> None:
+            raise KeyError("internal")
+
+        monkeypatch.setattr(ClientProtocol, "abort", fail)
+        world.server.emit("e")
+        await world.settle()
+        with pytest.raises(ZeroDivisionError):
+            await manager.close()
+        with pytest.raises(StateError, match="broken by an internal error"):
+            await manager.open()
+
+    world.run(main)
+
+
 def test_after_an_internal_error_it_cannot_be_started_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
@@ -399,6 +423,39 @@ def test_a_handler_may_close(world: World, held: bool) -> None:
 
     world.run(main)
     assert story == ["closed", "handled", "io client disconnect"]
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["held", "run"])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_handler_of_the_manager_may_close(world: World, held: bool, is_async: bool) -> None:
+    story: list[str] = []
+
+    async def main() -> None:
+        manager = world.manager_class(URL)
+        socket = manager.socket("/")
+        socket.on("disconnect", story.append)
+        manager.on("close", lambda: story.append("closed"))
+
+        async def leave() -> None:
+            if is_async:
+                await world.sleep(1)
+            await manager.close()
+            story.append("close returned")
+
+        manager.on("ping", leave)
+        if held:
+            await manager.open()
+        else:
+            world.spawn(manager.run)
+        await socket_is_back(world, socket)
+        world.server.ping()
+        await world.sleep(2)
+        assert nothing_is_left(world)
+        assert sorted(story) == ["close returned", "closed", "io client disconnect"]
+        await manager.open()
+        await manager.close()
+
+    world.run(main)
 
 
 def test_concurrent_handlers_may_close(world: World) -> None:

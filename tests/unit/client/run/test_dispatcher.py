@@ -118,6 +118,21 @@ def test_a_slow_namespace_does_not_hold_up_another(world: World) -> None:
     assert story == ["fast", "slow"]
 
 
+@pytest.mark.parametrize("eager", [False, True])
+def test_a_concurrent_handler_may_be_a_plain_function(world: World, eager: bool) -> None:
+    world.eager = eager
+    seen: list[int] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("n", seen.append, concurrency=2)
+        for number in range(5):
+            world.server.emit("n", number)
+        await world.settle()
+
+    world.run_connected(body)
+    assert seen == list(range(5))
+
+
 def test_calls_run_concurrently_up_to_their_number(world: World) -> None:
     story: list[Any] = []
     running = 0

@@ -75,6 +75,36 @@ def test_a_stream_that_is_not_read_overflows(world: World) -> None:
     world.run_connected(body, inbox_events=3)
 
 
+def test_after_an_overflow_a_stream_has_the_events_before_it_only(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        async with socket.events() as events:
+            for number in range(3):
+                world.server.emit("e", number)
+                await world.settle()
+            world.server.emit("e", 3)
+            world.server.emit("e", 4)  # queued already when the stream overflows
+            await world.settle()
+            assert [event.args[0] async for event in events] == [0, 1, 2]
+
+    world.run_connected(body, inbox_events=3)
+
+
+def test_an_event_that_overflows_two_streams_is_reported_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    details: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("disconnect", lambda reason, cause: details.append(cause))
+        async with socket.events(), socket.events():
+            for number in range(4):
+                world.server.emit("e", number)
+                await world.settle()
+            assert not socket.connected
+
+    world.run_connected(body, inbox_events=3)
+    [message] = [record.getMessage() for record in caplog.records]
+    assert message == f"closing the connection: {details[0]}"
+
+
 def test_a_stream_that_was_left_receives_nothing(world: World) -> None:
     async def body(socket: Socket) -> None:
         async with socket.events() as events:

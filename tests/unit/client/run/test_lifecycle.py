@@ -166,7 +166,10 @@ def test_errors_are_reported_whether_the_handler_has_suspended_or_not(
     assert warnings_of(caplog) == ["a handler of 'open' raised"] * 3
 
 
-def test_an_internal_error_ends_the_connection(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("eager", [False, True])
+def test_an_internal_error_ends_the_connection(world: World, monkeypatch: pytest.MonkeyPatch, eager: bool) -> None:
+    world.eager = eager
+
     async def body(manager: Any) -> None:
         await manager.connect()
         manager.on("ping", print)
@@ -249,14 +252,14 @@ def test_in_a_thread_a_handler_has_started_when_it_enters_a_blocking_call(
     threads.server.acknowledge_with("answer")
     with threads.blocking_manager_class(URL) as manager:
         socket = manager.socket("/")
-        manager.on("open", lambda: story.append(socket.emit_with_ack("question")))
+        manager.on("open", lambda: story.extend([socket.emit_with_ack("question"), socket.emit_with_ack("another")]))
         manager.on("open", lambda: story.append("second"))
         socket.on("connect", lambda: story.append("connect"))
         before = threads.time
         socket.wait_connected()
         threads.block(0)
         assert threads.time == before
-    assert sorted(story) == ["answer", "connect", "second"]
+    assert sorted(story) == ["answer", "answer", "connect", "second"]
     assert warnings_of(caplog) == []
 
 
@@ -353,6 +356,24 @@ def test_handlers_that_do_not_end_are_cancelled_and_named(world: World, caplog: 
     [message] = warnings_of(caplog)
     assert message.startswith("handlers are still running 3 seconds (close_timeout) after the connection was stopped")
     assert "stuck" in message
+
+
+def test_a_function_for_auth_is_not_called_when_the_run_is_cancelled_before_its_turn(world: World) -> None:
+    asked: list[None] = []
+
+    async def body(manager: Any) -> None:
+        async def opened() -> None:
+            assert world.main is not None
+            world.main.cancel()
+            await world.sleep(1)
+
+        manager.socket("/", auth=lambda: asked.append(None))
+        manager.on("open", opened)
+        await world.sleep(5)
+
+    with pytest.raises(Cancelled):
+        world.run_started(body)
+    assert asked == []
 
 
 def test_the_barrier_in_front_of_a_sockets_event_is_lifted_when_the_run_is_cancelled(world: World) -> None:
