@@ -227,7 +227,7 @@ class ManagerFace(RunningOptions, HandlerRegistration):
     def __init__(self, core: ManagerCore) -> None:
         self._core = core
         self._handlers = core.blueprint.handlers
-        self._engine: Engine | None = None
+        self._engine: tuple[SessionRun, Engine] | None = None
         self._call = Entry(core.link, HandlerHold(core.link, core.blueprint.handlers, lambda run: [run.lifecycle]))
 
     def _get_option(self, name: str) -> Any:

@@ -50,10 +50,6 @@ class Engine(HandlerRegistration):
         await self._manager.close_session(self._session)
         return self
 
-    def is_of(self, session: SessionRun) -> bool:
-        """Return whether this is the Engine of a session."""
-        return self._session is session
-
     def _registering(self) -> AbstractContextManager[Any]:
         self._manager.link.check_caller()
         return self._manager.link.lock

@@ -20,6 +20,7 @@ from .engine import Engine
 from .handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from .options import Auth, ManagerOptions, SocketOptions
 from .run.namespace import PLAIN
+from .run.session import SessionRun
 
 
 class Socket(Emitter, AnyHandlerRegistration):
@@ -170,7 +171,7 @@ class ManagerFace(RunningOptions, HandlerRegistration):
     def __init__(self, core: ManagerCore) -> None:
         self._core = core
         self._handlers = core.blueprint.handlers
-        self._engine: Engine | None = None
+        self._engine: tuple[SessionRun, Engine] | None = None
 
     def _get_option(self, name: str) -> Any:
         return self._core.get_option(name)
@@ -279,9 +280,9 @@ class Manager(ManagerFace):
         session = self._core.session()
         if session is None:
             return None
-        if self._engine is None or not self._engine.is_of(session):
-            self._engine = Engine(session, self._core)
-        return self._engine
+        if self._engine is None or self._engine[0] is not session:
+            self._engine = (session, Engine(session, self._core))
+        return self._engine[1]
 
     def statistics(self) -> Statistics:
         """Return what has been counted since the Manager was made, and how much is pending now."""

@@ -338,10 +338,6 @@ class Engine(HandlerRegistration):
         self._call(self._manager.close_session, timeout, self._session)
         return self
 
-    def is_of(self, session: SessionRun) -> bool:
-        """Return whether this is the Engine of a session."""
-        return self._session is session
-
 
 class ManagerFace(RunningOptions, HandlerRegistration):
     """What a Manager has before its run is of any concern."""
@@ -349,7 +345,7 @@ class ManagerFace(RunningOptions, HandlerRegistration):
     def __init__(self, core: ManagerCore) -> None:
         self._core = core
         self._handlers = core.blueprint.handlers
-        self._engine: Engine | None = None
+        self._engine: tuple[SessionRun, Engine] | None = None
         self._call = Entry(core.link, HandlerHold(core.link, core.blueprint.handlers, lambda run: [run.lifecycle]))
 
     def _get_option(self, name: str) -> Any:
@@ -466,9 +462,9 @@ class Manager(ManagerFace):
         session = self._core.session()
         if session is None:
             return None
-        if self._engine is None or not self._engine.is_of(session):
-            self._engine = Engine(session, self._core, self._call)
-        return self._engine
+        if self._engine is None or self._engine[0] is not session:
+            self._engine = (session, Engine(session, self._core, self._call))
+        return self._engine[1]
 
     def statistics(self) -> Statistics:
         """Return what has been counted since the Manager was made, and how much is pending now."""
