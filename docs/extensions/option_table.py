@@ -73,7 +73,7 @@ def row(*cells: str) -> Iterator[str]:
 
 def default_of(name: str) -> str:
     """The default, from the dataclass that has the option."""
-    for kind in (ClientOptions, NamespaceOptions, client_options.Local):
+    for kind in (ClientOptions, NamespaceOptions, client_options.LocalOptions):
         for option in fields(kind):
             if option.name == name:
                 return shown(option.default if option.default_factory is MISSING else option.default_factory())
