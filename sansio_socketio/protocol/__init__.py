@@ -10,7 +10,8 @@ A driver feeds inputs and carries out actions; `machine.Machine` has the contrac
 
 from . import actions, errors, events
 from .client import ClientProtocol
-from .engine import EngineProtocol, Memory
+from .engine import Memory
+from .engine_protocol import EngineProtocol
 from .machine import Machine
 from .namespace import UNSET, Namespace
 from .options import ASK, ClientOptions, EngineOptions, NamespaceOptions

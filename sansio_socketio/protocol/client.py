@@ -18,7 +18,8 @@ from random import Random
 from typing import Any, Final
 
 from .backoff import Backoff
-from .engine import EngineSession, Memory, check_engine_options, check_message, request_query
+from .engine import EngineSession, Memory
+from .engine_options import check_engine_options, request_query
 from .errors import DisconnectedError, OpenTimeout, OptionError, PacketError, SocketIOError, TransportError
 from .events import (
     Asked,
@@ -28,14 +29,7 @@ from .events import (
     Drained,
     EngineClosed,
     EngineDrained,
-    EngineFlushed,
     EngineOpened,
-    EnginePacket,
-    EnginePacketCreated,
-    EnginePacketReceived,
-    EngineUpgraded,
-    EngineUpgradeFailed,
-    EngineUpgrading,
     Failed,
     Opened,
     Pinged,
@@ -48,6 +42,7 @@ from .events import (
 from .machine import Machine
 from .namespace import Frames, Namespace
 from .options import ASK, ClientOptions, NamespaceOptions, RunningOptions, answer_error, check_option
+from .packets.engineio import check_message
 from .packets.socketio import Decoder, Encoder, JSONParser, Packet, Parser, check_namespace
 from .states import CONNECTION_TRANSITIONS, ConnectionState, transition
 from .statistics import Statistics
@@ -467,24 +462,6 @@ class ClientProtocol(RunningOptions, Machine):
     def on_engine_ping(self, engine: EngineSession, now: float) -> None:
         if engine is self.engine:
             self._outbox.deliver(Pinged())
-
-    def on_engine_upgrading(self, engine: EngineSession, transport: str, now: float) -> None:
-        self._outbox.deliver(EngineUpgrading(transport, session=engine.number))
-
-    def on_engine_upgrade(self, engine: EngineSession, transport: str, now: float) -> None:
-        self._outbox.deliver(EngineUpgraded(transport, session=engine.number))
-
-    def on_engine_upgrade_error(self, engine: EngineSession, error: Exception, now: float) -> None:
-        self._outbox.deliver(EngineUpgradeFailed(error, session=engine.number))
-
-    def on_engine_packet(self, engine: EngineSession, packet: EnginePacket, now: float) -> None:
-        self._outbox.deliver(EnginePacketReceived(packet, session=engine.number))
-
-    def on_engine_packet_create(self, engine: EngineSession, packet: EnginePacket, now: float) -> None:
-        self._outbox.deliver(EnginePacketCreated(packet, session=engine.number))
-
-    def on_engine_flush(self, engine: EngineSession, now: float) -> None:
-        self._outbox.deliver(EngineFlushed(session=engine.number))
 
     def on_engine_drain(self, engine: EngineSession, now: float) -> None:
         if engine.report_packets:

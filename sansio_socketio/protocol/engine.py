@@ -10,48 +10,38 @@ Rules of this file:
 - Closing is bounded by `close_timeout`. A transport may complete its close handshake after the session has ended, for
   the rest of that time.
 
-`EngineSession` is the session as the Socket.IO client embeds it. `EngineProtocol` is a machine around one session, for
-Engine.IO alone.
+The Socket.IO client embeds the session; `engine_protocol` puts a machine of its own around it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from inspect import isabstract
 from math import inf
 from random import Random
 from types import MappingProxyType
 from typing import Final, Protocol
 
 from .actions import Outbox
-from .errors import OpenTimeout, OptionError, PacketError, StateError, TransportError
+from .engine_options import transport_classes, transport_options
+from .errors import PacketError, TransportError
 from .events import (
     Data,
     DisconnectReason,
-    EngineClosed,
-    EngineDrained,
     EngineFlushed,
-    EngineMessage,
-    EngineOpened,
     EnginePacket,
     EnginePacketCreated,
     EnginePacketReceived,
-    EnginePing,
     EngineUpgraded,
     EngineUpgradeFailed,
     EngineUpgrading,
 )
-from .machine import Machine
-from .options import ASK, TRANSPORTS, EngineOptions, check_name, check_option, option_error, takes_value
+from .options import EngineOptions
 from .packets.engineio import MESSAGE, OPEN, PING, PONG, TYPES, UPGRADE, Packet, decode_handshake, encoded_size
 from .states import SESSION_TRANSITIONS, UPGRADE_TRANSITIONS, SessionState, UpgradeState, transition
 from .timers import Timers
-from .transports import TRANSPORT_CLASSES
 from .transports.base import CloseReason, Endpoint, Transport
 from .transports.cookies import CookieJar
-from .transports.requests import check_headers
-from .url import URL, parse_url
+from .url import URL
 
 _OPENING: Final = SessionState.OPENING
 _OPEN: Final = SessionState.OPEN
@@ -60,25 +50,14 @@ _PAUSING: Final = UpgradeState.PAUSING
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _PROBE: Final = "probe"
 _MAX_SHOWN: Final = 60
-_PER_TRANSPORT_MAPPINGS: Final = ("query", "extra_headers")
-_OF_THE_SESSION: Final = frozenset(
-    {"transports", "upgrade", "remember_upgrade", "try_all_transports", "transport_options"}
-)
-"""Options that cannot be set for one transport."""
 
 
 class EngineObserver(Protocol):
-    """The notifications of a session. Those of packets and flushes are sent if `report_packets` is set."""
+    """What a session calls. It delivers the other events of the session (upgrades, packets, flushes) by itself."""
 
     def on_engine_open(self, engine: EngineSession, now: float) -> None: ...
     def on_engine_message(self, engine: EngineSession, data: Data, now: float) -> None: ...
     def on_engine_ping(self, engine: EngineSession, now: float) -> None: ...
-    def on_engine_upgrading(self, engine: EngineSession, transport: str, now: float) -> None: ...
-    def on_engine_upgrade(self, engine: EngineSession, transport: str, now: float) -> None: ...
-    def on_engine_upgrade_error(self, engine: EngineSession, error: Exception, now: float) -> None: ...
-    def on_engine_packet(self, engine: EngineSession, packet: EnginePacket, now: float) -> None: ...
-    def on_engine_packet_create(self, engine: EngineSession, packet: EnginePacket, now: float) -> None: ...
-    def on_engine_flush(self, engine: EngineSession, now: float) -> None: ...
     def on_engine_drain(self, engine: EngineSession, now: float) -> None: ...
     def on_engine_close(
         self, engine: EngineSession, reason: DisconnectReason, details: Exception | None, now: float
@@ -103,7 +82,7 @@ class EngineSession:
         state: The state of the session.
         sid: The id that the server assigned, or None before the handshake.
         buffered_bytes: The size of the packets that are buffered or in flight: text in characters, binary in bytes.
-        report_packets: Whether the observer is notified of each packet, received or created, and of each flush.
+        report_packets: Whether an event is delivered for each packet, received or created, and for each flush.
     """
 
     def __init__(
@@ -217,9 +196,7 @@ class EngineSession:
             self._probe_answered(transport, packet, now)
             return
         if self.report_packets:
-            self._observer.on_engine_packet(self, _named(packet), now)
-            if self.state is _CLOSED:
-                return
+            self._outbox.deliver(EnginePacketReceived(_named(packet), session=self.number))
         if self.state is _OPENING:
             self._handshake(transport, packet, now)
         elif packet.type == MESSAGE:
@@ -333,7 +310,7 @@ class EngineSession:
             self._probe_failed(probe, f"probe error: the server answered the probe with {_show(packet)}", now)
             return
         self._change_upgrade(UpgradeState.PAUSING)
-        self._observer.on_engine_upgrading(self, probe.name, now)
+        self._outbox.deliver(EngineUpgrading(probe.name, session=self.number))
         if self._transport is not None and self._probe is probe:
             self._transport.pause(now)
 
@@ -343,7 +320,7 @@ class EngineSession:
         self._memory.websocket_worked = new.name == "websocket"
         old.abort()
         self._buffer.insert(0, Packet(UPGRADE))
-        self._observer.on_engine_upgrade(self, new.name, now)
+        self._outbox.deliver(EngineUpgraded(new.name, session=self.number))
         self._flush(now)
 
     def _probe_failed(self, probe: Transport, message: str, now: float, cause: TransportError | None = None) -> None:
@@ -358,7 +335,7 @@ class EngineSession:
             close_code=cause.close_code if cause else None,
         )
         error.__cause__ = cause
-        self._observer.on_engine_upgrade_error(self, error, now)
+        self._outbox.deliver(EngineUpgradeFailed(error, session=self.number))
         if was_pausing and self._transport is not None and self.state is not _CLOSED:
             self._transport.resume(now)
             self._flush(now)
@@ -370,9 +347,7 @@ class EngineSession:
     def _write(self, packets: Sequence[Packet], now: float) -> None:
         if self.report_packets:
             for packet in packets:
-                self._observer.on_engine_packet_create(self, _named(packet), now)
-            if self.state is _CLOSED:
-                return
+                self._outbox.deliver(EnginePacketCreated(_named(packet), session=self.number))
         for packet in packets:
             self._buffer.append(packet)
             self.buffered_bytes += len(packet.data)
@@ -395,7 +370,7 @@ class EngineSession:
             transport.send(packets, now)
             # The JavaScript client sends its UPGRADE packet directly, without a flush.
             if self.report_packets and self.state is not _CLOSED and packets[-1].type != UPGRADE:
-                self._observer.on_engine_flush(self, now)
+                self._outbox.deliver(EngineFlushed(session=self.number))
 
     def _take_batch(self, max_payload: int) -> list[Packet]:
         """Take the packets of the next POST request: as many as the server's maxPayload allows, but at least one."""
@@ -458,226 +433,3 @@ def _show(packet: Packet) -> str:
     """Describe a packet of the peer for a message."""
     data = packet.data
     return f"a packet of type {packet.type} with {data[:_MAX_SHOWN]!r}{'…' if len(data) > _MAX_SHOWN else ''}"
-
-
-def transport_classes(options: EngineOptions) -> dict[str, type[Transport]]:
-    """Return the classes of the transports by name, in the order in which to try them. Raise OptionError."""
-    classes: dict[str, type[Transport]] = {}
-    for transport in options.transports:
-        if isinstance(transport, str):
-            classes[transport] = TRANSPORT_CLASSES[transport]
-        elif issubclass(transport, Transport) and not isabstract(transport):
-            classes[transport.name] = transport
-        else:
-            raise option_error("transports", options.transports)
-    return classes
-
-
-def check_engine_options(options: EngineOptions) -> None:
-    """Check what concerns several options, and the contents of mappings. Raise OptionError."""
-    known = dict.fromkeys([*TRANSPORTS, *transport_classes(options)])
-    check_headers({} if options.extra_headers is ASK else options.extra_headers)
-    for name in options.transport_options:
-        if name not in known:
-            names = ", ".join(map(repr, known))
-            raise OptionError(
-                f"transport_options takes a mapping of the names of transports ({names}), not of {name!r}"
-            )
-        try:
-            transport_options(options, name)
-        except OptionError as error:
-            raise OptionError(f"transport_options[{name!r}]: {error}") from None
-
-
-def transport_options(options: EngineOptions, name: str) -> EngineOptions:
-    """Return the options of one transport: the common ones, overridden by its own. Raise OptionError."""
-    own = options.transport_options.get(name, {})
-    common = {field.name: getattr(options, field.name) for field in fields(EngineOptions)}
-    mappings = {key: own[key] for key in _PER_TRANSPORT_MAPPINGS if key in own}
-    for key in own:
-        check_name(key, common.keys() - _OF_THE_SESSION)
-    for key, value in mappings.items():
-        if not takes_value(key, value):
-            raise OptionError(f"{key} takes a mapping of str to str here, not this {type(value).__name__}")
-    check_headers(mappings.get("extra_headers", {}))
-    return EngineOptions(**{**common, **{key: value for key, value in own.items() if key not in mappings}})
-
-
-def request_query(url: URL, options: EngineOptions, answered: Mapping[str, str] | None = None) -> Mapping[str, str]:
-    """Return the application's part of the query: that of the URL, or the answer to the question, or the option."""
-    if url.query:
-        return dict(url.query)
-    if answered is not None:
-        return answered
-    return {} if options.query is ASK else options.query
-
-
-class EngineProtocol(Machine):
-    """An Engine.IO client as a state machine without I/O (Engine.IO protocol 4): one session.
-
-    `Machine` has the inputs and outputs. The events are the subclasses of `events.EngineEvent`.
-
-    Args:
-        url: The server's scheme, host and port. A query in it replaces the `query` option.
-        options: The options. `query` and `extra_headers` must be mappings here.
-        random: The only source of randomness.
-
-    Raises:
-        OptionError: The URL or an option is invalid.
-    """
-
-    def __init__(self, url: str, options: EngineOptions | None = None, *, random: Random) -> None:
-        super().__init__()
-        options = EngineOptions() if options is None else options
-        if options.query is ASK or options.extra_headers is ASK:
-            raise OptionError("query and extra_headers of EngineProtocol must be mappings, not ASK")
-        check_engine_options(options)
-        self._url = parse_url(url)
-        self._query = request_query(self._url, options)
-        self._headers = options.extra_headers
-        self._timeout = 0.0
-        self._session = EngineSession(
-            self._url,
-            options,
-            self,
-            memory=Memory(),
-            outbox=self._outbox,
-            timers=self._timers,
-            random=random,
-        )
-
-    @property
-    def state(self) -> SessionState:
-        """The state of the session."""
-        return self._session.state
-
-    @property
-    def sid(self) -> str | None:
-        """The id that the server assigned, or None before the handshake."""
-        return self._session.sid
-
-    @property
-    def transport(self) -> str | None:
-        """The name of the transport in use."""
-        return self._session.transport
-
-    @property
-    def idle(self) -> bool:
-        """Whether the session is closed (or was never opened) and every stream is closed."""
-        return self.state in {SessionState.NEW, SessionState.CLOSED} and not self._outbox.owners
-
-    @property
-    def buffered_bytes(self) -> int:
-        """The size of the messages that are buffered or in flight: text in characters, binary in bytes."""
-        return self._session.buffered_bytes
-
-    @property
-    def report_packets(self) -> bool:
-        """Whether `EnginePacketReceived`, `EnginePacketCreated` and `EngineFlushed` are delivered. It may be set."""
-        return self._session.report_packets
-
-    @report_packets.setter
-    def report_packets(self, value: bool) -> None:
-        self._session.report_packets = value
-
-    def open(self, now: float, *, timeout: float | None = 20.0) -> None:
-        """Open the session (section "Handshake").
-
-        Args:
-            now: The time.
-            timeout: How many seconds the handshake may take; None for no limit.
-
-        Raises:
-            OptionError: `timeout` is invalid.
-            StateError: The session was opened before.
-        """
-        check_option("timeout", timeout)
-        self._fire_due(now)
-        if self.state is not SessionState.NEW:
-            raise StateError(f"this session is {self.state}: a session opens once; create another EngineProtocol")
-        if timeout is not None:
-            self._timeout = timeout
-            self._timers.set(self, "open", now + timeout)
-        self._session.open(now, query=self._query, headers=self._headers)
-
-    def send(self, data: Data, now: float, *, compress: bool = True) -> None:
-        """Send a message, str or bytes. Until the handshake is done it is buffered.
-
-        A message that is sent while the session is closing or closed is dropped, as the server may close it at any time.
-
-        Raises:
-            PacketError: `data` is neither str nor bytes, or contains an unpaired surrogate.
-            StateError: The session was not opened yet.
-        """
-        check_message(data)
-        self._fire_due(now)
-        if self.state is SessionState.NEW:
-            raise StateError("the session is not open: call open() before send()")
-        self._session.send([data], now, compress=compress)
-
-    def close(self, now: float) -> None:
-        """Close when the write buffer has drained, within `close_timeout` seconds. Then `idle` is True."""
-        self._fire_due(now)
-        if self.state is not SessionState.NEW:
-            self._session.close(now)
-
-    def abort(self, now: float) -> None:
-        """Close everything at once, a close handshake in progress included. Buffered messages are dropped."""
-        self._fire_due(now)
-        if self.state is not SessionState.NEW:
-            self._session.abort(now)
-            self._cut()
-
-    # Notifications of the session (EngineObserver)
-
-    def on_engine_open(self, engine: EngineSession, now: float) -> None:
-        self._timers.cancel(self, "open")
-        self._outbox.deliver(EngineOpened(engine.sid or "", engine.transport or ""))
-
-    def on_engine_message(self, engine: EngineSession, data: Data, now: float) -> None:
-        self._outbox.deliver(EngineMessage(data))
-
-    def on_engine_ping(self, engine: EngineSession, now: float) -> None:
-        self._outbox.deliver(EnginePing())
-
-    def on_engine_upgrading(self, engine: EngineSession, transport: str, now: float) -> None:
-        self._outbox.deliver(EngineUpgrading(transport))
-
-    def on_engine_upgrade(self, engine: EngineSession, transport: str, now: float) -> None:
-        self._outbox.deliver(EngineUpgraded(transport))
-
-    def on_engine_upgrade_error(self, engine: EngineSession, error: Exception, now: float) -> None:
-        self._outbox.deliver(EngineUpgradeFailed(error))
-
-    def on_engine_packet(self, engine: EngineSession, packet: EnginePacket, now: float) -> None:
-        self._outbox.deliver(EnginePacketReceived(packet))
-
-    def on_engine_packet_create(self, engine: EngineSession, packet: EnginePacket, now: float) -> None:
-        self._outbox.deliver(EnginePacketCreated(packet))
-
-    def on_engine_flush(self, engine: EngineSession, now: float) -> None:
-        self._outbox.deliver(EngineFlushed())
-
-    def on_engine_drain(self, engine: EngineSession, now: float) -> None:
-        self._outbox.deliver(EngineDrained())
-
-    def on_engine_close(
-        self, engine: EngineSession, reason: DisconnectReason, details: Exception | None, now: float
-    ) -> None:
-        self._timers.cancel(self, "open")
-        self._outbox.deliver(EngineClosed(reason, details))
-
-    def timer_fired(self, name: str | int, now: float) -> None:
-        message = f"the session was not open within {self._timeout:g} seconds"
-        self._session.fail(OpenTimeout(message, transport=self.transport), now)
-
-
-def check_message(data: Data) -> None:
-    """Raise PacketError unless `data` is a message: bytes, or a str without unpaired surrogates."""
-    if not isinstance(data, (str, bytes)):
-        raise PacketError(f"a message must be str or bytes, not {type(data).__name__}")
-    if isinstance(data, str) and not data.isascii():
-        try:
-            data.encode()
-        except UnicodeEncodeError as error:
-            raise PacketError(f"a message contains an unpaired surrogate: {error}") from None

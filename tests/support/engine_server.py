@@ -23,7 +23,7 @@ from wsproto.connection import ConnectionState
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Request, TextMessage
 
 from sansio_socketio.protocol.actions import CloseStream, OpenStream, Send
-from sansio_socketio.protocol.engine import EngineProtocol
+from sansio_socketio.protocol.engine_protocol import EngineProtocol
 from sansio_socketio.protocol.events import EngineClosed, MachineEvent
 from sansio_socketio.protocol.packets.engineio import (
     CLOSE,

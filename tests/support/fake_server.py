@@ -16,7 +16,7 @@ from random import Random
 from typing import Any, ClassVar
 from unittest import mock
 
-from sansio_socketio.protocol import engine
+from sansio_socketio.protocol import engine_options
 from sansio_socketio.protocol.actions import CloseStream, OpenStream, Outbox, Send, SetTimer
 from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.protocol.errors import TransportError
@@ -119,7 +119,7 @@ class BetterWire(Wire):
 @contextmanager
 def wires() -> Generator[None]:
     """Have sessions use wires."""
-    with mock.patch.object(engine, "TRANSPORT_CLASSES", {"polling": Wire, "websocket": BetterWire}):
+    with mock.patch.object(engine_options, "TRANSPORT_CLASSES", {"polling": Wire, "websocket": BetterWire}):
         yield
 
 

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeGuard
 import orjson
 
 from ..errors import PacketError
-from ..events import PacketType
+from ..events import Data, PacketType
 
 OPEN = "0"
 CLOSE = "1"
@@ -79,6 +79,17 @@ class Handshake:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # One packet
+
+
+def check_message(data: Data) -> None:
+    """Raise PacketError unless `data` is a message: bytes, or a str without unpaired surrogates."""
+    if not isinstance(data, (str, bytes)):
+        raise PacketError(f"a message must be str or bytes, not {type(data).__name__}")
+    if isinstance(data, str) and not data.isascii():
+        try:
+            data.encode()
+        except UnicodeEncodeError as error:
+            raise PacketError(f"a message contains an unpaired surrogate: {error}") from None
 
 
 def encode_frame(packet: Packet, *, force_base64: bool = False) -> str | bytes:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sansio_socketio.protocol.engine import EngineProtocol
+from sansio_socketio.protocol.engine_protocol import EngineProtocol
 from sansio_socketio.protocol.errors import OpenTimeout, OptionError, PacketError, StateError, TransportError
 from sansio_socketio.protocol.events import (
     EngineClosed,
