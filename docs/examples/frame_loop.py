@@ -1,7 +1,7 @@
 """Embed the machine in a program that has a loop of its own, such as a game: call `poll()` once a frame.
 
-All that a driver does is here: open streams, move bytes, keep one deadline, hand events on. There is no TLS and name
-resolution blocks, to keep it short; see "Write a driver" for one that leaves both to the library.
+This is all that a driver does: open streams, transfer bytes, keep one timer, deliver events. For brevity there is no TLS,
+and name resolution blocks; see "Write a driver" for one that leaves both to the library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sansio_socketio.protocol.client import ClientProtocol
 
 
 class FrameClient:
-    """A Socket.IO client that does what there is to do whenever it is polled, and never blocks."""
+    """A Socket.IO client that works when it is polled, and never blocks."""
 
     def __init__(self, url: str) -> None:
         self.machine = ClientProtocol(url, random=SystemRandom())
@@ -28,7 +28,7 @@ class FrameClient:
         self._deadline: float | None = None
 
     def poll(self) -> Iterator[events.MachineEvent]:
-        """Move the bytes that can be moved and fire what is due; yield the events that came of it."""
+        """Transfer the bytes that are ready and fire the timer if it is due. Yield the events."""
         if self._deadline is not None and monotonic() >= self._deadline:
             self.machine.tick(monotonic())
         yield from self._carry_out()
@@ -42,7 +42,7 @@ class FrameClient:
         yield from self._carry_out()
 
     def close(self) -> None:
-        """Leave at once."""
+        """Close the connection at once."""
         self.machine.abort(monotonic())
         for _ in self._carry_out():
             pass
@@ -117,7 +117,7 @@ class FrameClient:
 
 
 def ask(url: str, event: str, *values: object) -> list[object]:
-    """Connect, emit one event, and return what the server acknowledges it with."""
+    """Connect, emit one event, and return the values of its acknowledgement."""
     client = FrameClient(url)
     namespace = client.machine.namespace("/")
     namespace.connect(monotonic())
