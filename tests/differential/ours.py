@@ -419,9 +419,16 @@ class Play:
         await self._driver.until(lambda: self._server.ask("clients") == 0)
 
     def _is_all_handled(self) -> bool:
-        """Whether nothing waits for a handler any more. (Nobody who uses the library can ask for that.)"""
-        cores = [getattr(manager, "_core", manager) for manager in self._managers.values()]
-        return all(dispatcher.idle for core in cores for dispatcher in core._connection.dispatchers())
+        """Return whether no handler is running or queued. Nothing in the public API tells that."""
+        for view in self._managers.values():
+            core = getattr(view, "_target", view)._core
+            run = core.link.active()
+            if run is None:
+                continue
+            dispatchers = [run.of(spec).dispatcher for spec in core.blueprint.namespaces.values()]
+            if run.lifecycle.is_busy or any(queue.is_handling for queue in [run.lifecycle, *dispatchers]):
+                return False
+        return True
 
 
 def _snake(name: str) -> str:

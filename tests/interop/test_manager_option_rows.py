@@ -186,6 +186,24 @@ async def test_a_timeout_that_changes_while_it_runs(driver: Driver, plain_fresh:
         assert (manager.timeout, manager.engine.id is not None) == (20, True)
 
 
+@pytest.mark.row("option.slow_handler_warning")
+async def test_a_handler_that_blocks_its_queue_is_warned_of(
+    driver: Driver, plain_target: Target, caplog: pytest.LogCaptureFixture
+) -> None:
+    finish = driver.queue()
+
+    async def slow() -> None:
+        await finish.get()
+
+    async with plain_target.connect(driver, slow_handler_warning=0.05) as socket:
+        socket.on("echo", driver.handler(slow))
+        await socket.emit("echo")
+        await driver.until(lambda: any("slow_handler_warning" in message for message in caplog.messages))
+        finish.put(None)
+        [message] = [message for message in caplog.messages if "slow_handler_warning" in message]
+        assert "slow of event 'echo' has blocked the queue of the namespace for 0.05 seconds" in message
+
+
 class Diary:
     """A parser of a user's own: it writes the protocol's format, and keeps the names of events, both ways."""
 

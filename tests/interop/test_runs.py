@@ -100,7 +100,7 @@ async def test_a_handler_may_close_what_is_held(driver: Driver, plain_target: Ta
         await driver.until(lambda: not any("closes" in thread.name for thread in threading.enumerate()))
 
 
-async def test_a_manager_that_was_cut_off_lives_again(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_a_manager_that_was_cancelled_can_be_started_again(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh()
     manager = driver.manager(target.peer.url, **target.options)
     socket = manager.socket("/")
@@ -113,7 +113,7 @@ async def test_a_manager_that_was_cut_off_lives_again(driver: Driver, plain_fres
 
     await driver.cancelled(talk)
     await driver.until(lambda: target.peer.control("stats")["sockets"] == 0)
-    async with driver.held(manager):  # and lives again
+    async with driver.held(manager):
         await socket.wait_connected()
 
 
@@ -337,7 +337,7 @@ def test_in_a_task_group(backend: str, node_server: Peer) -> None:
         async with anyio.create_task_group() as group:
             assert await group.start(manager.run) is manager
             assert await socket.emit_with_ack("echo_ack", 1) == 1
-            with pytest.raises(StateError, match="lives already"):
+            with pytest.raises(StateError, match="is running already"):
                 await manager.run()
             await manager.close()
             assert await group.start(manager.run) is manager

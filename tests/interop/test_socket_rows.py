@@ -420,6 +420,27 @@ class Position:
     picture: bytes = b""
 
 
+@pytest.mark.row("socket.connect_nowait", "socket.disconnect_nowait")
+async def test_plain_functions_connect_and_disconnect(driver: Driver, plain_target: Target) -> None:
+    seen = driver.queue()
+    async with driver.manager(plain_target.peer.url, auto_connect=False, **plain_target.options) as manager:
+        socket = manager.socket("/")
+        socket.on("connect", lambda: seen.put("connect")).on("disconnect", seen.put)
+        socket.once("disconnect", lambda: socket.connect_nowait())  # noqa: PLW0108  # it is called with a reason
+        socket.on("echo", lambda: socket.disconnect_nowait())  # noqa: PLW0108
+        assert socket.connect_nowait() == socket
+        assert socket.active
+        await socket.wait_connected()
+        await socket.emit("kick")
+        assert [await seen.get() for _ in range(3)] == ["connect", "io server disconnect", "connect"]
+        await socket.emit("echo")
+        assert await seen.get() == "io client disconnect"
+        assert not socket.active
+        await socket.connect()
+        assert socket.disconnect_nowait() == socket
+        assert not socket.active
+
+
 @pytest.mark.row("beyond.typed")
 async def test_typed_handlers(driver: Driver, plain_target: Target) -> None:
     seen, errors = driver.queue(), driver.queue()

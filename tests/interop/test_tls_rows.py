@@ -81,7 +81,7 @@ async def test_without_one_the_system_tells_whom_to_trust(
 @pytest.mark.row("option.ssl")
 async def test_a_server_that_is_not_verified(driver: Driver, transport: str, node_server_tls: Peer) -> None:
     target = Target(node_server_tls, transport)
-    with pytest.warns(UserWarning, match="the server is not verified"):
+    with pytest.warns(UserWarning, match="the server's certificate is not verified"):
         scope = driver.manager(target.peer.url, **target.options, ssl=False)
     async with scope as manager:
         assert await manager.socket("/").emit_with_ack("echo_ack", 1) == 1
