@@ -1,394 +1,847 @@
-"""The lifecycle queue: the handlers of the Manager and the Engine start in order, and cannot hold up the connection."""
+"""The lifecycle queue: in which order the handlers of the Manager and the Engine start, and what waits for them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
-from sansio_socketio.client import InboxOverflow, Socket
-from sansio_socketio.client.handlers.registry import HandlerRegistry
-from sansio_socketio.client.run.lifecycle import MOST_CALLS, START_LIMIT
-from sansio_socketio.protocol.errors import OptionError
-from tests.support.fake_runtime import URL, Cancelled, World
+from sansio_socketio.client import InboxOverflow
+from sansio_socketio.client.run import lifecycle
+from sansio_socketio.protocol.errors import DisconnectedError, OptionError, SocketIOError
+from tests.support.fake_runtime import FakeFuture
+from tests.support.fake_server import wires
+from tests.support.variants import VARIANTS, Variant
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> Iterator[Variant]:
+    with wires():
+        yield Variant(request.param)
 
 
 @pytest.fixture
-def threads(threads_world: World) -> Iterator[World]:
-    yield threads_world
-    assert threads_world.tasks == []
+def threads() -> Iterator[Variant]:
+    with wires():
+        yield Variant("threads")
+
+
+@pytest.fixture
+def tasks() -> Iterator[Variant]:
+    with wires():
+        yield Variant("tasks")
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Order
+class NeverEnding:
+    """Handlers that wait for an acknowledgement that never comes.
 
+    Attributes:
+        seen: What was handled: the name of the handler, and what it was called with.
+    """
 
-def test_handlers_start_in_order_and_run_concurrently_after_that(world: World) -> None:
-    story: list[Any] = []
+    def __init__(self, variant: Variant, socket: Any) -> None:
+        self.seen: list[Any] = []
+        self._variant = variant
+        self._socket = socket
 
-    async def body(manager: Any) -> None:
-        async def slow() -> None:
-            story.append("slow starts")
-            await world.sleep(5)
-            story.append("slow ends")
-
-        manager.on("ping", slow).on("ping", lambda: story.append("plain"))
-        await manager.connect()
-        world.server.ping()
-        world.server.ping()
-        await world.sleep(10)
-
-    world.run_started(body)
-    assert story == ["slow starts", "plain"] * 2 + ["slow ends"] * 2
-
-
-@pytest.mark.parametrize("eager", [False, True])
-def test_a_handler_of_the_manager_starts_before_the_sockets_event_that_follows(world: World, eager: bool) -> None:
-    world.eager = eager
-    story: list[str] = []
-
-    async def body(manager: Any) -> None:
-        async def opened() -> None:
-            story.append("open starts")
-            await world.sleep(5)
-            story.append("open ends")
-
-        manager.on("open", opened)
-        manager.on("open", lambda: story.append("second"))
-        socket = manager.socket("/")
-        socket.on("connect", lambda: story.append("connect"))
-        await world.sleep(10)
-
-    world.run_started(body)
-    assert story == ["open starts", "second", "connect", "open ends"]
-
-
-def test_what_a_handler_of_reconnect_attempt_sets_before_its_first_wait_takes_effect_on_the_attempt(
-    world: World,
-) -> None:
-    async def body(manager: Any) -> None:
-        socket = manager.socket("/")
-
-        async def attempt(number: int) -> None:
-            socket.auth = {"set": "before"}
-            await world.sleep(1)
-            socket.auth = {"set": "after"}
-
-        manager.on("reconnect_attempt", attempt)
-        await socket.wait_connected()
-        for _ in range(2):
-            world.server.lose()
-            await world.sleep(10)
-
-    world.run_started(body)
-    assert world.server.payloads() == [None, {"set": "before"}, {"set": "before"}]
-
-
-def test_a_handler_that_does_not_suspend_does_not_delay_what_follows(world: World) -> None:
-    before = world.time
-
-    async def body(manager: Any) -> None:
-        async def nothing() -> None: ...
-
-        manager.on("open", nothing).on("open", lambda: None)
-        await manager.socket("/").wait_connected()
-        assert world.time == before
-
-    world.run_started(body)
-
-
-@pytest.mark.parametrize("event", ["open", "reconnect", "reconnect_attempt", "close", "error"])
-def test_a_handler_may_wait_for_the_connection(world: World, event: str) -> None:
-    story: list[Any] = []
-    world.server.acknowledge_with("answer")
-
-    async def body(manager: Any) -> None:
-        socket = manager.socket("/", auth=lambda: {"token": 1})
-
-        async def wait(*_: Any) -> None:
-            await socket.wait_connected()
-            story.append(await socket.emit_with_ack("question"))
-
-        manager.on(event, wait).on(event, wait)
-        await socket.wait_connected()
-        world.server.accepts = False
-        world.server.lose()
-        world.call_at(world.time + 5, lambda: setattr(world.server, "accepts", True))
-        await world.sleep(30)
-        assert socket.connected
-
-    world.run_started(body, query=lambda: {"q": "1"})
-    assert len(story) >= 2
-    assert set(story) == {"answer"}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Errors and bounds
-
-
-def test_concurrency_does_not_apply(world: World) -> None:
-    async def body(manager: Any) -> None:
-        for target, event in ((manager, "open"), (manager.engine, "packet")):
-            with pytest.raises(OptionError, match=f"concurrency does not apply to '{event}': its handlers run conc"):
-                target.on(event, print, concurrency=2)
-
-    world.run_started(body)
-
-
-def test_errors_are_reported_whether_the_handler_has_suspended_or_not(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    story: list[str] = []
-
-    async def body(manager: Any) -> None:
-        async def later() -> None:
-            await world.sleep(1)
-            raise KeyError("later")
-
-        def at_once() -> None:
-            raise KeyError("at once")
-
-        async def unsuspended() -> None:
-            raise KeyError("unsuspended")
-
-        for handler in (at_once, later, unsuspended, lambda: story.append("last")):
-            manager.on("open", handler)
-        await world.sleep(5)
-
-    world.run_started(body)
-    assert story == ["last"]
-    assert warnings_of(caplog) == ["a handler of 'open' raised"] * 3
-
-
-@pytest.mark.parametrize("eager", [False, True])
-def test_an_internal_error_ends_the_connection(world: World, monkeypatch: pytest.MonkeyPatch, eager: bool) -> None:
-    world.eager = eager
-
-    async def body(manager: Any) -> None:
-        await manager.connect()
-        manager.on("ping", print)
-
-        def fail(*_: Any) -> None:
-            raise ZeroDivisionError("internal")
-
-        monkeypatch.setattr(HandlerRegistry, "take", fail)
-        world.server.ping()
-        await world.settle()
-        assert manager.engine is None
-
-    with pytest.raises(ZeroDivisionError, match="internal"):
-        world.run_started(body)
-
-
-def test_calls_beyond_the_bound_are_left_out_and_reported_once(world: World) -> None:
-    reported: list[Any] = []
-    running: list[Any] = []
-
-    async def body(manager: Any) -> None:
-        async def slow(packet: Any) -> None:
-            running.append(packet.data)
-            await world.sleep(10)
-
-        await manager.connect()
-        manager.engine.on("packet", slow)
-        for repetition in (1, 2):
-            for number in range(MOST_CALLS + 5):
-                world.server.emit("e", number)
-                await world.checkpoint()
-            await world.settle()
-            assert len(running) == MOST_CALLS
-            assert [(event, type(error)) for error, event in reported] == [("packet", InboxOverflow)] * repetition
-            assert f"{MOST_CALLS} calls of its handler" in str(reported[0][0])
-            await world.sleep(20)
-            running.clear()
-        assert manager.engine is not None
-
-    world.run_started(body, on_handler_error=lambda error, event: reported.append((error, event)))
-    assert len(reported) == 2
-
-
-def test_events_queued_beyond_the_bound_are_left_out_and_reported_once(threads: World) -> None:
-    reported: list[Any] = []
-    calls: list[None] = []
-
-    with threads.blocking_manager_class(
-        URL, on_handler_error=lambda error, event: reported.append((event, str(error)))
-    ) as manager:
-
-        @manager.on("ping")
-        def ping() -> None:
-            calls.append(None)
-            if len(calls) == 1:  # while the first call blocks its thread, the others are queued
-                for _ in range(MOST_CALLS + 5):
-                    threads.server.ping()
-
-        manager.connect()
-        threads.server.ping()
-        threads.block(5)
-        assert len(calls) == MOST_CALLS + 1
-        [(event, message)] = reported
-        assert event == "ping"
-        assert f"{MOST_CALLS} of these events are queued" in message
-        threads.server.ping()
-        threads.block(5)
-        assert len(calls) == MOST_CALLS + 2
-        assert manager.engine is not None
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Threads
-
-
-def test_in_a_thread_a_handler_has_started_when_it_enters_a_blocking_call(
-    threads: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    story: list[Any] = []
-    threads.server.acknowledge_with("answer")
-    with threads.blocking_manager_class(URL) as manager:
-        socket = manager.socket("/")
-        manager.on("open", lambda: story.extend([socket.emit_with_ack("question"), socket.emit_with_ack("another")]))
-        manager.on("open", lambda: story.append("second"))
-        socket.on("connect", lambda: story.append("connect"))
-        before = threads.time
-        socket.wait_connected()
-        threads.block(0)
-        assert threads.time == before
-    assert sorted(story) == ["answer", "answer", "connect", "second"]
-    assert warnings_of(caplog) == []
-
-
-def test_in_a_thread_a_handler_that_does_not_start_is_warned_of_and_the_others_go_on(
-    threads: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    story: list[Any] = []
-    with threads.blocking_manager_class(URL) as manager:
-        socket = manager.socket("/")
-        begin = threads.time
-
-        def stuck() -> None:
-            threads.block(5)
-            story.append(("stuck", threads.time - begin))
-
-        manager.on("open", stuck).on("open", lambda: story.append(("second", threads.time - begin)))
-        socket.on("connect", lambda: story.append(("connect", threads.time - begin)))
-        socket.wait_connected()
-        threads.block(10)
-    assert story == [("second", START_LIMIT), ("connect", START_LIMIT), ("stuck", 5)]
-    [message] = warnings_of(caplog)
-    assert "stuck of 'open' has blocked the handlers of the connection's events for 1 second" in message
-
-
-def test_in_a_thread_a_handler_of_reconnect_may_ask_the_server(threads: World) -> None:
-    answers: list[Any] = []
-    threads.server.acknowledge_with("echo")
-    with threads.blocking_manager_class(URL, reconnection_delay=1) as manager:
-        socket = manager.socket("/")
-        socket.wait_connected()
-        manager.on("reconnect", lambda number: answers.append(socket.emit_with_ack("echo", number)))
-        engine = manager.engine
-        assert engine is not None
-        engine.close()
-        socket.wait_connected()
-        threads.block(1)
-    assert answers == ["echo"]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Start and end
-
-
-def test_handlers_that_are_held_back_when_the_scope_is_cancelled_are_not_called(world: World) -> None:
-    seen: list[str] = []
-
-    async def main() -> None:
-        async with world.scopes.open_io(URL) as io:
-            socket = io()
-            socket.io.on("open", lambda: seen.append("open"))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        world.run(main)
-    assert seen == []
-
-
-def test_the_end_waits_for_running_handlers(world: World) -> None:
-    story: list[str] = []
-
-    async def body(manager: Any) -> None:
-        async def slow(*_: Any) -> None:
-            await world.sleep(3)
-            story.append("slow")
-
-        manager.on("close", slow)
-        await manager.connect()
-
-    before = world.time
-    world.run_started(body)
-    assert story == ["slow"]
-    assert world.time == before + 3
-
-
-def test_handlers_that_do_not_end_are_cancelled_and_named(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    story: list[str] = []
-
-    async def body(manager: Any) -> None:
-        async def stuck() -> None:
+    def handler(self, name: str) -> Callable[..., Any]:
+        async def wait(*args: Any) -> None:
+            self.seen.append((name, *args))
             try:
-                await world.sleep(1e9)
-            except Cancelled:
-                story.append("cancelled")
-                raise
+                await self._socket.timeout(None).emit_with_ack("never acknowledged")
+            except SocketIOError as error:
+                self.seen.append((name, type(error)))
 
-        manager.on("open", stuck)
-        await manager.connect()
-        await world.settle()
-
-    before = world.time
-    world.run_started(body, close_timeout=3)
-    assert story == ["cancelled"]
-    assert world.time == before + 3
-    [message] = warnings_of(caplog)
-    assert message.startswith("handlers are still running 3 seconds (close_timeout) after the connection was stopped")
-    assert "stuck" in message
+        return self._variant.handler(wait)
 
 
-def test_a_function_for_auth_is_not_called_when_the_run_is_cancelled_before_its_turn(world: World) -> None:
-    asked: list[None] = []
-
-    async def body(manager: Any) -> None:
-        async def opened() -> None:
-            assert world.main is not None
-            world.main.cancel()
-            await world.sleep(1)
-
-        manager.socket("/", auth=lambda: asked.append(None))
-        manager.on("open", opened)
-        await world.sleep(5)
-
-    with pytest.raises(Cancelled):
-        world.run_started(body)
-    assert asked == []
+# Order and start
 
 
-def test_the_barrier_in_front_of_a_sockets_event_is_lifted_when_the_run_is_cancelled(world: World) -> None:
+def test_handlers_start_in_the_order_of_events_and_then_of_registration(variant: Variant) -> None:
+    manager = variant.manager()
+    socket = manager.socket()
+    never = NeverEnding(variant, socket)
+
+    async def body() -> None:
+        for name in ("a", "b"):
+            manager.on("ping", never.handler(name))
+        async with manager:
+            await socket.wait_connected()
+            variant.server.ping()
+            variant.server.ping()
+            await variant.sleep(1)
+            assert never.seen == [("a",), ("b",), ("a",), ("b",)]
+
+    variant.run(body)
+
+
+@pytest.mark.parametrize("ending", ["returns", "raises", "waits"])
+def test_the_next_handler_starts_when_the_one_before_has(ending: str, variant: Variant) -> None:
+    manager = variant.manager(on_handler_error=variant.report)
+    socket = manager.socket()
+    seen: list[str] = []
+    started: list[float] = []
+
+    async def first() -> None:
+        seen.append("first")
+        if ending == "raises":
+            raise ValueError(ending)
+        if ending == "waits":
+            await socket.emit_with_ack("never acknowledged")
+
+    async def second() -> None:
+        seen.append("second")
+        started.append(variant.world.time)
+
+    async def body() -> None:
+        manager.on("ping", variant.handler(first)).on("ping", variant.handler(second))
+        async with manager:
+            await socket.wait_connected()
+            variant.server.ping()
+            before = variant.world.time
+            await variant.sleep(0.5)
+            assert seen == ["first", "second"]
+            assert started == [before]
+
+    variant.run(body)
+
+
+def test_a_thread_that_blocks_is_waited_for_for_one_second(threads: Variant, caplog: pytest.LogCaptureFixture) -> None:
+    manager = threads.manager()
+    socket = manager.socket()
+    seen: list[Any] = []
+
+    async def blocking() -> None:
+        seen.append("blocks")
+        await threads.sleep(1.5)
+        seen.append("goes on")
+
+    async def body() -> None:
+        manager.on("ping", threads.handler(blocking))
+        manager.on("ping", lambda: seen.append(("next", threads.world.time - before)))
+        async with manager:
+            await socket.wait_connected()
+            threads.server.ping()
+            before = threads.world.time
+            await threads.sleep(3)
+        assert seen == ["blocks", ("next", 1.0), "goes on"]
+        (warning,) = warnings_of(caplog)
+        assert "blocking of 'ping' has blocked" in warning
+        assert "1 second;" in warning
+
+    threads.run(body)
+
+
+def test_a_thread_that_blocks_for_less_is_not_warned_about(threads: Variant, caplog: pytest.LogCaptureFixture) -> None:
+    manager = threads.manager()
+    socket = manager.socket()
     seen: list[str] = []
 
-    async def body(socket: Socket) -> None:
-        async def opened() -> None:
-            seen.append("open")
-            world.cancel_main_at(0)
+    async def blocking() -> None:
+        await threads.sleep(0.9)
+        seen.append("blocked")
 
-        socket.io.on("open", opened)
+    async def body() -> None:
+        manager.on("ping", threads.handler(blocking)).on("ping", lambda: seen.append("next"))
+        async with manager:
+            await socket.wait_connected()
+            threads.server.ping()
+            await threads.sleep(3)
+        assert seen == ["blocked", "next"]
+        assert warnings_of(caplog) == []
+
+    threads.run(body)
+
+
+def test_a_thread_that_enters_a_blocking_call_has_started(threads: Variant, caplog: pytest.LogCaptureFixture) -> None:
+    manager = threads.manager()
+    socket = manager.socket()
+    seen: list[str] = []
+    threads.server.on_event = lambda packet: threads.world.call_at(
+        threads.world.time + 5, lambda: threads.server.ack(packet)
+    )
+
+    async def waiting() -> None:
+        await socket.emit_with_ack("acknowledged late")
+        seen.append("acknowledged")
+
+    async def body() -> None:
+        manager.on("ping", threads.handler(waiting)).on("ping", lambda: seen.append("next"))
+        async with manager:
+            await socket.wait_connected()
+            threads.server.ping()
+            await threads.sleep(0)
+            assert seen == ["next"]
+            await threads.sleep(6)
+        assert seen == ["next", "acknowledged"]
+        assert warnings_of(caplog) == []
+
+    threads.run(body)
+
+
+@pytest.mark.parametrize("when", ["before it waits", "afterwards"])
+def test_auth_that_a_handler_of_reconnect_attempt_sets(when: str, variant: Variant) -> None:
+    manager = variant.manager(reconnection_delay=1)
+    socket = manager.socket(auth={"attempt": 0})
+    other: list[str] = []
+
+    async def set_auth(attempt: int) -> None:
+        if when == "before it waits":
+            socket.auth = {"attempt": attempt}
+        await socket.wait_connected()
+        socket.auth = {"attempt": attempt}
+
+    async def body() -> None:
+        manager.on("reconnect_attempt", variant.handler(set_auth))
+        manager.on("reconnect_attempt", lambda: other.append("started"))
+        async with manager:
+            await socket.wait_connected()
+            variant.server.lose()
+            await variant.sleep(10)
+            assert socket.connected
+        expected = 1 if when == "before it waits" else 0
+        assert variant.server.payloads() == [{"attempt": 0}, {"attempt": expected}]
+        assert other == ["started"]
+
+    variant.run(body)
+
+
+@pytest.mark.parametrize("option", ["query", "extra_headers", "auth"])
+def test_functions_are_called_after_the_handlers_of_the_attempt_have_started(option: str, variant: Variant) -> None:
+    seen: list[str] = []
+
+    def answer() -> dict[str, str]:
+        seen.append(option)
+        return {}
+
+    options: dict[str, Any] = {option: answer}
+    of_socket = options if option == "auth" else {}
+    manager = variant.manager(**({} if option == "auth" else options))
+    socket = manager.socket(**of_socket)
+    never = NeverEnding(variant, socket)
+    never.seen = seen
+
+    async def body() -> None:
+        async with manager:
+            await socket.wait_connected()
+            manager.on("reconnect_attempt", never.handler("a"))
+            manager.on("reconnect_attempt", never.handler("b"))
+            seen.clear()
+            variant.server.lose()
+            await variant.sleep(10)
+            assert seen == [("a", 1), ("b", 1), option]
+            assert socket.connected
+
+    variant.run(body)
+
+
+def test_a_handler_of_the_manager_starts_before_the_event_of_the_socket(variant: Variant) -> None:
+    manager = variant.manager()
+    socket = manager.socket()
+    never = NeverEnding(variant, socket)
+
+    async def body() -> None:
+        for event in ("open", "close", "error", "reconnect_attempt", "reconnect", "reconnect_error"):
+            manager.on(event, never.handler(f"Manager {event}"))
+        for event in ("connect", "disconnect", "connect_error"):
+            socket.on(event, lambda event=event: never.seen.append((f"Socket {event}",)))
+        async with manager:
+            await socket.wait_connected()
+            await variant.sleep(0)
+            assert names() == ["Manager open", "Socket connect"]
+            variant.server.accepts = False
+            variant.server.lose()
+            await variant.sleep(0)
+            assert names() == ["Manager close", "Socket disconnect"]
+            await variant.sleep(2)
+            assert names()[:4] == ["Manager reconnect_attempt", "Manager error", "Manager reconnect_error", "Socket connect_error"]
+            variant.server.accepts = True
+            await socket.wait_connected()
+            await variant.sleep(0)
+            assert names()[-3:] == ["Manager open", "Manager reconnect", "Socket connect"]
+
+    def names() -> list[str]:
+        seen, never.seen[:] = list(never.seen), []
+        return [name for name, *args in seen if DisconnectedError not in args]
+
+    variant.run(body)
+
+
+def test_a_handler_that_never_ends_holds_up_nothing(variant: Variant) -> None:
+    async def answer() -> dict[str, str]:
+        return {}
+
+    function = variant.handler(answer)
+    manager = variant.manager(query=function, extra_headers=function)
+    socket = manager.socket(auth=function)
+    never = NeverEnding(variant, socket)
+    events: list[str] = []
+
+    async def body() -> None:
+        for event in ("open", "close", "reconnect_attempt", "reconnect", "ping"):
+            manager.on(event, never.handler(event)).on(event, never.handler(event))
+        socket.on("connect", lambda: events.append("connect"))
+        socket.on("disconnect", lambda: events.append("disconnect"))
+        async with manager:
+            for _ in range(3):
+                await socket.wait_connected()
+                variant.server.ping()
+                variant.server.lose()
+                await variant.sleep(10)
+            assert socket.connected
+            assert events == ["connect", "disconnect"] * 3 + ["connect"]
+
+    variant.run(body)
+
+
+def test_an_empty_queue_is_bypassed(variant: Variant) -> None:
+    manager = variant.manager(auto_connect=False)
+    socket = manager.socket()
+    seen: list[str] = []
+
+    async def body() -> None:
         socket.on("connect", lambda: seen.append("connect"))
-        await world.sleep(5)
+        async with manager:
+            await socket.connect()
+            await variant.sleep(0)
+            assert seen == ["connect"]
+            # Nothing serves the queue while no handler of the Manager is registered.
+            assert [task.name for task in variant.world.tasks if "Manager" in task.name] == []
 
-    with pytest.raises(Cancelled):
-        world.run_connected(body)
-    assert "open" in seen
-    assert world.tasks == []
+    variant.run(body)
+
+
+# Bounds
+
+
+@pytest.fixture
+def five(monkeypatch: pytest.MonkeyPatch) -> int:
+    """As many calls as a thousand would be; nested calls of threads in virtual time cannot be so many."""
+    monkeypatch.setattr(lifecycle, "MOST_CALLS", 5)
+    return 5
+
+
+def test_calls_of_one_handler_are_bounded(five: int, variant: Variant) -> None:
+    manager = variant.manager(on_handler_error=variant.report)
+    socket = manager.socket()
+    never = NeverEnding(variant, socket)
+
+    async def ping(times: int) -> None:
+        for _ in range(times):
+            variant.server.ping()
+            await variant.sleep(0)
+
+    async def body() -> None:
+        manager.on("ping", never.handler("waits")).on("ping", lambda: never.seen.append(("returns",)))
+        async with manager:
+            for round_ in (1, 2):
+                await socket.wait_connected()
+                await ping(five + 3)
+                assert never.seen.count(("waits",)) == five
+                assert never.seen.count(("returns",)) == five + 3
+                assert [(event, type(error)) for event, error in variant.errors] == [("ping", InboxOverflow)] * round_
+                assert f"{five} calls of its handler" in str(variant.errors[-1][1])
+                never.seen.clear()
+                variant.server.lose()  # which ends their waits: they have caught up
+                await variant.sleep(10)
+                never.seen.clear()
+            assert socket.connected
+
+    variant.run(body)
+
+
+def test_events_in_the_queue_are_bounded(five: int, variant: Variant) -> None:
+    manager = variant.manager(on_handler_error=variant.report)
+    socket = manager.socket()
+    seen: list[str] = []
+
+    async def body() -> None:
+        manager.on("ping", lambda: seen.append("ping"))
+        async with manager:
+            for round_ in (1, 2):
+                await socket.wait_connected()
+                for _ in range(five + 3):
+                    variant.server.ping()
+                await variant.sleep(0)
+                # In threads the first call may have started at once.
+                assert len(seen) in {five, five + 1}
+                assert [(event, type(error)) for event, error in variant.errors] == [("ping", InboxOverflow)] * round_
+                assert f"{five} of these events are queued" in str(variant.errors[-1][1])
+                seen.clear()
+
+    variant.run(body)
+
+
+def test_a_thousand_calls_run_concurrently(tasks: Variant) -> None:
+    manager = tasks.manager(on_handler_error=tasks.report)
+    socket = manager.socket()
+    never = NeverEnding(tasks, socket)
+
+    async def body() -> None:
+        manager.on("ping", never.handler("waits"))
+        async with manager:
+            await socket.wait_connected()
+            for _ in range(4):
+                for _ in range(300):
+                    tasks.server.ping()
+                await tasks.sleep(0)
+            assert len(never.seen) == 1000
+            ((event, error),) = tasks.errors
+            assert event == "ping"
+            assert isinstance(error, InboxOverflow)
+
+    tasks.run(body)
+
+
+# Options of handlers
+
+
+def test_concurrency_does_not_apply_to_the_events_of_the_manager_and_the_engine(variant: Variant) -> None:
+    manager = variant.manager()
+    socket = manager.socket()
+
+    async def body() -> None:
+        with pytest.raises(OptionError, match="concurrency does not apply to 'open'"):
+            manager.on("open", print, concurrency=2)
+        async with manager:
+            await socket.wait_connected()
+            with pytest.raises(OptionError, match="concurrency does not apply to 'packet'"):
+                manager.engine.on("packet", print, concurrency=2)
+
+    variant.run(body)
+
+
+def test_concurrency_on_the_lifecycle_events_of_a_socket(variant: Variant) -> None:
+    manager = variant.manager(reconnection_delay=1)
+    socket = manager.socket()
+    seen: list[str] = []
+
+    async def login() -> None:
+        logged_in = FakeFuture(variant.world)
+        socket.once("logged_in", logged_in.resolve)
+        await socket.emit("login")
+        await runtime_wait(logged_in)
+        seen.append("logged in")
+
+    async def runtime_wait(future: FakeFuture) -> None:
+        from tests.support.fake_runtime import FakeRuntime
+
+        await FakeRuntime(variant.world).wait(future)
+
+    async def reconnect() -> None:
+        await socket.wait_connected()
+        seen.append("connected again")
+
+    async def body() -> None:
+        variant.server.on_event = lambda packet: variant.server.emit("logged_in")
+        socket.on("connect", variant.handler(login), concurrency=1)
+        socket.on("disconnect", variant.handler(reconnect), concurrency=1)
+        async with manager:
+            await socket.wait_connected()
+            await variant.sleep(0)
+            variant.server.lose()
+            await variant.sleep(10)
+            assert sorted(seen) == ["connected again", "logged in", "logged in"]
+
+    variant.run(body)
+
+
+def test_concurrency_on_the_handler_of_every_event(variant: Variant) -> None:
+    manager = variant.manager()
+    socket = manager.socket()
+    seen: list[str] = []
+
+    async def wait(name: str) -> None:
+        seen.append(name)
+        if name == "first":
+            await variant.sleep(5)
+            seen.append("first ends")
+
+    async def body() -> None:
+        socket.on_any(variant.handler(wait), concurrency=2)
+        async with manager:
+            await socket.wait_connected()
+            variant.server.emit("first")
+            variant.server.emit("second")
+            await variant.sleep(10)
+            assert seen == ["first", "second", "first ends"]
+
+    variant.run(body)
+
+
+# Warnings
+
+
+def test_a_handler_that_blocks_its_namespace(variant: Variant, caplog: pytest.LogCaptureFixture) -> None:
+    manager = variant.manager(slow_handler_warning=2)
+    socket = manager.socket("/chat")
+
+    async def slow() -> None:
+        await variant.sleep(20)
+
+    async def body() -> None:
+        socket.on("slow", variant.handler(slow))
+        async with manager:
+            await socket.wait_connected()
+            for _ in range(3):
+                variant.server.emit("slow", namespace="/chat")
+            await variant.sleep(19)
+            (warning,) = warnings_of(caplog)
+            for word in ("/chat", "'slow'", slow.__qualname__, "2 events are queued", "2 seconds"):
+                assert word in warning
+            await variant.sleep(19)
+            assert len(warnings_of(caplog)) == 2
+            await variant.sleep(40)
+
+    variant.run(body)
+
+
+def test_no_warning_about_a_slow_handler(variant: Variant, caplog: pytest.LogCaptureFixture) -> None:
+    manager = variant.manager(slow_handler_warning=None)
+    socket = manager.socket()
+
+    async def slow() -> None:
+        await variant.sleep(1000)
+
+    async def body() -> None:
+        socket.on("slow", variant.handler(slow))
+        async with manager:
+            await socket.wait_connected()
+            variant.server.emit("slow")
+            await variant.sleep(2000)
+            assert warnings_of(caplog) == []
+
+    variant.run(body)
+
+
+def test_the_warning_at_shutdown_names_the_handlers(tasks: Variant, caplog: pytest.LogCaptureFixture) -> None:
+    manager = tasks.manager(close_timeout=3)
+    socket = manager.socket()
+
+    async def of_manager() -> None:
+        await tasks.sleep(100)
+
+    async def of_socket() -> None:
+        await tasks.sleep(100)
+
+    async def concurrent() -> None:
+        await tasks.sleep(100)
+
+    async def body() -> None:
+        manager.on("ping", of_manager)
+        socket.on("event", of_socket)
+        socket.on_any(concurrent, concurrency=1)
+        async with manager:
+            await socket.wait_connected()
+            tasks.server.ping()
+            tasks.server.emit("event")
+            await tasks.sleep(1)
+        (warning,) = warnings_of(caplog)
+        for word in ("3 seconds", of_manager.__qualname__, of_socket.__qualname__, concurrent.__qualname__):
+            assert word in warning
+
+    tasks.run(body)
+
+
+# The life of handlers
+
+
+def test_handlers_that_are_registered_while_they_are_held_back(variant: Variant) -> None:
+    manager = variant.manager()
+    seen: list[str] = []
+
+    async def body() -> None:
+        async with manager:
+            socket = manager.socket()
+            manager.on("open", lambda: seen.append("open"))
+            await socket.wait_connected()
+            await variant.sleep(0)
+            assert seen == ["open"]
+
+    variant.run(body)
+
+
+def test_a_handler_that_another_one_registers_before_its_turn_is_called(variant: Variant) -> None:
+    manager = variant.manager()
+    socket = manager.socket()
+    seen: list[str] = []
+
+    async def body() -> None:
+        manager.on("open", lambda: manager.on("ping", lambda: seen.append("ping")))
+        async with manager:
+            await socket.wait_connected()
+            variant.server.ping()
+            await variant.sleep(0)
+            assert seen == ["ping"]
+
+    variant.run(body)
+
+
+def test_once(variant: Variant) -> None:
+    manager = variant.manager()
+    socket = manager.socket()
+    never = NeverEnding(variant, socket)
+
+    async def body() -> None:
+        manager.once("ping", never.handler("once")).on("ping", never.handler("on"))
+        async with manager:
+            await socket.wait_connected()
+            variant.server.ping()
+            variant.server.ping()
+            await variant.sleep(0)
+            assert never.seen == [("once",), ("on",), ("on",)]
+            assert len(manager.listeners("ping")) == 1
+
+    variant.run(body)
+
+
+@pytest.mark.parametrize("event", ["open", "ping", "close", "reconnect_attempt", "reconnect"])
+def test_a_handler_that_closes_the_manager(event: str, variant: Variant) -> None:
+    manager = variant.manager(reconnection_delay=1)
+    socket = manager.socket()
+
+    async def close() -> None:
+        await manager.close()
+
+    async def body() -> None:
+        manager.on(event, variant.handler(close))
+        async with manager:
+            if event != "open":
+                await socket.wait_connected()
+                variant.server.ping()
+                await variant.sleep(0)
+            if event not in {"open", "ping"}:
+                variant.server.lose()
+            await variant.sleep(10)
+            assert not socket.connected
+            assert not socket.active or event == "close"
+
+    variant.run(body)
+
+
+@pytest.mark.parametrize("event", ["open", "ping", "close", "reconnect_attempt", "reconnect"])
+def test_a_handler_that_stops_a_manager_without_a_scope(event: str, variant: Variant) -> None:
+    manager = variant.manager(reconnection_delay=1)
+    socket = manager.socket()
+    later: list[str] = []
+
+    async def close() -> None:
+        await manager.close()
+
+    async def body() -> None:
+        manager.on(event, variant.handler(close)).on(event, lambda: later.append("next"))
+        await manager.open()
+        if event != "open":
+            await socket.wait_connected()
+            variant.server.ping()
+            await variant.sleep(0)
+        if event not in {"open", "ping"}:
+            variant.server.lose()
+        await variant.sleep(20)
+        assert not socket.connected
+        assert variant.world.streams == []
+        assert later == ["next"]
+        manager.off()
+        await manager.open()
+        await socket.wait_connected()
+        await manager.close()
+
+    variant.run(body)
+
+
+def test_a_handler_that_closes_and_opens_again(variant: Variant) -> None:
+    manager = variant.manager()
+    socket = manager.socket()
+    seen: list[str] = []
+
+    async def restart() -> None:
+        if not seen:
+            seen.append("closes")
+            await manager.close()
+            await manager.open()
+            await socket.connect()
+            seen.append("connected")
+
+    async def body() -> None:
+        manager.on("ping", variant.handler(restart))
+        async with manager:
+            await socket.wait_connected()
+            variant.server.ping()
+            await variant.sleep(10)
+            assert seen == ["closes", "connected"]
+            assert socket.connected
+
+    variant.run(body)
+
+
+def test_handlers_run_in_a_copy_of_the_context_in_which_the_manager_was_started(variant: Variant) -> None:
+    color: ContextVar[str] = ContextVar("color", default="none")
+    manager = variant.manager()
+    socket = manager.socket()
+    seen: list[str] = []
+
+    async def first() -> None:
+        seen.append(color.get())
+        color.set("of the first handler")
+
+    async def body() -> None:
+        manager.on("ping", variant.handler(first)).on("ping", lambda: seen.append(color.get()))
+        color.set("of the body")
+        async with manager:
+            color.set("later")
+            await socket.wait_connected()
+            variant.server.ping()
+            await variant.sleep(0)
+            variant.server.ping()
+            await variant.sleep(0)
+            assert seen[0] == "of the body"
+            assert "later" not in seen
+            assert color.get() == "later"
+
+    variant.run(body)
+
+
+# Errors
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_exception_of_a_handler_is_reported(waits: bool, variant: Variant) -> None:
+    manager = variant.manager(on_handler_error=variant.report)
+    socket = manager.socket()
+    seen: list[str] = []
+    failure = ValueError("a mistake")
+
+    async def fail() -> None:
+        if waits:
+            await variant.sleep(0.5)
+        raise failure
+
+    async def body() -> None:
+        manager.on("ping", variant.handler(fail)).on("ping", lambda: seen.append("next"))
+        async with manager:
+            await socket.wait_connected()
+            variant.server.ping()
+            await variant.sleep(1)
+            assert variant.errors == [("ping", failure)]
+            assert seen == ["next"]
+            assert socket.connected
+
+    variant.run(body)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_exception_of_a_handler_ends_the_connection(waits: bool, variant: Variant) -> None:
+    manager = variant.manager(on_handler_error="raise")
+    socket = manager.socket()
+
+    async def fail() -> None:
+        if waits:
+            await variant.sleep(0.5)
+        raise ValueError("a mistake")
+
+    async def body() -> None:
+        manager.on("ping", variant.handler(fail))
+        with pytest.raises(ValueError, match="a mistake"):
+            async with manager:
+                await socket.wait_connected()
+                variant.server.ping()
+                await variant.sleep(1)
+                assert not socket.connected
+
+    variant.run(body)
+
+
+def test_a_handler_that_needs_more_values_than_the_event_has(variant: Variant) -> None:
+    manager = variant.manager(on_handler_error=variant.report)
+    socket = manager.socket()
+    seen: list[str] = []
+
+    async def body() -> None:
+        manager.on("ping", lambda value: seen.append(value)).on("ping", lambda: seen.append("next"))
+        async with manager:
+            await socket.wait_connected()
+            variant.server.ping()
+            await variant.sleep(0)
+            ((event, error),) = variant.errors
+            assert event == "ping"
+            assert isinstance(error, TypeError)
+            assert seen == ["next"]
+
+    variant.run(body)
+
+
+def test_on_handler_error_may_wait_for_anything(variant: Variant) -> None:
+    reported: list[str] = []
+
+    async def report(error: Exception) -> None:
+        reported.append(str(error))
+        await socket.wait_connected()
+        await socket.timeout(None).emit_with_ack("never acknowledged")
+
+    manager = variant.manager(on_handler_error=variant.handler(report), reconnection_delay=1)
+    socket = manager.socket(auth=dict)
+    seen: list[str] = []
+
+    async def fail() -> None:
+        raise ValueError("a mistake")
+
+    async def body() -> None:
+        for event in ("open", "close", "reconnect_attempt"):
+            manager.on(event, variant.handler(fail)).on(event, lambda event=event: seen.append(event))
+        async with manager:
+            await socket.wait_connected()
+            variant.server.lose()
+            await variant.sleep(10)
+            assert socket.connected
+            assert seen == ["open", "close", "reconnect_attempt", "open"]
+            assert len(reported) == 4
+
+    variant.run(body)
+
+
+# The end
+
+
+def test_an_acknowledgement_that_cannot_come_any_more_does_not_hold_up_the_end(variant: Variant) -> None:
+    manager = variant.manager(close_timeout=30)
+    socket = manager.socket()
+    never = NeverEnding(variant, socket)
+
+    async def body() -> None:
+        manager.on("ping", never.handler("waits")).on("close", never.handler("close"))
+        socket.on("disconnect", never.handler("disconnect"))
+        async with manager:
+            await socket.wait_connected()
+            variant.server.ping()
+            await variant.sleep(0)
+            before = variant.world.time
+        assert variant.world.time == before
+        for name in ("waits", "close", "disconnect"):
+            assert (name, DisconnectedError) in never.seen
+
+    variant.run(body)
+
+
+def test_an_event_that_is_buffered_when_the_manager_stops_is_not_waited_for(variant: Variant) -> None:
+    manager = variant.manager(close_timeout=30)
+    socket = manager.socket()
+    variant.server.joins = False
+    never = NeverEnding(variant, socket)
+
+    async def body() -> None:
+        manager.on("open", never.handler("waits"))
+        async with manager:
+            await variant.sleep(1)
+            before = variant.world.time
+        assert variant.world.time == before
+        assert never.seen[-1] == ("waits", DisconnectedError)
+
+    variant.run(body)

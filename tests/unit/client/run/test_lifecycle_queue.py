@@ -1,0 +1,394 @@
+"""The lifecycle queue: the handlers of the Manager and the Engine start in order, and cannot hold up the connection."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sansio_socketio.client import InboxOverflow, Socket
+from sansio_socketio.client.handlers.registry import HandlerRegistry
+from sansio_socketio.client.run.lifecycle import MOST_CALLS, START_LIMIT
+from sansio_socketio.protocol.errors import OptionError
+from tests.support.fake_runtime import URL, Cancelled, World
+
+
+@pytest.fixture
+def threads(threads_world: World) -> Iterator[World]:
+    yield threads_world
+    assert threads_world.tasks == []
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Order
+
+
+def test_handlers_start_in_order_and_run_concurrently_after_that(world: World) -> None:
+    story: list[Any] = []
+
+    async def body(manager: Any) -> None:
+        async def slow() -> None:
+            story.append("slow starts")
+            await world.sleep(5)
+            story.append("slow ends")
+
+        manager.on("ping", slow).on("ping", lambda: story.append("plain"))
+        await manager.connect()
+        world.server.ping()
+        world.server.ping()
+        await world.sleep(10)
+
+    world.run_started(body)
+    assert story == ["slow starts", "plain"] * 2 + ["slow ends"] * 2
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_a_handler_of_the_manager_starts_before_the_sockets_event_that_follows(world: World, eager: bool) -> None:
+    world.eager = eager
+    story: list[str] = []
+
+    async def body(manager: Any) -> None:
+        async def opened() -> None:
+            story.append("open starts")
+            await world.sleep(5)
+            story.append("open ends")
+
+        manager.on("open", opened)
+        manager.on("open", lambda: story.append("second"))
+        socket = manager.socket("/")
+        socket.on("connect", lambda: story.append("connect"))
+        await world.sleep(10)
+
+    world.run_started(body)
+    assert story == ["open starts", "second", "connect", "open ends"]
+
+
+def test_what_a_handler_of_reconnect_attempt_sets_before_its_first_wait_takes_effect_on_the_attempt(
+    world: World,
+) -> None:
+    async def body(manager: Any) -> None:
+        socket = manager.socket("/")
+
+        async def attempt(number: int) -> None:
+            socket.auth = {"set": "before"}
+            await world.sleep(1)
+            socket.auth = {"set": "after"}
+
+        manager.on("reconnect_attempt", attempt)
+        await socket.wait_connected()
+        for _ in range(2):
+            world.server.lose()
+            await world.sleep(10)
+
+    world.run_started(body)
+    assert world.server.payloads() == [None, {"set": "before"}, {"set": "before"}]
+
+
+def test_a_handler_that_does_not_suspend_does_not_delay_what_follows(world: World) -> None:
+    before = world.time
+
+    async def body(manager: Any) -> None:
+        async def nothing() -> None: ...
+
+        manager.on("open", nothing).on("open", lambda: None)
+        await manager.socket("/").wait_connected()
+        assert world.time == before
+
+    world.run_started(body)
+
+
+@pytest.mark.parametrize("event", ["open", "reconnect", "reconnect_attempt", "close", "error"])
+def test_a_handler_may_wait_for_the_connection(world: World, event: str) -> None:
+    story: list[Any] = []
+    world.server.acknowledge_with("answer")
+
+    async def body(manager: Any) -> None:
+        socket = manager.socket("/", auth=lambda: {"token": 1})
+
+        async def wait(*_: Any) -> None:
+            await socket.wait_connected()
+            story.append(await socket.emit_with_ack("question"))
+
+        manager.on(event, wait).on(event, wait)
+        await socket.wait_connected()
+        world.server.accepts = False
+        world.server.lose()
+        world.call_at(world.time + 5, lambda: setattr(world.server, "accepts", True))
+        await world.sleep(30)
+        assert socket.connected
+
+    world.run_started(body, query=lambda: {"q": "1"})
+    assert len(story) >= 2
+    assert set(story) == {"answer"}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Errors and bounds
+
+
+def test_concurrency_does_not_apply(world: World) -> None:
+    async def body(manager: Any) -> None:
+        for target, event in ((manager, "open"), (manager.engine, "packet")):
+            with pytest.raises(OptionError, match=f"concurrency does not apply to '{event}': its handlers run conc"):
+                target.on(event, print, concurrency=2)
+
+    world.run_started(body)
+
+
+def test_errors_are_reported_whether_the_handler_has_suspended_or_not(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    story: list[str] = []
+
+    async def body(manager: Any) -> None:
+        async def later() -> None:
+            await world.sleep(1)
+            raise KeyError("later")
+
+        def at_once() -> None:
+            raise KeyError("at once")
+
+        async def unsuspended() -> None:
+            raise KeyError("unsuspended")
+
+        for handler in (at_once, later, unsuspended, lambda: story.append("last")):
+            manager.on("open", handler)
+        await world.sleep(5)
+
+    world.run_started(body)
+    assert story == ["last"]
+    assert warnings_of(caplog) == ["a handler of 'open' raised"] * 3
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_an_internal_error_ends_the_connection(world: World, monkeypatch: pytest.MonkeyPatch, eager: bool) -> None:
+    world.eager = eager
+
+    async def body(manager: Any) -> None:
+        await manager.connect()
+        manager.on("ping", print)
+
+        def fail(*_: Any) -> None:
+            raise ZeroDivisionError("internal")
+
+        monkeypatch.setattr(HandlerRegistry, "take", fail)
+        world.server.ping()
+        await world.settle()
+        assert manager.engine is None
+
+    with pytest.raises(ZeroDivisionError, match="internal"):
+        world.run_started(body)
+
+
+def test_calls_beyond_the_bound_are_left_out_and_reported_once(world: World) -> None:
+    reported: list[Any] = []
+    running: list[Any] = []
+
+    async def body(manager: Any) -> None:
+        async def slow(packet: Any) -> None:
+            running.append(packet.data)
+            await world.sleep(10)
+
+        await manager.connect()
+        manager.engine.on("packet", slow)
+        for repetition in (1, 2):
+            for number in range(MOST_CALLS + 5):
+                world.server.emit("e", number)
+                await world.checkpoint()
+            await world.settle()
+            assert len(running) == MOST_CALLS
+            assert [(event, type(error)) for error, event in reported] == [("packet", InboxOverflow)] * repetition
+            assert f"{MOST_CALLS} calls of its handler" in str(reported[0][0])
+            await world.sleep(20)
+            running.clear()
+        assert manager.engine is not None
+
+    world.run_started(body, on_handler_error=lambda error, event: reported.append((error, event)))
+    assert len(reported) == 2
+
+
+def test_events_queued_beyond_the_bound_are_left_out_and_reported_once(threads: World) -> None:
+    reported: list[Any] = []
+    calls: list[None] = []
+
+    with threads.blocking_manager_class(
+        URL, on_handler_error=lambda error, event: reported.append((event, str(error)))
+    ) as manager:
+
+        @manager.on("ping")
+        def ping() -> None:
+            calls.append(None)
+            if len(calls) == 1:  # while the first call blocks its thread, the others are queued
+                for _ in range(MOST_CALLS + 5):
+                    threads.server.ping()
+
+        manager.connect()
+        threads.server.ping()
+        threads.block(5)
+        assert len(calls) == MOST_CALLS + 1
+        [(event, message)] = reported
+        assert event == "ping"
+        assert f"{MOST_CALLS} of these events are queued" in message
+        threads.server.ping()
+        threads.block(5)
+        assert len(calls) == MOST_CALLS + 2
+        assert manager.engine is not None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Threads
+
+
+def test_in_a_thread_a_handler_has_started_when_it_enters_a_blocking_call(
+    threads: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    story: list[Any] = []
+    threads.server.acknowledge_with("answer")
+    with threads.blocking_manager_class(URL) as manager:
+        socket = manager.socket("/")
+        manager.on("open", lambda: story.extend([socket.emit_with_ack("question"), socket.emit_with_ack("another")]))
+        manager.on("open", lambda: story.append("second"))
+        socket.on("connect", lambda: story.append("connect"))
+        before = threads.time
+        socket.wait_connected()
+        threads.block(0)
+        assert threads.time == before
+    assert sorted(story) == ["answer", "answer", "connect", "second"]
+    assert warnings_of(caplog) == []
+
+
+def test_in_a_thread_a_handler_that_does_not_start_is_warned_of_and_the_others_go_on(
+    threads: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    story: list[Any] = []
+    with threads.blocking_manager_class(URL) as manager:
+        socket = manager.socket("/")
+        begin = threads.time
+
+        def stuck() -> None:
+            threads.block(5)
+            story.append(("stuck", threads.time - begin))
+
+        manager.on("open", stuck).on("open", lambda: story.append(("second", threads.time - begin)))
+        socket.on("connect", lambda: story.append(("connect", threads.time - begin)))
+        socket.wait_connected()
+        threads.block(10)
+    assert story == [("second", START_LIMIT), ("connect", START_LIMIT), ("stuck", 5)]
+    [message] = warnings_of(caplog)
+    assert "stuck of 'open' has blocked the handlers of the connection's events for 1 second" in message
+
+
+def test_in_a_thread_a_handler_of_reconnect_may_ask_the_server(threads: World) -> None:
+    answers: list[Any] = []
+    threads.server.acknowledge_with("echo")
+    with threads.blocking_manager_class(URL, reconnection_delay=1) as manager:
+        socket = manager.socket("/")
+        socket.wait_connected()
+        manager.on("reconnect", lambda number: answers.append(socket.emit_with_ack("echo", number)))
+        engine = manager.engine
+        assert engine is not None
+        engine.close()
+        socket.wait_connected()
+        threads.block(1)
+    assert answers == ["echo"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Start and end
+
+
+def test_handlers_that_are_held_back_when_the_scope_is_cancelled_are_not_called(world: World) -> None:
+    seen: list[str] = []
+
+    async def main() -> None:
+        async with world.scopes.open_io(URL) as io:
+            socket = io()
+            socket.io.on("open", lambda: seen.append("open"))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        world.run(main)
+    assert seen == []
+
+
+def test_the_end_waits_for_running_handlers(world: World) -> None:
+    story: list[str] = []
+
+    async def body(manager: Any) -> None:
+        async def slow(*_: Any) -> None:
+            await world.sleep(3)
+            story.append("slow")
+
+        manager.on("close", slow)
+        await manager.connect()
+
+    before = world.time
+    world.run_started(body)
+    assert story == ["slow"]
+    assert world.time == before + 3
+
+
+def test_handlers_that_do_not_end_are_cancelled_and_named(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    story: list[str] = []
+
+    async def body(manager: Any) -> None:
+        async def stuck() -> None:
+            try:
+                await world.sleep(1e9)
+            except Cancelled:
+                story.append("cancelled")
+                raise
+
+        manager.on("open", stuck)
+        await manager.connect()
+        await world.settle()
+
+    before = world.time
+    world.run_started(body, close_timeout=3)
+    assert story == ["cancelled"]
+    assert world.time == before + 3
+    [message] = warnings_of(caplog)
+    assert message.startswith("handlers are still running 3 seconds (close_timeout) after the connection was stopped")
+    assert "stuck" in message
+
+
+def test_a_function_for_auth_is_not_called_when_the_run_is_cancelled_before_its_turn(world: World) -> None:
+    asked: list[None] = []
+
+    async def body(manager: Any) -> None:
+        async def opened() -> None:
+            assert world.main is not None
+            world.main.cancel()
+            await world.sleep(1)
+
+        manager.socket("/", auth=lambda: asked.append(None))
+        manager.on("open", opened)
+        await world.sleep(5)
+
+    with pytest.raises(Cancelled):
+        world.run_started(body)
+    assert asked == []
+
+
+def test_the_barrier_in_front_of_a_sockets_event_is_lifted_when_the_run_is_cancelled(world: World) -> None:
+    seen: list[str] = []
+
+    async def body(socket: Socket) -> None:
+        async def opened() -> None:
+            seen.append("open")
+            world.cancel_main_at(0)
+
+        socket.io.on("open", opened)
+        socket.on("connect", lambda: seen.append("connect"))
+        await world.sleep(5)
+
+    with pytest.raises(Cancelled):
+        world.run_connected(body)
+    assert "open" in seen
+    assert world.tasks == []
