@@ -241,7 +241,7 @@ class LifecycleQueue:
         try:
             await self.runtime.call(self._starting_call(call), *handler.fit(call.args))
         except Exception as error:
-            self._started(call)
+            self._hand_over(call)  # `on_handler_error` may wait for anything, too
             await self._report(error, call.event)
         finally:
             self._ended(handler)
