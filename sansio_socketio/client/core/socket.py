@@ -115,7 +115,7 @@ class SocketCore:
 
     async def emit_with_ack(self, args: Sequence[Any], flags: Flags) -> Any:
         """Wait until the connection is writable, emit, and wait for the acknowledgement."""
-        run = self.link.sending()
+        run = self.link.current()  # none would come any more while it is being stopped
         try:
             if not (run.machine.writable or flags.volatile):
                 await run.drained()

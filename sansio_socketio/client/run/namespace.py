@@ -127,12 +127,16 @@ class NamespaceRun:
         if self.dispatcher.has_streams:
             self.dispatcher.put(EndStreams())
 
+    def fail_acks(self, error: Exception) -> None:
+        """Wake those who wait for acknowledgements with `error`. Their events are withdrawn unless they have been sent."""
+        for future in self._acks.values():
+            future.fail(error)
+
     def end(self, error: Exception) -> None:
         """The run has stopped: wake everybody who waits."""
         self.settle(error)
-        acks, self._acks = self._acks, {}
-        for future in acks.values():
-            future.fail(error)
+        self.fail_acks(error)
+        self._acks.clear()
         self._callbacks.clear()
         self.dispatcher.cancel()
 

@@ -182,6 +182,10 @@ class Run:
             self._rest()
             self.machine.close(now)
             self.pump.drain()
+            for namespace in self._namespaces.values():
+                namespace.fail_acks(
+                    self._stopped_error()
+                )  # of events that are buffered; they would only come in the next run
         self.lifecycle.finish()
         for namespace in self._namespaces.values():
             namespace.dispatcher.finish()
@@ -201,8 +205,7 @@ class Run:
             self._rest()
         self.pump.end()
         self._stop_timer.set(None)
-        error = DisconnectedError(f"the connection to {self._blueprint.url} has been stopped")
-        error.__cause__ = self.failure
+        error = self._stopped_error()
         self._openings.fail(error)
         self._drains.fail(error)
         self._closings.wake()
@@ -211,6 +214,11 @@ class Run:
         for namespace in self._namespaces.values():
             namespace.end(error)
         self.lifecycle.cancel()
+
+    def _stopped_error(self) -> DisconnectedError:
+        error = DisconnectedError(f"the connection to {self._blueprint.url} has been stopped")
+        error.__cause__ = self.failure
+        return error
 
     def _rest(self) -> None:
         for namespace in self._namespaces.values():
