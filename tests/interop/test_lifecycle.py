@@ -32,7 +32,7 @@ EVENTS: Final = [
     *(("Socket", event) for event in SOCKET_EVENTS),
 ]
 PROGRAMS: Final = [*((name,) for name in WAITS), ("wait_connected", "emit_with_ack"), ("emit_with_ack", "connect")]
-FUNCTIONS: Final = ["none", "auth", "query", "extra_headers"]
+ASKABLE: Final = ("query", "extra_headers", "auth")
 
 
 class Handlers:
@@ -56,30 +56,26 @@ class Handlers:
         return self.driver.handler(handle)
 
 
-def asked(function: str, driver: Driver) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of the Manager and of the Socket, one of which is a function."""
-
-    async def answer() -> dict[str, str]:
-        return {"answer": "yes"}
-
-    options = {} if function == "none" else {function: driver.handler(answer)}
-    return ({}, options) if function == "auth" else (options, {})
-
-
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("functions", [(), ASKABLE], ids=["values", "functions"])
 @pytest.mark.parametrize("program", PROGRAMS, ids="+".join)
 @pytest.mark.parametrize(("emitter", "event"), EVENTS, ids=lambda value: value)
 async def test_a_handler_that_waits(
-    emitter: str, event: str, program: tuple[str, ...], function: str, driver: Driver, request: pytest.FixtureRequest
+    emitter: str,
+    event: str,
+    program: tuple[str, ...],
+    functions: tuple[str, ...],
+    driver: Driver,
+    request: pytest.FixtureRequest,
 ) -> None:
     target = Target(request.getfixturevalue("node_server"), "upgrade" if event == "upgrade" else "websocket")
-    manager_options, socket_options = asked(function, driver)
-    options = {**target.options, **manager_options, "timeout": PATIENCE}
+    asked = dict.fromkeys(functions, driver.handler(answer))
+    auth = asked.pop("auth", None)
+    options = {**target.options, **asked, "timeout": PATIENCE}
     if event in {"error", "connect_error"}:
         options["open_stream"] = failing_once(driver, target)
     handlers = Handlers(driver)
     manager = driver.manager(target.url(), **options)
-    socket = manager.socket("/", **socket_options)
+    socket = manager.socket("/", auth=auth)
 
     def register() -> None:
         emitters = {"Manager": manager, "Socket": socket, "Engine": manager.engine}
@@ -98,6 +94,10 @@ async def test_a_handler_that_waits(
         await manager.engine.close()
         await check(driver, socket)
         await driver.until(lambda: 0 < handlers.started == handlers.ended)
+
+
+async def answer() -> dict[str, str]:
+    return {"answer": "yes"}
 
 
 async def check(driver: Driver, socket: Any) -> None:

@@ -229,6 +229,11 @@ class Variant:
         assert [task.name for task in self.world.tasks] == []
         assert self.world.streams == []
 
+    async def wait(self, future: FakeFuture) -> Any:
+        """Wait for a future of the world."""
+        runtime = ThreadsRuntime(self.world) if isinstance(self.world, ThreadsWorld) else FakeRuntime(self.world)
+        return await runtime.wait(future)
+
     async def sleep(self, seconds: float) -> None:
         """Let time pass, and everything happen meanwhile."""
         await self.world.sleep(seconds)
