@@ -146,7 +146,7 @@ class ThreadsWorld(World):
         task = ThreadTask(self, lambda: drive(main()), "main")
         self.call_soon(task.step)
         try:
-            self.play_until(lambda: task.done, None)
+            self.run_until(lambda: task.done, None)
         finally:
             self.is_closing = task.error is not None or not task.done
             for left in list(self.tasks) if self.is_closing else ():
