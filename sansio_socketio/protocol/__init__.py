@@ -10,10 +10,11 @@ A driver feeds inputs and carries out actions; `machine.Machine` has the contrac
 
 from . import actions, errors, events
 from .client import ClientProtocol
+from .emit import UNSET
 from .engine import Memory
 from .engine_protocol import EngineProtocol
 from .machine import Machine
-from .namespace import UNSET, Namespace
+from .namespace import Namespace
 from .options import ASK, ClientOptions, EngineOptions, NamespaceOptions
 
 __all__ = [

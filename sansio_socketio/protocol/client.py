@@ -18,6 +18,7 @@ from random import Random
 from typing import Any, Final
 
 from .backoff import Backoff
+from .emit import Frames
 from .engine import EngineSession, Memory
 from .engine_options import check_engine_options, request_query
 from .errors import DisconnectedError, OpenTimeout, OptionError, PacketError, SocketIOError, TransportError
@@ -40,7 +41,7 @@ from .events import (
     ReconnectFailed,
 )
 from .machine import Machine
-from .namespace import Frames, Namespace
+from .namespace import Namespace
 from .options import ASK, ClientOptions, NamespaceOptions, RunningOptions, answer_error, check_option
 from .packets.engineio import check_message
 from .packets.socketio import Decoder, Encoder, JSONParser, Packet, Parser, check_namespace

@@ -18,12 +18,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from enum import Enum
-from math import inf
 from typing import Any, Final, Literal, Protocol
 
 from .actions import Outbox
-from .errors import AckTimeout, BufferFullError, ConnectError, DisconnectedError, OptionError, PacketError
+from .emit import UNSET, Emit, Frames, Unset, check_event
+from .errors import AckTimeout, BufferFullError, ConnectError, DisconnectedError, PacketError
 from .events import (
     AckFailed,
     AckId,
@@ -37,25 +36,15 @@ from .events import (
     EventSent,
 )
 from .options import ASK, Ask, ClientOptions, NamespaceOptions, answer_error, check_option
-from .packets.socketio import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, RESERVED_EVENTS, Packet
+from .packets.socketio import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 from .states import JOIN_TRANSITIONS, JoinState, transition
 from .timers import Timers
-
-Frames = Sequence[str | bytes]
 
 _V2_SERVER: Final = (
     "the server joined the namespace without a session id, as Socket.IO 2 does; this client requires a server of version 3 "
     "or later (a server with allowEIO3 serves clients of either version)"
 )
 
-
-class Unset(Enum):
-    """The type of `UNSET`."""
-
-    UNSET = "unset"
-
-
-UNSET: Final = Unset.UNSET
 
 _JOINED: Final = JoinState.JOINED
 
@@ -80,35 +69,6 @@ class NamespaceConnection(Protocol):
     def has_space(self, size: int) -> bool: ...
     def buffered(self, events: int, size: int) -> None: ...
     def protocol_error(self, error: PacketError, now: float) -> None: ...
-
-
-class Emit:
-    """An emitted event, from the call of `emit` to its outcome."""
-
-    __slots__ = (
-        "ack",
-        "args",
-        "compress",
-        "frames",
-        "handle",
-        "queued",
-        "size",
-        "timeout",
-        "tries",
-        "wire_id",
-    )
-
-    def __init__(self, handle: int, args: list[Any], *, ack: bool, timeout: float | None, compress: bool) -> None:
-        self.handle = handle
-        self.args = args
-        self.ack = ack
-        self.timeout = timeout
-        self.compress = compress
-        self.frames: Frames = ()
-        self.size = 0
-        self.wire_id: int | None = None
-        self.tries = 0
-        self.queued = False
 
 
 class Namespace:
@@ -222,7 +182,7 @@ class Namespace:
         connection = self._connection
         connection.timers.fire_due(now)
         args = list(args)
-        _check_name(args)
+        check_event(args)
         if timeout is UNSET:
             timeout = self._options.ack_timeout
         else:
@@ -599,15 +559,6 @@ class Namespace:
         self._expect_no_more(emit)
         if emit.tries > self._options.retries:
             self._fail(emit, error)
-
-
-def _check_name(args: Sequence[Any]) -> None:
-    name = args[0] if args else None
-    if isinstance(name, str):
-        if name in RESERVED_EVENTS:
-            raise OptionError(f"{name!r} is a reserved event name: choose another")
-    elif isinstance(name, bool) or not isinstance(name, (int, float)) or not -inf < name < inf:
-        raise OptionError(f"the name of an event must be a str or a finite number, not {name!r}")
 
 
 def _auth_error(value: Any) -> ConnectError | None:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from ...protocol import events
+from ...protocol.emit import UNSET, Unset
 from ...protocol.errors import ConnectError, DisconnectedError
-from ...protocol.namespace import UNSET, Unset
 from ...runtime.interface import Future, Runtime
 from ..handlers.registry import Handler, RegisteredHandler
 from .blueprint import NamespaceSpec

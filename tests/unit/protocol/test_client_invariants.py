@@ -15,6 +15,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from sansio_socketio.protocol.emit import UNSET
 from sansio_socketio.protocol.errors import BufferFullError, OptionError, PacketError
 from sansio_socketio.protocol.events import (
     AckFailed,
@@ -28,7 +29,7 @@ from sansio_socketio.protocol.events import (
     Question,
     ReconnectAttempt,
 )
-from sansio_socketio.protocol.namespace import UNSET, Namespace
+from sansio_socketio.protocol.namespace import Namespace
 from sansio_socketio.protocol.options import ASK
 from sansio_socketio.protocol.packets import engineio
 from sansio_socketio.protocol.packets.socketio import CONNECT, DISCONNECT, Packet
