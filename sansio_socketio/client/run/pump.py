@@ -80,7 +80,8 @@ class Pump:
             if self.after_drain is not None:
                 self.after_drain()
         except Exception as error:
-            self._break(error)
+            if not self.ended:  # otherwise it ended within this drain, and the rest concerns streams that are gone
+                self._break(error)
         finally:
             self._is_draining = False
 
