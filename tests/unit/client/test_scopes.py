@@ -56,6 +56,7 @@ def test_connect_raises_when_a_function_fails(world: World, eager: bool) -> None
 
     with pytest.raises(ConnectError, match="the function for query raised ZeroDivisionError"):
         world.run(main)
+    assert world.time == 1000
 
 
 def test_connect_raises_when_the_server_refuses(world: World) -> None:
