@@ -69,7 +69,7 @@ _TIMES: Final = frozenset({"reconnectionDelay", "reconnectionDelayMax", "timeout
 
 
 def play_all(driver: Driver, peer: Peer, scenarios: Mapping[str, Scenario]) -> dict[str, Outcome]:
-    """Play scenarios with a driver, many at a time, and return the outcomes by name; a failed one has `failed`."""
+    """ScenarioRun scenarios with a driver, many at a time, and return the outcomes by name; a failed one has `failed`."""
     outcomes: dict[str, Outcome] = {}
     left = deque(scenarios.items())
 
@@ -79,9 +79,9 @@ def play_all(driver: Driver, peer: Peer, scenarios: Mapping[str, Scenario]) -> d
                 name, scenario = left.popleft()
             except IndexError:
                 return
-            server = Server(peer, scenario.get("server", {}))
+            server = ScenarioServer(peer, scenario.get("server", {}))
             try:
-                outcomes[name] = await Play(driver, server, scenario).run()
+                outcomes[name] = await ScenarioRun(driver, server, scenario).run()
             except Exception:
                 outcomes[name] = {"failed": traceback.format_exc()}
             finally:
@@ -91,7 +91,7 @@ def play_all(driver: Driver, peer: Peer, scenarios: Mapping[str, Scenario]) -> d
     return outcomes
 
 
-class Server:
+class ScenarioServer:
     """The server of one scenario: a cell of the process that server.js runs in."""
 
     def __init__(self, peer: Peer, config: Mapping[str, Any]) -> None:
@@ -106,10 +106,10 @@ class Server:
             return self._peer.control(cmd, cell=self._cell, **args)
 
 
-class Play:
+class ScenarioRun:
     """One run of a scenario."""
 
-    def __init__(self, driver: Driver, server: Server, scenario: Scenario) -> None:
+    def __init__(self, driver: Driver, server: ScenarioServer, scenario: Scenario) -> None:
         self._driver = driver
         self._server = server
         self._scenario = scenario

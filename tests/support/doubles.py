@@ -33,19 +33,18 @@ class Receiver:
 
     Attributes:
         history: All notifications: "opened", "sent", data as bytes, and ("failed", error) or ("closed", error).
+        data: All data.
+        error: The error of `failed` or `closed`.
         on_opened: Called at the end of `opened`.
         on_received: Called at the end of `received`.
     """
 
     def __init__(self) -> None:
         self.history: list[Any] = []
+        self.data = bytearray()
         self.error: Exception | None = None
         self.on_opened: Callable[[], None] = lambda: None
         self.on_received: Callable[[], object] = lambda: None
-
-    @property
-    def data(self) -> bytes:
-        return b"".join(self.pieces)
 
     @property
     def pieces(self) -> list[bytes]:
@@ -54,8 +53,12 @@ class Receiver:
     @property
     def log(self) -> list[str]:
         """The names of the notifications, without those of data."""
-        names = (entry[0] if isinstance(entry, tuple) else entry for entry in self.history)
-        return [name for name in names if isinstance(name, str)]
+        return [self.name_of(entry) for entry in self.history if not isinstance(entry, bytes)]
+
+    @staticmethod
+    def name_of(entry: Any) -> str:
+        """Return the name of the notification that an entry of the history is of."""
+        return "received" if isinstance(entry, bytes) else str(entry[0] if isinstance(entry, tuple) else entry)
 
     def opened(self) -> None:
         self.history.append("opened")
@@ -67,6 +70,7 @@ class Receiver:
 
     def received(self, data: bytes | bytearray | memoryview) -> None:
         self.history.append(bytes(data))
+        self.data += data
         self.on_received()
 
     def sent(self) -> None:

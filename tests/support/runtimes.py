@@ -27,6 +27,7 @@ import sansio_socketio_asyncio._runtime as on_asyncio
 import sansio_socketio_blocking._runtime as on_threads
 import sansio_socketio_trio._runtime as on_trio
 from sansio_socketio.runtime.interface import Future, Runtime, RuntimeScope, Stream
+from tests.support.doubles import Receiver
 
 Scenario = Callable[[Runtime], Coroutine[Any, Any, Any]]
 Main = Callable[[], Coroutine[Any, Any, Any]]
@@ -71,40 +72,43 @@ BACKENDS = [
 ]
 
 
-class Recorder:
-    """A StreamReceiver that records its notifications, and lets a scenario wait for them."""
+class Recorder(Receiver):
+    """A Receiver on a runtime: a scenario can wait for its notifications."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.log: list[str] = []
-        self.data = bytearray()
-        self.error: Exception | None = None
+        super().__init__()
         self.runtime = runtime
-        self.on_opened: Callable[[], None] = lambda: None
         self._future: Future | None = None
 
+    @property
+    def log(self) -> list[str]:
+        """The names of the notifications. Consecutive ones of data are one "received"."""
+        names = [self.name_of(entry) for entry in self.history]
+        return [name for index, name in enumerate(names) if name != "received" or names[index - 1 : index] != [name]]
+
+    def note(self, what: str) -> None:
+        """Record something else."""
+        self.history.append(what)
+        self._wake()
+
     def opened(self) -> None:
-        self.on_opened()
-        self.note("opened")
+        super().opened()
+        self._wake()
 
     def failed(self, error: Exception) -> None:
-        self.error = error
-        self.note("failed")
+        super().failed(error)
+        self._wake()
 
     def received(self, data: bytes | bytearray | memoryview) -> None:
-        self.data += data
-        if self.log[-1:] != ["received"]:
-            self.log.append("received")
+        super().received(data)
         self._wake()
 
     def sent(self) -> None:
-        self.note("sent")
+        super().sent()
+        self._wake()
 
     def closed(self, error: Exception | None) -> None:
-        self.error = error
-        self.note("closed")
-
-    def note(self, what: str) -> None:
-        self.log.append(what)
+        super().closed(error)
         self._wake()
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -114,7 +118,7 @@ class Recorder:
             await self.runtime.wait(self._future)
 
     async def until_notified(self, what: str) -> None:
-        """Wait until the log has `what`."""
+        """Wait until it has been notified of `what`."""
         await self.until(lambda: what in self.log)
 
     def _wake(self) -> None:

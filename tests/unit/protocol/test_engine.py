@@ -43,7 +43,7 @@ REPORTS: dict[type[MachineEvent], Callable[[Any], tuple[Any, ...]]] = {
 }
 
 
-class Rig:
+class SessionRig:
     """A session, its fake transports, and what it told: a name and what came with it."""
 
     def __init__(
@@ -152,15 +152,15 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[FakeTransport]:
 
 
 @pytest.fixture
-def rig(made: list[FakeTransport]) -> Rig:
-    return Rig(made)
+def rig(made: list[FakeTransport]) -> SessionRig:
+    return SessionRig(made)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The handshake
 
 
-def test_the_handshake_opens_the_session_on_the_first_transport(rig: Rig) -> None:
+def test_the_handshake_opens_the_session_on_the_first_transport(rig: SessionRig) -> None:
     rig.session.open(0)
     assert (rig.session.state, rig.session.sid, rig.session.transport) == ("opening", None, "polling")
     rig.first.opens()
@@ -173,7 +173,7 @@ def test_the_handshake_opens_the_session_on_the_first_transport(rig: Rig) -> Non
 
 
 @pytest.mark.parametrize("frame", ["4early", "2", "3", "6", "1", b"early", "4" + "x" * 10_000])
-def test_nothing_may_come_before_the_handshake(rig: Rig, frame: str | bytes) -> None:
+def test_nothing_may_come_before_the_handshake(rig: SessionRig, frame: str | bytes) -> None:
     rig.handshake(frame)  # type: ignore[arg-type]  # binary, too
     name, reason, details = rig.told[0]
     assert (name, reason) == ("close", "transport error")
@@ -185,7 +185,7 @@ def test_nothing_may_come_before_the_handshake(rig: Rig, frame: str | bytes) -> 
 
 
 @pytest.mark.parametrize("text", ["0", "0{}", "0[]", "0null", '0{"sid":1}', "0" + "[" * 5000])
-def test_a_handshake_that_cannot_be_read_ends_the_session(rig: Rig, text: str) -> None:
+def test_a_handshake_that_cannot_be_read_ends_the_session(rig: SessionRig, text: str) -> None:
     rig.handshake(text)
     assert rig.told[0][:2] == ("close", "transport error")
     assert "handshake is invalid" in str(rig.told[0][2])
@@ -194,7 +194,7 @@ def test_a_handshake_that_cannot_be_read_ends_the_session(rig: Rig, text: str) -
 
 
 @pytest.mark.row("difference.second_open")
-def test_a_second_handshake_is_an_error(rig: Rig) -> None:
+def test_a_second_handshake_is_an_error(rig: SessionRig) -> None:
     rig.handshake().receives(NO_UPGRADE)
     assert rig.told[1][:2] == ("close", "transport error")
     assert "second handshake" in str(rig.told[1][2])
@@ -204,7 +204,7 @@ def test_a_second_handshake_is_an_error(rig: Rig) -> None:
 def test_what_is_sent_before_the_handshake_waits_for_it_even_where_the_transport_could_send(
     made: list[FakeTransport],
 ) -> None:
-    rig = Rig(made, EngineOptions(transports=["websocket"]))
+    rig = SessionRig(made, EngineOptions(transports=["websocket"]))
     rig.session.open(0)
     rig.session.send(["one"], 0)
     rig.first.opens()
@@ -216,7 +216,7 @@ def test_what_is_sent_before_the_handshake_waits_for_it_even_where_the_transport
     assert rig.session.buffered_bytes == 6
 
 
-def test_a_transport_that_fails_while_opening_ends_the_session(rig: Rig) -> None:
+def test_a_transport_that_fails_while_opening_ends_the_session(rig: SessionRig) -> None:
     rig.session.open(0)
     error = TransportError("refused", status=400, body="{}")
     rig.first.closes("transport error", error)
@@ -225,7 +225,7 @@ def test_a_transport_that_fails_while_opening_ends_the_session(rig: Rig) -> None
 
 
 def test_all_transports_are_tried_and_only_the_last_failure_is_told(made: list[FakeTransport]) -> None:
-    rig = Rig(made, EngineOptions(try_all_transports=True))
+    rig = SessionRig(made, EngineOptions(try_all_transports=True))
     rig.session.open(0)
     made[0].closes("transport error", TransportError("first"))
     assert rig.told == []
@@ -238,7 +238,7 @@ def test_all_transports_are_tried_and_only_the_last_failure_is_told(made: list[F
 
 
 def test_a_transport_that_failed_is_not_upgraded_to(made: list[FakeTransport]) -> None:
-    rig = Rig(made, EngineOptions(try_all_transports=True, transports=["websocket", "polling"]))
+    rig = SessionRig(made, EngineOptions(try_all_transports=True, transports=["websocket", "polling"]))
     rig.session.open(0)
     made[0].closes("transport error")
     assert made[1].name == "polling"
@@ -249,7 +249,7 @@ def test_a_transport_that_failed_is_not_upgraded_to(made: list[FakeTransport]) -
 
 
 def test_an_open_session_tries_no_other_transport(made: list[FakeTransport]) -> None:
-    rig = Rig(made, EngineOptions(try_all_transports=True))
+    rig = SessionRig(made, EngineOptions(try_all_transports=True))
     rig.handshake().closes("transport close")
     assert rig.names == ["open", "close"]
     assert len(made) == 1
@@ -260,14 +260,14 @@ def test_an_open_session_tries_no_other_transport(made: list[FakeTransport]) -> 
 # The heartbeat
 
 
-def test_a_ping_is_answered_and_told(rig: Rig) -> None:
+def test_a_ping_is_answered_and_told(rig: SessionRig) -> None:
     polling = rig.handshake()
     polling.receives("2")
     assert rig.told[1:] == [("ping",)]
     assert polling.sent == [["3"]]
 
 
-def test_without_a_ping_in_time_the_session_closes(rig: Rig) -> None:
+def test_without_a_ping_in_time_the_session_closes(rig: SessionRig) -> None:
     polling = rig.handshake(now=100)
     rig.time(100 + DEADLINE - 0.001)
     assert rig.session.state == "open"
@@ -278,7 +278,7 @@ def test_without_a_ping_in_time_the_session_closes(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("frame", ["4message", b"binary", "3", "6", "5", "1"])
-def test_only_a_ping_restarts_the_ping_timeout(rig: Rig, frame: str | bytes) -> None:
+def test_only_a_ping_restarts_the_ping_timeout(rig: SessionRig, frame: str | bytes) -> None:
     polling = rig.handshake()
     polling.receives(frame, now=40)
     assert rig.timers.next_deadline == DEADLINE
@@ -286,14 +286,14 @@ def test_only_a_ping_restarts_the_ping_timeout(rig: Rig, frame: str | bytes) -> 
     assert rig.timers.next_deadline == 41 + DEADLINE
 
 
-def test_sending_does_not_restart_the_ping_timeout(rig: Rig) -> None:
+def test_sending_does_not_restart_the_ping_timeout(rig: SessionRig) -> None:
     polling = rig.handshake()
     rig.session.send(["x"], 40)
     polling.drains(41)
     assert rig.timers.next_deadline == DEADLINE
 
 
-def test_a_pong_that_finds_the_transport_broken_ends_the_session(rig: Rig) -> None:
+def test_a_pong_that_finds_the_transport_broken_ends_the_session(rig: SessionRig) -> None:
     polling = rig.handshake()
     polling.breaks = True
     polling.receives("2")
@@ -302,7 +302,7 @@ def test_a_pong_that_finds_the_transport_broken_ends_the_session(rig: Rig) -> No
 
 
 @pytest.mark.parametrize("upgrading", [False, True])
-def test_so_does_whatever_else_is_sent(rig: Rig, upgrading: bool) -> None:
+def test_so_does_whatever_else_is_sent(rig: SessionRig, upgrading: bool) -> None:
     if upgrading:
         polling, websocket = rig.upgrading()
         websocket.breaks = True
@@ -317,7 +317,7 @@ def test_so_does_whatever_else_is_sent(rig: Rig, upgrading: bool) -> None:
     rig.assert_clean()
 
 
-def test_a_probe_that_breaks_when_it_asks_leaves_polling_as_it_is(rig: Rig) -> None:
+def test_a_probe_that_breaks_when_it_asks_leaves_polling_as_it_is(rig: SessionRig) -> None:
     rig.handshake(HANDSHAKE)
     rig.last.breaks = True
     rig.last.opens()
@@ -327,7 +327,7 @@ def test_a_probe_that_breaks_when_it_asks_leaves_polling_as_it_is(rig: Rig) -> N
 
 
 @pytest.mark.parametrize("frame", ["3", "6", "5", "1", "3probe"])
-def test_packets_without_a_meaning_for_the_client_are_ignored(rig: Rig, frame: str) -> None:
+def test_packets_without_a_meaning_for_the_client_are_ignored(rig: SessionRig, frame: str) -> None:
     rig.handshake().receives(frame)
     assert rig.names == ["open"]
     assert rig.session.state == "open"
@@ -337,12 +337,12 @@ def test_packets_without_a_meaning_for_the_client_are_ignored(rig: Rig, frame: s
 # Messages and the write buffer
 
 
-def test_messages_are_told_in_order(rig: Rig) -> None:
+def test_messages_are_told_in_order(rig: SessionRig) -> None:
     rig.handshake().receives("4", "4one", b"two", "bdGhyZWU=")
     assert rig.told[1:] == [("message", ""), ("message", "one"), ("message", b"two"), ("message", b"three")]
 
 
-def test_one_batch_at_a_time_leaves(rig: Rig) -> None:
+def test_one_batch_at_a_time_leaves(rig: SessionRig) -> None:
     polling = rig.handshake(NO_LIMIT)
     rig.session.send(["a"], 0)
     assert not rig.session.sends_at_once
@@ -361,7 +361,7 @@ def test_one_batch_at_a_time_leaves(rig: Rig) -> None:
 
 
 @pytest.mark.row("difference.binary_post")
-def test_the_frames_of_one_packet_leave_together(rig: Rig) -> None:
+def test_the_frames_of_one_packet_leave_together(rig: SessionRig) -> None:
     polling = rig.handshake(NO_LIMIT)
     rig.session.send(["text", b"1", b"2"], 0)
     assert polling.sent == [["4text", b"1", b"2"]]
@@ -383,7 +383,7 @@ def test_the_frames_of_one_packet_leave_together(rig: Rig) -> None:
     ],
 )
 def test_what_polling_sends_at_once_keeps_to_the_servers_limit(
-    rig: Rig, messages: list[str | bytes], batches: list[list[str | bytes]]
+    rig: SessionRig, messages: list[str | bytes], batches: list[list[str | bytes]]
 ) -> None:
     rig.session.open(0)
     for message in messages:
@@ -399,7 +399,7 @@ def test_what_polling_sends_at_once_keeps_to_the_servers_limit(
 def test_without_a_limit_and_over_websocket_all_leaves_at_once(
     made: list[FakeTransport], transports: list[str], frame: str
 ) -> None:
-    rig = Rig(made, EngineOptions(transports=transports))
+    rig = SessionRig(made, EngineOptions(transports=transports))
     rig.session.open(0)
     for _ in range(5):
         rig.session.send(["x" * 20], 0)
@@ -408,7 +408,7 @@ def test_without_a_limit_and_over_websocket_all_leaves_at_once(
     assert rig.first.sent == [["4" + "x" * 20] * 5]
 
 
-def test_one_pong_waits_whatever_the_number_of_pings(rig: Rig) -> None:
+def test_one_pong_waits_whatever_the_number_of_pings(rig: SessionRig) -> None:
     polling = rig.handshake(NO_LIMIT)
     rig.session.send(["a"], 0)
     for _ in range(100):
@@ -420,7 +420,7 @@ def test_one_pong_waits_whatever_the_number_of_pings(rig: Rig) -> None:
     assert polling.sent[2:] == [["3"]]
 
 
-def test_whether_to_compress_travels_with_the_packet(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whether_to_compress_travels_with_the_packet(rig: SessionRig, monkeypatch: pytest.MonkeyPatch) -> None:
     polling = rig.handshake()
     sent: list[bool] = []
     monkeypatch.setattr(polling, "send", lambda packets, now: sent.extend(packet.compress for packet in packets))
@@ -433,7 +433,7 @@ def test_whether_to_compress_travels_with_the_packet(rig: Rig, monkeypatch: pyte
 # The upgrade
 
 
-def test_the_upgrade_probes_pauses_switches_and_goes_on(rig: Rig) -> None:
+def test_the_upgrade_probes_pauses_switches_and_goes_on(rig: SessionRig) -> None:
     polling = rig.handshake(HANDSHAKE)
     websocket = rig.last
     assert websocket.name == "websocket"
@@ -460,14 +460,14 @@ def test_the_upgrade_probes_pauses_switches_and_goes_on(rig: Rig) -> None:
     assert websocket.sent[2:] == [["3"]]
 
 
-def test_while_the_probe_waits_messages_leave_through_polling(rig: Rig) -> None:
+def test_while_the_probe_waits_messages_leave_through_polling(rig: SessionRig) -> None:
     polling, _ = rig.probing()
     rig.session.send(["a"], 0)
     assert polling.sent == [["4a"]]
 
 
 @pytest.mark.row("difference.volatile_upgrade")
-def test_nothing_leaves_between_the_pong_and_the_switch(rig: Rig) -> None:
+def test_nothing_leaves_between_the_pong_and_the_switch(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     assert not rig.session.sends_at_once
     rig.session.send(["a"], 0)
@@ -479,7 +479,7 @@ def test_nothing_leaves_between_the_pong_and_the_switch(rig: Rig) -> None:
     assert polling.sent == []
 
 
-def test_a_batch_under_way_ends_before_the_switch_and_the_next_waits_for_it(rig: Rig) -> None:
+def test_a_batch_under_way_ends_before_the_switch_and_the_next_waits_for_it(rig: SessionRig) -> None:
     polling, websocket = rig.probing()
     websocket.drains()
     rig.session.send(["a"], 0)
@@ -493,7 +493,7 @@ def test_a_batch_under_way_ends_before_the_switch_and_the_next_waits_for_it(rig:
     assert rig.session.buffered_bytes == 1
 
 
-def test_the_switch_does_not_need_the_probe_to_have_left_by_then(rig: Rig) -> None:
+def test_the_switch_does_not_need_the_probe_to_have_left_by_then(rig: SessionRig) -> None:
     polling, websocket = rig.probing()
     rig.session.send(["a"], 0)
     polling.drains()
@@ -508,7 +508,7 @@ def test_the_switch_does_not_need_the_probe_to_have_left_by_then(rig: Rig) -> No
 
 
 @pytest.mark.row("difference.lost_upgrade")
-def test_websocket_lost_between_the_pong_and_the_switch_polling_goes_on(rig: Rig) -> None:
+def test_websocket_lost_between_the_pong_and_the_switch_polling_goes_on(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.send(["a"], 0)
     websocket.closes("transport close", TransportError("gone", close_code=1006, status=1, body="b"))
@@ -526,7 +526,7 @@ def test_websocket_lost_between_the_pong_and_the_switch_polling_goes_on(rig: Rig
     assert rig.session.state == "open"
 
 
-def test_a_pause_that_is_done_too_late_is_ignored(rig: Rig) -> None:
+def test_a_pause_that_is_done_too_late_is_ignored(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     websocket.closes("transport close")
     polling.pauses()
@@ -534,7 +534,7 @@ def test_a_pause_that_is_done_too_late_is_ignored(rig: Rig) -> None:
     assert polling.live
 
 
-def test_a_probe_that_fails_leaves_polling_as_it_is(rig: Rig) -> None:
+def test_a_probe_that_fails_leaves_polling_as_it_is(rig: SessionRig) -> None:
     polling, websocket = rig.probing()
     websocket.closes("transport error")
     assert rig.names == ["open", "upgrade_error"]
@@ -544,7 +544,7 @@ def test_a_probe_that_fails_leaves_polling_as_it_is(rig: Rig) -> None:
 
 @pytest.mark.row("difference.failed_probe")
 @pytest.mark.parametrize("frame", ["3", "3probe2", "4probe", "2probe", "1", "6", b"3probe", "4" + "x" * 10_000])
-def test_a_wrong_answer_to_the_probe_closes_its_stream(rig: Rig, frame: str | bytes) -> None:
+def test_a_wrong_answer_to_the_probe_closes_its_stream(rig: SessionRig, frame: str | bytes) -> None:
     polling, websocket = rig.probing()
     websocket.receives(frame)
     assert rig.names == ["open", "upgrade_error"]
@@ -557,7 +557,7 @@ def test_a_wrong_answer_to_the_probe_closes_its_stream(rig: Rig, frame: str | by
 
 
 @pytest.mark.parametrize("frame", ["4early", "3probe", "6"])
-def test_what_comes_over_the_probe_before_the_switch_fails_the_upgrade(rig: Rig, frame: str) -> None:
+def test_what_comes_over_the_probe_before_the_switch_fails_the_upgrade(rig: SessionRig, frame: str) -> None:
     polling, websocket = rig.upgrading()
     websocket.receives(frame, "4dropped")
     assert rig.names == ["open", "upgrading", "upgrade_error"]
@@ -565,7 +565,7 @@ def test_what_comes_over_the_probe_before_the_switch_fails_the_upgrade(rig: Rig,
     assert polling.calls[-1] == "resume"
 
 
-def test_polling_lost_while_the_probe_runs_ends_all(rig: Rig) -> None:
+def test_polling_lost_while_the_probe_runs_ends_all(rig: SessionRig) -> None:
     polling, websocket = rig.probing()
     polling.closes("transport error")
     assert rig.names == ["open", "close"]
@@ -573,7 +573,7 @@ def test_polling_lost_while_the_probe_runs_ends_all(rig: Rig) -> None:
     rig.assert_clean()
 
 
-def test_polling_lost_while_upgrading_ends_all(rig: Rig) -> None:
+def test_polling_lost_while_upgrading_ends_all(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     polling.closes("transport close")
     assert rig.names == ["open", "upgrading", "close"]
@@ -581,14 +581,14 @@ def test_polling_lost_while_upgrading_ends_all(rig: Rig) -> None:
     rig.assert_clean()
 
 
-def test_a_ping_timeout_while_upgrading_ends_all(rig: Rig) -> None:
+def test_a_ping_timeout_while_upgrading_ends_all(rig: SessionRig) -> None:
     rig.upgrading()
     rig.time(DEADLINE)
     assert rig.told[-1] == ("close", "ping timeout", None)
     rig.assert_clean()
 
 
-def test_websocket_lost_after_the_switch_ends_the_session(rig: Rig) -> None:
+def test_websocket_lost_after_the_switch_ends_the_session(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     polling.pauses()
     websocket.closes("transport close")
@@ -609,7 +609,7 @@ def test_websocket_lost_after_the_switch_ends_the_session(rig: Rig) -> None:
 def test_no_probe_where_it_is_not_wanted_not_offered_or_in_use(
     made: list[FakeTransport], options: EngineOptions, handshake: str
 ) -> None:
-    rig = Rig(made, options)
+    rig = SessionRig(made, options)
     rig.handshake(handshake)
     assert rig.session.state == "open"
     assert len(made) == 1
@@ -619,7 +619,7 @@ def test_no_probe_where_it_is_not_wanted_not_offered_or_in_use(
 # Closing
 
 
-def test_close_tells_the_transport_and_is_told(rig: Rig) -> None:
+def test_close_tells_the_transport_and_is_told(rig: SessionRig) -> None:
     polling = rig.handshake()
     rig.session.close(0)
     assert rig.told[-1] == ("close", "forced close", None)
@@ -627,7 +627,7 @@ def test_close_tells_the_transport_and_is_told(rig: Rig) -> None:
     rig.assert_clean()
 
 
-def test_close_lets_what_was_sent_leave_first_and_drops_what_is_sent_after(rig: Rig) -> None:
+def test_close_lets_what_was_sent_leave_first_and_drops_what_is_sent_after(rig: SessionRig) -> None:
     polling = rig.handshake()
     rig.session.send(["123456789"], 0)
     rig.session.send(["b"], 0)
@@ -648,7 +648,7 @@ def test_close_lets_what_was_sent_leave_first_and_drops_what_is_sent_after(rig: 
 
 
 def test_closing_is_bounded(made: list[FakeTransport]) -> None:
-    rig = Rig(made, EngineOptions(close_timeout=3))
+    rig = SessionRig(made, EngineOptions(close_timeout=3))
     polling = rig.handshake()
     rig.session.send(["never leaves"], 0)
     rig.session.close(10)
@@ -661,7 +661,7 @@ def test_closing_is_bounded(made: list[FakeTransport]) -> None:
     rig.assert_clean()
 
 
-def test_close_waits_for_an_upgrade(rig: Rig) -> None:
+def test_close_waits_for_an_upgrade(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.close(0)
     assert rig.session.state == "closing"
@@ -674,7 +674,7 @@ def test_close_waits_for_an_upgrade(rig: Rig) -> None:
     rig.assert_clean()
 
 
-def test_close_waits_for_an_upgrade_and_what_waits_behind_it(rig: Rig) -> None:
+def test_close_waits_for_an_upgrade_and_what_waits_behind_it(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.send(["a"], 0)
     rig.session.close(0)
@@ -684,7 +684,7 @@ def test_close_waits_for_an_upgrade_and_what_waits_behind_it(rig: Rig) -> None:
     rig.assert_clean()
 
 
-def test_close_waits_for_the_failure_of_an_upgrade(rig: Rig) -> None:
+def test_close_waits_for_the_failure_of_an_upgrade(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.send(["a"], 0)
     rig.session.close(0)
@@ -696,7 +696,7 @@ def test_close_waits_for_the_failure_of_an_upgrade(rig: Rig) -> None:
     rig.assert_clean()
 
 
-def test_close_ends_at_once_where_an_upgrade_failed_and_nothing_waits(rig: Rig) -> None:
+def test_close_ends_at_once_where_an_upgrade_failed_and_nothing_waits(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.close(0)
     websocket.closes("transport close")
@@ -704,7 +704,7 @@ def test_close_ends_at_once_where_an_upgrade_failed_and_nothing_waits(rig: Rig) 
     rig.assert_clean()
 
 
-def test_close_does_not_wait_for_an_upgrade_for_ever(rig: Rig) -> None:
+def test_close_does_not_wait_for_an_upgrade_for_ever(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.close(0)
     rig.time(5)
@@ -712,7 +712,7 @@ def test_close_does_not_wait_for_an_upgrade_for_ever(rig: Rig) -> None:
     rig.assert_clean()
 
 
-def test_close_does_not_wait_for_a_probe(rig: Rig) -> None:
+def test_close_does_not_wait_for_a_probe(rig: SessionRig) -> None:
     polling, websocket = rig.probing()
     rig.session.close(0)
     assert polling.calls[-1] == "close"
@@ -720,7 +720,7 @@ def test_close_does_not_wait_for_a_probe(rig: Rig) -> None:
     rig.assert_clean()
 
 
-def test_close_while_opening(rig: Rig) -> None:
+def test_close_while_opening(rig: SessionRig) -> None:
     rig.session.open(0)
     rig.session.send(["lost"], 0)
     rig.session.close(0)
@@ -729,14 +729,14 @@ def test_close_while_opening(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("command", ["close", "abort"])
-def test_a_session_may_end_before_it_opens(rig: Rig, command: str) -> None:
+def test_a_session_may_end_before_it_opens(rig: SessionRig, command: str) -> None:
     rig.session.send(["x"], 0)
     getattr(rig.session, command)(0)
     assert rig.told == [("close", "forced close", None)]
     rig.assert_clean()
 
 
-def test_close_after_close_does_nothing(rig: Rig) -> None:
+def test_close_after_close_does_nothing(rig: SessionRig) -> None:
     rig.handshake()
     rig.session.abort(0)
     rig.session.close(0)
@@ -745,7 +745,7 @@ def test_close_after_close_does_nothing(rig: Rig) -> None:
     rig.assert_clean()
 
 
-def test_abort_cuts_all(rig: Rig) -> None:
+def test_abort_cuts_all(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.send(["lost"], 0)
     rig.session.abort(0)
@@ -754,7 +754,7 @@ def test_abort_cuts_all(rig: Rig) -> None:
     rig.assert_clean()
 
 
-def test_fail_closes_for_the_reason_of_whoever_uses_the_session(rig: Rig) -> None:
+def test_fail_closes_for_the_reason_of_whoever_uses_the_session(rig: SessionRig) -> None:
     polling = rig.handshake()
     error = ValueError("not mine")
     rig.session.fail(error, 0)
@@ -763,7 +763,7 @@ def test_fail_closes_for_the_reason_of_whoever_uses_the_session(rig: Rig) -> Non
     rig.assert_clean()
 
 
-def test_the_transport_may_be_lost_while_closing(rig: Rig) -> None:
+def test_the_transport_may_be_lost_while_closing(rig: SessionRig) -> None:
     polling = rig.handshake()
     rig.session.send(["lost"], 0)
     rig.session.close(0)
@@ -777,12 +777,12 @@ def test_the_transport_may_be_lost_while_closing(rig: Rig) -> None:
 # What is told of packets
 
 
-def reported(rig: Rig) -> list[tuple[Any, ...]]:
+def reported(rig: SessionRig) -> list[tuple[Any, ...]]:
     told, rig.told = rig.told, []
     return told
 
 
-def test_packets_and_flushes_are_told_in_the_references_order(rig: Rig) -> None:
+def test_packets_and_flushes_are_told_in_the_references_order(rig: SessionRig) -> None:
     rig.session.report_packets = True
     polling = rig.handshake()
     assert reported(rig) == [("packet", "open", NO_UPGRADE[1:]), ("open", "S", "polling")]
@@ -813,7 +813,7 @@ def test_packets_and_flushes_are_told_in_the_references_order(rig: Rig) -> None:
     assert polling.sent == [["4one", b"two"], ["4three"], ["3"]]
 
 
-def test_what_was_sent_before_the_handshake_is_flushed_after_it(rig: Rig) -> None:
+def test_what_was_sent_before_the_handshake_is_flushed_after_it(rig: SessionRig) -> None:
     rig.session.report_packets = True
     rig.session.open(0)
     rig.session.send(["early"], 0)
@@ -822,7 +822,7 @@ def test_what_was_sent_before_the_handshake_is_flushed_after_it(rig: Rig) -> Non
     assert rig.names == ["packet_create", "packet", "open", "flush"]
 
 
-def test_the_packets_of_the_upgrade_itself_are_not_told(rig: Rig) -> None:
+def test_the_packets_of_the_upgrade_itself_are_not_told(rig: SessionRig) -> None:
     rig.session.report_packets = True
     polling, websocket = rig.upgrading()
     polling.pauses()
@@ -831,7 +831,7 @@ def test_the_packets_of_the_upgrade_itself_are_not_told(rig: Rig) -> None:
     assert websocket.sent == [["2probe"], ["5"]]
 
 
-def test_what_waited_for_the_upgrade_is_flushed_with_it(rig: Rig) -> None:
+def test_what_waited_for_the_upgrade_is_flushed_with_it(rig: SessionRig) -> None:
     rig.session.report_packets = True
     polling, websocket = rig.upgrading()
     rig.session.send(["waits"], 0)
@@ -841,7 +841,7 @@ def test_what_waited_for_the_upgrade_is_flushed_with_it(rig: Rig) -> None:
     assert websocket.sent == [["2probe"], ["5", "4waits"]]
 
 
-def test_no_flush_is_told_where_the_transport_is_found_broken(rig: Rig) -> None:
+def test_no_flush_is_told_where_the_transport_is_found_broken(rig: SessionRig) -> None:
     rig.session.report_packets = True
     rig.handshake().breaks = True
     rig.session.send(["lost"], 0)
@@ -849,7 +849,7 @@ def test_no_flush_is_told_where_the_transport_is_found_broken(rig: Rig) -> None:
     rig.assert_clean()
 
 
-def test_nothing_of_it_is_told_unless_it_is_asked_for(rig: Rig) -> None:
+def test_nothing_of_it_is_told_unless_it_is_asked_for(rig: SessionRig) -> None:
     polling = rig.handshake()
     rig.session.send(["one"], 0)
     polling.drains()
@@ -857,7 +857,7 @@ def test_nothing_of_it_is_told_unless_it_is_asked_for(rig: Rig) -> None:
     assert rig.names == ["open", "drain", "message"]
 
 
-def test_packets_are_counted_whatever_they_are(rig: Rig) -> None:
+def test_packets_are_counted_whatever_they_are(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.send(["one"], 0)
     polling.pauses()
@@ -901,7 +901,7 @@ ACTS: dict[str, Callable[[EngineSession, float], None]] = {
 }
 
 
-def live_through_an_upgrade(rig: Rig) -> None:
+def live_through_an_upgrade(rig: SessionRig) -> None:
     """Everything that happens to a session, as far as its transports are still there."""
     rig.session.report_packets = True
     rig.session.open(0)
@@ -924,7 +924,7 @@ def live_through_an_upgrade(rig: Rig) -> None:
     drain(websocket)
 
 
-def live_through_a_failed_upgrade(rig: Rig) -> None:
+def live_through_a_failed_upgrade(rig: SessionRig) -> None:
     rig.session.report_packets = True
     rig.session.open(0)
     polling = rig.first
@@ -952,7 +952,7 @@ def drain(transport: FakeTransport) -> None:
 @pytest.mark.parametrize("callback", CALLBACKS)
 @pytest.mark.parametrize("occurrence", [1, 2])
 def test_the_session_bears_whatever_is_done_from_inside_a_callback(
-    rig: Rig, story: Callable[[Rig], None], act: str, callback: str, occurrence: int
+    rig: SessionRig, story: Callable[[SessionRig], None], act: str, callback: str, occurrence: int
 ) -> None:
     seen = 0
 
@@ -986,7 +986,7 @@ def test_the_stories_reach_every_callback(made: list[FakeTransport]) -> None:
     names: set[str] = set()
     for story in (live_through_an_upgrade, live_through_a_failed_upgrade):
         made.clear()
-        rig = Rig(made)
+        rig = SessionRig(made)
         story(rig)
         rig.session.close(0)
         names.update(rig.names)
@@ -997,9 +997,9 @@ def test_the_stories_reach_every_callback(made: list[FakeTransport]) -> None:
 # What outlives a session
 
 
-def remembering(made: list[FakeTransport], memory: Memory, *, remember: bool = True) -> Rig:
+def remembering(made: list[FakeTransport], memory: Memory, *, remember: bool = True) -> SessionRig:
     made.clear()
-    return Rig(made, EngineOptions(remember_upgrade=remember), memory)
+    return SessionRig(made, EngineOptions(remember_upgrade=remember), memory)
 
 
 @pytest.mark.row("difference.remembered_by_the_manager")
@@ -1029,7 +1029,7 @@ def test_an_upgrade_is_remembered_only_where_that_is_asked_for(made: list[FakeTr
 def test_websocket_must_be_allowed_to_be_remembered(made: list[FakeTransport]) -> None:
     memory = Memory()
     memory.websocket_worked = True
-    rig = Rig(made, EngineOptions(remember_upgrade=True, transports=["polling"]), memory)
+    rig = SessionRig(made, EngineOptions(remember_upgrade=True, transports=["polling"]), memory)
     rig.session.open(0)
     assert rig.first.name == "polling"
 
@@ -1073,7 +1073,7 @@ def test_an_upgrade_that_failed_is_not_remembered(made: list[FakeTransport]) -> 
 def test_after_a_remembered_websocket_failed_the_others_are_tried(made: list[FakeTransport]) -> None:
     memory = Memory()
     memory.websocket_worked = True
-    rig = Rig(made, EngineOptions(remember_upgrade=True, try_all_transports=True), memory)
+    rig = SessionRig(made, EngineOptions(remember_upgrade=True, try_all_transports=True), memory)
     rig.session.open(0)
     made[0].closes("transport error")
     assert [transport.name for transport in made] == ["websocket", "polling"]
@@ -1086,13 +1086,13 @@ def test_after_a_remembered_websocket_failed_the_others_are_tried(made: list[Fak
 @pytest.mark.parametrize("wanted", [False, True])
 def test_cookies_only_with_credentials(made: list[FakeTransport], wanted: bool) -> None:
     memory = Memory()
-    rig = Rig(made, EngineOptions(with_credentials=wanted), memory)
+    rig = SessionRig(made, EngineOptions(with_credentials=wanted), memory)
     rig.handshake(HANDSHAKE)
     assert [transport.endpoint.cookies for transport in made] == [memory.cookies if wanted else None] * 2
 
 
 def test_credentials_for_one_transport_alone(made: list[FakeTransport]) -> None:
-    rig = Rig(made, EngineOptions(transport_options={"websocket": {"with_credentials": True}}))
+    rig = SessionRig(made, EngineOptions(transport_options={"websocket": {"with_credentials": True}}))
     rig.handshake(HANDSHAKE)
     assert [transport.endpoint.cookies is not None for transport in made] == [False, True]
 
@@ -1105,7 +1105,7 @@ def test_a_transport_gets_the_common_options_with_its_own_over_them(made: list[F
     own = {"force_base64": True, "query": {"b": "own", "c": "3"}, "extra_headers": {"X-Own": "1", "X-Both": "own"}}
     options = EngineOptions(path="/p", transport_options={"websocket": own})
     query, headers = {"a": "1", "b": "2"}, {"X-Both": "common"}
-    rig = Rig(made, options, query=query, headers=headers)
+    rig = SessionRig(made, options, query=query, headers=headers)
     rig.handshake(HANDSHAKE)
     polling, websocket = (transport.endpoint for transport in made)
     assert (polling.options.force_base64, websocket.options.force_base64) == (False, True)
@@ -1171,7 +1171,7 @@ def offering(*names: str) -> str:
 def test_a_class_takes_the_place_of_the_one_of_its_name(
     made: list[FakeTransport], own: dict[str, type[FakeTransport]]
 ) -> None:
-    rig = Rig(made, EngineOptions(transports=["polling", own["websocket"]]))
+    rig = SessionRig(made, EngineOptions(transports=["polling", own["websocket"]]))
     polling, websocket = rig.upgrading()
     polling.pauses()
     assert isinstance(websocket, own["websocket"])
@@ -1183,7 +1183,7 @@ def test_a_class_takes_the_place_of_the_one_of_its_name(
 def test_a_class_of_a_new_name_is_opened_first_and_upgraded_from(
     made: list[FakeTransport], own: dict[str, type[FakeTransport]]
 ) -> None:
-    rig = Rig(made, EngineOptions(transports=[own["pigeon"], "polling", "websocket"]))
+    rig = SessionRig(made, EngineOptions(transports=[own["pigeon"], "polling", "websocket"]))
     pigeon = rig.handshake(offering("websocket"))
     assert isinstance(pigeon, own["pigeon"])
     assert rig.told == [("open", "S", "pigeon")]
@@ -1193,7 +1193,7 @@ def test_a_class_of_a_new_name_is_opened_first_and_upgraded_from(
 def test_a_class_of_a_new_name_is_upgraded_to_where_the_server_offers_it(
     made: list[FakeTransport], own: dict[str, type[FakeTransport]]
 ) -> None:
-    rig = Rig(made, EngineOptions(transports=["polling", own["tunnel"]]))
+    rig = SessionRig(made, EngineOptions(transports=["polling", own["tunnel"]]))
     polling = rig.handshake(offering("webtransport", "tunnel", "websocket"))
     tunnel = rig.last
     assert isinstance(tunnel, own["tunnel"])
@@ -1209,7 +1209,7 @@ def test_a_class_of_a_new_name_is_upgraded_to_where_the_server_offers_it(
 def test_what_is_offered_is_tried_one_after_the_other(
     made: list[FakeTransport], own: dict[str, type[FakeTransport]]
 ) -> None:
-    rig = Rig(made, EngineOptions(transports=["polling", own["tunnel"], own["pigeon"], "websocket"]))
+    rig = SessionRig(made, EngineOptions(transports=["polling", own["tunnel"], own["pigeon"], "websocket"]))
     rig.handshake(offering("websocket", "pigeon", "tunnel", "polling"))
     assert [transport.name for transport in made] == ["polling", "tunnel"]
     rig.last.closes("transport error")
@@ -1230,7 +1230,7 @@ def test_what_is_offered_is_tried_one_after_the_other(
 
 
 def test_nothing_more_is_tried_while_closing(made: list[FakeTransport], own: dict[str, type[FakeTransport]]) -> None:
-    rig = Rig(made, EngineOptions(transports=["polling", own["tunnel"], "websocket"]))
+    rig = SessionRig(made, EngineOptions(transports=["polling", own["tunnel"], "websocket"]))
     polling = rig.handshake(offering("websocket", "tunnel"))
     rig.session.send(["last words"], 0)
     rig.session.close(0)
@@ -1243,17 +1243,17 @@ def test_nothing_more_is_tried_while_closing(made: list[FakeTransport], own: dic
 def test_a_websocket_of_ones_own_is_remembered(made: list[FakeTransport], own: dict[str, type[FakeTransport]]) -> None:
     memory = Memory()
     options = EngineOptions(transports=[own["polling"], own["websocket"]], remember_upgrade=True)
-    polling, _ = Rig(made, options, memory).upgrading()
+    polling, _ = SessionRig(made, options, memory).upgrading()
     polling.pauses()
     made.clear()
-    Rig(made, options, memory).handshake()
+    SessionRig(made, options, memory).handshake()
     assert isinstance(made[0], own["websocket"])
 
 
 def test_each_of_them_has_its_own_options(made: list[FakeTransport], own: dict[str, type[FakeTransport]]) -> None:
     options = EngineOptions(transports=[own["pigeon"]], transport_options={"pigeon": {"path": "/p"}, "polling": {}})
     check_engine_options(options)
-    rig = Rig(made, options)
+    rig = SessionRig(made, options)
     rig.handshake()
     assert rig.first.endpoint.options.path == "/p"
 

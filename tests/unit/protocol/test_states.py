@@ -15,7 +15,7 @@ from sansio_socketio.protocol.packets import engineio
 from sansio_socketio.protocol.states import ConnectionState, IllegalTransition, transition
 from sansio_socketio.protocol.transports import polling, websocket
 from tests.support.fake_server import FakeServer
-from tests.unit.transports.rig import Rig, answer, close_frame, open_polling, open_websocket
+from tests.unit.transports.rig import TransportRig, answer, close_frame, open_polling, open_websocket
 
 Serve = type[FakeServer]
 Table = Mapping[Any, frozenset[Any]]
@@ -150,8 +150,8 @@ def session_and_upgrade(serve: Serve) -> None:
 
 
 def polling_transport(serve: Serve) -> None:
-    Rig("polling").transport.open(0)
-    refused = Rig("polling")
+    TransportRig("polling").transport.open(0)
+    refused = TransportRig("polling")
     refused.open()
     refused.stream_failed(1, OSError())
     for resumes_early in (True, False):
@@ -163,7 +163,7 @@ def polling_transport(serve: Serve) -> None:
         rig.close()
         rig.transport.abort()
     for pauses, completes in ((True, False), (True, True), (False, False)):
-        for end in (Rig.close, lambda rig: rig.transport.abort()):
+        for end in (TransportRig.close, lambda rig: rig.transport.abort()):
             rig = open_polling()
             if pauses:
                 rig.pause()
@@ -178,15 +178,15 @@ def polling_transport(serve: Serve) -> None:
 
 
 def websocket_transport(serve: Serve) -> None:
-    Rig("websocket").transport.open(0)
+    TransportRig("websocket").transport.open(0)
     for status, body in ((b"403 Forbidden", b""), (b"403 Forbidden", b"refused")):
-        rig = Rig("websocket")
+        rig = TransportRig("websocket")
         rig.open()
         rig.stream_opened(1)
         response = answer(body, status=status)
         rig.feed(1, response[: -len(body) or None])
         rig.feed(1, body)
-    rig = Rig("websocket")
+    rig = TransportRig("websocket")
     rig.open()
     rig.stream_failed(1, OSError())
     rig = open_websocket()

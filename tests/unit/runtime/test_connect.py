@@ -17,7 +17,7 @@ from sansio_socketio.runtime.tls import TLSStream
 from tests.support.doubles import PlainStream, Receiver
 
 
-class FakeRuntime:
+class RecordingRuntime:
     """Opens doubles of streams, and records the calls."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class FakeRuntime:
         self.soon.append(callback)
 
 
-def opened(runtime: FakeRuntime, connector: Connector, *, tls: bool = False) -> tuple[Stream, Receiver]:
+def opened(runtime: RecordingRuntime, connector: Connector, *, tls: bool = False) -> tuple[Stream, Receiver]:
     receiver = Receiver()
     stream, _ = connector.open(cast("Runtime", runtime), "far.test", 443, receiver, tls=tls)
     return stream, receiver
@@ -69,7 +69,7 @@ EXPLICIT = "https://other.test"
     ],
 )
 def test_how_streams_are_stacked(connector: Connector, tls: bool, asked: tuple[Any, ...], kind: type) -> None:
-    runtime = FakeRuntime()
+    runtime = RecordingRuntime()
     stream, _ = opened(runtime, connector, tls=tls)
     assert runtime.opened == [asked]
     assert type(stream) is kind
@@ -83,7 +83,7 @@ def test_how_streams_are_stacked(connector: Connector, tls: bool, asked: tuple[A
 
 
 def test_the_environment_is_read_for_each_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime, connector = FakeRuntime(), Connector()
+    runtime, connector = RecordingRuntime(), Connector()
     open_one = partial(connector.open, cast("Runtime", runtime), "far.test", 80, tls=False)
     _, first = open_one(Receiver())
     monkeypatch.setenv("no_proxy", "far.test")
@@ -94,7 +94,7 @@ def test_the_environment_is_read_for_each_stream(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("way", [None, "close", "abort"])
 def test_an_invalid_proxy_of_the_environment_fails_the_stream(way: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("all_proxy", "socks5://one.test")
-    runtime = FakeRuntime()
+    runtime = RecordingRuntime()
     stream, receiver = opened(runtime, Connector())
     assert receiver.log == []
     if way is not None:

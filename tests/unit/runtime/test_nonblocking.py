@@ -19,7 +19,7 @@ Ready = Callable[[bool, bool], object]
 class FakeSocket:
     """A socket whose behaviour the test sets."""
 
-    def __init__(self, runtime: FakeRuntime, family: int) -> None:
+    def __init__(self, runtime: FakePollingRuntime, family: int) -> None:
         self.runtime = runtime
         self.family = family
         self.error = 0
@@ -65,7 +65,7 @@ class FakeSocket:
         self.closed = True
 
 
-class FakeRuntime:
+class FakePollingRuntime:
     """A runtime whose callbacks and time the test advances."""
 
     def __init__(self) -> None:
@@ -126,8 +126,8 @@ class FakeRuntime:
 
 
 @pytest.fixture
-def runtime(monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
-    runtime = FakeRuntime()
+def runtime(monkeypatch: pytest.MonkeyPatch) -> FakePollingRuntime:
+    runtime = FakePollingRuntime()
     monkeypatch.setattr(
         "sansio_socketio.runtime.nonblocking.socket.socket",
         lambda family, _kind, _protocol: FakeSocket(runtime, family),
@@ -144,24 +144,24 @@ def test_looking_a_host_up_returns_addresses_or_raises() -> None:
         look_up("h" * 300, 80)
 
 
-def test_an_unknown_host_name(runtime: FakeRuntime) -> None:
+def test_an_unknown_host_name(runtime: FakePollingRuntime) -> None:
     error = OSError("no such name")
     runtime.notify(error)
     assert runtime.receiver.history == [("failed", error)]
 
 
-def test_nagles_algorithm_is_off(runtime: FakeRuntime) -> None:
+def test_nagles_algorithm_is_off(runtime: FakePollingRuntime) -> None:
     sock = runtime.connected()
     assert (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) in sock.options
     assert not runtime.deadlines.armed
 
 
-def test_a_connection_that_is_established_at_once(runtime: FakeRuntime) -> None:
+def test_a_connection_that_is_established_at_once(runtime: FakePollingRuntime) -> None:
     runtime.connects["one"] = None
     runtime.connected()
 
 
-def test_the_next_address_is_tried_while_one_hangs(runtime: FakeRuntime) -> None:
+def test_the_next_address_is_tried_while_one_hangs(runtime: FakePollingRuntime) -> None:
     runtime.found("one", "two", "three")
     runtime.wait(0.24)
     assert [place for place, _ in runtime.connecting] == ["one"]
@@ -175,7 +175,7 @@ def test_the_next_address_is_tried_while_one_hangs(runtime: FakeRuntime) -> None
     assert len(runtime.connecting) == 2
 
 
-def test_the_first_address_may_win_later(runtime: FakeRuntime) -> None:
+def test_the_first_address_may_win_later(runtime: FakePollingRuntime) -> None:
     runtime.found("one", "two")
     runtime.wait(0.25)
     (_, one), (_, two) = runtime.connecting
@@ -187,7 +187,7 @@ def test_the_first_address_may_win_later(runtime: FakeRuntime) -> None:
     assert not one.closed
 
 
-def test_the_next_address_is_tried_when_one_fails(runtime: FakeRuntime) -> None:
+def test_the_next_address_is_tried_when_one_fails(runtime: FakePollingRuntime) -> None:
     runtime.connects["one"] = OSError("no route")
     runtime.found("one", "two", "three")
     _, two = runtime.connecting[1]
@@ -205,7 +205,7 @@ def test_the_next_address_is_tried_when_one_fails(runtime: FakeRuntime) -> None:
     assert "(three port 80)" in message
 
 
-def test_a_readable_socket_is_not_connected_yet(runtime: FakeRuntime) -> None:
+def test_a_readable_socket_is_not_connected_yet(runtime: FakePollingRuntime) -> None:
     runtime.found("one")
     _, one = runtime.connecting[0]
     runtime.ready(one, readable=True)
@@ -213,7 +213,7 @@ def test_a_readable_socket_is_not_connected_yet(runtime: FakeRuntime) -> None:
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
-def test_closing_before_the_addresses_are_known(runtime: FakeRuntime, way: str) -> None:
+def test_closing_before_the_addresses_are_known(runtime: FakePollingRuntime, way: str) -> None:
     getattr(runtime.stream, way)()
     runtime.run_pending()
     runtime.found("one", "two")
@@ -223,7 +223,7 @@ def test_closing_before_the_addresses_are_known(runtime: FakeRuntime, way: str) 
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
-def test_closing_while_connecting(runtime: FakeRuntime, way: str) -> None:
+def test_closing_while_connecting(runtime: FakePollingRuntime, way: str) -> None:
     runtime.found("one", "two", "three")
     runtime.wait(0.25)
     ready = [ready for ready, _ in runtime.watched.values()]
@@ -240,7 +240,7 @@ def test_closing_while_connecting(runtime: FakeRuntime, way: str) -> None:
 # Reading and writing
 
 
-def test_writes_of_one_loop_iteration_are_sent_in_one_piece(runtime: FakeRuntime) -> None:
+def test_writes_of_one_loop_iteration_are_sent_in_one_piece(runtime: FakePollingRuntime) -> None:
     sock = runtime.connected()
     runtime.stream.write(b"one ")
     runtime.stream.write(bytearray(b"two"))
@@ -251,7 +251,7 @@ def test_writes_of_one_loop_iteration_are_sent_in_one_piece(runtime: FakeRuntime
     assert runtime.receiver.history == ["opened", "sent"]
 
 
-def test_what_the_system_does_not_accept_is_sent_when_writable(runtime: FakeRuntime) -> None:
+def test_what_the_system_does_not_accept_is_sent_when_writable(runtime: FakePollingRuntime) -> None:
     sock = runtime.connected()
     sock.accepts = [3, BlockingIOError(), 100]
     runtime.stream.write(b"hello")
@@ -268,7 +268,7 @@ def test_what_the_system_does_not_accept_is_sent_when_writable(runtime: FakeRunt
     assert runtime.watched[sock][1] is False
 
 
-def test_reading(runtime: FakeRuntime) -> None:
+def test_reading(runtime: FakePollingRuntime) -> None:
     sock = runtime.connected()
     sock.incoming = [b"one", b"two"]
     for _ in range(3):
@@ -277,7 +277,7 @@ def test_reading(runtime: FakeRuntime) -> None:
 
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError("reset")])
-def test_the_end(runtime: FakeRuntime, error: OSError | None) -> None:
+def test_the_end(runtime: FakePollingRuntime, error: OSError | None) -> None:
     sock = runtime.connected()
     sock.incoming = [b"last", error or b""]
     runtime.ready(sock, readable=True)
@@ -290,7 +290,7 @@ def test_the_end(runtime: FakeRuntime, error: OSError | None) -> None:
     assert runtime.receiver.history == ["opened", b"last", ("closed", error)]
 
 
-def test_after_a_write_error_data_is_still_read(runtime: FakeRuntime) -> None:
+def test_after_a_write_error_data_is_still_read(runtime: FakePollingRuntime) -> None:
     sock, pipe = runtime.connected(), BrokenPipeError("pipe")
     sock.accepts = [3, pipe]
     sock.incoming = [b"413 Too Large", b""]
@@ -302,7 +302,7 @@ def test_after_a_write_error_data_is_still_read(runtime: FakeRuntime) -> None:
     assert runtime.receiver.history == ["opened", b"413 Too Large", ("closed", pipe)]
 
 
-def test_closing_sends_everything_written(runtime: FakeRuntime) -> None:
+def test_closing_sends_everything_written(runtime: FakePollingRuntime) -> None:
     sock = runtime.connected()
     sock.accepts = [2]
     sock.incoming = [b"ignored"]
@@ -317,7 +317,7 @@ def test_closing_sends_everything_written(runtime: FakeRuntime) -> None:
     assert runtime.receiver.history == ["opened"]
 
 
-def test_a_write_error_ends_closing(runtime: FakeRuntime) -> None:
+def test_a_write_error_ends_closing(runtime: FakePollingRuntime) -> None:
     sock = runtime.connected()
     sock.accepts = [BrokenPipeError()]
     runtime.stream.write(b"hello")
@@ -327,7 +327,7 @@ def test_a_write_error_ends_closing(runtime: FakeRuntime) -> None:
     assert runtime.receiver.history == ["opened"]
 
 
-def test_closing_with_nothing_to_send(runtime: FakeRuntime) -> None:
+def test_closing_with_nothing_to_send(runtime: FakePollingRuntime) -> None:
     sock = runtime.connected()
     runtime.stream.close()
     runtime.run_pending()
@@ -335,7 +335,7 @@ def test_closing_with_nothing_to_send(runtime: FakeRuntime) -> None:
     assert runtime.receiver.history == ["opened"]
 
 
-def test_aborting_drops_unsent_data(runtime: FakeRuntime) -> None:
+def test_aborting_drops_unsent_data(runtime: FakePollingRuntime) -> None:
     sock = runtime.connected()
     runtime.stream.write(b"hello")
     sock.accepts = [0]

@@ -163,7 +163,7 @@ ACCEPTED = b"HTTP/1.1 200 Connection established\r\nProxy-Agent: tests\r\n\r\n"
 MEGABYTE = 1 << 20
 
 
-class Rig:
+class TunnelRig:
     """A tunnel whose stream to the proxy is open: the request has been written."""
 
     def __init__(self, proxy: Proxy = PROXY) -> None:
@@ -173,7 +173,7 @@ class Rig:
         self.stream.opened()
         self.plain.written.clear()
 
-    def accepted(self) -> Rig:
+    def accepted(self) -> TunnelRig:
         self.stream.received(ACCEPTED)
         assert self.receiver.log == ["opened"]
         return self
@@ -213,7 +213,7 @@ def test_an_ipv6_address_without_credentials() -> None:
 
 @pytest.mark.parametrize("size", [1, 7, MEGABYTE])
 def test_bytes_after_the_response_are_the_servers_in_any_chunking(size: int) -> None:
-    rig = Rig()
+    rig = TunnelRig()
     data = b"HTTP/1.1 100 Continue\r\n\r\n" + ACCEPTED + b"the server's"
     for start in range(0, len(data), size):
         rig.stream.received(memoryview(data)[start : start + size])
@@ -222,7 +222,7 @@ def test_bytes_after_the_response_are_the_servers_in_any_chunking(size: int) -> 
 
 
 def test_bytes_are_passed_on_unchanged() -> None:
-    rig = Rig().accepted()
+    rig = TunnelRig().accepted()
     data = bytes(MEGABYTE)
     taken: list[object] = []
     vars(rig.receiver)["received"] = taken.append
@@ -234,7 +234,7 @@ def test_bytes_are_passed_on_unchanged() -> None:
 
 
 def test_sent_refers_to_bytes_through_the_tunnel_only() -> None:
-    rig = Rig()
+    rig = TunnelRig()
     rig.stream.sent()
     assert rig.receiver.log == []
     rig.accepted()
@@ -246,7 +246,7 @@ def test_sent_refers_to_bytes_through_the_tunnel_only() -> None:
 @pytest.mark.parametrize("status", [200, 201, 299])
 def test_any_2xx_status_opens_the_tunnel(status: int) -> None:
     """Such a response has no body, whatever its headers say (RFC 9110, section 9.3.6)."""
-    rig = Rig()
+    rig = TunnelRig()
     rig.stream.received(b"HTTP/1.1 %d Fine\r\nContent-Length: 5\r\n\r\nhello" % status)
     assert rig.receiver.log == ["opened"]
     assert rig.receiver.data == b"hello"
@@ -263,7 +263,7 @@ def test_any_2xx_status_opens_the_tunnel(status: int) -> None:
     ],
 )
 def test_a_refusal_has_status_and_body(head: bytes, body: bytes, size: int) -> None:
-    rig = Rig()
+    rig = TunnelRig()
     data = head + body
     for start in range(0, len(data), size):
         if rig.plain.end is None:
@@ -279,13 +279,13 @@ def test_a_refusal_has_status_and_body(head: bytes, body: bytes, size: int) -> N
     [(PROXY, "rejected the user and password"), (parse_proxy("proxy.test:3128"), "requires a user and a password")],
 )
 def test_a_proxy_that_requires_credentials(proxy: Proxy, hint: str) -> None:
-    rig = Rig(proxy)
+    rig = TunnelRig(proxy)
     rig.stream.received(b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n")
     assert hint in str(rig.failure)
 
 
 def test_a_truncated_refusal_has_the_body_so_far() -> None:
-    rig = Rig()
+    rig = TunnelRig()
     rig.stream.received(b"HTTP/1.1 502 Bad\r\nContent-Length: 100\r\n\r\nhalf of")
     assert rig.receiver.log == []
     rig.stream.closed(None)
@@ -294,7 +294,7 @@ def test_a_truncated_refusal_has_the_body_so_far() -> None:
 
 @pytest.mark.parametrize("data", [b"SSH-2.0-OpenSSH\r\n\r\n", b"\x16\x03\x01" + bytes(100), b"x" * 100_000])
 def test_a_response_that_is_not_http(data: bytes) -> None:
-    rig = Rig()
+    rig = TunnelRig()
     rig.stream.received(data)
     assert "sent an invalid response" in str(rig.failure)
     assert len(str(rig.failure)) < 400
@@ -305,7 +305,7 @@ def test_a_response_that_is_not_http(data: bytes) -> None:
     ("error", "words"), [(None, "closed the connection"), (ConnectionResetError("reset"), r"broke .*\(reset\)")]
 )
 def test_a_proxy_that_closes_without_a_response(error: Exception | None, words: str) -> None:
-    rig = Rig()
+    rig = TunnelRig()
     rig.stream.received(b"HTTP/1.1 2")
     rig.stream.closed(error)
     with pytest.raises(TransportError, match=f"{words} before it responded"):
@@ -313,7 +313,7 @@ def test_a_proxy_that_closes_without_a_response(error: Exception | None, words: 
 
 
 def test_a_proxy_that_refuses_connections() -> None:
-    rig = Rig()
+    rig = TunnelRig()
     refused = ConnectionRefusedError("refused")
     rig.stream.failed(refused)
     assert "could not connect to the proxy http://proxy.test:3128: refused" in str(rig.failure)
@@ -322,7 +322,7 @@ def test_a_proxy_that_refuses_connections() -> None:
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError("reset")])
 def test_a_tunnel_closes_with_its_stream(error: Exception | None) -> None:
-    rig = Rig().accepted()
+    rig = TunnelRig().accepted()
     rig.stream.closed(error)
     assert rig.receiver.log == ["opened", "closed"]
     assert rig.receiver.error is error
@@ -330,7 +330,7 @@ def test_a_tunnel_closes_with_its_stream(error: Exception | None) -> None:
 
 @pytest.mark.parametrize("way", ["close", "abort"])
 def test_closing_before_the_proxy_responds(way: str) -> None:
-    rig = Rig()
+    rig = TunnelRig()
     getattr(rig.stream, way)()
     assert rig.plain.end == "aborted"
     assert rig.receiver.log == []
@@ -338,7 +338,7 @@ def test_closing_before_the_proxy_responds(way: str) -> None:
 
 @pytest.mark.parametrize("way", ["close", "abort"])
 def test_aborting_in_opened(way: str) -> None:
-    rig = Rig()
+    rig = TunnelRig()
     rig.receiver.on_opened = getattr(rig.stream, way)
     rig.stream.received(ACCEPTED + b"early")
     assert rig.receiver.log == ["opened"]

@@ -26,7 +26,7 @@ SID = "abc"
 HANDSHAKE = b'0{"sid":"abc"}'
 
 
-class Recorder:
+class RecordingSession:
     """A session that writes down what it is told. `react` runs in the middle of a call, by the name of the call."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Recorder:
         self.react.get(what, lambda: None)()
 
 
-class Rig:
+class TransportRig:
     """One transport, and what its driver would see of it."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Rig:
         **options: Any,
     ) -> None:
         self.now = 100.0
-        self.session = Recorder()
+        self.session = RecordingSession()
         self.outbox = Outbox()
         self.timers = Timers()
         self.opened: list[OpenStream] = []
@@ -267,9 +267,9 @@ def client_frames(data: bytes) -> list[tuple[int, bytes]]:
     return frames
 
 
-def open_websocket(*headers: bytes, **settings: Any) -> Rig:
+def open_websocket(*headers: bytes, **settings: Any) -> TransportRig:
     """A WebSocket transport after its handshake; what was heard and sent until then is forgotten."""
-    rig = Rig("websocket", **settings)
+    rig = TransportRig("websocket", **settings)
     rig.open()
     rig.stream_opened(1)
     rig.feed(1, switching(rig.take(1), *headers))
@@ -277,9 +277,9 @@ def open_websocket(*headers: bytes, **settings: Any) -> Rig:
     return rig
 
 
-def open_polling(**settings: Any) -> Rig:
+def open_polling(**settings: Any) -> TransportRig:
     """A polling transport after the handshake, with its second GET waiting on stream 1."""
-    rig = Rig("polling", **settings)
+    rig = TransportRig("polling", **settings)
     rig.open()
     rig.stream_opened(1)
     rig.feed(1, answer(HANDSHAKE))

@@ -18,7 +18,7 @@ from tests.unit.transports.rig import (
     HANDSHAKE,
     PING_FRAME,
     TEXT,
-    Rig,
+    TransportRig,
     answer,
     chunked,
     client_frames,
@@ -36,7 +36,7 @@ DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate"
 class Recording:
     """A transport that waits on stream 1, and what its server says there; `eof`: and then ends the stream."""
 
-    start: Callable[[], Rig]
+    start: Callable[[], TransportRig]
     data: bytes | Callable[[bytes], bytes]
     eof: bool = False
 
@@ -70,9 +70,9 @@ def comparable(value: Any) -> Any:
     return value
 
 
-def asking(name: str) -> Callable[[], Rig]:
-    def start() -> Rig:
-        rig = Rig(name)
+def asking(name: str) -> Callable[[], TransportRig]:
+    def start() -> TransportRig:
+        rig = TransportRig(name)
         rig.open()
         rig.stream_opened(1)
         return rig

@@ -17,7 +17,7 @@ from tests.unit.transports.rig import (
     PONG_FRAME,
     RSV1,
     TEXT,
-    Rig,
+    TransportRig,
     client_frames,
     frame,
     open_websocket,
@@ -33,7 +33,7 @@ def accepted(parameters: str = "") -> bytes:
     return b"Sec-WebSocket-Extensions: permessage-deflate" + parameters.encode()
 
 
-class Server:
+class PeerCompression:
     """The other end's compression."""
 
     def __init__(self, bits: int = 15) -> None:
@@ -47,13 +47,13 @@ class Server:
         return self.inflater.decompress(data + TAIL)
 
 
-def received(rig: Rig, *frames: bytes) -> list[str | bytes]:
+def received(rig: TransportRig, *frames: bytes) -> list[str | bytes]:
     for data in frames:
         rig.feed(1, data)
     return [data for _, _, data in rig.heard]
 
 
-def sent(rig: Rig, *packets: Packet) -> list[tuple[int, bytes]]:
+def sent(rig: TransportRig, *packets: Packet) -> list[tuple[int, bytes]]:
     rig.send(*packets)
     rig.flush()
     return client_frames(rig.take(1))
@@ -63,8 +63,8 @@ def sent(rig: Rig, *packets: Packet) -> list[tuple[int, bytes]]:
 # The handshake
 
 
-def handshake(header: bytes, **options: Any) -> Rig:
-    rig = Rig("websocket", **options)
+def handshake(header: bytes, **options: Any) -> TransportRig:
+    rig = TransportRig("websocket", **options)
     rig.open()
     rig.stream_opened(1)
     rig.feed(1, switching(rig.take(1), header))
@@ -73,7 +73,7 @@ def handshake(header: bytes, **options: Any) -> Rig:
 
 @pytest.mark.parametrize(("option", "offered"), [(True, True), (0, True), (500, True), (False, False)])
 def test_the_offer(option: bool | int, offered: bool) -> None:
-    rig = Rig("websocket", per_message_deflate=option)
+    rig = TransportRig("websocket", per_message_deflate=option)
     rig.open()
     rig.stream_opened(1)
     offer = b"\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
@@ -129,7 +129,7 @@ def test_an_extension_that_was_not_offered_fails_the_handshake() -> None:
 
 
 def test_long_messages_are_compressed() -> None:
-    server = Server()
+    server = PeerCompression()
     rig = open_websocket(accepted())
     for _ in range(3):
         [(first, payload)] = sent(rig, Packet("4", LONG))
@@ -151,7 +151,7 @@ def test_the_threshold(option: bool | int, size: int, compressed: bool) -> None:
 
 
 def test_a_message_can_be_exempted() -> None:
-    server = Server()
+    server = PeerCompression()
     rig = open_websocket(accepted())
     frames = sent(rig, Packet("4", LONG), Packet("4", LONG, compress=False), Packet("4", LONG))
     assert [bool(first & RSV1) for first, _ in frames] == [True, False, True]
@@ -173,7 +173,7 @@ def test_without_context_takeover_each_message_stands_alone() -> None:
     rig = open_websocket(accepted("; client_no_context_takeover"))
     payloads = [sent(rig, Packet("4", LONG))[0][1] for _ in range(2)]
     assert payloads[0] == payloads[1]
-    assert [Server().unpack(payload) for payload in payloads] == [b"4" + LONG.encode()] * 2
+    assert [PeerCompression().unpack(payload) for payload in payloads] == [b"4" + LONG.encode()] * 2
 
 
 def test_with_context_takeover_a_repetition_is_short() -> None:
@@ -210,7 +210,7 @@ def test_control_frames_are_not_compressed() -> None:
 
 
 def test_compressed_and_plain_messages() -> None:
-    server = Server()
+    server = PeerCompression()
     rig = open_websocket(accepted())
     frames = [
         frame(TEXT, server.pack(b"4one"), rsv1=True),
@@ -223,7 +223,7 @@ def test_compressed_and_plain_messages() -> None:
 
 @pytest.mark.parametrize("bits", [9, 15])
 def test_any_window_of_the_server(bits: int) -> None:
-    server = Server(bits)
+    server = PeerCompression(bits)
     rig = open_websocket(accepted(f"; server_max_window_bits={bits}"))
     noise = Random(1).randbytes(40_000)
     assert received(
@@ -236,11 +236,11 @@ def test_any_window_of_the_server(bits: int) -> None:
 
 def test_without_context_takeover_the_server_starts_anew() -> None:
     rig = open_websocket(accepted("; server_no_context_takeover"))
-    assert received(rig, *(frame(TEXT, Server().pack(b"4one"), rsv1=True) for _ in range(3))) == ["one"] * 3
+    assert received(rig, *(frame(TEXT, PeerCompression().pack(b"4one"), rsv1=True) for _ in range(3))) == ["one"] * 3
 
 
 def test_control_frames_between_the_fragments_of_a_compressed_message() -> None:
-    server = Server()
+    server = PeerCompression()
     rig = open_websocket(accepted())
     data = server.pack(b"4hello hello hello")
     frames = [
@@ -270,7 +270,7 @@ def test_stored_and_several_blocks() -> None:
     assert received(rig, frame(BINARY, stored, rsv1=True), frame(BINARY, two, rsv1=True)) == [b"Hello"] * 2
 
 
-def broken(rig: Rig, code: int, says: str) -> None:
+def broken(rig: TransportRig, code: int, says: str) -> None:
     error = rig.failure()
     assert says in str(error)
     assert error.close_code == code
@@ -282,11 +282,15 @@ def broken(rig: Rig, code: int, says: str) -> None:
     [
         (frame(TEXT, b"\xff\xff\xff", rsv1=True), 1007, "cannot be inflated"),
         (frame(TEXT, bytes.fromhex("f348cdc9c90700") * 3, rsv1=True), 1007, "it ends more than once"),
-        (frame(TEXT, Server().pack(b"4\xff"), rsv1=True), 1007, "utf-8"),
+        (frame(TEXT, PeerCompression().pack(b"4\xff"), rsv1=True), 1007, "utf-8"),
         (frame(PING_FRAME, b"x", rsv1=True), 1002, "Reserved bit"),
         (frame(TEXT, b"4", fin=False) + frame(CONTINUATION, b"x", rsv1=True), 1002, "Reserved bit"),
         (frame(CONTINUATION, b"x"), 1002, "unexpected CONTINUATION"),
-        (frame(TEXT, b"4", fin=False) + frame(TEXT, Server().pack(b"4"), rsv1=True), 1002, "expected CONTINUATION"),
+        (
+            frame(TEXT, b"4", fin=False) + frame(TEXT, PeerCompression().pack(b"4"), rsv1=True),
+            1002,
+            "expected CONTINUATION",
+        ),
     ],
 )
 def test_bad_frames(data: bytes, code: int, says: str) -> None:
@@ -297,7 +301,7 @@ def test_bad_frames(data: bytes, code: int, says: str) -> None:
 
 def test_compression_that_was_not_agreed_on() -> None:
     rig = open_websocket()
-    rig.feed(1, frame(TEXT, Server().pack(b"4one"), rsv1=True))
+    rig.feed(1, frame(TEXT, PeerCompression().pack(b"4one"), rsv1=True))
     broken(rig, 1002, "Reserved bit")
 
 
@@ -307,7 +311,7 @@ TOO_LARGE = "a message of more than 10000 bytes arrived (the option `max_message
 
 @pytest.mark.parametrize("fragments", [1, 2, 5])
 def test_the_bound_is_on_what_is_inflated(fragments: int) -> None:
-    server = Server()
+    server = PeerCompression()
     rig = open_websocket(accepted(), max_message_size=BOUND)
 
     def message(size: int) -> bytes:
@@ -326,7 +330,7 @@ def test_the_bound_is_on_what_is_inflated(fragments: int) -> None:
 
 
 def test_a_bomb_is_stopped_long_before_its_end() -> None:
-    bomb = Server().pack(bytes(200_000_000))
+    bomb = PeerCompression().pack(bytes(200_000_000))
     rig = open_websocket(accepted(), max_message_size=BOUND)
     data = frame(BINARY, bomb, rsv1=True)
     rig.feed(1, data[:100])

@@ -16,7 +16,7 @@ from tests.unit.transports.rig import (
     HANDSHAKE,
     PING_FRAME,
     TEXT,
-    Rig,
+    TransportRig,
     answer,
     chunked,
     close_frame,
@@ -30,26 +30,26 @@ DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits
 COMPRESSED = bytes.fromhex("f248cdc9c90700")
 
 
-def opening(name: str) -> Rig:
-    rig = Rig(name, max_message_size=100)
+def opening(name: str) -> TransportRig:
+    rig = TransportRig(name, max_message_size=100)
     rig.open()
     rig.stream_opened(1)
     return rig
 
 
-def polling_with_a_post() -> Rig:
+def polling_with_a_post() -> TransportRig:
     rig = open_polling(max_message_size=100)
     rig.close()
     return rig
 
 
-def closing_websocket() -> Rig:
+def closing_websocket() -> TransportRig:
     rig = open_websocket(DEFLATE, max_message_size=100)
     rig.close()
     return rig
 
 
-STAGES: dict[str, tuple[Callable[[], Rig], list[bytes]]] = {
+STAGES: dict[str, tuple[Callable[[], TransportRig], list[bytes]]] = {
     "polling, opening": (lambda: opening("polling"), [answer(HANDSHAKE), b"HTTP/1.1 103 Hi\r\n\r\n", answer(b"1")]),
     "polling": (
         lambda: open_polling(max_message_size=100),
@@ -97,7 +97,7 @@ def mutated(draw: st.DrawFn, parts: list[bytes]) -> bytes:
 @pytest.mark.parametrize(("start", "parts"), STAGES.values(), ids=STAGES.keys())
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_garbage(start: Callable[[], Rig], parts: list[bytes], data: st.DataObject) -> None:
+def test_garbage(start: Callable[[], TransportRig], parts: list[bytes], data: st.DataObject) -> None:
     rig = start()
     cause = data.draw(st.sampled_from([None, ConnectionResetError("reset")]))
     sent = data.draw(mutated(parts) | st.binary(max_size=200))
@@ -115,7 +115,7 @@ def test_garbage(start: Callable[[], Rig], parts: list[bytes], data: st.DataObje
     check_end(rig)
 
 
-def check_end(rig: Rig) -> None:
+def check_end(rig: TransportRig) -> None:
     closes = [call for call in rig.session.heard if call[0] == "close"]
     assert len(closes) <= 1
     if closes:

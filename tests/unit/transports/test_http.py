@@ -10,7 +10,7 @@ import pytest
 
 from sansio_socketio.protocol.errors import TransportError
 from sansio_socketio.protocol.transports.http import MAX_EXCERPT, Exchange, Response, refusal, show, unreachable
-from tests.unit.transports.rig import Rig, answer, chunked
+from tests.unit.transports.rig import TransportRig, answer, chunked
 
 LIMIT = 1000
 
@@ -264,7 +264,7 @@ def test_what_a_proxy_said_stays_with_the_error() -> None:
 @pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError()])
 @pytest.mark.parametrize("name", ["polling", "websocket"])
 def test_an_error_that_says_nothing_is_named(name: str, error: Exception) -> None:
-    opening, broken = Rig(name), Rig(name)
+    opening, broken = TransportRig(name), TransportRig(name)
     for rig in (opening, broken):
         rig.open()
     opening.stream_failed(1, error)

@@ -13,7 +13,7 @@ from sansio_socketio.protocol.transports.cookies import CookieJar
 from tests.unit.transports.rig import (
     CLOSE_TIMEOUT,
     HANDSHAKE,
-    Rig,
+    TransportRig,
     answer,
     chunked,
     open_polling,
@@ -39,7 +39,7 @@ def target_without_stamp(target: str) -> str:
 
 
 def test_the_first_request() -> None:
-    rig = Rig("polling", url="https://example.org", query={"token": "1"})
+    rig = TransportRig("polling", url="https://example.org", query={"token": "1"})
     rig.open()
     rig.drain()
     [stream] = rig.opened
@@ -58,7 +58,7 @@ def test_the_first_request() -> None:
 
 
 def test_opening() -> None:
-    rig = Rig("polling")
+    rig = TransportRig("polling")
     rig.open()
     rig.stream_opened(1)
     assert not rig.transport.writable
@@ -72,7 +72,7 @@ def test_opening() -> None:
 
 
 def test_extra_headers_and_base64() -> None:
-    rig = Rig("polling", headers={"user-agent": "mine", "X-Extra": "1", "host": "other"}, force_base64=True)
+    rig = TransportRig("polling", headers={"user-agent": "mine", "X-Extra": "1", "host": "other"}, force_base64=True)
     rig.open()
     rig.stream_opened(1)
     _, target, headers, _ = parse_request(rig.take(1))
@@ -89,12 +89,12 @@ def test_extra_headers_and_base64() -> None:
 
 
 def test_a_first_answer_without_an_open_packet() -> None:
-    rig = Rig("polling")
+    rig = TransportRig("polling")
     rig.open()
     rig.stream_opened(1)
     rig.feed(1, answer(b"6"))
     assert rig.heard[:2] == [("open", True), packet("", "6")]
-    rig = Rig("polling")
+    rig = TransportRig("polling")
     rig.open()
     rig.stream_opened(1)
     rig.session.react["packet"] = rig.session.heard.clear
@@ -104,14 +104,14 @@ def test_a_first_answer_without_an_open_packet() -> None:
 
 @pytest.mark.parametrize("headers", [{"a b": "1"}, {"Connection": "close"}, {"X": "a\r\nb"}])
 def test_headers_that_cannot_be_sent(headers: dict[str, str]) -> None:
-    rig = Rig("polling", headers=headers)
+    rig = TransportRig("polling", headers=headers)
     rig.open()
     rig.stream_opened(1)
     assert "the GET request could not be written: " in str(rig.failure())
 
 
 def test_a_session_id_that_cannot_be_sent() -> None:
-    rig = Rig("polling")
+    rig = TransportRig("polling")
     rig.open()
     rig.stream_opened(1)
 
@@ -126,7 +126,7 @@ def test_a_session_id_that_cannot_be_sent() -> None:
 
 
 def test_a_stream_that_cannot_be_opened() -> None:
-    rig = Rig("polling")
+    rig = TransportRig("polling")
     rig.open()
     refused = ConnectionRefusedError("refused")
     rig.stream_failed(1, refused)
@@ -207,7 +207,7 @@ def test_a_session_that_closes_while_it_is_told_of_a_packet(command: str) -> Non
 
 
 def test_a_session_that_closes_while_it_is_told_of_the_opening() -> None:
-    rig = Rig("polling")
+    rig = TransportRig("polling")
     rig.open()
     rig.stream_opened(1)
     rig.session.react["open"] = rig.close
@@ -328,7 +328,7 @@ def test_an_idle_stream_may_be_closed_by_the_server() -> None:
 @pytest.mark.parametrize("error", [None, ConnectionResetError("reset")])
 @pytest.mark.parametrize("used", [False, True])
 def test_a_get_is_never_sent_twice(used: bool, error: Exception | None) -> None:
-    rig = open_polling() if used else Rig("polling")
+    rig = open_polling() if used else TransportRig("polling")
     if not used:
         rig.open()
         rig.stream_opened(1)
@@ -619,7 +619,7 @@ def test_a_late_goodbye_does_not_extend_the_bound() -> None:
 
 @pytest.mark.parametrize("opened", [False, True])
 def test_closing_before_the_handshake(opened: bool) -> None:
-    rig = Rig("polling")
+    rig = TransportRig("polling")
     rig.open()
     if opened:
         rig.stream_opened(1)
@@ -629,19 +629,19 @@ def test_closing_before_the_handshake(opened: bool) -> None:
     assert rig.timers.next_deadline is None
 
 
-def refused(rig: Rig, stream: int) -> None:
+def refused(rig: TransportRig, stream: int) -> None:
     rig.feed(stream, answer(b"", status=b"400 Bad Request"))
 
 
-def cut(rig: Rig, stream: int) -> None:
+def cut(rig: TransportRig, stream: int) -> None:
     rig.eof(stream, ConnectionResetError())
 
 
-def ended(rig: Rig, stream: int) -> None:
+def ended(rig: TransportRig, stream: int) -> None:
     rig.eof(stream)
 
 
-def garbled(rig: Rig, stream: int) -> None:
+def garbled(rig: TransportRig, stream: int) -> None:
     rig.feed(stream, b"\x00garbage")
 
 
@@ -705,7 +705,7 @@ def test_aborting() -> None:
 
 def test_cookies_are_kept_and_sent() -> None:
     jar = CookieJar()
-    rig = Rig("polling", cookies=jar)
+    rig = TransportRig("polling", cookies=jar)
     rig.open()
     rig.stream_opened(1)
     assert "Cookie" not in parse_request(rig.take(1))[2]
@@ -720,7 +720,7 @@ def test_cookies_are_kept_and_sent() -> None:
 
 
 def test_without_a_jar_no_cookie_is_kept() -> None:
-    rig = Rig("polling")
+    rig = TransportRig("polling")
     rig.open()
     rig.stream_opened(1)
     rig.take(1)

@@ -20,7 +20,7 @@ from tests.unit.transports.rig import (
     PING_FRAME,
     PONG_FRAME,
     TEXT,
-    Rig,
+    TransportRig,
     answer,
     chunked,
     client_frames,
@@ -38,9 +38,9 @@ def packet(data: str | bytes, kind: str = "4") -> tuple[Any, ...]:
     return ("packet", kind, data)
 
 
-def asked(**settings: Any) -> tuple[Rig, bytes]:
+def asked(**settings: Any) -> tuple[TransportRig, bytes]:
     """A transport that has sent its handshake, and that handshake."""
-    rig = Rig("websocket", **settings)
+    rig = TransportRig("websocket", **settings)
     rig.open()
     rig.stream_opened(1)
     return rig, rig.take(1)
@@ -174,7 +174,7 @@ def test_bad_handshakes(answered: Callable[[bytes], bytes], says: str) -> None:
     [({"a b": "1"}, "http://localhost"), ({"Host": "ü"}, "http://localhost"), ({}, "http://a..b")],
 )
 def test_a_request_that_cannot_be_written(headers: dict[str, str], url: str) -> None:
-    rig = Rig("websocket", headers=headers, url=url)
+    rig = TransportRig("websocket", headers=headers, url=url)
     rig.open()
     rig.stream_opened(1)
     error = rig.failure()
@@ -183,7 +183,7 @@ def test_a_request_that_cannot_be_written(headers: dict[str, str], url: str) -> 
 
 
 def test_a_stream_that_cannot_be_opened() -> None:
-    rig = Rig("websocket")
+    rig = TransportRig("websocket")
     rig.open()
     refused = ConnectionRefusedError("refused")
     rig.stream_failed(1, refused)
@@ -528,7 +528,7 @@ def test_closing_ends_anyway(end: str) -> None:
 
 @pytest.mark.parametrize("stage", ["connecting", "handshake", "refused"])
 def test_closing_before_it_was_open(stage: str) -> None:
-    rig = Rig("websocket")
+    rig = TransportRig("websocket")
     rig.open()
     if stage != "connecting":
         rig.stream_opened(1)
