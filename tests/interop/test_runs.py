@@ -318,7 +318,7 @@ asyncio.run(main())
         [sys.executable, "-W", "always", "-c", program], capture_output=True, text=True, timeout=30, check=True
     )
     [warning] = [line for line in done.stderr.splitlines() if "unclosed" in line]
-    assert f"ResourceWarning: unclosed the Manager of {node_server.url}: it was opened, and never closed" in warning
+    assert f"ResourceWarning: unclosed Manager of {node_server.url}: open() was called, close() was not" in warning
     gc.collect()
 
 

@@ -147,6 +147,8 @@ class ThreadsWorld(World):
         self.call_soon(task.step)
         try:
             self.run_until(lambda: task.done, None)
+            if task.error is None:  # threads that block in something else outlive a runtime
+                self.run_until(lambda: not self.tasks, None)
         finally:
             self.is_closing = task.error is not None or not task.done
             for left in list(self.tasks) if self.is_closing else ():
