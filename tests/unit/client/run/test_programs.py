@@ -6,7 +6,7 @@ import logging
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sansio_socketio.protocol.errors import SocketIOError
@@ -29,7 +29,7 @@ class Play:
         self.calls = Calls()
         self.cycles = 0  # handlers whose answer came, but was not handled
         self.is_answered = True
-        answer = {option: self._answer for option in ("query", "extra_headers")} if functions else {}
+        answer = dict.fromkeys(("query", "extra_headers"), self._answer) if functions else {}
         self.manager: Any = variant.manager(
             on_handler_error=self._report, reconnection_delay=0.5, reconnection_delay_max=2, timeout=5, **answer
         )
