@@ -140,7 +140,7 @@ class LifecycleQueue:
         """Stop holding the handlers back."""
         if self.is_held:
             self._state = _State.SERVING
-            self._serve()
+            self.runtime.call_soon(self._begin)  # later, so that handlers that are registered now are called
 
     def finish(self) -> None:
         """End when the handlers of what is queued have been called; at once if they were held back."""
@@ -199,6 +199,14 @@ class LifecycleQueue:
         elif not self._is_served and (self._items or self._calls):
             self._is_served = True
             self._tasks.spawn(self._run, "handlers of the Manager")
+
+    def _begin(self) -> None:
+        """Have a task serve the queue that was held, if there is a handler to call."""
+        if not self._is_served:
+            call = self._next_call()
+            if call is not None:
+                self._calls.appendleft(call)
+                self._serve()
 
     async def _run(self) -> None:
         while True:
