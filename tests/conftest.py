@@ -1,4 +1,4 @@
-"""What the tests of several folders share: the servers, the certificate, and the servers' words when a test fails."""
+"""What the tests of several folders share: the servers, the certificate, and the servers' output when a test fails."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.support.peers import Peer, TLSFiles
 
 PeerFactory = Callable[..., Peer]
 FAR_HOST: Final = "socketio.test"
-"""A name that nobody can look up (RFC 6761), as that of a server which only a proxy reaches."""
+"""A name that cannot be resolved (RFC 6761), for servers that are reached through a proxy."""
 
 
 @dataclass(frozen=True)
 class TLS:
-    """A certificate for the loopback addresses and FAR_HOST, a client's context that trusts it, and the file to trust it by."""
+    """A certificate for the loopback addresses and FAR_HOST, a client's context that trusts it, and its authority's file."""
 
     files: TLSFiles
     context: ssl.SSLContext
@@ -47,7 +47,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> TLS:
 
 @pytest.fixture(scope="session")
 def node_server() -> Iterator[Peer]:
-    """A server for Node that the tests share; none may leave a trace in it."""
+    """A server for Node that the tests share. A test must not change its state."""
     with peers.node_server() as peer:
         yield peer
 
@@ -94,7 +94,7 @@ def _start(stack: ExitStack, make: PeerFactory, **config: object) -> Peer:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     for peer in Peer.running:
-        peer.turn_page()
+        peer.clear_output()
 
 
 @pytest.hookimpl(wrapper=True)

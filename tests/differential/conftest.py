@@ -1,7 +1,7 @@
-"""What the differential tests share: what the reference and each driver made of the scenarios.
+"""What the differential tests share: the outcomes of the scenarios with the JavaScript client and with each driver.
 
-Waiting is most of what a scenario does, so each side plays many at a time: the reference once for a test run, and each
-driver when its first test is due. Only the scenarios of tests that were selected are played.
+Scenarios mostly wait, so each side runs many concurrently: the JavaScript client once per test run, each driver before its
+first test. Only the scenarios of selected tests are run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.differential.scenarios import HERE, Outcome, Scenario
 from tests.support.drivers import Driver
 from tests.support.peers import Peer, node
 
-THE_REFERENCE_MAY_TAKE = 120.0
+REFERENCE_TIMEOUT = 120.0
 
 
 class Played(Protocol):
@@ -28,7 +28,7 @@ class Played(Protocol):
 
 @pytest.fixture(scope="session")
 def selected(request: pytest.FixtureRequest) -> dict[str, Scenario]:
-    """The scenarios of the tests that are run."""
+    """The scenarios of the selected tests."""
     calls = (getattr(item, "callspec", None) for item in request.session.items)
     names = {call.params["scenario"] for call in calls if call is not None and "scenario" in call.params}
     return {name: scenario for name, scenario in scenarios.load().items() if name in names}
@@ -36,13 +36,13 @@ def selected(request: pytest.FixtureRequest) -> dict[str, Scenario]:
 
 @pytest.fixture(scope="session")
 def reference(selected: dict[str, Scenario]) -> dict[str, Any]:
-    """The outcomes of the reference by the scenarios' names."""
+    """The outcomes of the JavaScript client by the names of the scenarios."""
     done = subprocess.run(
         [*node(), str(HERE / "reference.js")],
         input=json.dumps(selected),
         capture_output=True,
         encoding="utf-8",
-        timeout=THE_REFERENCE_MAY_TAKE,
+        timeout=REFERENCE_TIMEOUT,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -52,6 +52,6 @@ def reference(selected: dict[str, Scenario]) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def played(selected: dict[str, Scenario]) -> Iterator[Played]:
-    """Gives the outcomes of a driver."""
+    """A function that returns the outcomes of a driver."""
     with Peer([*node(), str(HERE / "server.js")]) as peer:
-        yield cache(lambda driver: ours.play_all(driver, peer, selected))
+        yield cache(lambda driver: ours.run_all(driver, peer, selected))

@@ -1,4 +1,4 @@
-"""Our side of the differential tests: plays a scenario with one of the drivers. Its double is reference.js.
+"""Our side of the differential tests: runs a scenario with one of the drivers. reference.js is the other side.
 
 What a step does (`who` is a name that `io`, `manager` or `socket` gave; `how` is that name, or an object with `socket`
 and flags: `ack` (a label), `timeout`, `volatile`, `compress`):
@@ -8,29 +8,29 @@ and flags: `ack` (a label), `timeout`, `volatile`, `compress`):
     socket NAME MANAGER [NAMESPACE] [OPTIONS]  manager.socket(namespace, options)
     emit HOW EVENT VALUES...                   and send HOW VALUES...
     ask HOW EVENT VALUES...                    emitWithAck; it waits for the answer
-    on WHO EVENT LABEL [{once, reply, steps}]  a handler: it logs the values under the label (none of a connection's own
+    on WHO EVENT LABEL [{once, reply, steps}]  a handler: it logs the values under the label (but not those of lifecycle
                                                events), takes the steps, and acknowledges with the values in `reply`
     off WHO [EVENT] [LABEL]
     on_any WHO LABEL [{method, steps}]         off_any WHO [LABEL] [{method}]
-    connect WHO, disconnect WHO                of a socket; they wait for nothing
-    open WHO LABEL, close WHO                  of a Manager; how opening went is logged under the label
+    connect WHO, disconnect WHO                of a socket; they do not wait
+    open WHO LABEL, close WHO                  of a Manager; the result of opening is logged under the label
     close_engine WHO                           of a Manager's session
     set WHO PROPERTY VALUE                     is WHO PROPERTIES...: log them; same WHO WHO: whether they are the same
     server COMMAND [ARGUMENTS]                 see COMMANDS in server.js
-    seen EVENT [COUNT]                         wait until the server got it
-    wait WHO EVENT VALUES...                   take the first entry of the log that begins so and was not taken yet
-    transport NAME                             wait until the session goes by that transport
-    pass MILLISECONDS                          let pass the time in which something would happen that must not
+    seen EVENT [COUNT]                         wait until the server has received it
+    wait WHO EVENT VALUES...                   take the first entry of the log that starts so and has not been taken
+    transport NAME                             wait until the session uses that transport
+    pass MILLISECONDS                          let time pass in which nothing must happen
     note WORDS...                              put something into the log
 
-What is logged, as lists: a socket's events under its name, with `active` or `inactive` behind those that tell of a
-failure; what is watched under the Manager's name, or "engine"; and ["ack", label, ...], ["answer", value] and
+The log has lists: a socket's events under its name, with `active` or `inactive` after failures; what is watched under the
+Manager's name, or "engine"; and ["ack", label, ...], ["answer", value] and
 ["raised", step, error].
 
-An error is logged by its kind, since each side has words of its own; what the server said is logged as it is.
+An error is logged by its kind, since the messages differ; what the server sent is logged as it is.
 Bytes are {"$bytes": hexadecimal digits}.
 
-A scenario ends as an application does: its sockets disconnect, and the server is asked for its record when it knows.
+At the end of a scenario its sockets disconnect, and the server returns its record when it has seen that.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _PREPARING: Final = frozenset({"manager", "socket", "on", "on_any"})
 _TIMES: Final = frozenset({"reconnectionDelay", "reconnectionDelayMax", "timeout", "ackTimeout"})
 
 
-def play_all(driver: Driver, peer: Peer, scenarios: Mapping[str, Scenario]) -> dict[str, Outcome]:
+def run_all(driver: Driver, peer: Peer, scenarios: Mapping[str, Scenario]) -> dict[str, Outcome]:
     """ScenarioRun scenarios with a driver, many at a time, and return the outcomes by name; a failed one has `failed`."""
     outcomes: dict[str, Outcome] = {}
     left = deque(scenarios.items())
@@ -92,7 +92,7 @@ def play_all(driver: Driver, peer: Peer, scenarios: Mapping[str, Scenario]) -> d
 
 
 class ScenarioServer:
-    """The server of one scenario: a cell of the process that server.js runs in."""
+    """The server of one scenario: one of those in the process of server.js."""
 
     def __init__(self, peer: Peer, config: Mapping[str, Any]) -> None:
         self._peer = peer
@@ -352,14 +352,14 @@ class ScenarioRun:
         await self._begin(open_it, lambda: manager.engine is not None)
 
     async def _begin(self, function: Callable[[], Awaitable[Any]], begun: Callable[[], bool]) -> None:
-        """Call what waits for its end, and wait only until it has begun."""
+        """Call a function that waits for an end, and wait only until it has started."""
         done: list[None] = []
 
         async def call() -> None:
             try:
                 await function()
             except (ConnectError, DisconnectedError):
-                pass  # the events tell of it
+                pass  # the events show it
             finally:
                 done.append(None)
 
@@ -436,7 +436,7 @@ def _snake(name: str) -> str:
 
 
 def _look(target: Any, prop: str) -> Any:
-    """A property, in the reference's units."""
+    """Return a property in the units of the JavaScript client."""
     if prop == "transport":
         return target.engine.transport.name
     if prop == "engineId":
@@ -448,7 +448,7 @@ def _look(target: Any, prop: str) -> Any:
 
 
 def _encode(value: Any) -> Any:
-    """What goes into the log for a value; bytes are written as in the scenarios."""
+    """Return what is logged for a value; bytes are written as in the scenarios."""
     if isinstance(value, bytes):
         return {"$bytes": value.hex()}
     if isinstance(value, list | tuple):
@@ -484,7 +484,7 @@ def _describe_error(error: BaseException) -> dict[str, Any]:
     if isinstance(error, TransportError):
         if str(error).startswith("probe error"):
             return {"error": "probe"}
-        shown = error.transport == "polling"  # the reference does not tell what was answered to a WebSocket
+        shown = error.transport == "polling"  # the JavaScript client does not have the response to a WebSocket request
         return {"error": "transport", "status": error.status if shown else None, "body": error.body if shown else None}
     if isinstance(error, ConnectError) and error.__cause__ is not None:
         return _describe_error(error.__cause__)

@@ -1,34 +1,34 @@
-"""Scenarios and deliberate differences: the files, and what of an outcome is compared.
+"""Scenarios and deliberate differences: the files, and which parts of an outcome are compared.
 
-A file in scenarios/ is a theme. It has what is common to its scenarios, and the scenarios by name:
+A file in scenarios/ has the scenarios of one topic by name, and what they have in common:
 
     about       what they are about
     scenarios   name -> {steps, and any of these:}
-    transports  any of "websocket", "polling" and "upgrade" (polling first); the scenario is played with each
+    transports  any of "websocket", "polling" and "upgrade" (polling first); the scenario is run with each
     options     the client's options, under their JavaScript names, times in milliseconds
     server      the configuration of server.js's `Future`
-    watch       what is logged beside the sockets' events: "manager"; "engine", with it "packets" and "flow"
+    watch       what is logged besides the sockets' events: "manager"; "engine", with it "packets" and "flow"
     quiet       true: of the server's events only those are logged that a step listens to
-    apart       true: sockets, Managers and acknowledgements are compared one by one: no order among them is promised
-    active      false: whether sockets are active is not logged; it is the state when the handler is called, in its turn
-    threads     false: not played by the blocking driver, where the network may take its turn between two steps
-    uncompared  what of the sessions' records is not compared, as it is a matter of time: "closed", "probe", "upgrade"
-    alone       true: the reference keeps something for its process that others must not touch meanwhile
+    apart       true: sockets, Managers and acknowledgements are compared separately: there is no order among them
+    active      false: whether sockets are active is not logged; it is the state when the handler is called
+    threads     false: not run with the blocking driver, where the network thread may run between two steps
+    uncompared  what of the sessions' records is not compared, because it depends on timing: "closed", "probe", "upgrade"
+    alone       true: the JavaScript client has global state that other scenarios must not touch meanwhile
     differs     the id of a deliberate difference
 
-A step is a list: what to do, and with what. ours.py tells what there is to do.
+A step is a list: what to do, and its arguments. ours.py lists the steps.
 
 The deliberate differences are in differences.json, a list of rows, which a page can show as a table:
 
-    id          what scenarios call it by
-    javascript  what the reference does, in words
+    id          its name in scenarios
+    javascript  what the JavaScript client does, in words
     python      what we do
     why         the reason
     seen        {"javascript": [...], "python": [...]}: the lines of the outcome that only one of them has, sorted
 
 An outcome is compared as lines: what the application saw (apart from it, what it asked for), and what the server got,
 in order. A scenario that names no difference must give equal lines; one that does must give just those that the row
-has, so that a row cannot outlive its cause.
+has, so that a row is removed with its cause.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from typing import Any, Final
 HERE: Final = Path(__file__).parent
 TRANSPORTS: Final = {"websocket": ["websocket"], "polling": ["polling"], "upgrade": ["polling", "websocket"]}
 DEFAULTS: Final = {"reconnectionDelay": 150, "randomizationFactor": 0}
-"""So that reconnecting always takes the same time: little, but enough for a busy machine to tell one event before another."""
+"""Reconnecting always takes the same time: short, but long enough to keep the events apart on a busy machine."""
 
 _INHERITED: Final = (
     "transports",
@@ -127,14 +127,14 @@ def _ordered(log: list[list[Any]], *, apart: bool) -> list[list[Any]]:
 
 
 def _sequence(entry: list[Any], *, apart: bool) -> str:
-    """Which sequence an entry is in: what a scenario asks for itself does not wait for its turn among the handlers."""
+    """Return the sequence that an entry belongs to: what a scenario asks for itself is not ordered with the handlers."""
     if entry[0] == "answer" or entry[1:2] == ["is"]:
         return "asked"
     return str(entry[:2] if entry[0] == "ack" else entry[:1]) if apart else "told"
 
 
 def _packet(part: Any) -> Any:
-    """A packet's text with its JSON taken apart: the order of keys in it means nothing."""
+    """Return a packet's text with its JSON parsed, since the order of keys has no meaning."""
     match = _PACKET.fullmatch(part) if isinstance(part, str) else None
     if match is None:
         return part
@@ -150,7 +150,7 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> Any:
-    """JavaScript has one kind of number: 1.0 is 1, and what 53 bits do not hold is rounded."""
+    """Return a number as JavaScript has it: 1.0 is 1, and more than 53 bits are rounded."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return int(value) if abs(value) <= _EXACT and value == int(value) else float(value)
     if isinstance(value, list):

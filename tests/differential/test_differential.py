@@ -1,7 +1,7 @@
-"""The same scenarios, played by the reference and by each driver, must show the same, or what is listed as deliberate.
+"""The same scenarios with the JavaScript client and with each driver have equal outcomes, but for the listed differences.
 
-Run `pytest tests/differential`. What scenarios are, and what is compared, is told in scenarios.py; what a step does, in
-ours.py. A failure shows what each side saw that the other did not.
+Run `pytest tests/differential`. scenarios.py describes scenarios and what is compared; ours.py describes the steps. A
+failure shows the difference of the two outcomes.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ DELIBERATE = scenarios.deliberate()
 @pytest.mark.filterwarnings("ignore:.*keeps its options")
 def test_scenario(driver: Driver, scenario: str, reference: dict[str, Any], played: Played) -> None:
     what, theirs, ours = SCENARIOS[scenario], reference[scenario], played(driver)[scenario]
-    assert "failed" not in theirs, f"the reference could not play it: {theirs['failed']}"
+    assert "failed" not in theirs, f"the JavaScript client failed: {theirs['failed']}"
     assert "failed" not in ours, ours["failed"]
     apart = driver.name == "blocking"  # in threads there is no order among the handlers of a Manager and of its sockets
     expected, got = (scenarios.lines(what, outcome, apart=apart) for outcome in (theirs, ours))
     row = DELIBERATE[what["differs"]]["seen"] if "differs" in what else {"javascript": [], "python": []}
     assert scenarios.difference(expected, got) == row, "\n".join(
         [
-            "what differs is not what is listed:",
+            "the difference is not the listed one:",
             *unified_diff(expected, got, "javascript", "python", lineterm="", n=100),
         ]
     )
 
 
-def test_each_deliberate_difference_is_seen() -> None:
+def test_each_deliberate_difference_is_shown_by_a_scenario() -> None:
     assert {what["differs"] for what in SCENARIOS.values() if "differs" in what} == set(DELIBERATE)
 
 

@@ -1,12 +1,12 @@
-"""A network that fails all the time: nothing is lost and nothing changes its place, in either direction.
+"""A network that fails all the time: no event is lost or reordered, in either direction.
 
 All drivers talk to one server at the same time, through a proxy that cuts all connections every 0.4 seconds on average.
 Each sends numbers, under retries; the server streams numbers to all of them, under connection state recovery.
 
-- What a client sends arrives at least once, in order: where the acknowledgement was lost it is sent again, before the next.
-- What the server streams arrives exactly once, in order. That stands on the client telling the server of a session that
-  broke. A server that took for delivered what it had answered to a poll would have no session to recover.
-- The first cuts are far enough from each other for that to arrive. Once a session was kept the server has it for good.
+- What a client sends arrives at least once, in order: if the acknowledgement was lost, it is sent again before the next.
+- What the server streams arrives exactly once, in order. For that the client must close a broken session on the server. A
+  server that regards the response to a poll as delivered would have no session to recover.
+- The first cuts are far enough apart for that request to arrive. Once a session has been stored, the server keeps it.
 """
 
 from __future__ import annotations
@@ -35,35 +35,35 @@ BETWEEN_CUTS = 0.4
 AWAY = 0.1
 PATIENCE = 60.0
 NUMBERS = list(range(1_500))
-LEAST_CUTS_FELT = 10
-"""A client misses some cuts: while it is away there is nothing to be cut."""
+LEAST_DISCONNECTS = 10
+"""A client does not notice every cut: while it is disconnected there is nothing to cut."""
 
 
 @dataclass
 class Course:
-    """What all clients have in common: where to connect, when to begin, and whether it was called off."""
+    """What all clients share: the server, when to start, and whether the test was aborted."""
 
     url: str
     transport: str
-    begun: threading.Event = field(default_factory=threading.Event)
-    called_off: threading.Event = field(default_factory=threading.Event)
+    started: threading.Event = field(default_factory=threading.Event)
+    aborted: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass
 class Client:
-    """A client on one driver, and what it has seen."""
+    """A client on one driver, and what it has received."""
 
     driver: Driver
     ready: bool = False
     received: list[int] = field(default_factory=list)
-    spoilt: list[int] = field(default_factory=list)
+    corrupted: list[int] = field(default_factory=list)
     acknowledged: list[int] = field(default_factory=list)
     failed: list[Exception] = field(default_factory=list)
     disconnected: Counter[str] = field(default_factory=Counter)
     recovered: Counter[bool] = field(default_factory=Counter)
 
     def run(self, course: Course) -> None:
-        """Take part, from the connection to the last number."""
+        """Run the client from the connection to the last number."""
         self.driver.play(lambda: self._main(course))
 
     async def _main(self, course: Course) -> None:
@@ -74,7 +74,7 @@ class Client:
             self._listen(socket)
             await self.driver.until(lambda: bool(socket.io.engine.transport.name == transports[-1]))
             self.ready = True
-            await self._wait(course, course.begun.is_set)
+            await self._wait(course, course.started.is_set)
             await self._send(socket)
             await self._wait(course, lambda: len(self.acknowledged) + len(self.failed) == len(NUMBERS))
             await self._wait(course, lambda: len(self.received) >= len(NUMBERS))
@@ -91,14 +91,14 @@ class Client:
         def streamed(number: int, *rest: Any) -> None:
             self.received.append(number)
             if number % 10 == 0 and rest[0] != bytes([number % 256]) * number:
-                self.spoilt.append(number)
+                self.corrupted.append(number)
 
         socket.on("connect", connected)
         socket.on("disconnect", disconnected)
         socket.on("streamed", streamed)
 
     async def _send(self, socket: Any) -> None:
-        """Emit all numbers, evenly over the time, whether connected or not."""
+        """Emit all numbers, evenly distributed over the time, whether connected or not."""
         began = time.monotonic()
         for number in NUMBERS:
             early = began + number * SECONDS / len(NUMBERS) - time.monotonic()
@@ -116,7 +116,7 @@ class Client:
         return note
 
     async def _wait(self, course: Course, condition: Callable[[], bool]) -> None:
-        await self.driver.until(lambda: condition() or course.called_off.is_set(), PATIENCE)
+        await self.driver.until(lambda: condition() or course.aborted.is_set(), PATIENCE)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -130,7 +130,7 @@ def test_nothing_is_lost(transport: str, fresh_node_server: PeerFactory, caplog:
             try:
                 cut_for_a_while(course, clients, server, proxy)
             except BaseException:
-                course.called_off.set()
+                course.aborted.set()
                 raise
     print(f"{proxy.broken} connections were cut")
     for client in clients:
@@ -147,7 +147,7 @@ def cut_for_a_while(course: Course, clients: list[Client], server: Peer, proxy: 
         assert time.monotonic() < deadline, "not every client has connected"
         time.sleep(0.01)
     server.control("stream", event="streamed", count=len(NUMBERS), seconds=SECONDS)
-    course.begun.set()
+    course.started.set()
     began = time.monotonic()
     for at, reset in zip(moments(Random(1)), cycle([False, True]), strict=False):
         time.sleep(max(0.0, began + at - time.monotonic()))
@@ -155,7 +155,7 @@ def cut_for_a_while(course: Course, clients: list[Client], server: Peer, proxy: 
 
 
 def moments(random: Random) -> Iterator[float]:
-    """When to cut, in seconds from the beginning."""
+    """Yield when to cut, in seconds from the start."""
     moment = 0.0
     while (moment := moment + random.expovariate(1 / BETWEEN_CUTS)) < SECONDS:
         yield moment
@@ -173,11 +173,11 @@ def report(client: Client, server: Peer) -> str:
 
 def check(client: Client, server: Peer) -> None:
     assert client.received == NUMBERS
-    assert not client.spoilt
+    assert not client.corrupted
     assert not client.failed
     assert client.acknowledged == NUMBERS
     recorded: list[int] = server.control("recorded", client=client.driver.name)
     assert sorted(set(recorded)) == NUMBERS
-    assert recorded == sorted(recorded), "what comes twice comes before the next"
+    assert recorded == sorted(recorded), "a number that comes twice comes before the next one"
     assert not client.recovered[False]
-    assert client.disconnected.total() >= LEAST_CUTS_FELT
+    assert client.disconnected.total() >= LEAST_DISCONNECTS

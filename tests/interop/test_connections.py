@@ -132,7 +132,7 @@ async def test_the_client_disconnects(driver: Driver, fresh: FreshTarget) -> Non
         assert target.peer.control("stats")["disconnections"] == ["client namespace disconnect"]
 
 
-async def test_a_scope_that_ends_says_goodbye(driver: Driver, fresh: FreshTarget) -> None:
+async def test_a_scope_that_ends_disconnects(driver: Driver, fresh: FreshTarget) -> None:
     target = fresh()
     for count in (1, 2):
         async with target.connect(driver) as socket:

@@ -46,7 +46,7 @@ async def test_a_manager_that_is_held(driver: Driver, plain_target: Target) -> N
     socket.on("welcome", lambda about: seen.put(about["auth"]))
     socket.on("disconnect", seen.put)
     for _ in range(2):
-        async with driver.held(manager):
+        async with driver.running(manager):
             await target.settle(driver, socket)
             assert await seen.get() == {"name": "Ada"}
             assert await socket.emit_with_ack("echo_ack", 1) == 1
@@ -61,7 +61,7 @@ async def test_what_was_sent_last_arrives(driver: Driver, plain_fresh: FreshTarg
     manager = driver.manager(target.peer.url, **target.options)
     for count in (1, 2):
         socket = manager.socket("/")
-        async with driver.held(manager):
+        async with driver.running(manager):
             await socket.wait_connected()
             await socket.emit("echo", "the last word")
         await driver.until(lambda: target.peer.control("stats")["clients"] == 0)
@@ -74,7 +74,7 @@ async def test_a_held_manager_reconnects(driver: Driver, plain_fresh: FreshTarge
     manager = driver.manager(target.peer.url, **target.options)
     manager.on("reconnect", seen.put)
     socket = manager.socket("/")
-    async with driver.held(manager):
+    async with driver.running(manager):
         await target.settle(driver, socket)
         await socket.emit("close_engine")
         assert await seen.get() == 1
@@ -91,7 +91,7 @@ async def test_a_handler_may_close_what_is_held(driver: Driver, plain_target: Ta
         seen.put("closed")
 
     socket.on("echo", driver.handler(close))
-    async with driver.held(manager):
+    async with driver.running(manager):
         await socket.wait_connected()
         await socket.emit("echo")
         assert await seen.get() == "closed"
@@ -113,7 +113,7 @@ async def test_a_manager_that_was_cancelled_can_be_started_again(driver: Driver,
 
     await driver.cancelled(talk)
     await driver.until(lambda: target.peer.control("stats")["sockets"] == 0)
-    async with driver.held(manager):
+    async with driver.running(manager):
         await socket.wait_connected()
 
 

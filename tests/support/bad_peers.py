@@ -1,10 +1,10 @@
-"""Servers that behave badly, over real sockets: what each does to a client is one function in a table.
+"""Misbehaving servers on real sockets: each behaviour is one function in a table.
 
 Rules of this file:
 
-- A behaviour gets a `Connection` and speaks plain bytes; it knows just enough HTTP and WebSocket to be bad at it.
-- A `BadPeer` is a context manager; every thread and socket of it is gone when it ends, whatever the client did.
-- `POLLING` and `WEBSOCKET` hold what goes wrong on each transport; what a client must say of it is up to the test.
+- A behaviour gets a `Connection` and writes plain bytes, with as much HTTP and WebSocket as it needs.
+- A `BadPeer` is a context manager. It leaves no thread and no socket behind, whatever the client did.
+- `POLLING` and `WEBSOCKET` have the behaviours for each transport. The tests say what the client must make of them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BOMB_SIZE = 64 * 1024 * 1024
 
 
 class Connection:
-    """One connection of a client, as a behaviour sees it."""
+    """One connection of a client."""
 
     def __init__(self, stream: socket.socket, ended: threading.Event, polls: Iterator[int]) -> None:
         self._stream = stream
@@ -38,17 +38,17 @@ class Connection:
         self._polls = polls
 
     def request(self) -> bytes:
-        """Read the next request and return its head; empty when the client is gone."""
+        """Read the next request and return its head; b"" when the client has closed the connection."""
         lines = list(iter(self._file.readline, b"\r\n")) if self._file.peek(1) else []
         self._file.read(int(header(lines, b"content-length", default=b"0")))
         return b"".join(lines)
 
     def next_poll(self) -> int:
-        """Count the polls of the client, over all of its connections; the first is 0."""
+        """Return the number of this poll, over all connections of the client. The first is 0."""
         return next(self._polls)
 
     def close(self) -> None:
-        """End the connection, without the kindness of reading what is still to come."""
+        """Close the connection without reading what is in flight."""
         self._file.close()
         shut(self._stream)
 
@@ -56,23 +56,23 @@ class Connection:
         self._stream.sendall(b"".join(parts))
 
     def answer(self, status: bytes, body: bytes, *headers: bytes) -> None:
-        """A whole HTTP answer."""
+        """Send a complete HTTP response."""
         self.send(head(status, b"Content-Length: %d" % len(body), *headers), body)
 
     def upgrade(self, *headers: bytes) -> bytes:
-        """Shake hands as RFC 6455 has it; returns the request's head."""
+        """Perform the handshake of RFC 6455, and return the head of the request."""
         request = self.request()
         self.send(head(b"101 Switching Protocols", *UPGRADE, b"Sec-WebSocket-Accept: " + accept(request), *headers))
         return request
 
     def hang(self) -> None:
-        """Say nothing more until the client leaves or the test ends."""
+        """Send nothing more until the client disconnects or the test ends."""
         with suppress(OSError):
             while self._stream.recv(65536):
                 pass
 
     def flood(self, parts: Iterator[bytes]) -> None:
-        """Send until the client leaves or the test ends."""
+        """Send until the client disconnects or the test ends."""
         for part in parts:
             if self._ended.is_set():
                 break
@@ -88,19 +88,19 @@ def head(status: bytes, *headers: bytes) -> bytes:
 
 
 def header(lines: Iterable[bytes], name: bytes, *, default: bytes = b"") -> bytes:
-    """The value of a header among the lines of a request's head."""
+    """Return the value of a header from the lines of a request's head."""
     pairs = (line.partition(b":") for line in lines)
     return next((value.strip() for key, _, value in pairs if key.lower() == name), default)
 
 
 def accept(request: bytes) -> bytes:
-    """The Sec-WebSocket-Accept that a request wants."""
+    """Return the Sec-WebSocket-Accept for a request."""
     key = header(request.split(b"\r\n"), b"sec-websocket-key")
     return b64encode(sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11", usedforsecurity=False).digest())
 
 
 def frame(opcode: int, payload: bytes, *, first: int = 0x80) -> bytes:
-    """A WebSocket frame of a server; `first` holds the bits above the opcode."""
+    """Return a WebSocket frame of a server; `first` has the bits above the opcode."""
     if len(payload) < 126:
         length = bytes([len(payload)])
     elif len(payload) < 65536:
@@ -113,7 +113,7 @@ def frame(opcode: int, payload: bytes, *, first: int = 0x80) -> bytes:
 TEXT, BINARY, CLOSE = 1, 2, 8
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What every client may meet before it is told anything
+# Before the handshake
 
 
 def garbage(peer: Connection) -> None:

@@ -1,10 +1,10 @@
-"""A network that fails: a TCP proxy whose connections can all be cut at once, in a thread of its own.
+"""A failing network: a TCP proxy in a thread of its own, whose connections can all be cut at once.
 
 Rules of this file:
 
-- It passes on bytes as they come, and the end of a connection. It knows nothing of what runs over it.
-- A cut ends both sides of every connection, with what is under way; the next connections are taken as ever.
-- Everything is closed when the context ends, and the thread is gone.
+- It forwards bytes as they arrive, and the end of a connection. It does not look at the bytes.
+- A cut closes both sides of every connection and loses what is in flight. New connections are accepted as before.
+- When the context ends, everything is closed and the thread has ended.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-_BY_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: to close is to reset
+_BY_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection
 
 
 class CuttingProxy:
@@ -41,14 +41,14 @@ class CuttingProxy:
         self._thread = threading.Thread(target=self._run, name="peer's cutting proxy", daemon=True)
 
     def cut(self, *, reset: bool) -> None:
-        """End every connection there is, by RST or by FIN; returns when it is done."""
+        """Close every connection, by RST or by FIN. Returns when that is done."""
         asyncio.run_coroutine_threadsafe(self._cut(reset), self._loop).result()
 
     async def _cut(self, reset: bool) -> None:
         self.broken += sum(side.dials for side in self._sides)
         for side in list(self._sides):
             side.cut(reset=reset)
-        await asyncio.sleep(0)  # what was aborted is closed in the next turn
+        await asyncio.sleep(0)  # an aborted connection is closed in the next iteration of the event loop
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -63,7 +63,7 @@ class CuttingProxy:
             await self._cut(reset=True)
 
     async def _dial(self, near: _Side) -> None:
-        """Open the other half of a connection that was accepted."""
+        """Connect to the server for a connection that was accepted."""
         try:
             _, far = await self._loop.create_connection(lambda: _Side(self._sides), *self._target)
         except OSError:

@@ -1,11 +1,11 @@
-"""The drivers under one vocabulary, so that a scenario is written once, and what is left of each run is looked at.
+"""The drivers under one API, so that a scenario is written once; and a check that no run leaves anything behind.
 
 Rules of this file:
 
-- A scenario is an `async def` that uses a driver's API as its users do (`driver.connect`, `open_io`, `Manager`), and
-  waits for nothing else than that and what a `Driver` offers here.
-- The blocking driver gets the same vocabulary by views of its objects, whose `async def` methods block.
-- After each run: no task, no thread and no socket is there that was not there before.
+- A scenario is an `async def` that uses a driver's API as its users do (`driver.connect`, `open_io`, `Manager`). It
+  waits only by that API and by the methods of `Driver`.
+- The blocking driver gets the same API by views of its objects, whose `async def` methods block.
+- After each run there is no task, no thread and no socket that was not there before.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ Main = Callable[[], Coroutine[Any, Any, Any]]
 Ready = Callable[[], None]
 Start = Callable[[Callable[[], Awaitable[Any]]], None]
 PATIENCE = 10.0
-"""How many seconds a scenario waits for what must come; far more than it takes on a busy machine."""
+"""How many seconds a scenario waits for anything; far more than it takes on a busy machine."""
 
 
 class Queue(Protocol):
-    """Where handlers leave what a scenario waits for."""
+    """A queue by which handlers pass values to the scenario."""
 
     def put(self, item: Any, /) -> None: ...
     async def get(self) -> Any: ...
@@ -61,34 +61,34 @@ class Driver(ABC):
         return self.module.Manager(*args, **options)
 
     @asynccontextmanager
-    async def held(self, manager: Any) -> AsyncGenerator[None]:
-        """Let a Manager live and be open, in no scope of its own, as this driver's users do. It ends by its `close`."""
+    async def running(self, manager: Any) -> AsyncGenerator[None]:
+        """Start a Manager without a block, open it, and stop it by `close`, as this driver's users do."""
         await manager.open()
         yield
         await manager.close()
 
     def run(self, main: Main, *, check_sockets: bool = True) -> None:
-        """Run a scenario, and look at what it leaves."""
+        """Run a scenario, and check that it leaves nothing behind."""
         with nothing_left(check_sockets=check_sockets):
             self.play(main)
 
     async def until(self, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
-        """Wait until something holds that nobody tells of."""
+        """Poll until the condition is true."""
         deadline = time.monotonic() + patience
         while not condition():
             assert time.monotonic() < deadline, "waited in vain"
             await self.sleep(0.005)
 
     def handler(self, function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
-        """An `async def` handler, as this driver takes it."""
+        """Return an `async def` handler as this driver takes it."""
         return function
 
-    async def registered(self, socket: Any) -> None:  # noqa: B027  # most have nothing to do then
-        """All handlers are registered: go on to what may block."""
+    async def registered(self, socket: Any) -> None:  # noqa: B027
+        """Let the handlers be called, since all are registered."""
 
     @abstractmethod
     def play(self, main: Main) -> None:
-        """Run a scenario, in whichever thread this is."""
+        """Run a scenario in the present thread."""
 
     @abstractmethod
     def queue(self) -> Queue: ...
@@ -98,15 +98,15 @@ class Driver(ABC):
 
     @abstractmethod
     async def gather(self, *functions: Callable[[], Awaitable[Any]]) -> list[Any]:
-        """Call all of them at the same time, and return what they returned, in order."""
+        """Call all of them concurrently, and return their results in order."""
 
     @abstractmethod
     def background(self) -> AbstractAsyncContextManager[Start]:
-        """A scope that gives a function by which to start others beside it; it ends when they have all returned."""
+        """Return a scope whose value starts functions concurrently. It ends when all of them have returned."""
 
     @abstractmethod
     async def cancelled(self, function: Callable[[Ready], Awaitable[Any]]) -> None:
-        """Run `function(ready)`, and cancel it when it has called `ready` and waits for something."""
+        """Run `function(ready)`, and cancel it when it has called `ready` and waits."""
 
 
 class AsyncioDriver(Driver):
@@ -145,7 +145,7 @@ class TrioDriver(Driver):
     module = sansio_socketio_trio
 
     @asynccontextmanager
-    async def held(self, manager: Any) -> AsyncGenerator[None]:
+    async def running(self, manager: Any) -> AsyncGenerator[None]:
         async with trio.open_nursery() as nursery:
             await nursery.start(manager.run)
             await manager.open()
@@ -199,7 +199,7 @@ class AnyioDriver(Driver):
     backend: str
 
     @asynccontextmanager
-    async def held(self, manager: Any) -> AsyncGenerator[None]:
+    async def running(self, manager: Any) -> AsyncGenerator[None]:
         async with anyio.create_task_group() as group:
             await group.start(manager.run)
             await manager.open()
@@ -322,7 +322,7 @@ class BlockingDriver(Driver):
                 thread.join()
 
     async def cancelled(self, function: Callable[[Ready], Awaitable[Any]]) -> None:
-        """What comes nearest to it in a thread: an interrupt where it waits."""
+        """Raise KeyboardInterrupt in it, which is the nearest that there is for a thread."""
         interrupted = False
 
         def interrupt() -> None:
@@ -339,7 +339,7 @@ ASYNC_DRIVERS: list[Driver] = [AsyncioDriver(), TrioDriver(), AnyioOnAsyncio(), 
 DRIVERS: list[Driver] = [*ASYNC_DRIVERS, BlockingDriver()]
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The blocking driver, seen as an async one
+# The blocking driver with an async API
 
 _AWAITED = frozenset(
     {
@@ -357,7 +357,7 @@ _AWAITED = frozenset(
 
 
 class View:
-    """An object of the blocking driver whose blocking methods are `async def`, and so are its scope and iteration."""
+    """An object of the blocking driver with async methods, an async scope and async iteration. They block."""
 
     _target: Any
 
@@ -401,7 +401,7 @@ class View:
 
 
 def _view(value: Any) -> Any:
-    """A view of what is the library's, and everything else as it is."""
+    """Return a view of an object of the library, and any other value as it is."""
     ours = type(value).__module__.startswith("sansio_socketio") and not isinstance(value, BaseException)
     return View(value) if ours else value
 
@@ -471,12 +471,12 @@ class _ThreadQueue:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What is left
+# Leaks
 
 
 @contextmanager
 def nothing_left(*, check_sockets: bool = True) -> Generator[None]:
-    """Look at the end for threads and sockets that were not there before."""
+    """Check at the end that there are no threads and sockets that were not there before."""
     threads, sockets = set(threading.enumerate()), _sockets()
     yield
     left = [thread.name for thread in set(threading.enumerate()) - threads if _is_ours(thread)]
@@ -493,15 +493,15 @@ async def _with_no_tasks_left(main: Main) -> None:
 
 
 def _is_ours(thread: threading.Thread) -> bool:
-    """Not one of those that serve the tests, nor of those that trio keeps for the next call."""
+    """Return whether a thread is neither one of the tests nor one of trio's pool."""
     return not thread.name.startswith(("bad peer", "peer", "Trio"))
 
 
 def _sockets() -> set[str]:
-    """The open sockets; nothing where the system does not tell."""
+    """Return the open sockets; nothing on systems that do not list them."""
     folder = Path("/proc/self/fd")
     found = set()
     for entry in folder.iterdir() if folder.is_dir() else ():
-        with suppress(FileNotFoundError):  # the one by which the folder is read
+        with suppress(FileNotFoundError):  # the descriptor by which the folder is read
             found.add(entry.readlink().name)
     return {name for name in found if name.startswith("socket:")}

@@ -1,11 +1,11 @@
-"""An Engine.IO server in memory, and the network between it and a machine, in virtual time.
+"""An Engine.IO server in memory, and the network between it and a state machine, in virtual time.
 
 `EngineServer` speaks HTTP (h11) and WebSocket (wsproto) on streams of bytes and holds one session. A test changes what
-it does through its attributes, and has it act through its methods. `Network` carries out a machine's actions, in an order
-and in pieces that a test may choose, and checks after each step what always holds:
+it does by its attributes, and makes it act by its methods. `Network` carries out a state machine's actions, in an order
+and in chunks that a test may choose, and checks after each step what always holds:
 
 - a stream is opened once, used while it is open, and nothing is fed to it after it was closed,
-- while something is under way there is a deadline or a stream,
+- while work is pending there is a deadline or a stream,
 - `EngineClosed` is the last event.
 """
 
@@ -63,10 +63,10 @@ class _Stream:
 
 
 class EngineServer:
-    """See the top of this file."""
+    """An Engine.IO server with one session. See the rules of this file."""
 
     def __init__(self) -> None:
-        # What a test may change
+        # For the test: how the server behaves
         self.upgrades = '["websocket"]'
         self.max_payload: int | None = 1_000_000
         self.ping_interval = 25.0
@@ -80,12 +80,12 @@ class EngineServer:
         self.greeting: list[str | bytes] = []
         self.status = 200
         self.response_headers: list[tuple[str, str]] = []
-        # What a test may look at
+        # For the test: what has happened
         self.open = False
         self.messages: list[tuple[str, str | bytes]] = []
         self.bodies: list[bytes] = []
         self.requests: list[tuple[str, str, dict[str, str]]] = []
-        self.said_goodbye = False
+        self.closed_session = False
         self.pongs = 0
         # For the network
         self.feed: Callable[[int, bytes | None], None] = lambda stream, data: None
@@ -95,7 +95,7 @@ class EngineServer:
         self._websocket: _Stream | None = None
         self._held: list[_Stream] = []
 
-    # What a test has it do
+    # For the test: what the server does
 
     def send(self, *messages: str | bytes) -> None:
         self.send_packets(*[Packet(MESSAGE, message) for message in messages])
@@ -224,7 +224,7 @@ class EngineServer:
                 self.feed(stream.number, websocket.send(event.response()))
             elif isinstance(event, CloseConnection) and websocket.state is ConnectionState.REMOTE_CLOSING:
                 if stream is self._websocket:
-                    self.said_goodbye = True
+                    self.closed_session = True
                     self.open = False
                 if self.answer_close:
                     self.feed(stream.number, websocket.send(event.response()))
@@ -261,13 +261,13 @@ class EngineServer:
         return text.encode()
 
     def _take(self, transport: str, packet: Packet) -> None:
-        assert self.open, f"{packet} after goodbye"
+        assert self.open, f"{packet} after the session was closed"
         if packet.type == MESSAGE:
             self.messages.append((transport, packet.data))
             if self.echo:
                 self.send(packet.data)
         elif packet.type == CLOSE:
-            self.said_goodbye = True
+            self.closed_session = True
             self.open = False
             self._queue = [Packet(NOOP)]
             self._flush()
@@ -295,7 +295,7 @@ def _message(data: str | bytes) -> TextMessage | BytesMessage:
 
 @dataclass
 class Delivery:
-    """Something that a machine is about to be told of a stream. `data` is None for the end of it."""
+    """Data that is about to arrive on a stream. `data` is None for the end of the stream."""
 
     stream: int
     what: str
@@ -303,7 +303,7 @@ class Delivery:
 
 
 class Network:
-    """See the top of this file. `choose(n)` picks one of n deliveries, `cut(data)` divides what arrives."""
+    """The network. See the rules of this file. `choose(n)` picks one of n deliveries, `cut(data)` divides data into chunks."""
 
     def __init__(
         self,
@@ -330,15 +330,15 @@ class Network:
 
     @property
     def streams(self) -> list[int]:
-        """Those that are open, or opening."""
+        """The streams that are open or opening."""
         return list(self._streams)
 
-    def told(self) -> list[str]:
+    def event_names(self) -> list[str]:
         """The names of the events so far."""
         return [type(event).__name__ for event in self.events]
 
     def settle(self) -> None:
-        """Let everything arrive that is on its way."""
+        """Deliver everything that is in flight."""
         self.drain()
         for _ in range(100_000):
             if not self.deliver():
@@ -346,7 +346,7 @@ class Network:
         raise AssertionError("it never settles")
 
     def wait(self, seconds: float) -> None:
-        """Let time pass; the timer fires in between."""
+        """Let time pass. The timer fires whenever it is due."""
         end = self.now + seconds
         self.settle()
         while self.deadline is not None and self.deadline <= end:
@@ -361,7 +361,7 @@ class Network:
         self.drain()
 
     def deliver(self) -> bool:
-        """Tell the machine one thing, and carry out what it wants then. False: there is nothing to tell."""
+        """Deliver one thing to the state machine, and carry out its actions. Returns False if nothing is in flight."""
         lanes = sorted(self._lanes, key=lambda key: self._lanes[key][0][0])
         if not lanes:
             return False
@@ -389,7 +389,7 @@ class Network:
                 self.closed.append(output)
                 self._forget(output.stream)
             elif isinstance(output, MachineEvent):
-                assert "EngineClosed" not in self.told(), f"{output} after the end"
+                assert "EngineClosed" not in self.event_names(), f"{output} after the end"
                 self.events.append(output)
             else:
                 self.deadline = output.deadline

@@ -488,7 +488,7 @@ class World:
             raise task.error
         return task.result
 
-    def run_connected(self, body: Callable[[Socket], Awaitable[Any]], url: str = URL, **options: Any) -> None:
+    def run_connected(self, body: Callable[[Socket], Awaitable[Any]], url: str = URL, /, **options: Any) -> None:
         """Run `body(socket)` with a socket that has connected, until the scope has ended."""
 
         async def main() -> None:
@@ -497,7 +497,7 @@ class World:
 
         self.run(main)
 
-    def run_started(self, body: Callable[[Any], Awaitable[Any]], url: str = URL, **options: Any) -> None:
+    def run_started(self, body: Callable[[Any], Awaitable[Any]], url: str = URL, /, **options: Any) -> None:
         """Run `body(manager)` with a Manager that has been started, until it has stopped."""
 
         async def main() -> None:

@@ -1,8 +1,8 @@
-"""A Socket.IO server that a test plays by hand, around a `ClientProtocol` in virtual time.
+"""A Socket.IO server that a test controls step by step, around a `ClientProtocol` in virtual time.
 
-The test gives the client its commands (`socket.connect(server.now)`), says what the server does (`server.accept()`,
-`server.join()`, `server.emit("news")`, `server.lose()`) and lets time pass (`server.advance(5)`). What the application
-was told since the last look is in `server.told()`, what the server got in `server.sent()`.
+The test gives the client its commands (`socket.connect(server.now)`), has the server act (`server.accept()`,
+`server.join()`, `server.emit("news")`, `server.lose()`) and lets time pass (`server.advance(5)`). The
+application's events since the last call are `server.events()`; the packets that the server received are `server.sent()`.
 
 Below the session is a `Wire`: a transport without HTTP and WebSocket, on which each chunk of bytes is one packet.
 """
@@ -42,7 +42,7 @@ _MOST_TICKS = 20_000
 
 
 class Wire(Transport):
-    """A transport that says goodbye with a CLOSE packet, and waits for the stream's end within `close_timeout`."""
+    """A transport that closes with a CLOSE packet, and waits for the end of the stream within `close_timeout`."""
 
     name: ClassVar[str] = "polling"
     breaks_on_send: ClassVar[bool] = False
@@ -111,32 +111,32 @@ class Wire(Transport):
 
 
 class BetterWire(Wire):
-    """What a `Wire` can be upgraded to."""
+    """The transport that a `Wire` can be upgraded to."""
 
     name: ClassVar[str] = "websocket"
 
 
 @contextmanager
 def wires() -> Generator[None]:
-    """Have sessions use wires."""
+    """Let sessions use wires."""
     with mock.patch.object(engine_options, "TRANSPORT_CLASSES", {"polling": Wire, "websocket": BetterWire}):
         yield
 
 
 def kinds(events: Sequence[MachineEvent]) -> list[type[MachineEvent]]:
-    """What kinds of events these are: for stories in which the order is the point."""
+    """Return the classes of events, for tests in which the order matters."""
     return [type(event) for event in events]
 
 
 class FakeServer:
-    """A client and the server that the test plays.
+    """A client, and the server that the test controls.
 
     Attributes:
         client: The client.
         now: The time.
-        is_reading: Whether what the client sends leaves; otherwise its transport is not writable after one write.
-        says_goodbye: Whether the server ends its side of a stream that the client closes.
-        engine_told: What the application was told of the session.
+        is_reading: Whether what the client sends is read; otherwise its transport is not writable after one write.
+        closes_streams: Whether the server ends its side of a stream that the client closes.
+        engine_events: The events of the session.
         streams: The streams that are open or opening, the latest last.
         deadline: When the client's timer is set to fire.
     """
@@ -145,8 +145,8 @@ class FakeServer:
         self.client = ClientProtocol(url, settings or ClientOptions(**options), random=Random(1))
         self.now = 100.0
         self.is_reading = True
-        self.says_goodbye = True
-        self.engine_told: list[EngineEvent] = []
+        self.closes_streams = True
+        self.engine_events: list[EngineEvent] = []
         self.streams: list[int] = []
         self.deadline: float | None = None
         self._parser: Parser = options.get("parser") or JSONParser()
@@ -154,28 +154,28 @@ class FakeServer:
         self._decoders: dict[int, Decoder] = {}
         self._unread: list[int] = []
         self._closing: list[int] = []
-        self._told: list[MachineEvent] = []
+        self._events: list[MachineEvent] = []
         self._sent: list[Packet] = []
         self._last_id: int | None = None
 
-    # What a test looks at
+    # For the test: what has happened
 
-    def told(self) -> list[MachineEvent]:
-        """What the application was told since the last look, but for what it is told of the session."""
+    def events(self) -> list[MachineEvent]:
+        """Return the events since the last call, without those of the session."""
         self.run()
-        told, self._told = self._told, []
-        return told
+        events, self._events = self._events, []
+        return events
 
     def sent(self) -> list[Packet]:
-        """The Socket.IO packets that the server got since the last look."""
+        """Return the Socket.IO packets that the server has received since the last call."""
         self.run()
         sent, self._sent = self._sent, []
         return sent
 
-    # What the server does
+    # For the test: what the server does
 
     def accept(self, *, upgrades: Sequence[str] = ()) -> None:
-        """Open the stream that the client wants, and answer with the handshake, unless that is too late."""
+        """Open the stream that the client asked for, and send the handshake, unless it is too late for that."""
         self.run()
         stream = self.streams[-1]
         self.open_stream()
@@ -186,12 +186,12 @@ class FakeServer:
         self.feed(engineio.Packet(engineio.OPEN, json.dumps(handshake)))
 
     def open_stream(self) -> None:
-        """Open the stream that the client wants, and say nothing."""
+        """Open the stream that the client asked for, and send nothing."""
         self.run()
         self.client.stream_opened(self.streams[-1], self.now)
 
     def refuse(self, error: str = "refused") -> None:
-        """Do not open the stream that the client wants."""
+        """Refuse the stream that the client asked for."""
         self.run()
         self.client.stream_failed(self.streams.pop(), OSError(error), self.now)
 
@@ -212,7 +212,7 @@ class FakeServer:
         self.send(Packet(ACK, namespace, list(values), self._last_id if id is None else id))
 
     def kick(self, namespace: str = "/") -> None:
-        """Have the client leave a namespace."""
+        """Disconnect the client from a namespace."""
         self.send(Packet(DISCONNECT, namespace))
 
     def send(self, packet: Packet) -> None:
@@ -220,7 +220,7 @@ class FakeServer:
             self.say(message)
 
     def say(self, message: str | bytes) -> None:
-        """Send one message, such as half a packet, or nonsense."""
+        """Send one message, such as a part of a packet, or an invalid one."""
         self.feed(engineio.Packet(engineio.MESSAGE, message))
 
     def feed(self, packet: engineio.Packet) -> None:
@@ -229,14 +229,14 @@ class FakeServer:
         self.client.data_received(self.streams[-1], _to_wire(packet), self.now)
 
     def lose(self, error: Exception | None = None) -> None:
-        """The latest stream ends, or breaks."""
+        """End the latest stream, or break it with an error."""
         self.run()
         self.client.stream_closed(self.streams.pop(), error, self.now)
 
     # Time
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, with the client's timer fired whenever it is due."""
+        """Let time pass. The client's timer fires whenever it is due."""
         end = self.now + seconds
         for _ in range(_MOST_TICKS):
             self.run()
@@ -249,7 +249,7 @@ class FakeServer:
         raise AssertionError(f"more than {_MOST_TICKS} ticks in {seconds} seconds")
 
     def run(self) -> None:
-        """Carry out what the client asks for."""
+        """Carry out the client's actions."""
         while True:
             while (output := self.client.next_output()) is not None:
                 if isinstance(output, MachineEvent):
@@ -274,9 +274,9 @@ class FakeServer:
 
     def _deliver(self, event: MachineEvent) -> None:
         if isinstance(event, EngineEvent):
-            self.engine_told.append(event)
+            self.engine_events.append(event)
         else:
-            self._told.append(event)
+            self._events.append(event)
 
     def _receive(self, stream: int, data: bytes) -> None:
         assert stream in self.streams, "sent on a stream that is closed"
@@ -288,7 +288,7 @@ class FakeServer:
             message = decoder.feed(packet.data)
             if message is not None:
                 self.got(stream, message)
-        elif packet.type == engineio.CLOSE and self.says_goodbye:
+        elif packet.type == engineio.CLOSE and self.closes_streams:
             self._closing.append(stream)
 
     def _closed(self, stream: int) -> None:
@@ -298,30 +298,30 @@ class FakeServer:
             self._closing.remove(stream)
 
     def got(self, stream: int, packet: Packet) -> None:
-        """A Socket.IO packet of the client's arrived."""
+        """Record a Socket.IO packet of the client."""
         self._sent.append(packet)
         if packet.type == EVENT and packet.id is not None:
             self._last_id = packet.id
 
-    # Short cuts for how most stories begin
+    # Shortcuts for how most tests start
 
     def socket(self, name: str = "/", **options: Any) -> Namespace:
         return self.client.namespace(name, NamespaceOptions(**options))
 
     def opened(self, name: str = "/", **options: Any) -> Namespace:
-        """A namespace that has asked to join, on an open connection."""
+        """Return a namespace that has sent CONNECT on an open connection."""
         socket = self.socket(name, **options)
         socket.connect(self.now)
         if not self.client.is_open:
             self.accept()
-        self.told()
+        self.events()
         return socket
 
     def joined(self, name: str = "/", *, pid: str | None = None, **options: Any) -> Namespace:
-        """A namespace that has joined."""
+        """Return a namespace that is connected."""
         socket = self.opened(name, **options)
         self.join(name, pid=pid)
-        self.told()
+        self.events()
         self.sent()
         return socket
 

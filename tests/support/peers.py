@@ -1,9 +1,9 @@
-"""The real servers, as processes of the test run: started, asked, cut off, restarted, and gone when it ends.
+"""The real servers, as processes of the test run: started, controlled, killed, restarted, and stopped at its end.
 
 Rules of this file:
 
-- A `Peer` is a context manager. Its process ends when its stdin does, whatever becomes of the test run.
-- Every wait has an end, and what the process wrote to stderr is in the error when something goes wrong.
+- A `Peer` is a context manager. Its process ends when its stdin is closed, even if the test run is killed.
+- Every wait is bounded, and errors show what the process has written to stderr.
 - `Peer.running` is what a failing test shows the output of (see tests/conftest.py).
 """
 
@@ -28,16 +28,16 @@ import pytest
 
 PEERS = Path(__file__).parent.parent / "peers"
 PATIENCE = 20.0
-"""How many seconds a peer may take over anything; far more than it needs on a busy machine."""
+"""How many seconds a peer may take for anything; far more than it needs on a busy machine."""
 
 
 class PeerError(Exception):
-    """A peer did not start, did not answer, or ended."""
+    """A peer did not start, did not answer, or has ended."""
 
 
 @dataclass(frozen=True)
 class TLSFiles:
-    """A certificate and its key, and who must have signed that of a client, as a peer's configuration names them."""
+    """A certificate, its key, and the authority of client certificates, by their names in a peer's configuration."""
 
     cert: str
     key: str
@@ -48,7 +48,7 @@ class Peer:
     """A server in a process of its own, listening at `url` while the context lasts.
 
     Args:
-        command: What to run; the configuration goes there as JSON, as the last argument.
+        command: What to run. The configuration is appended as an argument in JSON.
         host: Where to listen.
         tls: Makes it an https server.
         config: See tests/peers/server.js.
@@ -77,15 +77,15 @@ class Peer:
 
     @property
     def output(self) -> str:
-        """What the process wrote to stderr since `turn_page`, over all its restarts."""
+        """What the process has written to stderr since `clear_output`, over all its restarts."""
         return "".join(self._log)
 
-    def turn_page(self) -> None:
-        """Forget what the process wrote so far."""
+    def clear_output(self) -> None:
+        """Forget what the process has written so far."""
         self._log.clear()
 
     def start(self) -> None:
-        """Start the process and wait until it listens; from the second time on, on the port of the first."""
+        """Start the process and wait until it listens, always on the port of the first start."""
         self._answers = SimpleQueue()
         process = subprocess.Popen(
             [*self._command, json.dumps(self._config)],
@@ -108,7 +108,7 @@ class Peer:
         self.port = self._config["port"] = self._next_answer("start")["port"]
 
     def control(self, cmd: str, **args: Any) -> Any:
-        """Give the server one of its COMMANDS and return what it answers."""
+        """Send the server one of its COMMANDS and return the answer."""
         process = self._alive()
         assert process.stdin is not None
         process.stdin.write(json.dumps({"cmd": cmd, **args}) + "\n")
@@ -116,11 +116,11 @@ class Peer:
         return self._next_answer(cmd)
 
     def stop(self) -> None:
-        """End it as the end of the test run would; no error if it has ended."""
+        """End it by closing its stdin. Does nothing if it has ended."""
         self._end(kill=False)
 
     def kill(self) -> None:
-        """End it without giving it the time to say goodbye to its clients."""
+        """Kill it, so that it cannot close its connections in an orderly way."""
         self._end(kill=True)
 
     def restart(self) -> None:
@@ -130,7 +130,7 @@ class Peer:
 
     @contextmanager
     def frozen(self) -> Generator[None, None, None]:
-        """Let it do nothing for a while, as a server does whose machine is too busy; its connections stay."""
+        """Suspend it, as an overloaded machine does. Its connections stay open."""
         if os.name == "nt":
             pytest.skip("Windows has no signal that suspends a process")
         process = self._alive()
@@ -185,7 +185,7 @@ class Peer:
                 f"the peer did not answer {question!r} in {PATIENCE:g} s; it wrote:\n{self.output}"
             ) from None
         if line is None:
-            raise PeerError(f"the peer ended when it was to {question!r}; it wrote:\n{self.output}")
+            raise PeerError(f"the peer ended during {question!r}; it wrote:\n{self.output}")
         return json.loads(line)
 
     def _keep(self, line: str | None) -> None:
@@ -194,7 +194,7 @@ class Peer:
 
 
 def node_server(**config: Any) -> Peer:
-    """The reference's server: `socket.io` for Node, with the behaviours of tests/peers/server.js."""
+    """The JavaScript server: `socket.io` for Node, with the behaviours of tests/peers/server.js."""
     return Peer([*node(), str(PEERS / "server.js")], **config)
 
 
@@ -209,7 +209,7 @@ def proxy(**config: Any) -> Peer:
 
 
 def run_node(script: str, *args: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run a few lines of JavaScript among the npm peers and return what they print."""
+    """Run a few lines of JavaScript with the npm packages of the tests, and return what they print."""
     done = subprocess.run(
         [*node(), "-e", script, *args],
         cwd=PEERS,
@@ -225,7 +225,7 @@ def run_node(script: str, *args: str, environment: Mapping[str, str] | None = No
 
 
 def node() -> list[str]:
-    """The command that runs Node. Raises PeerError without it."""
+    """Return the command that runs Node. Raises PeerError if there is none."""
     node = shutil.which("node")
     if node is None:
         raise PeerError("the tests need Node.js 20 or later: `node` is not on the PATH")

@@ -1,4 +1,4 @@
-"""Where a scenario connects to, and by which transport: what it needs to know of the cell of the matrix it runs in."""
+"""The server that a scenario connects to, and the transport that it uses."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Transports without bytes: a test tells what they tell their session, and reads what the session asked of them.
+"""Transports without bytes: the test makes them call their session, and reads the calls of the session.
 
-They keep the contract of `transports.base`, and fail the test whose session breaks it.
+They implement the contract of `transports.base`, and fail the test if the session violates it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sansio_socketio.protocol.transports.base import CloseReason, Endpoint, Sess
 
 
 class FakeTransport(Transport):
-    """A transport that owns one stream, until it is closed. `calls` are the session's, `sent` are the batches."""
+    """A transport with one stream. `calls` are those of the session, `sent` are the batches of packets."""
 
     made: ClassVar[list[FakeTransport]]
 
@@ -27,7 +27,7 @@ class FakeTransport(Transport):
         self.stream = 0
         self.live = True
         self.breaks = False
-        """Whether the next `send` finds that the transport is broken."""
+        """Whether the next `send` fails."""
         self.made.append(self)
 
     # The session's calls
@@ -71,7 +71,7 @@ class FakeTransport(Transport):
         self.live = self.writable = False
         self.outbox.close_stream(self.stream)
 
-    # What a test has it tell
+    # For the test: calls to the session
 
     def opens(self, now: float = 0) -> None:
         assert self.live
@@ -98,10 +98,10 @@ class FakeTransport(Transport):
         self._end()
         self.session.on_close(self, reason, details or TransportError("it ended", transport=self.name), now)
 
-    # No bytes here
+    # There are no bytes
 
     def stream_opened(self, stream: int, now: float) -> NoReturn:
-        raise AssertionError("a test tells a fake transport what happens, not its streams")
+        raise AssertionError("the test controls a fake transport, not its streams")
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> NoReturn:
         self.stream_opened(stream, now)
@@ -117,7 +117,7 @@ class FakeTransport(Transport):
 
 
 def fake_transports(made: list[FakeTransport]) -> Mapping[str, type[Transport]]:
-    """A table of transports that takes the place of the real one; those that a session makes are added to `made`."""
+    """Return a table of transports to replace the real one. Those that a session makes are appended to `made`."""
 
     class FakePolling(FakeTransport):
         name = "polling"

@@ -1,9 +1,9 @@
-"""What type checkers, and with them editors, know of the async drivers. `make types` checks this file; nothing runs it.
+"""What type checkers and editors know about the async drivers. `make types` checks this file; nothing runs it.
 
 Rules of this file:
 
-- `assert_type` says what must be known; a `type: ignore` says what must be an error: mypy complains of one too many.
-- What is the same in all drivers is asked of one of them.
+- `assert_type` is what must be inferred; a `type: ignore` is what must be an error (mypy reports unused ones).
+- What is the same in all drivers is checked for one of them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import trio
 import sansio_socketio_anyio
 import sansio_socketio_trio
 from sansio_socketio.client import Manager as AnyManager
+from sansio_socketio.client.handlers.registry import Handler
 from sansio_socketio.protocol.packets.socketio import JSONParser
 from sansio_socketio.protocol.transports.polling import PollingTransport
-from sansio_socketio.runtime.interface import Handler
 from sansio_socketio_asyncio import IO, Emitter, Engine, Event, EventStream, Manager, Socket, connect, open_io
 
 URL = "http://localhost:3000"
@@ -129,6 +129,9 @@ async def handlers_of_any_event(socket: Socket) -> None:
     assert_type(socket.off_any(bare).off_any().off_any_outgoing(sent).off_any_outgoing(), Socket)
     socket.on_any(bare).on("e", bare)  # type: ignore[attr-defined]
     socket.on_any(5)  # type: ignore[call-overload]
+    assert_type(socket.on_any(bare, concurrency=2)("e"), int)
+    assert_type(socket.prepend_any(concurrency=2)(bare)("e"), int)
+    socket.on_any(bare, concurrency="many")  # type: ignore[call-overload]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -141,6 +144,7 @@ async def sending(socket: Socket) -> None:
     assert_type(socket.emit_nowait("e"), None)
     assert_type(await socket.emit_with_ack("e"), Any)
     assert_type(await (await socket.connect()).disconnect(), Socket)
+    assert_type(socket.connect_nowait().disconnect_nowait(), Socket)
     assert_type(await (await socket.open()).close(), Socket)
     socket.emit("e")  # type: ignore[unused-coroutine]
     await socket.emit()  # type: ignore[call-arg]

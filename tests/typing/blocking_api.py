@@ -1,4 +1,4 @@
-"""What type checkers, and with them editors, know of the blocking driver: see async_api.py."""
+"""What type checkers and editors know about the blocking driver: see async_api.py."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any, assert_type
 
 from sansio_socketio.client.blocking import Manager as AnyManager
+from sansio_socketio.client.handlers.registry import Handler
 from sansio_socketio.protocol.packets.socketio import JSONParser
 from sansio_socketio.protocol.transports.polling import PollingTransport
-from sansio_socketio.runtime.interface import Handler
 from sansio_socketio_blocking import IO, Emitter, Engine, Event, EventStream, Manager, Socket, connect, open_io
 
 URL = "http://localhost:3000"
@@ -97,6 +97,9 @@ def handlers_of_any_event(socket: Socket) -> None:
     assert_type(socket.off_any(bare).off_any().off_any_outgoing(sent).off_any_outgoing(), Socket)
     socket.on_any(bare).on("e", bare)  # type: ignore[attr-defined]
     socket.on_any(5)  # type: ignore[call-overload]
+    assert_type(socket.on_any(bare, concurrency=2)("e"), int)
+    assert_type(socket.prepend_any(concurrency=2)(bare)("e"), int)
+    socket.on_any(bare, concurrency="many")  # type: ignore[call-overload]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -109,6 +112,7 @@ def sending(socket: Socket) -> None:
     assert_type(socket.emit_nowait("e"), None)
     assert_type(socket.emit_with_ack("e"), Any)
     assert_type(socket.connect().disconnect(), Socket)
+    assert_type(socket.connect_nowait().disconnect_nowait(), Socket)
     assert_type(socket.open().close(), Socket)
     socket.emit("e", ack=print, timeout=5)
     socket.emit_with_ack("e", timeout=5)

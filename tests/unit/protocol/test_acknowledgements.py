@@ -43,7 +43,7 @@ def test_an_acknowledgement_comes_with_its_values(serve: Serve) -> None:
     assert [packet.id for packet in server.sent()] == [0, None, 1]
     server.ack(id=1)
     server.ack("yes", b"1", id=0)
-    assert server.told() == [Acknowledged("/", second, []), Acknowledged("/", first, ["yes", b"1"])]
+    assert server.events() == [Acknowledged("/", second, []), Acknowledged("/", first, ["yes", b"1"])]
 
 
 def test_an_acknowledgement_counts_once(serve: Serve) -> None:
@@ -54,7 +54,7 @@ def test_an_acknowledgement_counts_once(serve: Serve) -> None:
     server.ack("second")
     server.ack(id=77)
     server.send(Packet(ACK, "/", []))
-    assert server.told() == [Acknowledged("/", handle, ["first"])]
+    assert server.events() == [Acknowledged("/", handle, ["first"])]
 
 
 def test_no_acknowledgement_in_time_is_a_timeout(serve: Serve) -> None:
@@ -62,16 +62,16 @@ def test_no_acknowledgement_in_time_is_a_timeout(serve: Serve) -> None:
     socket = server.joined()
     handle = socket.emit(["slow"], server.now, ack=True, timeout=2.5)
     server.advance(2.4)
-    assert server.told() == []
+    assert server.events() == []
     server.advance(0.1)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [AckFailed]
     assert isinstance(told[0], AckFailed)
     assert told[0].handle == handle
     assert isinstance(told[0].error, AckTimeout)
     assert str(told[0].error) == "event 'slow' was not acknowledged within 2.5 seconds"
     server.ack("too late")
-    assert server.told() == []
+    assert server.events() == []
 
 
 def test_an_acknowledgement_in_time_ends_the_timeout(serve: Serve) -> None:
@@ -80,7 +80,7 @@ def test_an_acknowledgement_in_time_ends_the_timeout(serve: Serve) -> None:
     handle = socket.emit(["quick"], server.now, ack=True, timeout=2)
     server.ack()
     server.advance(3)
-    assert server.told() == [Acknowledged("/", handle, [])]
+    assert server.events() == [Acknowledged("/", handle, [])]
 
 
 def test_the_option_is_the_timeout_of_who_gives_none(serve: Serve) -> None:
@@ -90,12 +90,12 @@ def test_the_option_is_the_timeout_of_who_gives_none(serve: Serve) -> None:
     longer = socket.emit(["b"], server.now, ack=True, timeout=5)
     never = socket.emit(["c"], server.now, ack=True, timeout=None)
     server.advance(2)
-    assert [event.handle for event in server.told() if isinstance(event, AckFailed)] == [by_option]
+    assert [event.handle for event in server.events() if isinstance(event, AckFailed)] == [by_option]
     server.advance(3)
-    assert [event.handle for event in server.told() if isinstance(event, AckFailed)] == [longer]
+    assert [event.handle for event in server.events() if isinstance(event, AckFailed)] == [longer]
     server.advance(1000)
     server.ack()
-    assert server.told() == [Acknowledged("/", never, [])]
+    assert server.events() == [Acknowledged("/", never, [])]
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "5", True])
@@ -109,7 +109,7 @@ def test_what_is_no_timeout_is_refused_with_nothing_done(serve: Serve, timeout: 
     handle = socket.emit(["b"], server.now, ack=True)
     assert server.sent()[0].id == 0
     server.ack()
-    assert server.told() == [Acknowledged("/", handle, [])]
+    assert server.events() == [Acknowledged("/", handle, [])]
 
 
 def test_a_timeout_withdraws_what_is_still_buffered(serve: Serve) -> None:
@@ -117,7 +117,7 @@ def test_a_timeout_withdraws_what_is_still_buffered(serve: Serve) -> None:
     socket = server.socket()
     handle = socket.emit(["a"], server.now, ack=True, timeout=3)
     server.advance(3)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [AckFailed]
     assert told[0].handle == handle  # type: ignore[attr-defined]
     socket.emit(["there is room again"], server.now)
@@ -135,9 +135,9 @@ def test_a_timeout_counts_from_the_emit_also_when_it_was_buffered(serve: Serve) 
     socket.connect(server.now)
     server.accept()
     server.join()
-    server.told()
+    server.events()
     server.advance(1)
-    assert kinds(server.told()) == [AckFailed]
+    assert kinds(server.events()) == [AckFailed]
 
 
 @pytest.mark.parametrize("timeout", [None, 50])
@@ -146,14 +146,14 @@ def test_a_lost_connection_fails_what_was_sent_after_it_is_told(serve: Serve, ti
     socket = server.joined()
     handle = socket.emit(["a"], server.now, ack=True, timeout=timeout)
     server.lose()
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Closed, Disconnected, AckFailed]
     assert isinstance(told[2], AckFailed)
     assert told[2].handle == handle
     assert isinstance(told[2].error, DisconnectedError)
     assert told[2].error.reason == "transport close"
     server.advance(100)
-    assert AckFailed not in kinds(server.told())
+    assert AckFailed not in kinds(server.events())
 
 
 @pytest.mark.parametrize("how", ["client", "server"])
@@ -166,7 +166,7 @@ def test_leaving_fails_what_was_sent(serve: Serve, how: str) -> None:
         socket.disconnect(server.now)
     else:
         server.kick("/a")
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Disconnected, AckFailed]
     assert told[1].error.reason == f"io {how} disconnect"  # type: ignore[attr-defined]
 
@@ -176,12 +176,12 @@ def test_a_lost_connection_leaves_what_is_buffered(serve: Serve) -> None:
     socket = server.opened()
     handle = socket.emit(["a"], server.now, ack=True, timeout=50)
     server.lose()
-    assert kinds(server.told()) == [Closed, Disconnected]
+    assert kinds(server.events()) == [Closed, Disconnected]
     server.advance(2)
     server.accept()
     server.join()
     server.ack("at last")
-    assert server.told()[-1] == Acknowledged("/", handle, ["at last"])
+    assert server.events()[-1] == Acknowledged("/", handle, ["at last"])
 
 
 def test_a_late_acknowledgement_from_before_the_join_is_dropped(serve: Serve) -> None:
@@ -193,15 +193,15 @@ def test_a_late_acknowledgement_from_before_the_join_is_dropped(serve: Serve) ->
     server.run()
     socket.connect(server.now)
     socket.emit(["b"], server.now, ack=True)
-    server.told()
+    server.events()
     server.ack("late", namespace="/a", id=0)
     server.ack("not even sent", namespace="/a", id=1)
     server.join("/a")
-    assert kinds(server.told()) == [Connected]
+    assert kinds(server.events()) == [Connected]
     server.ack("late", namespace="/a", id=0)
-    assert server.told() == []
+    assert server.events() == []
     server.ack("in time", namespace="/a", id=1)
-    assert kinds(server.told()) == [Acknowledged]
+    assert kinds(server.events()) == [Acknowledged]
 
 
 def test_forgetting_what_was_sent_drops_its_acknowledgement(serve: Serve) -> None:
@@ -214,7 +214,7 @@ def test_forgetting_what_was_sent_drops_its_acknowledgement(serve: Serve) -> Non
     server.ack()
     server.advance(10)
     server.lose()
-    assert kinds(server.told()) == [Closed, Disconnected]
+    assert kinds(server.events()) == [Closed, Disconnected]
 
 
 def test_forgetting_what_is_settled_or_never_was_is_no_error(serve: Serve) -> None:
@@ -222,10 +222,10 @@ def test_forgetting_what_is_settled_or_never_was_is_no_error(serve: Serve) -> No
     socket = server.joined()
     handle = socket.emit(["a"], server.now, ack=True)
     server.ack()
-    server.told()
+    server.events()
     socket.forget(handle, server.now)
     socket.forget(12345, server.now)
-    assert server.told() == []
+    assert server.events() == []
 
 
 @pytest.mark.parametrize("ack", [True, False])
@@ -240,7 +240,7 @@ def test_forgetting_what_is_buffered_withdraws_it(serve: Serve, ack: bool) -> No
     server.join()
     server.advance(10)
     assert [packet.data for packet in server.sent()] == [None, ["there is room again"]]
-    assert AckFailed not in kinds(server.told())
+    assert AckFailed not in kinds(server.events())
 
 
 # We acknowledge
@@ -250,7 +250,7 @@ def test_an_event_is_acknowledged_by_its_id(serve: Serve) -> None:
     server = serve()
     socket = server.joined("/a")
     server.emit("question", namespace="/a", id=12)
-    socket.acknowledge(ack_id_of(server.told()), ["yes", b"\x00"], server.now)
+    socket.acknowledge(ack_id_of(server.events()), ["yes", b"\x00"], server.now)
     assert server.sent() == [Packet(ACK, "/a", ["yes", b"\x00"], 12)]
 
 
@@ -260,7 +260,7 @@ def test_an_early_event_is_acknowledged_once_joined(serve: Serve) -> None:
     server.emit("early", id=3)
     server.join()
     server.sent()
-    (event,) = [event for event in server.told() if isinstance(event, EventReceived)]
+    (event,) = [event for event in server.events() if isinstance(event, EventReceived)]
     assert event.ack_id is not None
     socket.acknowledge(event.ack_id, [1], server.now)
     assert server.sent() == [Packet(ACK, "/", [1], 3)]
@@ -272,7 +272,7 @@ def test_an_event_from_before_is_not_acknowledged(serve: Serve, gone: str) -> No
     server.joined("/other")
     socket = server.joined("/a")
     server.emit("question", namespace="/a", id=1)
-    ack_id = ack_id_of(server.told())
+    ack_id = ack_id_of(server.events())
     if gone == "connection":
         server.lose()
         server.advance(2)
@@ -292,7 +292,7 @@ def test_values_that_cannot_be_sent_acknowledge_nothing(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.emit("question", id=1)
-    ack_id = ack_id_of(server.told())
+    ack_id = ack_id_of(server.events())
     with pytest.raises(PacketError):
         socket.acknowledge(ack_id, [b"attachment", object()], server.now)
     assert server.sent() == []
@@ -313,7 +313,7 @@ def test_a_volatile_event_leaves_when_it_can(serve: Serve) -> None:
     assert [packet.data for packet in server.sent()] == [[0]]
     server.ack("yes")
     server.advance(5)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Acknowledged, AckFailed, AckFailed]
     assert [event.handle for event in told] == handles  # type: ignore[attr-defined]
 
@@ -325,9 +325,9 @@ def test_a_volatile_event_that_is_dropped_without_a_timeout_waits_for_the_end(se
     socket.emit(["fills"], server.now)
     dropped = socket.emit(["dropped"], server.now, ack=True, volatile=True)
     server.advance(1000)
-    assert server.told() == []
+    assert server.events() == []
     server.lose()
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Closed, Disconnected, AckFailed]
     assert told[2].handle == dropped  # type: ignore[attr-defined]
 

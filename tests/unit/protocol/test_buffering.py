@@ -131,7 +131,7 @@ def test_a_value_that_cannot_be_sent_leaves_nothing_behind(
         socket.emit(["a", b"attachment", value], server.now, ack=True, timeout=5)
     assert buffered(server) == before
     server.advance(10)
-    assert server.told() == []
+    assert server.events() == []
     if not joined:
         socket.connect(server.now)
         server.accept()
@@ -140,7 +140,7 @@ def test_a_value_that_cannot_be_sent_leaves_nothing_behind(
     (packet,) = [packet for packet in server.sent() if packet.type == EVENT]
     assert (packet.data, packet.id) == (["b"], 0)
     server.ack()
-    assert server.told()[-1] == Acknowledged("/", handle, [])
+    assert server.events()[-1] == Acknowledged("/", handle, [])
 
 
 @pytest.mark.parametrize("retries", [0, 1])
@@ -153,7 +153,7 @@ def test_a_full_buffer_leaves_nothing_half_done(serve: Serve, retries: int) -> N
         socket.emit(["does not"], server.now, ack=True, timeout=5)
     assert buffered(server) == before
     server.advance(10)
-    assert server.told() == []
+    assert server.events() == []
     socket.connect(server.now)
     server.accept()
     server.join()
@@ -161,7 +161,7 @@ def test_a_full_buffer_leaves_nothing_half_done(serve: Serve, retries: int) -> N
     assert handle == fits + 1
     assert [packet.id for packet in server.sent() if packet.type == EVENT] == ([0, 1] if not retries else [0])
     server.ack(id=0)
-    assert Acknowledged("/", fits, []) in server.told()
+    assert Acknowledged("/", fits, []) in server.events()
 
 
 def test_handles_are_never_used_twice(serve: Serve) -> None:

@@ -68,10 +68,10 @@ def test_a_namespace_opens_the_connection_and_joins(serve: Serve) -> None:
     assert socket.active
     assert not socket.connected
     server.accept()
-    assert server.told() == [Opened()]
+    assert server.events() == [Opened()]
     assert server.sent() == [Packet(CONNECT)]
     server.join(sid="s1")
-    assert server.told() == [Connected("/", "s1", recovered=False)]
+    assert server.events() == [Connected("/", "s1", recovered=False)]
     assert socket.connected
     assert socket.sid == "s1"
     assert server.client.is_open
@@ -85,10 +85,10 @@ def test_the_connection_opens_without_a_namespace(serve: Serve) -> None:
     server.client.open(server.now)
     server.accept()
     server.client.open(server.now)
-    assert server.told() == [Opened()]
+    assert server.events() == [Opened()]
     assert len(server.streams) == 1
     server.client.close(server.now)
-    assert server.told() == [Closed("forced close", None)]
+    assert server.events() == [Closed("forced close", None)]
     assert server.client.idle
 
 
@@ -101,10 +101,10 @@ def test_several_namespaces_share_the_connection(serve: Serve) -> None:
     assert server.sent() == [Packet(CONNECT), Packet(CONNECT, "/a"), Packet(CONNECT, "/b")]
     for name in ("/b", "/", "/a"):
         server.join(name)
-    assert [event.namespace for event in server.told() if isinstance(event, Connected)] == ["/b", "/", "/a"]
+    assert [event.namespace for event in server.events() if isinstance(event, Connected)] == ["/b", "/", "/a"]
     server.emit("hi", namespace="/a")
     server.emit("who?", namespace="/nobody")
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [EventReceived]
     assert told[0].namespace == "/a"  # type: ignore[attr-defined]  # its kind was just looked at
     assert len(server.streams) == 1
@@ -115,7 +115,7 @@ def test_a_first_attempt_that_fails_is_told_in_the_references_order(serve: Serve
     joining, idle = server.socket(), server.socket("/idle")
     joining.connect(server.now)
     server.refuse()
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Failed, ConnectFailed, ReconnectFailed]
     failed, refused = told[0], told[1]
     assert isinstance(failed, Failed)
@@ -128,18 +128,18 @@ def test_without_reconnection_a_failure_is_the_end(serve: Serve) -> None:
     server = serve(reconnection=False)
     server.socket().connect(server.now)
     server.refuse()
-    assert kinds(server.told()) == [Failed, ConnectFailed]
+    assert kinds(server.events()) == [Failed, ConnectFailed]
     assert server.client.idle
     server.advance(1000)
     assert server.deadline is None
-    assert server.told() == []
+    assert server.events() == []
 
 
 def test_open_that_must_not_reconnect_fails_once(serve: Serve) -> None:
     server = serve()
     server.client.open(server.now, reconnect=False)
     server.refuse()
-    assert kinds(server.told()) == [Failed]
+    assert kinds(server.events()) == [Failed]
     assert server.client.idle
 
 
@@ -157,7 +157,7 @@ def test_a_session_that_ends_in_its_handshake_is_a_failure(serve: Serve) -> None
     server.socket().connect(server.now)
     server.open_stream()
     server.lose()
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Failed, ConnectFailed]
     assert isinstance(told[0], Failed)
     assert isinstance(told[0].error, TransportError)
@@ -168,7 +168,7 @@ def test_a_session_that_is_aborted_in_its_handshake_is_a_failure(serve: Serve) -
     server.socket().connect(server.now)
     assert server.client.engine is not None
     server.client.engine.abort(server.now)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Failed, ConnectFailed]
     assert "before it was open: forced close" in str(told[0].error)  # type: ignore[attr-defined]
 
@@ -178,9 +178,9 @@ def test_opening_takes_no_longer_than_the_timeout(serve: Serve) -> None:
     server.socket().connect(server.now)
     server.open_stream()
     server.advance(6.9)
-    assert server.told() == []
+    assert server.events() == []
     server.advance(0.1)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Failed, ConnectFailed]
     assert isinstance(told[0], Failed)
     assert isinstance(told[0].error, OpenTimeout)
@@ -193,7 +193,7 @@ def test_the_timeout_does_not_cover_joining(serve: Serve) -> None:
     server = serve(timeout=7)
     socket = server.opened()
     server.advance(60)
-    assert server.told() == []
+    assert server.events() == []
     server.join()
     assert socket.connected
 
@@ -202,7 +202,7 @@ def test_a_timeout_of_0_is_immediate(serve: Serve) -> None:
     server = serve(timeout=0, reconnection=False)
     server.socket().connect(server.now)
     server.advance(0)
-    assert kinds(server.told()) == [Failed, ConnectFailed]
+    assert kinds(server.events()) == [Failed, ConnectFailed]
 
 
 def test_no_timeout_waits_for_ever(serve: Serve) -> None:
@@ -222,7 +222,7 @@ def test_no_wait_and_no_time_do_not_spin_inside_the_machine(serve: Serve) -> Non
     server.client.tick(server.now)
     assert server.client.reconnecting
     server.advance(0)
-    assert kinds(server.told())[-2:] == [ReconnectFailed, ReconnectError]
+    assert kinds(server.events())[-2:] == [ReconnectFailed, ReconnectError]
     assert server.client.idle
 
 
@@ -233,10 +233,10 @@ def test_the_last_namespace_that_leaves_closes_the_connection(serve: Serve) -> N
     server = serve()
     first, last = server.joined("/a"), server.joined("/b")
     first.disconnect(server.now)
-    assert server.told() == [Disconnected("/a", "io client disconnect", None, active=False)]
+    assert server.events() == [Disconnected("/a", "io client disconnect", None, active=False)]
     assert server.client.is_open
     last.disconnect(server.now)
-    assert server.told() == [
+    assert server.events() == [
         Closed("forced close", None),
         Disconnected("/b", "io client disconnect", None, active=False),
     ]
@@ -252,7 +252,7 @@ def test_close_lets_what_was_sent_leave(serve: Serve) -> None:
     socket.emit(["one"], server.now)
     socket.emit(["two"], server.now)
     server.client.close(server.now)
-    assert server.told() == [Closed("forced close", None), Disconnected("/", "forced close", None, active=True)]
+    assert server.events() == [Closed("forced close", None), Disconnected("/", "forced close", None, active=True)]
     assert not server.client.idle
     assert [packet.data for packet in server.sent()] == [["one"]]
     server.is_reading = True
@@ -260,13 +260,13 @@ def test_close_lets_what_was_sent_leave(serve: Serve) -> None:
     assert server.client.idle
     server.advance(100)
     assert server.deadline is None
-    assert server.told() == []
+    assert server.events() == []
 
 
 def test_close_is_bounded_in_time(serve: Serve) -> None:
     server = serve(close_timeout=3)
     server.joined()
-    server.says_goodbye = False
+    server.closes_streams = False
     server.client.close(server.now)
     server.run()
     assert not server.client.idle
@@ -281,17 +281,17 @@ def test_abort_leaves_nothing(serve: Serve) -> None:
     server.is_reading = False
     handle = socket.emit(["one"], server.now, ack=True, timeout=50)
     server.client.abort(server.now)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Closed, Disconnected, AckFailed]
     assert told[2].handle == handle  # type: ignore[attr-defined]
     assert server.client.idle
     assert server.streams == []
     server.advance(100)
     assert server.deadline is None
-    assert server.told() == []
+    assert server.events() == []
 
 
-def test_abort_does_not_say_goodbye(serve: Serve) -> None:
+def test_abort_sends_nothing(serve: Serve) -> None:
     server = serve()
     server.joined()
     stream = server.streams[-1]
@@ -308,11 +308,11 @@ def test_abort_loses_what_waits_for_a_later_connection(serve: Serve) -> None:
     handles = [socket.emit(["offline"], server.now, ack=True, timeout=50)]
     socket.emit(["offline, no acknowledgement"], server.now)
     server.client.abort(server.now)
-    told = server.told()
+    told = server.events()
     assert [event.handle for event in told if isinstance(event, AckFailed)] == handles
     assert kinds(told) == [AckFailed]
     server.advance(100)
-    assert server.told() == []
+    assert server.events() == []
     for _ in range(2):
         socket.emit(["there is room again"], server.now)
     with pytest.raises(BufferFullError):
@@ -322,18 +322,18 @@ def test_abort_loses_what_waits_for_a_later_connection(serve: Serve) -> None:
 def test_a_session_that_drains_does_not_hold_up_a_new_one(serve: Serve) -> None:
     server = serve(close_timeout=5)
     socket = server.joined()
-    server.says_goodbye = False
+    server.closes_streams = False
     socket.disconnect(server.now)
     socket.connect(server.now)
-    server.told()
+    server.events()
     server.accept()
     server.join(sid="s2")
     assert socket.sid == "s2"
-    assert kinds(server.told()) == [Opened, Connected]
+    assert kinds(server.events()) == [Opened, Connected]
     assert len(server.streams) == 2
     server.advance(5)
     assert len(server.streams) == 1
-    assert server.told() == []
+    assert server.events() == []
     assert socket.connected
 
 
@@ -347,24 +347,24 @@ def test_what_a_draining_session_tells_changes_nothing(serve: Serve) -> None:
     socket.emit(["one"], server.now)
     socket.emit(["two"], server.now)
     socket.disconnect(server.now)
-    server.told()
-    server.engine_told.clear()
+    server.events()
+    server.engine_events.clear()
     server.emit("late")
     server.feed(engineio.Packet(engineio.PING))
     server.lose()
-    assert server.told() == []
+    assert server.events() == []
     assert server.client.idle
     socket.connect(server.now)
     server.accept()
     server.run()
-    assert kinds(server.engine_told) == [
+    assert kinds(server.engine_events) == [
         EnginePacketReceived,
         EnginePacketReceived,
         EnginePacketCreated,
         EngineClosed,
         EngineOpened,
     ]
-    assert [told.session for told in server.engine_told] == [1, 1, 1, 1, 2]
+    assert [told.session for told in server.engine_events] == [1, 1, 1, 1, 2]
 
 
 Prepare = Callable[[FakeServer], None]
@@ -406,7 +406,7 @@ def _backing_off(server: FakeServer) -> None:
 
 
 def _draining(server: FakeServer) -> None:
-    server.says_goodbye = False
+    server.closes_streams = False
     server.joined().disconnect(server.now)
 
 
@@ -432,7 +432,7 @@ def test_close_and_abort_leave_nothing_in_any_state(
     assert server.client.idle
     assert server.streams == []
     assert server.deadline is None
-    assert ReconnectAttempt not in kinds(server.told())
+    assert ReconnectAttempt not in kinds(server.events())
 
 
 @pytest.mark.parametrize("prepare", STATES)
@@ -448,21 +448,21 @@ def test_the_client_can_be_used_again_after_close_and_abort(
     server.client.options.query = {}
     socket = server.client.namespace()
     socket.auth = None
-    server.told()
+    server.events()
     socket.connect(server.now)
     server.accept()
     server.join()
-    assert kinds(server.told()) == [Opened, Connected]
+    assert kinds(server.events()) == [Opened, Connected]
 
 
 def test_leaving_without_having_joined_is_silent(serve: Serve) -> None:
     server = serve()
     socket = server.opened()
     socket.disconnect(server.now)
-    assert server.told() == [Closed("forced close", None)]
+    assert server.events() == [Closed("forced close", None)]
     assert server.sent() == [Packet(CONNECT)]
     socket.disconnect(server.now)
-    assert server.told() == []
+    assert server.events() == []
 
 
 def test_leaving_while_opening_stops_the_attempt(serve: Serve) -> None:
@@ -470,7 +470,7 @@ def test_leaving_while_opening_stops_the_attempt(serve: Serve) -> None:
     socket = server.socket()
     socket.connect(server.now)
     socket.disconnect(server.now)
-    assert server.told() == [Closed("forced close", None)]
+    assert server.events() == [Closed("forced close", None)]
     assert server.client.idle
     assert server.streams == []
 
@@ -479,21 +479,21 @@ def test_leaving_during_a_wait_ends_it(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.lose()
-    server.told()
+    server.events()
     socket.disconnect(server.now)
-    assert server.told() == [Closed("forced close", None)]
+    assert server.events() == [Closed("forced close", None)]
     assert server.client.idle
     server.advance(100)
-    assert server.told() == []
+    assert server.events() == []
 
 
 def test_leaving_after_close_tells_nothing(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.client.close(server.now)
-    server.told()
+    server.events()
     socket.disconnect(server.now)
-    assert server.told() == []
+    assert server.events() == []
     assert not socket.active
 
 
@@ -504,7 +504,7 @@ def test_the_server_ends_the_connection(serve: Serve) -> None:
     server = serve(reconnection=False)
     joined, joining = server.joined("/a"), server.opened("/b")
     server.lose()
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Closed, Disconnected, Disconnected]
     closed = told[0]
     assert isinstance(closed, Closed)
@@ -522,7 +522,7 @@ def test_a_transport_error_is_an_error_too(serve: Serve) -> None:
     server.joined("/a")
     server.opened("/b")
     server.lose(OSError("reset"))
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Failed, ConnectFailed, Closed, Disconnected, Disconnected]
     assert told[1].namespace == "/b"  # type: ignore[attr-defined]
     assert told[2].reason == "transport error"  # type: ignore[attr-defined]
@@ -532,7 +532,7 @@ def test_a_silent_server_is_a_ping_timeout(serve: Serve) -> None:
     server = serve(reconnection=False)
     server.joined()
     server.advance(7200)
-    assert server.told() == [Closed("ping timeout", None), Disconnected("/", "ping timeout", None, active=True)]
+    assert server.events() == [Closed("ping timeout", None), Disconnected("/", "ping timeout", None, active=True)]
 
 
 def test_emitting_after_the_ping_timeout_buffers(serve: Serve) -> None:
@@ -540,7 +540,7 @@ def test_emitting_after_the_ping_timeout_buffers(serve: Serve) -> None:
     socket = server.joined()
     server.now += 7201  # a process that slept
     socket.emit(["late"], server.now)
-    assert kinds(server.told()) == [Closed, Disconnected]
+    assert kinds(server.events()) == [Closed, Disconnected]
     assert server.sent() == []
     server.advance(2)
     server.accept()
@@ -558,8 +558,8 @@ def test_pings_and_upgrades_are_passed_on(serve: Serve) -> None:
     server.open_stream()
     server.feed(engineio.Packet(engineio.PONG, "probe"))
     server.feed(engineio.Packet(engineio.PING))
-    assert kinds(server.told()) == [Opened, Pinged]
-    assert server.engine_told == [
+    assert kinds(server.events()) == [Opened, Pinged]
+    assert server.engine_events == [
         EngineOpened("e1", "polling"),
         EngineUpgrading("websocket"),
         EngineUpgraded("websocket"),
@@ -573,8 +573,8 @@ def test_a_failed_upgrade_is_passed_on(serve: Serve) -> None:
     server.accept(upgrades=["websocket"])
     server.refuse()
     server.join()
-    assert kinds(server.told()) == [Opened, Connected]
-    assert kinds(server.engine_told) == [EngineOpened, EngineUpgradeFailed]
+    assert kinds(server.events()) == [Opened, Connected]
+    assert kinds(server.engine_events) == [EngineOpened, EngineUpgradeFailed]
 
 
 def test_drains_are_told_to_who_wants_them(serve: Serve) -> None:
@@ -582,13 +582,13 @@ def test_drains_are_told_to_who_wants_them(serve: Serve) -> None:
     socket = server.joined()
     socket.emit(["unreported"], server.now)
     server.run()
-    assert EngineDrained() not in server.engine_told
+    assert EngineDrained() not in server.engine_events
     engine = server.client.engine
     assert engine is not None
     engine.report_packets = True
     socket.emit(["reported"], server.now)
     server.run()
-    assert server.engine_told[-1] == EngineDrained()
+    assert server.engine_events[-1] == EngineDrained()
 
 
 def test_packets_are_told_to_who_wants_them_from_the_first_on(serve: Serve) -> None:
@@ -599,14 +599,14 @@ def test_packets_are_told_to_who_wants_them_from_the_first_on(serve: Serve) -> N
     assert engine is not None
     engine.report_packets = True
     server.accept()
-    server.told()
-    assert server.engine_told[1:] == [
+    server.events()
+    assert server.engine_events[1:] == [
         EngineOpened("e1", "polling"),
         EnginePacketCreated(EnginePacket("message", "0")),
         EngineFlushed(),
         EngineDrained(),
     ]
-    received = server.engine_told[0]
+    received = server.engine_events[0]
     assert isinstance(received, EnginePacketReceived)
     assert received.packet.type == "open"
     assert "e1" in str(received.packet.data)
@@ -618,12 +618,12 @@ def test_an_observed_session_that_was_let_go_is_not_heard(serve: Serve) -> None:
     old = server.client.engine
     assert old is not None
     server.client.close(server.now)
-    server.told()
+    server.events()
     client, now = server.client, server.now
     client.on_engine_open(old, now)
     client.on_engine_message(old, "0", now)
     client.on_engine_ping(old, now)
-    assert server.told() == []
+    assert server.events() == []
     assert client.idle
 
 
@@ -639,24 +639,24 @@ def test_a_session_that_the_application_closes_is_followed_by_another(serve: Ser
     server.client.close_session(1, server.now)
     server.client.close_session(1, server.now)
     socket.emit(["dropped"], server.now)
-    assert server.told() == []
+    assert server.events() == []
     server.is_reading = True
-    assert server.told() == [Closed("forced close", None), Disconnected("/", "forced close", None, active=True)]
+    assert server.events() == [Closed("forced close", None), Disconnected("/", "forced close", None, active=True)]
     assert [packet.data for packet in server.sent()] == [["first"], ["leaves before the session ends"]]
-    assert server.engine_told[-1] == EngineClosed("forced close", None)
+    assert server.engine_events[-1] == EngineClosed("forced close", None)
     server.advance(1)
     server.accept()
-    assert kinds(server.told()) == [ReconnectAttempt, Opened, Reconnected]
+    assert kinds(server.events()) == [ReconnectAttempt, Opened, Reconnected]
     server.client.close_session(1, server.now)
     assert server.client.is_open
-    assert server.engine_told[-1:] == [EngineOpened("e1", "polling", session=2)]
+    assert server.engine_events[-1:] == [EngineOpened("e1", "polling", session=2)]
 
 
 def test_without_reconnection_the_end_of_the_session_is_the_end(serve: Serve) -> None:
     server = serve(reconnection=False)
     server.joined()
     server.client.close_session(1, server.now)
-    assert server.told() == [Closed("forced close", None), Disconnected("/", "forced close", None, active=True)]
+    assert server.events() == [Closed("forced close", None), Disconnected("/", "forced close", None, active=True)]
     assert server.client.idle
 
 
@@ -666,29 +666,29 @@ def test_a_session_that_is_closed_before_it_is_open_is_an_attempt_that_failed(se
     server.socket().connect(server.now)
     server.run()
     server.client.close_session(1, server.now)
-    told = [event for event in server.told() if not isinstance(event, Question)]
+    told = [event for event in server.events() if not isinstance(event, Question)]
     assert kinds(told) == [Failed, ConnectFailed]
     assert "forced close" in str(told[0])
-    assert server.engine_told == [EngineClosed("forced close", None)]
+    assert server.engine_events == [EngineClosed("forced close", None)]
     assert server.client.reconnecting
 
 
 def test_every_session_is_told_to_have_ended(serve: Serve) -> None:
     server = serve(query=ASK, reconnection_delay=1, randomization_factor=0)
     server.socket().connect(server.now)
-    question = server.told()[0]
+    question = server.events()[0]
     assert isinstance(question, Question)
     server.client.answer(question.question, LookupError("no token"), server.now)
     server.advance(1)
-    question = server.told()[-1]
+    question = server.events()[-1]
     assert isinstance(question, Question)
     server.client.answer(question.question, {}, server.now)
     server.refuse()
     server.advance(3)
     server.client.close(server.now)
     server.run()
-    assert kinds(server.engine_told) == [EngineClosed] * 3
-    assert [told.session for told in server.engine_told] == [1, 2, 3]
+    assert kinds(server.engine_events) == [EngineClosed] * 3
+    assert [told.session for told in server.engine_events] == [1, 2, 3]
 
 
 def test_an_abort_ends_a_session_that_drains(serve: Serve) -> None:
@@ -698,10 +698,10 @@ def test_an_abort_ends_a_session_that_drains(serve: Serve) -> None:
     socket.emit(["one"], server.now)
     socket.disconnect(server.now)
     server.run()
-    assert server.engine_told == [EngineOpened("e1", "polling")]
+    assert server.engine_events == [EngineOpened("e1", "polling")]
     server.client.abort(server.now)
     server.run()
-    assert server.engine_told[1:] == [EngineClosed("forced close", None)]
+    assert server.engine_events[1:] == [EngineClosed("forced close", None)]
     assert server.client.idle
 
 
@@ -819,9 +819,9 @@ def test_the_write_buffer_drains(serve: Serve) -> None:
     assert server.client.writable
     socket.emit(["x" * HIGH_WATER], server.now)
     assert not server.client.writable
-    assert server.told() == []
+    assert server.events() == []
     server.is_reading = True
-    assert server.told() == [Drained()]
+    assert server.events() == [Drained()]
     assert server.client.writable
 
 
@@ -832,7 +832,7 @@ def test_losing_the_connection_drops_the_write_buffer(serve: Serve) -> None:
     socket.emit(["x" * HIGH_WATER], server.now)
     server.run()
     server.lose()
-    assert kinds(server.told()) == [Drained, Closed, Disconnected]
+    assert kinds(server.events()) == [Drained, Closed, Disconnected]
     assert server.client.writable
 
 
@@ -844,12 +844,12 @@ def test_a_server_that_wants_acknowledgements_and_reads_none_is_left(serve: Serv
     while server.client.is_open:
         server.emit("want", id=wanted)
         wanted += 1
-        for event in server.told():
+        for event in server.events():
             if isinstance(event, EventReceived):
                 assert event.ack_id is not None
                 socket.acknowledge(event.ack_id, ["x" * 10_000], server.now)
         assert wanted < 100
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Failed, Drained, Closed, Disconnected]
     assert "does not read" in str(told[0].error)  # type: ignore[attr-defined]
     assert wanted == 80
@@ -863,7 +863,7 @@ def test_nonsense_ends_the_connection(serve: Serve, message: str | bytes) -> Non
     server = serve()
     server.joined()
     server.say(message)
-    assert kinds(server.told()) == [Closed, Disconnected]
+    assert kinds(server.events()) == [Closed, Disconnected]
     assert server.client.reconnecting
 
 
@@ -871,7 +871,7 @@ def test_nonsense_is_a_parse_error(serve: Serve) -> None:
     server = serve(reconnection=False)
     server.joined()
     server.say("nonsense")
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Closed, Disconnected]
     assert isinstance(told[0], Closed)
     assert told[0].reason == "parse error"
@@ -889,21 +889,21 @@ def test_half_a_packet_does_not_outlive_its_connection(serve: Serve) -> None:
     server.join()
     server.emit("whole")
     assert socket.connected
-    assert server.told()[-1] == EventReceived("/", ["whole"], None, 10)
+    assert server.events()[-1] == EventReceived("/", ["whole"], None, 10)
 
 
 def test_the_attachments_of_a_packet_are_bounded_in_total(serve: Serve) -> None:
     server = serve(max_message_size=1000, reconnection=False)
     server.joined()
     server.emit("fits", bytes(400), bytes(400))
-    assert kinds(server.told()) == [EventReceived]
+    assert kinds(server.events()) == [EventReceived]
     server.emit("fits again", bytes(400), bytes(400))
-    assert kinds(server.told()) == [EventReceived]
+    assert kinds(server.events()) == [EventReceived]
     server.say('53-["too much",{"_placeholder":true,"num":0}]')
     server.say(bytes(600))
-    assert server.told() == []
+    assert server.events() == []
     server.say(bytes(600))
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Closed, Disconnected]
     assert "max_message_size (1000 bytes)" in str(told[0].details)  # type: ignore[attr-defined]
 
@@ -914,7 +914,7 @@ def test_the_bytes_of_half_a_packet_do_not_count_on_the_next_connection(serve: S
     for _ in range(2):
         server.say('52-["half",{"_placeholder":true,"num":0}]')
         server.say(bytes(600))
-        assert EventReceived not in kinds(server.told())
+        assert EventReceived not in kinds(server.events())
         assert server.client.is_open
         server.lose()
         server.advance(2)
@@ -927,7 +927,7 @@ def test_a_transport_that_breaks_as_it_sends_loses_nothing_more(serve: Serve, mo
     offline = [socket.emit([number], server.now, ack=True) for number in range(3)]
     monkeypatch.setattr(Wire, "breaks_on_send", True)
     server.join()
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Failed, Closed, Disconnected, AckFailed]
     assert [event.handle for event in told if isinstance(event, AckFailed)] == offline[:1]
     monkeypatch.setattr(Wire, "breaks_on_send", False)
@@ -942,7 +942,7 @@ def test_a_transport_that_breaks_as_it_says_that_we_leave(serve: Serve, monkeypa
     socket = server.joined()
     monkeypatch.setattr(Wire, "breaks_on_send", True)
     socket.disconnect(server.now)
-    told = server.told()
+    told = server.events()
     assert kinds(told).count(Disconnected) == 1
     assert not socket.active
     assert server.client.idle
@@ -988,7 +988,7 @@ def test_a_parser_may_raise_anything_over_what_it_reads(serve: Serve) -> None:
     server.joined()
     parser.breaks_reading = True
     server.emit("hi")
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Closed, Disconnected]
     assert isinstance(told[0], Closed)
     assert told[0].reason == "parse error"
@@ -1019,7 +1019,7 @@ def test_a_parser_that_cannot_write_disconnect_ends_the_connection(serve: Serve)
     server = _serve_with(serve, Broken(DISCONNECT))
     socket = server.joined()
     socket.disconnect(server.now)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Closed, Disconnected]
     assert told[0].reason == "parse error"  # type: ignore[attr-defined]
     assert not socket.active

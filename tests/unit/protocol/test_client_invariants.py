@@ -41,7 +41,7 @@ SECONDS = st.sampled_from([0, 0.5, 1, 3, 7, 30])
 TIMEOUTS = st.sampled_from([UNSET, None, 0, 1, 4])
 VALUES = st.sampled_from([(), (1,), ("text",), (b"bytes", {"deep": [b"more"]})])
 ANSWERS = st.sampled_from([None, {}, {"token": "t"}, LookupError("no token"), 5])
-ABILITIES = st.sampled_from(["is_reading", "says_goodbye", "breaks_on_send"])
+ABILITIES = st.sampled_from(["is_reading", "closes_streams", "breaks_on_send"])
 
 
 @dataclass
@@ -175,7 +175,7 @@ class Client(RuleBasedStateMachine):
         assert (self.client._buffered_events, self.client._buffered_bytes) == (0, 0)
         assert self.client.idle
         server.advance(10)
-        assert server.told() == []
+        assert server.events() == []
 
     # The application
 
@@ -419,7 +419,7 @@ class Client(RuleBasedStateMachine):
 
     def _look(self) -> None:
         """What the application was told is what it may be told."""
-        for event in self.server.told():
+        for event in self.server.events():
             self._told(event)
 
     def _told(self, event: MachineEvent) -> None:

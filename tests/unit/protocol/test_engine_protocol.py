@@ -86,7 +86,7 @@ def test_polling_then_the_upgrade() -> None:
     assert server.pongs == 1
     machine.close(0)
     network.settle()
-    assert server.said_goodbye
+    assert server.closed_session
     assert network.events == [
         EngineDrained(),
         EngineMessage("back"),
@@ -117,7 +117,7 @@ def test_polling_alone() -> None:
     ]
     machine.close(0)
     network.settle()
-    assert server.said_goodbye
+    assert server.closed_session
     assert closing_event(network) == EngineClosed("forced close", None)
     assert_clean(network)
     assert len(network.opened) == 2
@@ -140,7 +140,7 @@ def test_websocket_alone() -> None:
     ]
     machine.close(0)
     network.settle()
-    assert server.said_goodbye
+    assert server.closed_session
     assert_clean(network)
     assert [opened.transport for opened in network.opened] == ["websocket"]
 
@@ -219,7 +219,7 @@ def test_the_servers_limit_splits_posts(limit: int | None) -> None:
 # How the bytes come makes no difference
 
 
-def the_story(network: Network) -> list[MachineEvent]:
+def events_of_a_session(network: Network) -> list[MachineEvent]:
     machine, server = network.machine, network.server
     machine.open(0)
     network.settle()
@@ -237,16 +237,16 @@ def the_story(network: Network) -> list[MachineEvent]:
 @pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]])
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 def test_pieces_of_any_size_give_the_same_events(transports: list[str], size: int) -> None:
-    whole = the_story(build(transports=transports))
+    whole = events_of_a_session(build(transports=transports))
     assert len(whole) >= 7
     pieces = build(transports=transports)
     pieces._cut = lambda data: [data[at : at + size] for at in range(0, len(data), size)]
-    assert the_story(pieces) == whole
+    assert events_of_a_session(pieces) == whole
 
 
 def test_the_same_inputs_give_the_same_bytes() -> None:
     one, two = build(transports=["polling"]), build(transports=["polling"])
-    assert the_story(one) == the_story(two)
+    assert events_of_a_session(one) == events_of_a_session(two)
     assert one.server.requests == two.server.requests
 
 
@@ -349,7 +349,7 @@ def test_all_transports_are_tried_in_vain() -> None:
     network.refused = {"polling", "websocket"}
     network.machine.open(0)
     network.settle()
-    assert network.told() == ["EngineClosed"]
+    assert network.event_names() == ["EngineClosed"]
     assert [stream.transport for stream in network.opened] == ["polling", "websocket"]
     details = closing_event(network).details
     assert isinstance(details, TransportError)
@@ -540,7 +540,7 @@ def test_websocket_lost_between_the_pong_and_the_switch() -> None:
     server.release_poll = False
     network = opened(server)
     machine = network.machine
-    assert network.told()[-1] == "EngineUpgrading"
+    assert network.event_names()[-1] == "EngineUpgrading"
     machine.send("waits", 0)
     network.settle()
     assert server.messages == []
@@ -557,7 +557,7 @@ def test_websocket_lost_between_the_pong_and_the_switch() -> None:
     machine.close(0)
     network.settle()
     assert server.messages[1:] == [("polling", "more")]
-    assert server.said_goodbye
+    assert server.closed_session
     assert_clean(network)
 
 
@@ -582,7 +582,7 @@ def test_a_websocket_that_cannot_be_opened_leaves_polling() -> None:
     network.refused = {"websocket"}
     network.machine.open(0)
     network.settle()
-    assert network.told() == ["EngineOpened", "EngineUpgradeFailed"]
+    assert network.event_names() == ["EngineOpened", "EngineUpgradeFailed"]
     network.wait(40)
     assert network.machine.state == "open"
 
@@ -630,7 +630,7 @@ def test_what_was_sent_leaves_before_the_session_closes() -> None:
     assert network.machine.state == "closing"
     network.settle()
     assert server.messages == [("polling", "12345678")] * 5
-    assert server.said_goodbye
+    assert server.closed_session
     assert_clean(network)
 
 
@@ -646,12 +646,12 @@ def test_close_while_upgrading_waits_for_the_upgrade() -> None:
     network.settle()
     assert EngineUpgraded("websocket") in network.events
     assert server.messages == [("websocket", "behind it")]
-    assert server.said_goodbye
+    assert server.closed_session
     assert_clean(network)
 
 
 @pytest.mark.parametrize("transports", [["polling"], ["websocket"]])
-def test_a_server_that_does_not_say_goodbye_is_left_in_time(transports: list[str]) -> None:
+def test_a_server_that_does_not_close_is_left_in_time(transports: list[str]) -> None:
     network = opened(transports=transports, close_timeout=3)
     network.server.answer_posts = network.server.answer_close = False
     network.machine.close(0)
@@ -664,7 +664,7 @@ def test_a_server_that_does_not_say_goodbye_is_left_in_time(transports: list[str
     assert_clean(network)
 
 
-def test_draining_and_saying_goodbye_share_the_time_to_close() -> None:
+def test_draining_and_closing_share_close_timeout() -> None:
     network = opened(transports=["polling"], close_timeout=5)
     network.server.answer_posts = False
     network.machine.send("slow", 0)
@@ -691,7 +691,7 @@ def test_a_session_that_cannot_drain_is_cut_in_time() -> None:
 
 
 @pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]])
-def test_abort_cuts_also_what_is_saying_goodbye(transports: list[str]) -> None:
+def test_abort_ends_a_session_that_is_closing(transports: list[str]) -> None:
     network = opened(transports=transports)
     network.server.answer_posts = network.server.answer_close = False
     network.machine.close(0)
@@ -700,7 +700,7 @@ def test_abort_cuts_also_what_is_saying_goodbye(transports: list[str]) -> None:
     network.machine.abort(1)
     network.drain()
     assert network.closed[-1].abort
-    assert network.told().count("EngineClosed") == 1
+    assert network.event_names().count("EngineClosed") == 1
     assert_clean(network)
 
 

@@ -58,7 +58,7 @@ def test_auth_that_cannot_be_sent_refuses_the_namespace(serve: Serve) -> None:
     socket = server.socket(auth={"token": b"bytes"})
     socket.connect(server.now)
     server.accept()
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Opened, Closed, ConnectFailed]
     assert "auth cannot be sent" in str(refusal(told))
     assert not socket.active
@@ -72,7 +72,7 @@ def test_connecting_twice_asks_once(serve: Serve) -> None:
     server.join()
     socket.connect(server.now)
     assert server.sent() == [Packet(CONNECT)]
-    assert kinds(server.told()) == [Connected]
+    assert kinds(server.events()) == [Connected]
 
 
 @pytest.mark.row("difference.refusal_after_the_join")
@@ -81,7 +81,7 @@ def test_a_second_answer_to_connect_is_ignored(serve: Serve) -> None:
     socket = server.joined()
     server.join(sid="s2")
     server.deny({"message": "changed my mind"})
-    assert server.told() == []
+    assert server.events() == []
     assert socket.sid == "s1"
 
 
@@ -99,7 +99,7 @@ def test_a_refusal(serve: Serve, payload: Any, message: str, data: Any) -> None:
     server = serve()
     socket = server.opened()
     server.deny(payload)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Closed, ConnectFailed]
     assert told[1] == ConnectFailed("/", refusal(told), active=False)
     assert (refusal(told).message, refusal(told).data) == (message, data)
@@ -112,7 +112,7 @@ def test_a_refusal_leaves_the_connection_to_the_others(serve: Serve) -> None:
     server.joined("/a")
     refused = server.opened("/b")
     server.deny("no", "/b")
-    assert kinds(server.told()) == [ConnectFailed]
+    assert kinds(server.events()) == [ConnectFailed]
     assert server.client.is_open
     refused.connect(server.now)
     server.join("/b")
@@ -123,7 +123,7 @@ def test_an_old_server_is_a_connect_error_and_leaves_the_namespace_active(serve:
     server = serve()
     socket = server.opened()
     server.send(Packet(CONNECT))
-    told = server.told()
+    told = server.events()
     assert told == [ConnectFailed("/", refusal(told), active=True)]
     assert "Socket.IO 2" in str(refusal(told))
     assert server.client.is_open
@@ -137,7 +137,7 @@ def test_an_answer_without_a_proper_id_is_one_of_an_old_server(serve: Serve, sid
     server = serve()
     server.opened()
     server.send(Packet(CONNECT, "/", {"sid": sid}))
-    assert kinds(server.told()) == [ConnectFailed]
+    assert kinds(server.events()) == [ConnectFailed]
 
 
 # Leaving
@@ -148,11 +148,11 @@ def test_the_server_has_us_leave(serve: Serve) -> None:
     server.joined("/other")
     socket = server.joined("/a")
     server.kick("/a")
-    assert server.told() == [Disconnected("/a", "io server disconnect", None, active=False)]
+    assert server.events() == [Disconnected("/a", "io server disconnect", None, active=False)]
     assert not socket.active
     assert socket.sid is None
     server.kick("/a")
-    assert server.told() == []
+    assert server.events() == []
     socket.connect(server.now)
     server.join("/a", sid="s2")
     assert socket.sid == "s2"
@@ -164,7 +164,7 @@ def test_leaving_sends_nothing_to_a_namespace_that_is_not_joined(serve: Serve) -
     socket = server.opened("/a")
     socket.disconnect(server.now)
     assert server.sent() == [Packet(CONNECT, "/a")]
-    assert server.told() == []
+    assert server.events() == []
 
 
 @pytest.mark.row("difference.abandoned_join")
@@ -175,15 +175,15 @@ def test_an_answer_that_nobody_wants_any_more_is_undone(serve: Serve) -> None:
     socket.disconnect(server.now)
     server.emit("early", namespace="/a")
     server.join("/a")
-    assert server.told() == []
+    assert server.events() == []
     assert not socket.connected
     assert server.sent() == [Packet(CONNECT, "/a"), Packet(DISCONNECT, "/a")]
     server.emit("late", namespace="/a")
     server.kick("/a")
-    assert server.told() == []
+    assert server.events() == []
     socket.connect(server.now)
     server.join("/a", sid="s2")
-    assert server.told() == [Connected("/a", "s2", recovered=False)]
+    assert server.events() == [Connected("/a", "s2", recovered=False)]
 
 
 def test_connecting_again_before_the_answer_joins_anew(serve: Serve) -> None:
@@ -200,7 +200,7 @@ def test_connecting_again_before_the_answer_joins_anew(serve: Serve) -> None:
     assert server.sent() == [Packet(DISCONNECT, "/a"), Packet(CONNECT, "/a", {"try": 2})]
     assert not socket.connected
     server.join("/a", sid="s2")
-    assert server.told() == [Connected("/a", "s2", recovered=False)]
+    assert server.events() == [Connected("/a", "s2", recovered=False)]
 
 
 @pytest.mark.parametrize("answer", [Packet(CONNECT_ERROR, "/a", "no"), Packet(CONNECT, "/a")])
@@ -212,7 +212,7 @@ def test_a_refusal_that_nobody_wants_any_more_needs_no_undoing(serve: Serve, ans
     socket.connect(server.now)
     server.sent()
     server.send(answer)
-    assert server.told() == []
+    assert server.events() == []
     assert server.sent() == [Packet(CONNECT, "/a")]
 
 
@@ -235,9 +235,9 @@ def test_a_disconnect_from_before_the_join_is_dropped(serve: Serve) -> None:
     socket = server.joined("/a")
     socket.disconnect(server.now)
     socket.connect(server.now)
-    server.told()
+    server.events()
     server.kick("/a")  # crossed ours
-    assert server.told() == []
+    assert server.events() == []
     server.join("/a")
     assert socket.connected
 
@@ -246,7 +246,7 @@ def test_disconnect_is_told_of_a_namespace_that_was_still_joining(serve: Serve) 
     server = serve()
     server.opened()
     server.lose()
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Closed, Disconnected]
     assert isinstance(told[1], Disconnected)
     assert told[1].active
@@ -257,9 +257,9 @@ def test_nothing_is_told_of_a_namespace_that_is_not_wanted(serve: Serve) -> None
     server.joined("/other")
     server.socket("/never")
     server.joined("/left").disconnect(server.now)
-    server.told()
+    server.events()
     server.lose(OSError("reset"))
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Failed, Closed, Disconnected]
     assert told[2].namespace == "/other"  # type: ignore[attr-defined]
 
@@ -272,7 +272,7 @@ def test_events_arrive_with_their_size_and_their_acknowledgement(serve: Serve) -
     server.joined("/a")
     server.emit("news", 1, b"ab", namespace="/a")
     server.emit("question", namespace="/a", id=5)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [EventReceived, EventReceived]
     news, question = told
     assert isinstance(news, EventReceived)
@@ -293,9 +293,9 @@ def test_early_events_then_buffered_ones_then_the_queue_then_connected(serve: Se
     socket.emit(["buffered"], server.now, volatile=True)  # bypasses the queue; the transport is writable
     server.emit("early", 1, namespace="/a")
     server.emit("early", 2, namespace="/a")
-    assert kinds(server.told()) == [Opened]
+    assert kinds(server.events()) == [Opened]
     server.join("/a")
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [EventReceived, EventReceived, EventSent, EventSent, Connected]
     assert [event.args for event in told if isinstance(event, EventReceived)] == [["early", 1], ["early", 2]]
     assert [event.args for event in told if isinstance(event, EventSent)] == [["buffered"], ["queued"]]
@@ -309,7 +309,7 @@ def test_early_events_end_with_the_connection(serve: Serve) -> None:
     server.advance(2)
     server.accept()
     server.join()
-    assert EventReceived not in kinds(server.told())
+    assert EventReceived not in kinds(server.events())
 
 
 @pytest.mark.parametrize("ending", ["refused", "abandoned", "old server"])
@@ -325,10 +325,10 @@ def test_early_events_end_with_the_join_that_they_came_before(serve: Serve, endi
         server.join("/a", sid="unwanted")
     else:
         server.send(Packet(CONNECT, "/a"))
-    server.told()
+    server.events()
     socket.connect(server.now)
     server.join("/a")
-    assert server.told() == [Connected("/a", "s1", recovered=False)]
+    assert server.events() == [Connected("/a", "s1", recovered=False)]
 
 
 @pytest.mark.parametrize(
@@ -339,10 +339,10 @@ def test_early_events_are_bounded(serve: Serve, options: dict[str, Any], events:
     server.opened()
     for _ in range(events):
         server.emit("early")
-    assert server.told() == []
+    assert server.events() == []
     if options:
         server.emit("early")
-        told = server.told()
+        told = server.events()
         assert kinds(told) == [Closed, Disconnected]
         assert "before the namespace was joined" in str(told[0].details)  # type: ignore[attr-defined]
 
@@ -354,7 +354,7 @@ def test_what_waits_to_be_sent_takes_no_room_from_early_events(serve: Serve) -> 
         socket.emit(["offline"], server.now)
     server.emit("early")
     server.join()
-    assert kinds(server.told()) == [EventReceived, Connected]
+    assert kinds(server.events()) == [EventReceived, Connected]
 
 
 @pytest.mark.parametrize("join", [True, False])
@@ -365,10 +365,10 @@ def test_events_for_a_namespace_that_was_left_are_dropped(serve: Serve, join: bo
     if join:
         server.join("/a")
     socket.disconnect(server.now)
-    server.told()
+    server.events()
     server.emit("late", namespace="/a")
     server.send(Packet(ACK, "/a", [], 0))
-    assert server.told() == []
+    assert server.events() == []
 
 
 # Events to the server
@@ -408,7 +408,7 @@ def test_what_is_no_name_is_refused(serve: Serve, args: list[Any], retries: int)
         socket.emit(args, server.now, ack=True, timeout=5)
     assert server.sent() == []
     server.advance(10)
-    assert server.told() == []
+    assert server.events() == []
 
 
 def test_a_whole_number_of_any_size_is_a_name(serve: Serve) -> None:
@@ -423,13 +423,13 @@ def test_sent_events_are_reported_when_they_leave(serve: Serve) -> None:
     socket.emit(["unreported"], server.now)
     socket.report_sent = True
     socket.emit(["buffered"], server.now, ack=True)
-    assert server.told() == []
+    assert server.events() == []
     socket.connect(server.now)
     server.accept()
     server.join()
     socket.emit(["at once", 1], server.now)
     server.emit("question", id=1)
-    told = server.told()
+    told = server.events()
     assert [event.args for event in told if isinstance(event, EventSent)] == [
         ["unreported"],
         ["buffered"],
@@ -438,7 +438,7 @@ def test_sent_events_are_reported_when_they_leave(serve: Serve) -> None:
     (question,) = [event for event in told if isinstance(event, EventReceived)]
     assert question.ack_id is not None
     socket.acknowledge(question.ack_id, [], server.now)
-    assert server.told() == []
+    assert server.events() == []
 
 
 def test_whether_an_event_may_be_compressed_goes_with_it(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,7 +451,7 @@ def test_whether_an_event_may_be_compressed_goes_with_it(serve: Serve, monkeypat
     socket.emit(["a"], server.now)
     socket.emit(["b"], server.now, compress=False)
     server.emit("c", id=1)
-    (received,) = server.told()
+    (received,) = server.events()
     assert isinstance(received, EventReceived)
     assert received.ack_id is not None
     socket.acknowledge(received.ack_id, [], server.now, compress=False)
@@ -463,4 +463,4 @@ def test_acknowledgements_fail_after_disconnect_is_told(serve: Serve) -> None:
     socket = server.joined()
     socket.emit(["a"], server.now, ack=True)
     server.lose()
-    assert kinds(server.told()) == [Closed, Disconnected, AckFailed]
+    assert kinds(server.events()) == [Closed, Disconnected, AckFailed]

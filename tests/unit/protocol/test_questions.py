@@ -57,7 +57,7 @@ def endpoints(monkeypatch: pytest.MonkeyPatch) -> list[Endpoint]:
 def test_a_session_opens_when_all_is_answered(serve: Serve, endpoints: list[Endpoint]) -> None:
     server = serve(query=ASK, extra_headers=ASK)
     server.socket().connect(server.now)
-    asked = questions(server.told())
+    asked = questions(server.events())
     assert list(asked) == ["query", "extra_headers"]
     assert server.streams == []
     assert server.client.state == "opening"
@@ -68,18 +68,18 @@ def test_a_session_opens_when_all_is_answered(serve: Serve, endpoints: list[Endp
     assert server.streams == []
     server.client.answer(asked["query"], {"room": "1"}, server.now)
     server.accept()
-    assert server.told() == [Opened()]
+    assert server.events() == [Opened()]
     assert [(endpoint.query, endpoint.headers) for endpoint in endpoints] == [({"room": "1"}, {"Authorization": "t1"})]
 
 
 def test_each_attempt_asks_again(serve: Serve, endpoints: list[Endpoint]) -> None:
     server = serve(query=ASK, randomization_factor=0)
     server.socket().connect(server.now)
-    server.client.answer(questions(server.told())["query"], {"try": "1"}, server.now)
+    server.client.answer(questions(server.events())["query"], {"try": "1"}, server.now)
     server.refuse()
-    server.told()
+    server.events()
     server.advance(1)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [ReconnectAttempt, Question]
     server.client.answer(questions(told)["query"], {"try": "2"}, server.now)
     server.accept()
@@ -89,7 +89,7 @@ def test_each_attempt_asks_again(serve: Serve, endpoints: list[Endpoint]) -> Non
 def test_an_answer_counts_for_one_attempt(serve: Serve, endpoints: list[Endpoint]) -> None:
     server = serve(query=ASK, randomization_factor=0)
     server.socket().connect(server.now)
-    server.client.answer(questions(server.told())["query"], {"try": "1"}, server.now)
+    server.client.answer(questions(server.events())["query"], {"try": "1"}, server.now)
     server.client.options.query = {"try": "2"}
     server.refuse()
     server.advance(1)
@@ -100,7 +100,7 @@ def test_an_answer_counts_for_one_attempt(serve: Serve, endpoints: list[Endpoint
 def test_a_query_in_the_url_needs_no_question(serve: Serve, endpoints: list[Endpoint]) -> None:
     server = serve("http://localhost?a=b", query=ASK)
     server.socket().connect(server.now)
-    assert server.told() == []
+    assert server.events() == []
     assert [endpoint.query for endpoint in endpoints] == [{"a": "b"}]
 
 
@@ -109,8 +109,8 @@ def test_a_query_in_the_url_needs_no_question(serve: Serve, endpoints: list[Endp
 def test_a_wrong_answer_fails_the_attempt(serve: Serve, about: Asked, answer: Any) -> None:
     server = serve(reconnection=False, query=ASK, extra_headers=ASK)
     server.socket().connect(server.now)
-    server.client.answer(questions(server.told())[about], answer, server.now)
-    told = server.told()
+    server.client.answer(questions(server.events())[about], answer, server.now)
+    told = server.events()
     assert kinds(told) == [Failed, ConnectFailed]
     assert isinstance(told[0], Failed)
     assert isinstance(told[0].error, OptionError)
@@ -123,8 +123,8 @@ def test_a_wrong_answer_is_not_shown(serve: Serve) -> None:
     server = serve(reconnection=False, extra_headers=ASK)
     server.socket().connect(server.now)
     answer = {"Authorization": ["secret"]}
-    server.client.answer(questions(server.told())["extra_headers"], answer, server.now)
-    failed = server.told()[0]
+    server.client.answer(questions(server.events())["extra_headers"], answer, server.now)
+    failed = server.events()[0]
     assert isinstance(failed, Failed)
     assert "secret" not in str(failed.error)
 
@@ -132,41 +132,41 @@ def test_a_wrong_answer_is_not_shown(serve: Serve) -> None:
 def test_an_exception_fails_the_attempt_and_the_next_is_tried(serve: Serve) -> None:
     server = serve(query=ASK, extra_headers=ASK, randomization_factor=0)
     server.socket().connect(server.now)
-    asked = questions(server.told())
+    asked = questions(server.events())
     error = LookupError("no token")
     server.client.answer(asked["query"], error, server.now)
-    assert server.told() == [Failed(error), ConnectFailed("/", error, active=True)]
+    assert server.events() == [Failed(error), ConnectFailed("/", error, active=True)]
     server.client.answer(asked["extra_headers"], {}, server.now)
     server.advance(1)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [ReconnectAttempt, Question, Question]
     server.client.answer(questions(told)["query"], error, server.now)
-    assert kinds(server.told()) == [Failed, ConnectFailed, ReconnectError]
+    assert kinds(server.events()) == [Failed, ConnectFailed, ReconnectError]
 
 
 def test_stale_and_unknown_answers_are_ignored(serve: Serve) -> None:
     server = serve(query=ASK)
     socket = server.socket()
     socket.connect(server.now)
-    (stale,) = questions(server.told()).values()
+    (stale,) = questions(server.events()).values()
     socket.disconnect(server.now)
     socket.connect(server.now)
-    (fresh,) = questions(server.told()).values()
+    (fresh,) = questions(server.events()).values()
     server.client.answer(stale, {}, server.now)
     server.client.answer(999, {}, server.now)
     assert server.streams == []
     server.client.answer(fresh, {}, server.now)
     server.client.answer(fresh, LookupError(), server.now)
     server.accept()
-    assert server.told() == [Opened()]
+    assert server.events() == [Opened()]
 
 
 def test_answers_count_within_the_timeout(serve: Serve) -> None:
     server = serve(query=ASK, timeout=5, reconnection=False)
     server.socket().connect(server.now)
-    (question,) = questions(server.told()).values()
+    (question,) = questions(server.events()).values()
     server.advance(5)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Failed, ConnectFailed]
     assert isinstance(told[0], Failed)
     assert isinstance(told[0].error, OpenTimeout)
@@ -183,7 +183,7 @@ def test_auth_is_asked_for_each_join(serve: Serve) -> None:
     socket = server.socket("/a", auth=ASK)
     socket.connect(server.now)
     server.accept()
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Opened, Question]
     assert told[1] == Question(questions(told)["auth"], "auth", "/a")
     assert server.sent() == []
@@ -192,7 +192,7 @@ def test_auth_is_asked_for_each_join(serve: Serve) -> None:
     server.lose()
     server.advance(2)
     server.accept()
-    server.client.answer(questions(server.told())["auth"], None, server.now)
+    server.client.answer(questions(server.events())["auth"], None, server.now)
     assert server.sent() == [Packet(CONNECT, "/a")]
 
 
@@ -220,18 +220,18 @@ def test_auth_that_could_not_be_given_is_asked_for_again(serve: Serve, answer: A
     socket = server.socket(auth=ASK)
     socket.connect(server.now)
     server.accept()
-    server.client.answer(questions(server.told())["auth"], answer, server.now)
-    assert failed(server.told(), active=True).__cause__ is not None
+    server.client.answer(questions(server.events())["auth"], answer, server.now)
+    assert failed(server.events(), active=True).__cause__ is not None
     assert socket.active
     assert server.client.is_open
     server.advance(1.9)
-    assert not server.told()
+    assert not server.events()
     assert not server.sent()
     server.advance(0.1)
-    server.client.answer(asked(server.told()), {"token": 2}, server.now)
+    server.client.answer(asked(server.events()), {"token": 2}, server.now)
     assert server.sent() == [Packet(CONNECT, "/", {"token": 2})]
     server.join()
-    assert kinds(server.told()) == [Connected]
+    assert kinds(server.events()) == [Connected]
 
 
 @pytest.mark.parametrize("answer", NO_AUTH)
@@ -241,8 +241,8 @@ def test_without_reconnection_it_refuses_the_namespace(serve: Serve, answer: Any
     socket = server.socket(auth=ASK)
     socket.connect(server.now)
     server.accept()
-    server.client.answer(questions(server.told())["auth"], answer, server.now)
-    told = server.told()
+    server.client.answer(questions(server.events())["auth"], answer, server.now)
+    told = server.events()
     assert kinds(told) == [Closed, ConnectFailed]
     assert failed(told[1:], active=False).__cause__ is not None
     assert not socket.active
@@ -253,7 +253,7 @@ def test_what_was_given_once_and_cannot_be_sent_refuses_the_namespace(serve: Ser
     server = serve()
     server.socket(auth={"a": object()}).connect(server.now)
     server.accept()
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Opened, Closed, ConnectFailed]
     assert "auth cannot be sent" in str(failed(told[2:], active=False))
 
@@ -263,12 +263,12 @@ def test_the_cause_is_the_applications(serve: Serve) -> None:
     socket = server.opened(auth=ASK)
     error = LookupError("no token")
     server.client.answer(1, error, server.now)
-    told = failed(server.told(), active=True)
+    told = failed(server.events(), active=True)
     assert (str(told), told.__cause__) == ("auth failed: no token", error)
     server.advance(2)
     of_its_own = ConnectError("no token today")
-    server.client.answer(asked(server.told()), of_its_own, server.now)
-    assert failed(server.told(), active=True) is of_its_own
+    server.client.answer(asked(server.events()), of_its_own, server.now)
+    assert failed(server.events(), active=True) is of_its_own
     assert socket.active
 
 
@@ -278,23 +278,23 @@ def test_each_wait_is_longer_up_to_a_bound(serve: Serve) -> None:
     question = 1
     for delay in (1, 2, 4, 5, 5):
         server.client.answer(question, LookupError(), server.now)
-        failed(server.told(), active=True)
+        failed(server.events(), active=True)
         server.advance(delay - 0.1)
-        assert server.told() == []
+        assert server.events() == []
         server.advance(0.1)
-        question = asked(server.told())
+        question = asked(server.events())
     server.client.answer(question, {}, server.now)
     server.join()
-    server.told()
+    server.events()
     # What was good starts the waits again.
     server.lose()
-    server.told()
+    server.events()
     server.advance(1)
     server.accept()
-    server.client.answer(questions(server.told())["auth"], LookupError(), server.now)
-    failed(server.told(), active=True)
+    server.client.answer(questions(server.events())["auth"], LookupError(), server.now)
+    failed(server.events(), active=True)
     server.advance(1)
-    asked(server.told())
+    asked(server.events())
 
 
 def test_waits_are_spread(serve: Serve) -> None:
@@ -303,11 +303,11 @@ def test_waits_are_spread(serve: Serve) -> None:
     for name in ("/a", "/b", "/c"):
         server.opened(name, auth=ASK)
         server.client.answer(len(waits) + 1, LookupError(), server.now)
-        failed(server.told(), active=True)
+        failed(server.events(), active=True)
         assert server.deadline is not None
         waits.append(server.deadline - server.now)
         server.socket(name).disconnect(server.now)
-        server.told()
+        server.events()
     assert len(set(waits)) == 3
     assert all(0.5 <= wait <= 1.5 for wait in waits)
 
@@ -318,23 +318,23 @@ def test_each_namespace_counts_its_own_failures(serve: Serve) -> None:
     first.connect(server.now)
     second.connect(server.now)
     server.accept()
-    server.told()
+    server.events()
     server.client.answer(1, LookupError(), server.now)
     server.client.answer(2, LookupError(), server.now)
-    assert kinds(server.told()) == [ConnectFailed] * 2
+    assert kinds(server.events()) == [ConnectFailed] * 2
     server.advance(1)
-    assert kinds(server.told()) == [Question] * 2
+    assert kinds(server.events()) == [Question] * 2
     server.client.answer(3, LookupError(), server.now)
-    failed(server.told(), active=False)
+    failed(server.events(), active=False)
     assert (first.active, second.active, server.client.is_open) == (False, True, True)
     server.client.answer(4, {}, server.now)
     server.join("/b")
     assert second.connected
     # Who connects again has all its attempts again.
     first.connect(server.now)
-    server.told()
+    server.events()
     server.client.answer(5, LookupError(), server.now)
-    server.told()
+    server.events()
     assert first.active
 
 
@@ -344,12 +344,12 @@ def test_the_options_may_be_changed_between_two_attempts(serve: Serve) -> None:
     server.client.reconnection_delay = 3
     server.client.answer(1, LookupError(), server.now)
     server.advance(2.9)
-    failed(server.told(), active=True)
+    failed(server.events(), active=True)
     server.advance(0.1)
-    question = asked(server.told())
+    question = asked(server.events())
     server.client.reconnection = False
     server.client.answer(question, LookupError(), server.now)
-    assert kinds(server.told()) == [Closed, ConnectFailed]
+    assert kinds(server.events()) == [Closed, ConnectFailed]
     assert not socket.active
 
 
@@ -367,13 +367,13 @@ def test_connecting_during_the_wait_asks_no_sooner(serve: Serve) -> None:
     server = serve(randomization_factor=0)
     socket = server.opened(auth=ASK)
     server.client.answer(1, LookupError(), server.now)
-    failed(server.told(), active=True)
+    failed(server.events(), active=True)
     socket.connect(server.now)
     server.client.open(server.now)
     server.advance(0.9)
-    assert server.told() == []
+    assert server.events() == []
     server.advance(0.1)
-    asked(server.told())
+    asked(server.events())
 
 
 def leave(server: FakeServer) -> None:
@@ -393,16 +393,16 @@ def test_nothing_is_asked_after_the_end(serve: Serve, end: Callable[[FakeServer]
     server = serve()
     socket = server.opened(auth=ASK)
     server.client.answer(1, LookupError(), server.now)
-    server.told()
+    server.events()
     end(server)
-    server.told()
+    server.events()
     server.advance(100)
-    assert server.told() == []
+    assert server.events() == []
     assert server.client.idle
     assert server.deadline is None
     socket.connect(server.now)
     server.accept()
-    assert kinds(server.told()) == [Opened, Question]
+    assert kinds(server.events()) == [Opened, Question]
 
 
 def test_who_leaves_during_the_wait_leaves_the_others_alone(serve: Serve) -> None:
@@ -410,10 +410,10 @@ def test_who_leaves_during_the_wait_leaves_the_others_alone(serve: Serve) -> Non
     server.joined("/other")
     socket = server.opened("/a", auth=ASK)
     server.client.answer(1, LookupError(), server.now)
-    failed(server.told(), active=True)
+    failed(server.events(), active=True)
     socket.disconnect(server.now)
     server.advance(100)
-    assert not server.told()
+    assert not server.events()
     assert not server.sent()
     assert server.client.is_open
 
@@ -424,23 +424,23 @@ def test_a_new_connection_does_not_wait(serve: Serve) -> None:
     question = 1
     for delay in (1, 2, 4, 8):
         server.client.answer(question, LookupError(), server.now)
-        failed(server.told(), active=True)
+        failed(server.events(), active=True)
         server.advance(delay)
-        question = asked(server.told())
+        question = asked(server.events())
     server.client.answer(question, LookupError(), server.now)
-    server.told()
+    server.events()
     server.lose()
-    assert kinds(server.told()) == [Closed, Disconnected]
+    assert kinds(server.events()) == [Closed, Disconnected]
     server.advance(1)
     server.accept()
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [ReconnectAttempt, Opened, Reconnected, Question]
     server.client.answer(questions(told)["auth"], LookupError(), server.now)
-    failed(server.told(), active=True)
+    failed(server.events(), active=True)
     server.advance(31.9)
-    assert server.told() == []
+    assert server.events() == []
     server.advance(0.1)
-    asked(server.told())
+    asked(server.events())
 
 
 def test_auth_that_does_not_come_within_the_timeout_is_asked_for_again(serve: Serve) -> None:
@@ -448,13 +448,13 @@ def test_auth_that_does_not_come_within_the_timeout_is_asked_for_again(serve: Se
     server.joined("/other")
     socket = server.opened("/a", auth=ASK)
     server.advance(4.9)
-    assert server.told() == []
+    assert server.events() == []
     server.advance(0.1)
-    assert "no answer within the timeout" in str(failed(server.told(), active=True))
+    assert "no answer within the timeout" in str(failed(server.events(), active=True))
     server.client.answer(1, {"late": True}, server.now)
     assert server.sent() == []
     server.advance(1)
-    server.client.answer(asked(server.told()), {}, server.now)
+    server.client.answer(asked(server.events()), {}, server.now)
     server.join("/a")
     assert socket.connected
     server.client.reconnection = False
@@ -471,17 +471,17 @@ def test_auth_that_comes_late_is_ignored(serve: Serve, timeout: float | None) ->
     server.joined("/other")
     socket = server.socket("/a", auth=ASK)
     socket.connect(server.now)
-    (stale,) = questions(server.told()).values()
+    (stale,) = questions(server.events()).values()
     socket.disconnect(server.now)
     server.client.answer(stale, {"stale": True}, server.now)
     socket.connect(server.now)
-    (fresh,) = questions(server.told()).values()
+    (fresh,) = questions(server.events()).values()
     server.client.answer(stale, {"stale": True}, server.now)
     assert server.sent() == []
     server.client.answer(fresh, {"fresh": True}, server.now)
     assert server.sent() == [Packet(CONNECT, "/a", {"fresh": True})]
     server.advance(100)
-    assert server.told() == []
+    assert server.events() == []
 
 
 def test_who_has_left_is_not_waited_for(serve: Serve) -> None:
@@ -490,20 +490,20 @@ def test_who_has_left_is_not_waited_for(serve: Serve) -> None:
     socket = server.opened("/a", auth=ASK)
     socket.disconnect(server.now)
     server.advance(100)
-    assert server.told() == []
+    assert server.events() == []
 
 
 def test_auth_is_not_waited_for_on_a_connection_that_is_gone(serve: Serve) -> None:
     server = serve(timeout=5, randomization_factor=0)
     server.socket(auth=ASK).connect(server.now)
     server.accept()
-    (stale,) = questions(server.told()).values()
+    (stale,) = questions(server.events()).values()
     server.lose()
-    server.told()
+    server.events()
     server.client.answer(stale, {}, server.now)
     server.advance(1)
     server.accept()
-    told = server.told()
+    told = server.events()
     assert list(questions(told)) == ["auth"]
     server.client.answer(stale, {}, server.now)
     assert server.sent() == []
@@ -515,4 +515,4 @@ def test_connecting_while_asked_asks_once(serve: Serve) -> None:
     socket.connect(server.now)
     server.accept()
     socket.connect(server.now)
-    assert kinds(server.told()) == [Opened, Question]
+    assert kinds(server.events()) == [Opened, Question]

@@ -33,7 +33,7 @@ def lost(serve: Serve, **options: Any) -> FakeServer:
     server.client.asks_before_reconnecting = True
     server.joined()
     server.lose()
-    server.told()
+    server.events()
     return server
 
 
@@ -41,7 +41,7 @@ def asked(serve: Serve, **options: Any) -> tuple[FakeServer, int]:
     """The same, when the first delay is over; and the question of the first attempt."""
     server = lost(serve, **options)
     server.advance(1)
-    [event] = server.told()
+    [event] = server.events()
     assert isinstance(event, ReconnectAttempt)
     assert event.question is not None
     assert server.client.state == "asking"
@@ -58,9 +58,9 @@ def test_by_default_nothing_is_asked(serve: Serve) -> None:
     assert not server.client.asks_before_reconnecting
     server.joined()
     server.lose()
-    server.told()
+    server.events()
     server.advance(1)
-    assert server.told() == [ReconnectAttempt(1, None)]
+    assert server.events() == [ReconnectAttempt(1, None)]
     assert server.client.state == "reopening"
 
 
@@ -69,7 +69,7 @@ def test_the_first_attempt_is_not_asked_for(serve: Serve) -> None:
     server.client.asks_before_reconnecting = True
     server.socket().connect(server.now)
     server.accept()
-    assert server.told() == [Opened()]
+    assert server.events() == [Opened()]
 
 
 def test_the_attempt_begins_with_the_answer(serve: Serve) -> None:
@@ -78,13 +78,13 @@ def test_the_attempt_begins_with_the_answer(serve: Serve) -> None:
     assert server.client.engine is None
     assert server.streams == []
     server.advance(19)
-    assert (server.told(), server.streams) == ([], [])
+    assert (server.events(), server.streams) == ([], [])
     server.client.answer(question, None, server.now)
     assert server.client.state == "reopening"
     server.accept()
-    assert server.told() == [Opened(), Reconnected(1)]
+    assert server.events() == [Opened(), Reconnected(1)]
     server.join(sid="s2")
-    assert server.told() == [Connected("/", "s2", recovered=False)]
+    assert server.events() == [Connected("/", "s2", recovered=False)]
 
 
 def test_the_options_are_read_and_the_other_questions_asked_after_the_answer(serve: Serve) -> None:
@@ -93,7 +93,7 @@ def test_the_options_are_read_and_the_other_questions_asked_after_the_answer(ser
     server.client.options.extra_headers = ASK
     server.client.options.transports = ["websocket"]
     server.client.answer(question, None, server.now)
-    [event] = server.told()
+    [event] = server.events()
     assert isinstance(event, Question)
     assert event.about == "extra_headers"
     assert event.question != question
@@ -107,9 +107,9 @@ def test_each_attempt_asks_a_question_of_its_own(serve: Serve) -> None:
     server, first = asked(serve)
     server.client.answer(first, None, server.now)
     server.refuse()
-    assert kinds(server.told()) == [Failed, ConnectFailed, ReconnectError]
+    assert kinds(server.events()) == [Failed, ConnectFailed, ReconnectError]
     server.advance(2)
-    [event] = server.told()
+    [event] = server.events()
     assert isinstance(event, ReconnectAttempt)
     assert event.attempt == 2
     assert event.question not in {None, first}
@@ -120,22 +120,22 @@ def test_each_attempt_asks_a_question_of_its_own(serve: Serve) -> None:
 def test_an_answer_that_does_not_come_fails_the_attempt(serve: Serve) -> None:
     server, question = asked(serve, timeout=5)
     server.advance(4.9)
-    assert server.told() == []
+    assert server.events() == []
     server.advance(0.1)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Failed, ConnectFailed, ReconnectError]
     assert isinstance(error_of(told[0]), OpenTimeout)
     assert server.client.state == "waiting"
     server.client.answer(question, None, server.now)
     assert server.streams == []
     server.advance(2)
-    assert kinds(server.told()) == [ReconnectAttempt]
+    assert kinds(server.events()) == [ReconnectAttempt]
 
 
 def test_the_last_attempt_may_fail_for_want_of_an_answer(serve: Serve) -> None:
     server, _ = asked(serve, timeout=5, reconnection_attempts=1)
     server.advance(5)
-    assert kinds(server.told()) == [Failed, ConnectFailed, ReconnectFailed, ReconnectError]
+    assert kinds(server.events()) == [Failed, ConnectFailed, ReconnectFailed, ReconnectError]
     assert server.client.idle
 
 
@@ -145,9 +145,9 @@ def test_the_timeout_counts_from_the_question(serve: Serve) -> None:
     server.client.answer(question, None, server.now)
     server.open_stream()
     server.advance(1.9)
-    assert server.told() == []
+    assert server.events() == []
     server.advance(0.1)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Failed, ConnectFailed, ReconnectError]
     assert isinstance(error_of(told[0]), OpenTimeout)
 
@@ -155,19 +155,19 @@ def test_the_timeout_counts_from_the_question(serve: Serve) -> None:
 def test_without_a_timeout_it_waits_for_the_answer(serve: Serve) -> None:
     server, question = asked(serve, timeout=None)
     server.advance(100_000)
-    assert server.told() == []
+    assert server.events() == []
     server.client.answer(question, None, server.now)
     server.accept()
-    assert server.told() == [Opened(), Reconnected(1)]
+    assert server.events() == [Opened(), Reconnected(1)]
 
 
 def test_an_exception_as_the_answer_fails_the_attempt(serve: Serve) -> None:
     server, question = asked(serve)
     error = LookupError("no token")
     server.client.answer(question, error, server.now)
-    assert server.told() == [Failed(error), ConnectFailed("/", error, active=True), ReconnectError(error)]
+    assert server.events() == [Failed(error), ConnectFailed("/", error, active=True), ReconnectError(error)]
     server.advance(2)
-    assert kinds(server.told()) == [ReconnectAttempt]
+    assert kinds(server.events()) == [ReconnectAttempt]
 
 
 ENDS: dict[str, Callable[[FakeServer], None]] = {
@@ -183,13 +183,13 @@ def test_a_late_answer_is_ignored(serve: Serve, end: str) -> None:
     server, question = asked(serve)
     ENDS[end](server)
     expected = {"close": [Closed, Disconnected], "abort": [Closed, Disconnected], "disconnect": [Closed]}
-    assert kinds(server.told()) == expected.get(end, [])
+    assert kinds(server.events()) == expected.get(end, [])
     assert server.client.idle
     server.client.answer(question, None, server.now)
     assert server.client.idle
-    assert (server.told(), server.streams) == ([], [])
+    assert (server.events(), server.streams) == ([], [])
     server.advance(100)
-    assert (server.told(), server.streams, server.deadline) == ([], [], None)
+    assert (server.events(), server.streams, server.deadline) == ([], [], None)
 
 
 def test_opening_does_not_wait_for_the_answer(serve: Serve) -> None:
@@ -200,9 +200,9 @@ def test_opening_does_not_wait_for_the_answer(serve: Serve) -> None:
     server.open_stream()
     server.client.answer(question, LookupError(), server.now)
     server.advance(4.9)
-    assert server.told() == []
+    assert server.events() == []
     server.advance(0.1)
-    assert kinds(server.told()) == [Failed, ConnectFailed, ReconnectError]
+    assert kinds(server.events()) == [Failed, ConnectFailed, ReconnectError]
 
 
 def test_connecting_waits_for_the_answer(serve: Serve) -> None:
@@ -211,7 +211,7 @@ def test_connecting_waits_for_the_answer(serve: Serve) -> None:
     assert server.client.state == "asking"
     server.client.answer(question, None, server.now)
     server.accept()
-    assert kinds(server.told()) == [Opened, Reconnected]
+    assert kinds(server.events()) == [Opened, Reconnected]
 
 
 def test_a_timeout_that_is_lifted_before_opening_counts_no_more(serve: Serve) -> None:
@@ -220,7 +220,7 @@ def test_a_timeout_that_is_lifted_before_opening_counts_no_more(serve: Serve) ->
     server.client.open(server.now)
     server.open_stream()
     server.advance(100)
-    assert server.told() == []
+    assert server.events() == []
     server.client.answer(question, None, server.now)
 
 
@@ -230,10 +230,10 @@ def test_the_type_of_a_wrong_answer_is_told_and_not_the_value(serve: Serve, abou
     server = serve(reconnection=False)
     setattr(server.client.options, about, ASK)
     server.socket().connect(server.now)
-    [question] = server.told()
+    [question] = server.events()
     assert isinstance(question, Question)
     server.client.answer(question.question, value, server.now)
-    error = error_of(server.told()[0])
+    error = error_of(server.events()[0])
     assert isinstance(error, OptionError)
     kind = type(value).__name__
     assert str(error) == f"the answer for {about} must be a mapping of str to str, not this {kind}"

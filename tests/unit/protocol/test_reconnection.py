@@ -30,7 +30,7 @@ def lost(serve: Serve, **options: Any) -> FakeServer:
     server = serve(**options)
     server.joined()
     server.lose()
-    server.told()
+    server.events()
     return server
 
 
@@ -50,14 +50,14 @@ def test_a_lost_connection_comes_back(serve: Serve) -> None:
     server = lost(serve)
     assert server.client.reconnecting
     server.advance(0.9)
-    assert server.told() == []
+    assert server.events() == []
     server.advance(0.1)
-    assert server.told() == [ReconnectAttempt(1)]
+    assert server.events() == [ReconnectAttempt(1)]
     assert server.client.state == "reopening"
     server.accept()
-    assert server.told() == [Opened(), Reconnected(1)]
+    assert server.events() == [Opened(), Reconnected(1)]
     server.join(sid="s2")
-    assert server.told() == [Connected("/", "s2", recovered=False)]
+    assert server.events() == [Connected("/", "s2", recovered=False)]
     assert not server.client.reconnecting
 
 
@@ -65,28 +65,28 @@ def test_a_first_attempt_that_fails_is_tried_again(serve: Serve) -> None:
     server = serve(randomization_factor=0)
     server.socket().connect(server.now)
     server.refuse()
-    assert kinds(server.told()) == [Failed, ConnectFailed]
+    assert kinds(server.events()) == [Failed, ConnectFailed]
     assert server.client.reconnecting
     server.advance(1)
     server.accept()
     server.join()
-    assert server.told() == [ReconnectAttempt(1), Opened(), Reconnected(1), Connected("/", "s1", recovered=False)]
+    assert server.events() == [ReconnectAttempt(1), Opened(), Reconnected(1), Connected("/", "s1", recovered=False)]
 
 
 def test_an_attempt_that_fails_again_is_told_in_the_references_order(serve: Serve) -> None:
     server = lost(serve, reconnection_attempts=2)
     server.advance(1)
     server.refuse()
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [ReconnectAttempt, Failed, ConnectFailed, ReconnectError]
     assert told[3] == ReconnectError(told[1].error)  # type: ignore[attr-defined]
     assert server.client.reconnecting
     server.advance(2)
     server.refuse()
-    assert kinds(server.told()) == [ReconnectAttempt, Failed, ConnectFailed, ReconnectFailed, ReconnectError]
+    assert kinds(server.events()) == [ReconnectAttempt, Failed, ConnectFailed, ReconnectFailed, ReconnectError]
     assert server.client.idle
     server.advance(1000)
-    assert server.told() == []
+    assert server.events() == []
     assert server.deadline is None
 
 
@@ -95,7 +95,7 @@ def test_an_attempt_that_takes_too_long_is_one_that_failed(serve: Serve) -> None
     server.advance(1)
     server.open_stream()
     server.advance(5)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [ReconnectAttempt, Failed, ConnectFailed, ReconnectError]
     assert isinstance(told[1].error, OpenTimeout)  # type: ignore[attr-defined]
     assert server.streams == []
@@ -105,12 +105,12 @@ def test_after_giving_up_connect_starts_anew(serve: Serve) -> None:
     server = lost(serve, reconnection_attempts=1)
     server.advance(1)
     server.refuse()
-    assert ReconnectFailed in kinds(server.told())
+    assert ReconnectFailed in kinds(server.events())
     server.socket().connect(server.now)
     server.refuse()
-    assert kinds(server.told()) == [Failed, ConnectFailed]
+    assert kinds(server.events()) == [Failed, ConnectFailed]
     server.advance(1)
-    assert server.told() == [ReconnectAttempt(1)]
+    assert server.events() == [ReconnectAttempt(1)]
 
 
 def test_delays_double_up_to_the_longest(serve: Serve) -> None:
@@ -133,14 +133,16 @@ def test_jitter_stays_within_its_bounds(serve: Serve) -> None:
     for attempt, base in enumerate((2, 4, 8, 16, 32), start=1):
         waited = fail_until_it_waits(server)
         assert base / 2 <= waited <= base * 1.5
-        assert [event for event in server.told() if isinstance(event, ReconnectAttempt)] == [ReconnectAttempt(attempt)]
+        assert [event for event in server.events() if isinstance(event, ReconnectAttempt)] == [
+            ReconnectAttempt(attempt)
+        ]
 
 
 def test_thousands_of_attempts_overflow_nothing(serve: Serve) -> None:
     server = lost(serve, reconnection_delay_max=5)
     for _ in range(3000):
         assert fail_until_it_waits(server) <= 5
-    server.told()
+    server.events()
     assert server.client.reconnecting
 
 
@@ -161,9 +163,9 @@ def test_opening_during_a_wait_does_not_wait_longer(serve: Serve) -> None:
     server.client.open(server.now)
     assert server.client.state == "reopening"
     server.accept()
-    assert server.told() == [Opened(), Reconnected(1)]
+    assert server.events() == [Opened(), Reconnected(1)]
     server.advance(100)
-    assert server.told() == []
+    assert server.events() == []
 
 
 @pytest.mark.parametrize("reconnect", [True, False])
@@ -171,19 +173,19 @@ def test_opening_during_a_wait_in_vain_goes_on_waiting(serve: Serve, reconnect: 
     server = lost(serve)
     server.client.open(server.now, reconnect=reconnect)
     server.refuse()
-    assert kinds(server.told()) == [Failed, ConnectFailed, ReconnectError]
+    assert kinds(server.events()) == [Failed, ConnectFailed, ReconnectError]
     assert server.client.reconnecting
     server.advance(2)
-    assert server.told() == [ReconnectAttempt(2)]
+    assert server.events() == [ReconnectAttempt(2)]
 
 
 def test_a_connection_that_is_lost_before_joining_is_tried_again(serve: Serve) -> None:
     server = lost(serve)
     server.advance(1)
     server.accept()
-    server.told()
+    server.events()
     server.lose()
-    assert kinds(server.told()) == [Closed, Disconnected]
+    assert kinds(server.events()) == [Closed, Disconnected]
     assert server.client.reconnecting
 
 
@@ -191,7 +193,7 @@ def test_a_first_success_is_no_reconnection(serve: Serve) -> None:
     server = serve()
     server.opened()
     server.join()
-    assert Reconnected not in kinds(server.told())
+    assert Reconnected not in kinds(server.events())
 
 
 def test_reconnection_that_is_switched_off_ends_a_wait(serve: Serve) -> None:
@@ -199,19 +201,19 @@ def test_reconnection_that_is_switched_off_ends_a_wait(serve: Serve) -> None:
     server.client.reconnection = False
     assert server.client.idle
     server.advance(1000)
-    assert server.told() == []
+    assert server.events() == []
     server.socket().connect(server.now)
     server.accept()
-    assert kinds(server.told()) == [Opened]
+    assert kinds(server.events()) == [Opened]
 
 
 def test_reconnection_that_is_switched_off_lets_an_attempt_end(serve: Serve) -> None:
     server = lost(serve)
     server.advance(1)
     server.client.reconnection = False
-    server.told()
+    server.events()
     server.refuse()
-    assert kinds(server.told()) == [Failed, ConnectFailed, ReconnectError]
+    assert kinds(server.events()) == [Failed, ConnectFailed, ReconnectError]
     assert server.client.idle
 
 
@@ -220,9 +222,9 @@ def test_reconnection_that_is_switched_off_lets_an_attempt_succeed(serve: Serve)
     server.advance(1)
     server.client.reconnection = False
     server.accept()
-    assert server.told() == [ReconnectAttempt(1), Opened(), Reconnected(1)]
+    assert server.events() == [ReconnectAttempt(1), Opened(), Reconnected(1)]
     server.lose()
-    assert kinds(server.told()) == [Closed, Disconnected]
+    assert kinds(server.events()) == [Closed, Disconnected]
     assert server.client.idle
 
 
@@ -239,9 +241,9 @@ def test_attempts_that_are_set_lower_while_waiting_count(serve: Serve) -> None:
     server = lost(serve)
     server.advance(1)
     server.client.reconnection_attempts = 1
-    server.told()
+    server.events()
     server.refuse()
-    assert kinds(server.told()) == [Failed, ConnectFailed, ReconnectFailed, ReconnectError]
+    assert kinds(server.events()) == [Failed, ConnectFailed, ReconnectFailed, ReconnectError]
 
 
 def test_delays_that_are_set_while_running_count_from_the_next(serve: Serve) -> None:
@@ -255,7 +257,7 @@ def test_a_server_that_has_us_leave_is_not_connected_to_again(serve: Serve) -> N
     server = serve()
     server.joined()
     server.kick()
-    assert server.told() == [
+    assert server.events() == [
         Closed("forced close", None),
         Disconnected("/", "io server disconnect", None, active=False),
     ]

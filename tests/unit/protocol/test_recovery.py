@@ -33,7 +33,7 @@ def test_a_session_is_recovered(serve: Serve) -> None:
     assert connects(server) == [{"pid": "p1", "offset": "o1"}]
     server.join(sid="s1", pid="p1")
     server.emit("missed", "o2")
-    told = server.told()
+    told = server.events()
     assert Connected("/", "s1", recovered=True) in told
     assert isinstance(told[-1], EventReceived)
     assert socket.recovered

@@ -34,7 +34,7 @@ def test_one_event_is_under_way_at_a_time(serve: Serve) -> None:
     server.ack(1)
     assert server.sent() == [Packet(EVENT, "/", ["b"], 1)]
     server.ack(2)
-    assert server.told() == [Acknowledged("/", handles[0], [1]), Acknowledged("/", handles[1], [2])]
+    assert server.events() == [Acknowledged("/", handles[0], [1]), Acknowledged("/", handles[1], [2])]
     assert server.sent() == []
 
 
@@ -46,7 +46,7 @@ def test_who_wants_no_acknowledgement_is_told_of_none(serve: Serve) -> None:
     assert [packet.id for packet in server.sent()] == [0]
     server.ack()
     assert emitted(server) == ["b"]
-    assert server.told() == []
+    assert server.events() == []
 
 
 def test_an_event_is_tried_once_more_than_it_is_retried(serve: Serve) -> None:
@@ -56,9 +56,9 @@ def test_an_event_is_tried_once_more_than_it_is_retried(serve: Serve) -> None:
     socket.emit(["b"], server.now, timeout=50)
     for expected in (["a"], ["a"], ["a"]):
         assert emitted(server) == expected
-        assert server.told() == []
+        assert server.events() == []
         server.advance(5)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [AckFailed]
     assert isinstance(told[0], AckFailed)
     assert told[0].handle == handle
@@ -72,7 +72,7 @@ def test_giving_up_is_silent_for_who_wants_no_acknowledgement(serve: Serve) -> N
     socket.emit(["a"], server.now)
     server.advance(100)
     assert emitted(server) == ["a", "a"]
-    assert server.told() == []
+    assert server.events() == []
     assert server.deadline is None or server.deadline > server.now + 1000
 
 
@@ -83,9 +83,9 @@ def test_each_try_has_an_id_of_its_own_and_a_late_acknowledgement_is_ignored(ser
     server.advance(5)
     assert [packet.id for packet in server.sent()] == [0, 1]
     server.ack("late", id=0)
-    assert server.told() == []
+    assert server.events() == []
     server.ack("in time", id=1)
-    assert server.told() == [Acknowledged("/", handle, ["in time"])]
+    assert server.events() == [Acknowledged("/", handle, ["in time"])]
 
 
 def test_events_wait_in_the_queue_while_offline(serve: Serve) -> None:
@@ -108,17 +108,17 @@ def test_what_was_under_way_is_sent_first_on_the_next_connection(serve: Serve) -
     handles = [socket.emit([name], server.now, ack=True) for name in ("a", "b")]
     assert emitted(server) == ["a"]
     server.lose()
-    assert kinds(server.told()) == [Closed, Disconnected]
+    assert kinds(server.events()) == [Closed, Disconnected]
     server.advance(2)
     server.accept()
     socket.emit(["c"], server.now)
     server.join()
     assert emitted(server) == ["a"]
-    assert server.told()[-1] == Connected("/", "s1", recovered=False)
+    assert server.events()[-1] == Connected("/", "s1", recovered=False)
     server.ack("late", id=0)
-    assert server.told() == []
+    assert server.events() == []
     server.ack("yes", id=1)
-    assert server.told() == [Acknowledged("/", handles[0], ["yes"])]
+    assert server.events() == [Acknowledged("/", handles[0], ["yes"])]
     assert emitted(server) == ["b"]
 
 
@@ -130,7 +130,7 @@ def test_without_a_timeout_a_lost_connection_is_no_failed_try(serve: Serve) -> N
         reconnect(server)
     assert emitted(server) == ["a"] * 6
     server.ack()
-    assert server.told()[-1] == Acknowledged("/", handle, [])
+    assert server.events()[-1] == Acknowledged("/", handle, [])
 
 
 def test_with_a_timeout_a_lost_connection_is_a_failed_try(serve: Serve) -> None:
@@ -140,9 +140,9 @@ def test_with_a_timeout_a_lost_connection_is_a_failed_try(serve: Serve) -> None:
     socket.emit(["b"], server.now)
     reconnect(server)
     assert emitted(server) == ["a", "a"]
-    server.told()
+    server.events()
     server.lose()
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Closed, Disconnected, AckFailed]
     assert isinstance(told[2], AckFailed)
     assert told[2].handle == handle
@@ -160,14 +160,14 @@ def test_a_timeout_does_not_run_between_connections(serve: Serve) -> None:
     server.lose()
     server.advance(2)
     server.advance(100)
-    server.told()
+    server.events()
     server.advance(10)
     while not server.streams:
         server.advance(1)
     server.accept()
     server.join()
     server.ack()
-    assert server.told()[-1] == Acknowledged("/", handle, [])
+    assert server.events()[-1] == Acknowledged("/", handle, [])
 
 
 def test_volatile_events_bypass_the_queue(serve: Serve) -> None:
@@ -188,7 +188,7 @@ def test_the_acknowledgement_of_a_volatile_event_moves_no_queue(serve: Serve) ->
     handle = socket.emit(["v"], server.now, volatile=True, ack=True)
     server.run()
     server.ack()
-    assert server.told() == [Acknowledged("/", handle, [])]
+    assert server.events() == [Acknowledged("/", handle, [])]
     assert emitted(server) == ["a", "v"]
 
 
@@ -203,7 +203,7 @@ def test_forgetting_what_waits_in_the_queue_withdraws_it(serve: Serve) -> None:
     socket.emit(["c"], server.now)
     server.ack(id=0)
     assert emitted(server) == ["a", "c"]
-    assert server.told() == []
+    assert server.events() == []
 
 
 def test_forgetting_what_is_under_way_delivers_it_in_silence(serve: Serve) -> None:
@@ -217,7 +217,7 @@ def test_forgetting_what_is_under_way_delivers_it_in_silence(serve: Serve) -> No
     assert emitted(server) == ["a", "a"]
     server.ack()
     assert emitted(server) == ["b"]
-    assert server.told() == []
+    assert server.events() == []
 
 
 def test_forgetting_what_is_under_way_gives_it_up_in_silence(serve: Serve) -> None:
@@ -229,7 +229,7 @@ def test_forgetting_what_is_under_way_gives_it_up_in_silence(serve: Serve) -> No
     server.advance(10)
     socket.emit(["b"], server.now)
     assert emitted(server) == ["a", "a", "b"]
-    assert server.told() == []
+    assert server.events() == []
 
 
 def test_forgetting_what_waits_for_the_next_connection_still_delivers_it(serve: Serve) -> None:
@@ -238,13 +238,13 @@ def test_forgetting_what_waits_for_the_next_connection_still_delivers_it(serve: 
     handle = socket.emit(["a"], server.now, ack=True)
     server.lose()
     socket.forget(handle, server.now)
-    server.told()
+    server.events()
     server.advance(2)
     server.accept()
     server.join()
     assert emitted(server) == ["a", "a"]
     server.ack()
-    assert Acknowledged not in kinds(server.told())
+    assert Acknowledged not in kinds(server.events())
 
 
 def test_an_acknowledgement_makes_room(serve: Serve) -> None:
@@ -264,7 +264,7 @@ def test_values_that_cannot_be_sent_are_refused_at_the_emit(serve: Serve) -> Non
         socket.emit(["a", object()], server.now, ack=True)
     socket.emit(["b"], server.now)
     assert emitted(server) == ["b"]
-    assert server.told() == []
+    assert server.events() == []
 
 
 def test_values_that_cannot_be_sent_any_more_end_the_tries(serve: Serve) -> None:
@@ -278,7 +278,7 @@ def test_values_that_cannot_be_sent_any_more_end_the_tries(serve: Serve) -> None
     socket.connect(server.now)
     server.accept()
     server.join()
-    told = server.told()
+    told = server.events()
     assert kinds(told)[-2:] == [AckFailed, Connected]
     (failed,) = [event for event in told if isinstance(event, AckFailed)]
     assert failed.handle == handle
@@ -291,7 +291,7 @@ def test_abort_gives_up_the_queue(serve: Serve) -> None:
     socket = server.joined(retries=1)
     handles = [socket.emit([name], server.now, ack=True) for name in ("a", "b")]
     server.client.abort(server.now)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Closed, Disconnected, AckFailed, AckFailed]
     assert [event.handle for event in told if isinstance(event, AckFailed)] == handles
     socket.connect(server.now)

@@ -81,9 +81,9 @@ def test_a_timeout_that_is_set_while_opening_counts_from_the_next_attempt(serve:
     server.open_stream()
     server.client.timeout = changed
     server.advance(4.9)
-    assert server.told() == []
+    assert server.events() == []
     server.advance(0.1)
-    told = server.told()
+    told = server.events()
     assert kinds(told) == [Failed, ConnectFailed]
     assert isinstance(told[0], Failed)
     assert isinstance(told[0].error, OpenTimeout)
@@ -144,12 +144,12 @@ def test_a_delay_that_is_set_while_waiting_counts_for_the_next_wait(serve: Serve
     server.joined()
     server.lose()
     server.client.reconnection_delay = 10
-    server.told()
+    server.events()
     server.advance(1)
-    assert server.told() == [ReconnectAttempt(1)]
+    assert server.events() == [ReconnectAttempt(1)]
     server.refuse()
-    server.told()
+    server.events()
     server.advance(19.9)
-    assert server.told() == []
+    assert server.events() == []
     server.advance(0.1)
-    assert server.told() == [ReconnectAttempt(2)]
+    assert server.events() == [ReconnectAttempt(2)]

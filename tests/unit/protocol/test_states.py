@@ -72,23 +72,23 @@ def connection_and_join(serve: Serve) -> None:
     def begin_attempt() -> None:
         while server.client.state == "waiting":
             server.advance(0.5)
-        question = [event.question for event in server.told() if isinstance(event, ReconnectAttempt)][-1]
+        question = [event.question for event in server.events() if isinstance(event, ReconnectAttempt)][-1]
         assert question is not None
         server.client.answer(question, None, server.now)
 
     def auth_question() -> int:
-        return [event.question for event in server.told() if isinstance(event, Question)][-1]
+        return [event.question for event in server.events() if isinstance(event, Question)][-1]
 
     socket, auth = server.socket(), server.socket("/auth", auth=ASK)
     socket.connect(server.now)
     server.refuse()
-    server.told()
+    server.events()
     server.advance(1)  # asking
     server.advance(5)  # timeout
-    server.told()
+    server.events()
     begin_attempt()
     server.refuse()
-    server.told()
+    server.events()
     begin_attempt()
     server.accept()
     server.join()
@@ -110,20 +110,20 @@ def connection_and_join(serve: Serve) -> None:
     server.client.answer(auth_question(), LookupError(), server.now)
     auth.disconnect(server.now)
     server.lose()
-    server.told()
+    server.events()
     server.client.close(server.now)  # while waiting
     server.client.open(server.now)
     server.client.close(server.now)  # while opening
     server.client.open(server.now)
     server.accept()
     server.lose()
-    server.told()
+    server.events()
     server.advance(1)
     server.client.close(server.now)  # while asking
     server.client.open(server.now)
     server.accept()
     server.lose()
-    server.told()
+    server.events()
     begin_attempt()
     server.client.close(server.now)  # while reopening
     server.client.open(server.now)

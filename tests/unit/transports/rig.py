@@ -27,34 +27,34 @@ HANDSHAKE = b'0{"sid":"abc"}'
 
 
 class RecordingSession:
-    """A session that writes down what it is told. `react` runs in the middle of a call, by the name of the call."""
+    """A session that records its calls. `react` has functions that run inside of a call, by the name of the call."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
         self.react: dict[str, Callable[[], None]] = {}
 
     def on_open(self, transport: Transport, now: float) -> None:
-        self._hear("open", transport.writable)
+        self._record("open", transport.writable)
 
     def on_packet(self, transport: Transport, packet: Packet, now: float) -> None:
         if packet.type == OPEN:
             transport.endpoint.sid = SID
-        self._hear("packet", packet.type, packet.data)
+        self._record("packet", packet.type, packet.data)
 
     def on_drain(self, transport: Transport, now: float) -> None:
-        self._hear("drain", transport.writable)
+        self._record("drain", transport.writable)
 
     def on_pause(self, transport: Transport, now: float) -> None:
-        self._hear("pause")
+        self._record("pause")
 
     def on_close(self, transport: Transport, reason: CloseReason, details: TransportError, now: float) -> None:
         assert not transport.outbox.owners, "streams are closed before on_close"
         assert not transport.writable
         assert details.transport == transport.name
-        self._hear("close", reason, details)
+        self._record("close", reason, details)
 
-    def _hear(self, what: str, *values: Any) -> None:
-        self.heard.append((what, *values))
+    def _record(self, what: str, *values: Any) -> None:
+        self.calls.append((what, *values))
         self.react.get(what, lambda: None)()
 
 
@@ -153,10 +153,10 @@ class TransportRig:
     # What came of it
 
     @property
-    def heard(self) -> list[tuple[Any, ...]]:
-        """What the session heard since the last time."""
-        heard, self.session.heard = self.session.heard, []
-        return heard
+    def calls(self) -> list[tuple[Any, ...]]:
+        """Return the calls of the session since the last time."""
+        calls, self.session.calls = self.session.calls, []
+        return calls
 
     @property
     def streams(self) -> list[int]:
@@ -169,19 +169,19 @@ class TransportRig:
         return set(self.outbox.owners)
 
     def failure(self, reason: str = "transport error") -> TransportError:
-        """The details of the one `on_close`, which must be all that was heard last."""
-        [(what, told, details)] = self.heard
-        assert (what, told) == ("close", reason)
+        """The details of the one `on_close`, which must be the only call since the last time."""
+        [(name, why, details)] = self.calls
+        assert (name, why) == ("close", reason)
         assert isinstance(details, TransportError)
         self.drain()
         assert not self.open_streams
         assert self.timers.next_deadline is None
         return details
 
-    def failure_and_goodbye(self) -> TransportError:
-        """The same of a polling transport that tells the server afterwards, by a POST on a stream of its own."""
-        [(what, told, details)] = self.heard
-        assert (what, told) == ("close", "transport error")
+    def failure_and_close_request(self) -> TransportError:
+        """The same for a polling transport, which closes the session afterwards by a POST on a stream of its own."""
+        [(name, why, details)] = self.calls
+        assert (name, why) == ("close", "transport error")
         assert isinstance(details, TransportError)
         self.drain()
         [stream] = self.open_streams
@@ -193,7 +193,7 @@ class TransportRig:
         self.drain()
         assert not self.open_streams
         assert self.timers.next_deadline is None
-        assert not self.heard
+        assert not self.calls
         return details
 
 
@@ -268,12 +268,12 @@ def client_frames(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def open_websocket(*headers: bytes, **settings: Any) -> TransportRig:
-    """A WebSocket transport after its handshake; what was heard and sent until then is forgotten."""
+    """A WebSocket transport after its handshake; the calls and bytes until then are forgotten."""
     rig = TransportRig("websocket", **settings)
     rig.open()
     rig.stream_opened(1)
     rig.feed(1, switching(rig.take(1), *headers))
-    assert rig.heard == [("open", True)]
+    assert rig.calls == [("open", True)]
     return rig
 
 
@@ -283,6 +283,6 @@ def open_polling(**settings: Any) -> TransportRig:
     rig.open()
     rig.stream_opened(1)
     rig.feed(1, answer(HANDSHAKE))
-    assert rig.heard == [("open", True), ("packet", "0", HANDSHAKE[1:].decode())]
+    assert rig.calls == [("open", True), ("packet", "0", HANDSHAKE[1:].decode())]
     rig.take(1)
     return rig

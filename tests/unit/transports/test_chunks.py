@@ -50,8 +50,8 @@ class Recording:
         if self.eof:
             rig.eof(1)
         sent = rig.take(1)
-        heard = [tuple(map(comparable, call)) for call in rig.heard]
-        return heard, client_frames(sent) if rig.transport.name == "websocket" else sent, rig.streams, rig.closed
+        calls = [tuple(map(comparable, call)) for call in rig.calls]
+        return calls, client_frames(sent) if rig.transport.name == "websocket" else sent, rig.streams, rig.closed
 
     def length(self) -> int:
         lengths: list[int] = []
@@ -139,6 +139,6 @@ def chunkings(length: int) -> Iterator[Sequence[int]]:
 @pytest.mark.parametrize("recording", RECORDINGS.values(), ids=RECORDINGS.keys())
 def test_chunks(recording: Recording) -> None:
     whole = recording.play(lambda _: [])
-    assert whole[0], "something is heard"
+    assert whole[0], "something is calls"
     for cuts in chunkings(recording.length()):
         assert recording.play(lambda _, cuts=cuts: cuts) == whole, cuts  # type: ignore[misc]  # mypy cannot infer it

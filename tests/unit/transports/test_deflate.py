@@ -50,7 +50,7 @@ class PeerCompression:
 def received(rig: TransportRig, *frames: bytes) -> list[str | bytes]:
     for data in frames:
         rig.feed(1, data)
-    return [data for _, _, data in rig.heard]
+    return [data for _, _, data in rig.calls]
 
 
 def sent(rig: TransportRig, *packets: Packet) -> list[tuple[int, bytes]]:
@@ -91,7 +91,7 @@ def test_the_offer(option: bool | int, offered: bool) -> None:
     ],
 )
 def test_parameters(parameters: str) -> None:
-    assert handshake(accepted(parameters)).heard == [("open", True)]
+    assert handshake(accepted(parameters)).calls == [("open", True)]
 
 
 @pytest.mark.parametrize(
@@ -341,4 +341,4 @@ def test_empty_blocks_without_end_take_no_room() -> None:
     rig = open_websocket(accepted(), max_message_size=BOUND)
     rig.feed(1, frame(BINARY, (b"\x00" + TAIL) * 50_000, fin=False, rsv1=True))
     rig.feed(1, frame(CONTINUATION, b"\x00") + frame(TEXT, b"4on"))
-    assert rig.heard == [("packet", "4", b""), ("packet", "4", "on")]
+    assert rig.calls == [("packet", "4", b""), ("packet", "4", "on")]

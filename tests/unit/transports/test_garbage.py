@@ -116,10 +116,10 @@ def test_garbage(start: Callable[[], TransportRig], parts: list[bytes], data: st
 
 
 def check_end(rig: TransportRig) -> None:
-    closes = [call for call in rig.session.heard if call[0] == "close"]
+    closes = [call for call in rig.session.calls if call[0] == "close"]
     assert len(closes) <= 1
     if closes:
-        assert rig.session.heard[-1] is closes[0]
+        assert rig.session.calls[-1] is closes[0]
         rig.advance(CLOSE_TIMEOUT)  # polling informs the server
         assert not rig.open_streams
         assert str(closes[0][2])
@@ -141,6 +141,6 @@ EXTENSIONS = st.lists(
 def test_odd_headers_in_a_handshake(name: str, value: str) -> None:
     rig = opening("websocket")
     rig.feed(1, switching(rig.take(1), f"Sec-WebSocket-{name}: {value}".encode("latin-1")) + frame(TEXT, b"40"))
-    [(what, *_), *_] = rig.session.heard
+    [(what, *_), *_] = rig.session.calls
     assert what in {"open", "close"}
     check_end(rig)

@@ -64,7 +64,7 @@ def test_opening() -> None:
     assert not rig.transport.writable
     rig.take(1)
     rig.feed(1, answer(HANDSHAKE + b"\x1e40\x1e4hello"))
-    assert rig.heard == [("open", True), packet('{"sid":"abc"}', "0"), packet("0"), packet("hello")]
+    assert rig.calls == [("open", True), packet('{"sid":"abc"}', "0"), packet("0"), packet("hello")]
     method, target, _, _ = parse_request(rig.take(1))
     assert method == "GET"
     assert target_without_stamp(target) == "/engine.io/?EIO=4&transport=polling&sid=abc"
@@ -93,11 +93,11 @@ def test_a_first_answer_without_an_open_packet() -> None:
     rig.open()
     rig.stream_opened(1)
     rig.feed(1, answer(b"6"))
-    assert rig.heard[:2] == [("open", True), packet("", "6")]
+    assert rig.calls[:2] == [("open", True), packet("", "6")]
     rig = TransportRig("polling")
     rig.open()
     rig.stream_opened(1)
-    rig.session.react["packet"] = rig.session.heard.clear
+    rig.session.react["packet"] = rig.session.calls.clear
     rig.feed(1, answer(b"6"))
     assert "no OPEN packet" in str(rig.failure())
 
@@ -117,11 +117,11 @@ def test_a_session_id_that_cannot_be_sent() -> None:
 
     def set_sid() -> None:
         rig.transport.endpoint.sid = "\ud800"
-        rig.session.heard.clear()
+        rig.session.calls.clear()
 
     rig.session.react["packet"] = set_sid
     rig.feed(1, answer(HANDSHAKE))
-    rig.stream_opened(2)  # for the goodbye, which cannot be written either
+    rig.stream_opened(2)  # for the request that closes the session, which cannot be written either
     assert "could not be written" in str(rig.failure())
 
 
@@ -150,7 +150,7 @@ def test_a_stream_that_cannot_be_opened() -> None:
 def test_packets(data: bytes) -> None:
     rig = open_polling()
     rig.feed(1, data)
-    assert rig.heard == [packet("hé"), packet(b"\x00\x01")]
+    assert rig.calls == [packet("hé"), packet(b"\x00\x01")]
     assert parse_request(rig.take(1))[0] == "GET", "the next poll follows at once"
 
 
@@ -167,7 +167,7 @@ def test_packets(data: bytes) -> None:
 def test_a_body_that_is_no_payload(body: bytes, says: str) -> None:
     rig = open_polling()
     rig.feed(1, answer(body))
-    error = rig.failure_and_goodbye()
+    error = rig.failure_and_close_request()
     assert re.search(says, str(error))
     assert error.status == 200
 
@@ -190,7 +190,7 @@ def test_only_200_succeeds(status: bytes) -> None:
 def test_the_server_ends_the_session() -> None:
     rig = open_polling()
     rig.feed(1, answer(b"4a\x1e1\x1e4b"))
-    assert rig.heard[:1] == [packet("a")]
+    assert rig.calls[:1] == [packet("a")]
     rig = open_polling()
     rig.feed(1, answer(b"1\x1e4b"))
     assert str(rig.failure("transport close")) == "the server closed the session"
@@ -201,7 +201,7 @@ def test_a_session_that_closes_while_it_is_told_of_a_packet(command: str) -> Non
     rig = open_polling()
     rig.session.react["packet"] = lambda: rig.close() if command == "close" else rig.transport.abort()
     rig.feed(1, answer(b"4a\x1e4b\x1e1"))
-    assert rig.heard == [packet("a")]
+    assert rig.calls == [packet("a")]
     rig.drain()
     assert bool(rig.open_streams) is (command == "close")
 
@@ -212,7 +212,7 @@ def test_a_session_that_closes_while_it_is_told_of_the_opening() -> None:
     rig.stream_opened(1)
     rig.session.react["open"] = rig.close
     rig.feed(1, answer(HANDSHAKE))
-    assert rig.heard == [("open", True)]
+    assert rig.calls == [("open", True)]
     rig.drain()
     assert not rig.open_streams
     assert rig.timers.next_deadline is None
@@ -244,20 +244,20 @@ def test_sending() -> None:
     assert headers["Content-Type"] == "text/plain;charset=UTF-8"
     assert headers["Content-Length"] == str(len(body))
     rig.flush(2)
-    assert rig.heard == [], "that it left is not enough"
+    assert rig.calls == [], "that it left is not enough"
     rig.feed(2, OK)
-    assert rig.heard == [("drain", True)]
+    assert rig.calls == [("drain", True)]
 
 
 def test_posts_follow_each_other_on_one_stream() -> None:
     rig = open_polling()
     rig.send(HELLO)
     rig.stream_opened(2)
-    rig.session.react["drain"] = lambda: rig.send(HELLO) if len(rig.session.heard) < 3 else None
+    rig.session.react["drain"] = lambda: rig.send(HELLO) if len(rig.session.calls) < 3 else None
     for _ in range(3):
         assert parse_request(rig.take(2))[3] == b"4hello"
         rig.feed(2, OK)
-    assert rig.heard == [("drain", True)] * 3
+    assert rig.calls == [("drain", True)] * 3
     assert rig.streams == [1, 2]
 
 
@@ -267,7 +267,7 @@ def test_the_body_of_an_accepted_post_does_not_matter(body: bytes) -> None:
     rig.send(HELLO)
     rig.stream_opened(2)
     rig.feed(2, answer(body))
-    assert rig.heard == [("drain", True)]
+    assert rig.calls == [("drain", True)]
 
 
 def test_a_refused_post() -> None:
@@ -288,7 +288,7 @@ def test_a_refused_post() -> None:
 def test_a_stream_that_the_server_wants_closed_is_replaced(last: bytes) -> None:
     rig = open_polling()
     rig.feed(1, answer(b"4a", last))
-    assert rig.heard == [packet("a")]
+    assert rig.calls == [packet("a")]
     assert rig.streams == [1, 2]
     assert rig.closed == {1: False}
 
@@ -296,9 +296,9 @@ def test_a_stream_that_the_server_wants_closed_is_replaced(last: bytes) -> None:
 def test_a_server_that_speaks_http_1_0() -> None:
     rig = open_polling()
     rig.feed(1, b"HTTP/1.0 200 OK\r\n\r\n4a")
-    assert rig.heard == []
+    assert rig.calls == []
     rig.eof(1)
-    assert rig.heard == [packet("a")]
+    assert rig.calls == [packet("a")]
     assert rig.streams == [1, 2]
     assert rig.closed == {}, "what the server closed needs no closing"
 
@@ -308,7 +308,7 @@ def test_a_body_without_a_length_is_not_ended_by_a_broken_stream() -> None:
     rig.feed(1, b"HTTP/1.0 200 OK\r\n\r\n4a")
     reset = ConnectionResetError("reset")
     rig.eof(1, reset)
-    error = rig.failure_and_goodbye()
+    error = rig.failure_and_close_request()
     assert str(error) == "the stream of a GET request broke: reset"
     assert error.__cause__ is reset
 
@@ -320,7 +320,7 @@ def test_an_idle_stream_may_be_closed_by_the_server() -> None:
     rig.feed(2, OK)
     rig.eof(2)
     rig.send(HELLO)
-    assert rig.heard == [("drain", True)]
+    assert rig.calls == [("drain", True)]
     assert rig.streams == [1, 2, 3]
 
 
@@ -334,7 +334,7 @@ def test_a_get_is_never_sent_twice(used: bool, error: Exception | None) -> None:
         rig.stream_opened(1)
     rig.eof(1, error)
     how = "broke: reset" if error else "before its HTTP response was complete"
-    details = rig.failure_and_goodbye() if used else rig.failure()
+    details = rig.failure_and_close_request() if used else rig.failure()
     assert str(details).endswith(how)
     assert rig.streams == ([1, 2] if used else [1])
 
@@ -343,7 +343,7 @@ def test_an_answer_that_breaks_off() -> None:
     rig = open_polling()
     rig.feed(1, b"H")
     rig.eof(1)
-    assert "(received b'H')" in str(rig.failure_and_goodbye())
+    assert "(received b'H')" in str(rig.failure_and_close_request())
 
 
 @pytest.mark.parametrize("used", [False, True])
@@ -354,10 +354,10 @@ def test_a_post_is_never_sent_twice(used: bool) -> None:
     if used:
         rig.feed(2, OK)
         rig.send(HELLO)
-        assert rig.heard == [("drain", True)]
+        assert rig.calls == [("drain", True)]
     rig.take(2)
     rig.eof(2)
-    rig.failure_and_goodbye()
+    rig.failure_and_close_request()
     assert rig.streams == [1, 2, 3]
     assert rig.take(1) == b""
     assert rig.closed[1] is True, "the poll is cut off"
@@ -399,7 +399,7 @@ def test_a_post_avoids_a_stream_that_the_server_may_be_closing(keep_alive: bytes
 def test_bad_answers(data: bytes, says: str) -> None:
     rig = open_polling(max_message_size=1000)
     rig.feed(1, data)
-    assert re.search(says, str(rig.failure_and_goodbye()))
+    assert re.search(says, str(rig.failure_and_close_request()))
     assert rig.closed == {1: True, 2: False}
 
 
@@ -408,9 +408,9 @@ def test_bytes_on_an_idle_stream() -> None:
     rig.send(HELLO)
     rig.stream_opened(2)
     rig.feed(2, OK)
-    assert rig.heard == [("drain", True)]
+    assert rig.calls == [("drain", True)]
     rig.feed(2, memoryview(b"HTTP/1.1 408 Request Timeout\r\n\r\n"))
-    error = rig.failure_and_goodbye()
+    error = rig.failure_and_close_request()
     assert str(error) == "the server sent data without a request: b'HTTP/1.1 408 Request Timeout\\r\\n\\r\\n'"
 
 
@@ -421,9 +421,9 @@ def test_bytes_on_an_idle_stream() -> None:
 def test_pausing_waits_for_the_get() -> None:
     rig = open_polling()
     rig.pause()
-    assert rig.heard == []
+    assert rig.calls == []
     rig.feed(1, answer(b"4a\x1e6"))
-    assert rig.heard == [packet("a"), packet("", "6"), ("pause",)]
+    assert rig.calls == [packet("a"), packet("", "6"), ("pause",)]
     assert rig.take(1) == b"", "no new poll"
 
 
@@ -433,16 +433,16 @@ def test_pausing_waits_for_the_post() -> None:
     rig.stream_opened(2)
     rig.pause()
     rig.feed(1, answer(b"6"))
-    assert rig.heard == [packet("", "6")]
+    assert rig.calls == [packet("", "6")]
     rig.feed(2, OK)
-    assert rig.heard == [("drain", True), ("pause",)]
+    assert rig.calls == [("drain", True), ("pause",)]
 
 
 def test_pausing_while_a_packet_is_told_waits_for_the_others() -> None:
     rig = open_polling()
     rig.session.react["packet"] = rig.pause
     rig.feed(1, answer(b"4a\x1e4b"))
-    assert rig.heard == [packet("a"), packet("b"), ("pause",)]
+    assert rig.calls == [packet("a"), packet("b"), ("pause",)]
 
 
 def test_pausing_when_nothing_is_under_way() -> None:
@@ -450,9 +450,9 @@ def test_pausing_when_nothing_is_under_way() -> None:
     rig.pause()
     rig.feed(1, answer(b"6"))
     rig.resume()
-    rig.session.react["pause"] = lambda: rig.session.heard.append(("told once",))
+    rig.session.react["pause"] = lambda: rig.session.calls.append(("told once",))
     rig.pause()
-    assert rig.heard == [packet("", "6"), ("pause",)]
+    assert rig.calls == [packet("", "6"), ("pause",)]
     assert parse_request(rig.take(1))[0] == "GET"
 
 
@@ -472,7 +472,7 @@ def test_resuming_before_it_was_done() -> None:
     rig.resume()
     assert rig.take(1) == b"", "the poll still waits"
     rig.feed(1, answer(b"4a"))
-    assert rig.heard == [packet("a")]
+    assert rig.calls == [packet("a")]
     assert parse_request(rig.take(1))[0] == "GET"
 
 
@@ -488,7 +488,7 @@ def test_pausing_and_resuming_after_the_end_do_nothing() -> None:
     rig.transport.abort()
     rig.pause()
     rig.resume()
-    assert rig.heard == []
+    assert rig.calls == []
     assert rig.streams == [1]
 
 
@@ -511,7 +511,7 @@ def test_closing_tells_the_server_and_waits_for_both_answers() -> None:
     assert not rig.open_streams
     assert rig.closed == {1: False, 2: False}
     assert rig.timers.next_deadline is None
-    assert rig.heard == []
+    assert rig.calls == []
     rig.close()
     assert rig.streams == [1, 2]
 
@@ -530,7 +530,7 @@ def test_closing_waits_for_the_post_under_way() -> None:
     rig.feed(1, answer(b"4too late"))
     rig.drain()
     assert not rig.open_streams
-    assert rig.heard == []
+    assert rig.calls == []
 
 
 def test_closing_twice_says_it_once() -> None:
@@ -562,10 +562,10 @@ def test_closing_is_bounded() -> None:
     rig.drain()
     assert not rig.open_streams
     assert rig.closed == {1: True, 2: True}
-    assert rig.heard == []
+    assert rig.calls == []
 
 
-def test_a_poll_that_is_not_answered_when_the_goodbye_was() -> None:
+def test_a_poll_that_is_not_answered_when_the_close_request_was() -> None:
     rig = open_polling()
     rig.close()
     rig.stream_opened(2)
@@ -575,7 +575,7 @@ def test_a_poll_that_is_not_answered_when_the_goodbye_was() -> None:
     rig.advance(0.5)
     rig.drain()
     assert not rig.open_streams
-    assert rig.heard == []
+    assert rig.calls == []
     assert rig.timers.next_deadline is None
 
 
@@ -583,7 +583,7 @@ def test_a_broken_session_is_told_to_the_server() -> None:
     """It takes for delivered what it has answered, and would keep the session."""
     rig = open_polling()
     rig.eof(1)
-    rig.failure_and_goodbye()
+    rig.failure_and_close_request()
     assert rig.streams == [1, 2], "on a stream of its own"
 
 
@@ -591,7 +591,7 @@ def test_a_broken_session_is_told_to_the_server() -> None:
 def test_telling_it_is_tried_once_and_not_for_long(end: str) -> None:
     rig = open_polling()
     rig.eof(1)
-    assert [what for what, *_ in rig.heard] == ["close"]
+    assert [what for what, *_ in rig.calls] == ["close"]
     assert rig.streams == [1, 2]
     if end == "time":
         rig.advance(CLOSE_TIMEOUT)
@@ -603,10 +603,10 @@ def test_telling_it_is_tried_once_and_not_for_long(end: str) -> None:
     assert rig.streams == [1, 2]
     assert not rig.open_streams
     assert rig.timers.next_deadline is None
-    assert rig.heard == []
+    assert rig.calls == []
 
 
-def test_a_late_goodbye_does_not_extend_the_bound() -> None:
+def test_a_late_close_request_does_not_extend_the_bound() -> None:
     rig = open_polling()
     rig.close()
     rig.stream_opened(2)
@@ -654,13 +654,13 @@ def test_failures_while_closing_are_no_news(fail: Any) -> None:
     fail(rig, 2)
     if rig.streams == [1, 2, 3]:
         rig.stream_opened(3)
-    goodbye = rig.streams[-1]
-    assert parse_request(rig.take(goodbye))[3].endswith(b"1")
-    fail(rig, goodbye)
+    close_request = rig.streams[-1]
+    assert parse_request(rig.take(close_request))[3].endswith(b"1")
+    fail(rig, close_request)
     assert rig.open_streams <= {1, 2}
     fail(rig, 1)
     rig.drain()
-    assert rig.heard == []
+    assert rig.calls == []
     assert not rig.open_streams
     assert rig.timers.next_deadline is None
 
@@ -671,7 +671,7 @@ def test_a_stream_that_cannot_be_opened_while_closing() -> None:
     rig.stream_failed(2, OSError("no route"))
     rig.feed(1, answer(b"6"))
     rig.drain()
-    assert rig.heard == []
+    assert rig.calls == []
     assert not rig.open_streams
 
 
@@ -685,7 +685,7 @@ def test_garbage_on_an_idle_stream_while_closing() -> None:
     rig.feed(2, OK)
     rig.drain()
     assert not rig.open_streams
-    assert rig.heard == []
+    assert rig.calls == []
 
 
 def test_aborting() -> None:
@@ -696,7 +696,7 @@ def test_aborting() -> None:
     rig.transport.abort()
     rig.drain()
     assert rig.closed == {1: True, 2: False}, "an idle stream has nothing to lose"
-    assert rig.heard == [("drain", True)]
+    assert rig.calls == [("drain", True)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

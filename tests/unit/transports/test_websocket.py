@@ -96,24 +96,24 @@ def test_opening() -> None:
     rig, request = asked()
     assert not rig.transport.writable
     rig.flush()
-    assert rig.heard == [], "that the handshake left is no drain"
+    assert rig.calls == [], "that the handshake left is no drain"
     rig.feed(1, switching(request) + frame(TEXT, b'0{"sid":"abc"}') + frame(TEXT, b"4hello")[:4])
-    assert rig.heard == [("open", True), packet('{"sid":"abc"}', "0")]
+    assert rig.calls == [("open", True), packet('{"sid":"abc"}', "0")]
     rig.feed(1, frame(TEXT, b"4hello")[4:])
-    assert rig.heard == [packet("hello")]
+    assert rig.calls == [packet("hello")]
 
 
 def test_early_hints_come_before_the_answer() -> None:
     rig, request = asked()
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
     rig.feed(1, b"HTTP/1.1 100 Continue\r\n\r\n" + hints + switching(request) + frame(TEXT, b"4a"))
-    assert rig.heard == [("open", True), packet("a")]
+    assert rig.calls == [("open", True), packet("a")]
 
 
 def test_a_subprotocol_that_was_offered() -> None:
     rig, request = asked(protocols=["chat"])
     rig.feed(1, switching(request, b"Sec-WebSocket-Protocol: chat"))
-    assert rig.heard == [("open", True)]
+    assert rig.calls == [("open", True)]
 
 
 def test_cookies() -> None:
@@ -225,7 +225,7 @@ REFUSAL = b'{"code":3,"message":"Bad request"}'
 def test_a_refusal_keeps_status_and_body(data: bytes) -> None:
     rig, _ = asked()
     rig.feed(1, data[:-8])
-    assert rig.heard == []
+    assert rig.calls == []
     rig.feed(1, data[-8:])
     error = rig.failure()
     assert str(error) == "the server responded to the WebSocket handshake with HTTP status 400: Bad request (code 3)"
@@ -262,7 +262,7 @@ def test_a_server_that_knows_no_websocket() -> None:
 def test_a_refusal_without_end_is_cut() -> None:
     rig, _ = asked()
     rig.feed(1, b"HTTP/1.1 500 Oops\r\n\r\n" + b"x" * 4000)
-    assert rig.heard == []
+    assert rig.calls == []
     rig.feed(1, b"x" * 4000)
     error = rig.failure()
     assert (error.status, error.body) == (500, "x" * 4096)
@@ -284,14 +284,14 @@ def test_receiving(kind: Callable[[bytes], bytes]) -> None:
     rig = open_websocket()
     data = frame(TEXT, "4hé€😀".encode()) + frame(BINARY, b"\x00\xff") + frame(TEXT, b"bAP8=") + frame(TEXT, b"1")
     rig.feed(1, kind(data))
-    assert rig.heard == [packet("hé€😀"), packet(b"\x00\xff"), packet(b"\x00\xff"), packet("", "1")]
+    assert rig.calls == [packet("hé€😀"), packet(b"\x00\xff"), packet(b"\x00\xff"), packet("", "1")]
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536, 300_000])
 def test_sizes(size: int) -> None:
     rig = open_websocket()
     rig.feed(1, frame(BINARY, bytes(size)) + frame(TEXT, b"4" + b"x" * size))
-    assert rig.heard == [packet(bytes(size)), packet("x" * size)]
+    assert rig.calls == [packet(bytes(size)), packet("x" * size)]
     rig.send(Packet("4", bytes(size)), Packet("4", "x" * size, compress=False))
     assert client_frames(rig.take(1)) == [(FIN | BINARY, bytes(size)), (FIN | TEXT, b"4" + b"x" * size)]
 
@@ -308,7 +308,7 @@ def test_fragments() -> None:
     rig.feed(1, frame(BINARY, b"a", fin=False) + frame(CONTINUATION, fin=False) + frame(CONTINUATION, b"b"))
     rig.feed(1, frame(TEXT, fin=False) + frame(CONTINUATION, b"4c"))
     rig.feed(1, frame(BINARY, fin=False) + frame(CONTINUATION))
-    assert rig.heard == [packet("hé€😀"), packet(b"ab"), packet("c"), packet(b"")]
+    assert rig.calls == [packet("hé€😀"), packet(b"ab"), packet("c"), packet(b"")]
 
 
 def test_empty_fragments_are_not_kept() -> None:
@@ -327,9 +327,9 @@ def test_sending_makes_one_write() -> None:
     assert len(rig.outbox.outputs) == 1
     assert client_frames(rig.take(1)) == [(FIN | TEXT, b"4hello"), (FIN | BINARY, b"\x00"), (FIN | TEXT, b"3")]
     rig.flush()
-    assert rig.heard == [("drain", True)]
+    assert rig.calls == [("drain", True)]
     rig.flush()
-    assert rig.heard == [], "once is enough"
+    assert rig.calls == [], "once is enough"
 
 
 def test_sending_base64() -> None:
@@ -397,7 +397,7 @@ def test_the_bound_is_in_bytes(letter: str, fragments: int) -> None:
 
     rig = open_websocket(max_message_size=BOUND)
     rig.feed(1, message(BOUND) + message(BOUND))
-    assert len(rig.heard) == 2
+    assert len(rig.calls) == 2
     rig.feed(1, message(BOUND + 1))
     error = rig.failure()
     assert str(error).endswith("a message of more than 1000 bytes arrived (the option `max_message_size`)")
@@ -407,7 +407,7 @@ def test_the_bound_is_in_bytes(letter: str, fragments: int) -> None:
 def test_a_large_frame_is_refused_before_it_is_complete() -> None:
     rig = open_websocket(max_message_size=BOUND)
     rig.feed(1, struct.pack("!BBQ", FIN | BINARY, 127, 1 << 40) + bytes(BOUND))
-    assert rig.heard == []
+    assert rig.calls == []
     rig.feed(1, b"\x00")
     assert rig.failure().close_code == 1009
 
@@ -422,7 +422,7 @@ def test_pings_are_answered_between_fragments() -> None:
     assert client_frames(rig.take(1)) == [(FIN | PONG_FRAME, b"ping")]
     rig.feed(1, frame(CONTINUATION, b"b"))
     rig.flush()
-    assert rig.heard == [packet("ab")], "a pong that left is no drain"
+    assert rig.calls == [packet("ab")], "a pong that left is no drain"
 
 
 def test_a_ping_is_answered_while_a_send_is_under_way() -> None:
@@ -430,9 +430,9 @@ def test_a_ping_is_answered_while_a_send_is_under_way() -> None:
     rig.send(HELLO)
     rig.feed(1, frame(PING_FRAME))
     assert client_frames(rig.take(1)) == [(FIN | TEXT, b"4hello"), (FIN | PONG_FRAME, b"")]
-    assert rig.heard == []
+    assert rig.calls == []
     rig.flush()
-    assert rig.heard == [("drain", True)]
+    assert rig.calls == [("drain", True)]
 
 
 def test_a_peer_that_pings_and_never_reads_fills_no_buffer() -> None:
@@ -454,16 +454,16 @@ def test_a_peer_that_pings_and_never_reads_fills_no_buffer() -> None:
 def test_pausing() -> None:
     rig = open_websocket()
     rig.pause()
-    assert rig.heard == [("pause",)]
+    assert rig.calls == [("pause",)]
     rig.resume()
     rig.send(HELLO)
     rig.pause()
-    assert rig.heard == []
+    assert rig.calls == []
     rig.flush()
-    assert rig.heard == [("drain", True), ("pause",)]
+    assert rig.calls == [("drain", True), ("pause",)]
     rig.send(HELLO)
     rig.flush()
-    assert rig.heard == [("drain", True)], "once is enough"
+    assert rig.calls == [("drain", True)], "once is enough"
 
 
 def test_resuming_before_it_was_done() -> None:
@@ -472,7 +472,7 @@ def test_resuming_before_it_was_done() -> None:
     rig.pause()
     rig.resume()
     rig.flush()
-    assert rig.heard == [("drain", True)]
+    assert rig.calls == [("drain", True)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -492,7 +492,7 @@ def test_closing() -> None:
     rig.feed(1, close_frame(1000))
     assert rig.take(1) == b""
     assert rig.closed == {1: False}
-    assert rig.heard == []
+    assert rig.calls == []
     assert rig.timers.next_deadline is None
 
 
@@ -501,7 +501,7 @@ def test_closing_in_the_middle_of_a_message() -> None:
     rig.feed(1, frame(BINARY, bytes(BOUND), fin=False))
     rig.close()
     rig.feed(1, frame(CONTINUATION, bytes(BOUND)) + close_frame(1000))
-    assert rig.heard == []
+    assert rig.calls == []
     assert not rig.open_streams
 
 
@@ -522,7 +522,7 @@ def test_closing_ends_anyway(end: str) -> None:
     else:
         rig.eof(1, ConnectionResetError() if end == "reset" else None)
     assert not rig.open_streams
-    assert rig.heard == []
+    assert rig.calls == []
     assert rig.timers.next_deadline is None
 
 
@@ -539,7 +539,7 @@ def test_closing_before_it_was_open(stage: str) -> None:
     assert rig.closed == {1: True}
     assert rig.timers.next_deadline is None
     rig.close()
-    assert rig.heard == []
+    assert rig.calls == []
 
 
 def test_aborting() -> None:
@@ -550,7 +550,7 @@ def test_aborting() -> None:
     assert rig.closed == {1: True}
     assert rig.timers.next_deadline is None
     rig.transport.abort()
-    assert rig.heard == []
+    assert rig.calls == []
 
 
 @pytest.mark.parametrize(
@@ -591,12 +591,12 @@ def test_a_session_that_closes_in_the_middle_of_a_call(command: str, moment: str
     rig, request = asked()
     rig.session.react[moment] = lambda: rig.close() if command == "close" else rig.transport.abort()
     rig.feed(1, switching(request) + frame(TEXT, b"4a") + frame(TEXT, b"4b") + frame(BINARY, b"c"))
-    assert rig.heard == [("open", True), *([packet("a")] if moment == "packet" else [])]
+    assert rig.calls == [("open", True), *([packet("a")] if moment == "packet" else [])]
     assert bool(rig.open_streams) is (command == "close")
     rig.feed(1, close_frame(1000))
     rig.drain()
     assert not rig.open_streams
-    assert rig.heard == []
+    assert rig.calls == []
 
 
 @pytest.mark.parametrize("command", ["close", "abort"])
@@ -604,9 +604,9 @@ def test_a_session_that_closes_just_before_the_server_does(command: str) -> None
     rig = open_websocket()
     rig.session.react["packet"] = lambda: rig.close() if command == "close" else rig.transport.abort()
     rig.feed(1, frame(TEXT, b"4a") + close_frame(1000))
-    assert rig.heard == [packet("a")]
+    assert rig.calls == [packet("a")]
     assert not rig.open_streams
-    assert rig.heard == []
+    assert rig.calls == []
 
 
 def test_a_session_that_sends_in_the_middle_of_a_call() -> None:
@@ -617,4 +617,4 @@ def test_a_session_that_sends_in_the_middle_of_a_call() -> None:
     assert client_frames(rig.take(1)) == [(FIN | TEXT, b"4hello")]
     rig.flush()
     assert client_frames(rig.take(1)) == [(FIN | TEXT, b"3")]
-    assert rig.heard == [packet("a"), packet("b"), ("drain", True)]
+    assert rig.calls == [packet("a"), packet("b"), ("drain", True)]
