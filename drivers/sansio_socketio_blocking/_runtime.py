@@ -96,7 +96,7 @@ class BlockingRuntime:
         return self._timers.timer(callback)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Call back from the network thread."""
+        """Call back from the network thread. The caller need not hold the lock."""
         self._soon.append(callback)
         self.wake()
 
@@ -176,7 +176,8 @@ class BlockingRuntime:
         """Wake the network thread up."""
         if self._asleep:
             self._asleep = False
-            self._waker.send(b"!")
+            with suppress(OSError):  # it may be closed meanwhile by the network thread
+                self._waker.send(b"!")
 
     def _run(self) -> None:
         with self._lock:
@@ -195,8 +196,8 @@ class BlockingRuntime:
     def _run_once(self) -> None:
         self._call_back()
         self._timers.fire(monotonic())
+        self._asleep = True  # before looking at what is to be called: see `call_soon`
         timeout = 0.0 if self._soon or self._ended else self._timers.timeout(monotonic())
-        self._asleep = True
         with self._unlocked():
             ready = self._selector.select(timeout)
         self._asleep = False

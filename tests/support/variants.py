@@ -17,7 +17,7 @@ from sansio_socketio.client.blocking.entry import drive
 from sansio_socketio.runtime import runtime_ended
 from sansio_socketio.runtime.calls import call_in_thread
 from tests.support.drivers import View
-from tests.support.fake_runtime import Cancelled, FakeFuture, FakeRuntime, World
+from tests.support.fake_runtime import Cancelled, FakeFuture, FakeRuntime, FakeStream, World
 
 URL: Final = "http://localhost:3000"
 VARIANTS: Final = ("tasks", "eager tasks", "threads")
@@ -33,6 +33,7 @@ class ThreadTask:
         self.error: BaseException | None = None
         self.waits_for: FakeFuture | None = None
         self.deadline: float | None = None
+        self.held: list[WatchedLock] = []
         self._world = world
         self._is_running = False
         self._resume = threading.Semaphore(0)
@@ -85,6 +86,29 @@ class ThreadTask:
         self._paused.release()
 
 
+class WatchedLock:
+    """The lock of a runtime. No thread may take it while it holds that of another one, since two threads could deadlock."""
+
+    def __init__(self, world: ThreadsWorld) -> None:
+        self._world = world
+
+    def __enter__(self) -> None:
+        held = self._held
+        if any(lock is not self for lock in held):
+            self._world.took_two_locks = True
+        held.append(self)
+
+    def __exit__(self, *_: object) -> None:
+        held = self._held
+        if held:
+            held.pop()
+
+    @property
+    def _held(self) -> list[WatchedLock]:
+        current: Any = self._world.current
+        return [] if current is None else current.held
+
+
 class ThreadsRuntime(FakeRuntime):
     """The services, with threads."""
 
@@ -92,8 +116,10 @@ class ThreadsRuntime(FakeRuntime):
 
     def __init__(self, world: ThreadsWorld) -> None:
         super().__init__(world)
+        self.lock: Any = WatchedLock(world)
         self.threads: list[ThreadTask] = []
         self.waiting: list[FakeFuture] = []
+        self.streams: list[FakeStream] = []
 
     @property
     def _this(self) -> ThreadTask:
@@ -127,8 +153,17 @@ class ThreadsRuntime(FakeRuntime):
         self._world.call_soon(task.step)
         return task
 
+    def open_stream(self, *args: Any) -> FakeStream:
+        self.streams.append(super().open_stream(*args))
+        return self.streams[-1]
+
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        return call_in_thread(function, *args)
+        this = self._this
+        held, this.held = this.held, []  # it is called without the lock
+        try:
+            return call_in_thread(function, *args)
+        finally:
+            this.held = held
 
 
 class ThreadsWorld(World):
@@ -136,11 +171,13 @@ class ThreadsWorld(World):
 
     Attributes:
         is_closing: Whether threads that still wait are to end.
+        took_two_locks: Whether a thread held the locks of two runtimes.
     """
 
     def __init__(self) -> None:
         super().__init__(threads=True)
         self.is_closing = False
+        self.took_two_locks = False
 
     def run(self, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         task = ThreadTask(self, lambda: drive(main()), "main")
@@ -155,6 +192,7 @@ class ThreadsWorld(World):
                 left.step()
         if task.error is not None:
             raise task.error
+        assert not self.took_two_locks
 
     async def sleep(self, seconds: float) -> None:
         future = FakeFuture(self)
@@ -176,7 +214,7 @@ class ThreadsWorld(World):
                 await self.sleep(0)
                 if self._running(runtime):
                     await self.sleep(0.1)
-            assert not self.streams, "streams are left open"
+            assert not [stream for stream in runtime.streams if stream in self.streams], "streams are left open"
 
     def _running(self, runtime: ThreadsRuntime) -> bool:
         current: Any = self.current

@@ -19,6 +19,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from functools import partial
 from inspect import isawaitable
 from typing import Any, Final
 
@@ -259,17 +260,20 @@ class LifecycleQueue:
     def _starting_call(self, call: _Call) -> Callable[..., Any]:
         """Return the handler, wrapped so that the queue learns when it suspends."""
 
-        def suspends() -> None:
-            with self.runtime.lock:
+        def waits(runtime: Runtime) -> None:
+            if runtime is self.runtime:
                 self._hand_over(call)
+            else:
+                # It waits in another run, whose lock it holds. Taking a second one could deadlock with a handler of that run.
+                self.runtime.call_soon(partial(self._hand_over, call))
 
         def start(*args: Any) -> Any:
-            on_wait.set(suspends)
+            on_wait.set(waits)
             try:
                 result = call.handler.call(*args)
                 if isawaitable(result):
                     # Its code up to the first wait runs in this iteration of the event loop; the next task, in a later one.
-                    suspends()
+                    self._hand_over(call)
                 return result
             finally:
                 on_wait.set(None)

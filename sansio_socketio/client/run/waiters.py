@@ -15,15 +15,15 @@ from typing import Any
 
 from ...runtime.interface import Future, Runtime
 
-on_wait: ContextVar[Callable[[], None] | None] = ContextVar("on_wait", default=None)
-"""What to call before the present task or thread waits, if anything."""
+on_wait: ContextVar[Callable[[Runtime], None] | None] = ContextVar("on_wait", default=None)
+"""What to call before the present task or thread waits, if anything. It is given the runtime, whose lock is held."""
 
 
 async def wait_for(runtime: Runtime, future: Future) -> Any:
     """Wait for the future's result: return its value, or raise its error."""
     before = on_wait.get()
     if before is not None:
-        before()
+        before(runtime)
     return await runtime.wait(future)
 
 

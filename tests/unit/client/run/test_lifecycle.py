@@ -852,3 +852,32 @@ def test_an_event_that_is_buffered_when_the_manager_stops_is_not_waited_for(vari
         assert never.seen[-1] == ("waits", DisconnectedError)
 
     variant.run(body)
+
+
+# Several Managers
+
+
+def test_a_handler_that_waits_for_another_manager(threads: Variant) -> None:
+    manager, another = threads.manager(), threads.manager()
+    socket, other = manager.socket(), another.socket()
+    seen: list[str] = []
+
+    async def wait() -> None:
+        try:
+            await other.wait_connected()
+        except DisconnectedError:
+            seen.append("the other one has been stopped")
+
+    async def body() -> None:
+        manager.on("ping", threads.handler(wait)).on("ping", lambda: seen.append("next"))
+        async with manager:
+            await socket.wait_connected()
+            threads.server.accepts = None
+            async with another:
+                threads.server.ping()
+                await threads.sleep(0.5)
+                assert seen == ["next"]
+            await threads.sleep(0)
+            assert seen == ["next", "the other one has been stopped"]
+
+    threads.run(body)
