@@ -362,6 +362,7 @@ class Blocking(ast.NodeTransformer):
                 node.args.kwonlyargs.append(argument)
                 node.args.kw_defaults.append(ast.Constant(None))
         plain = ast.FunctionDef(**{field: getattr(node, field) for field in node._fields})
+        plain.decorator_list = [each for each in plain.decorator_list if ast.unparse(each) != "must_be_awaited"]
         self.generic_visit(plain)
         document(plain, *TIMEOUTS.get(key, (None, None)))
         return plain

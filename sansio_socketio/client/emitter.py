@@ -14,6 +14,7 @@ from .core.socket import SocketCore
 from .handlers.registry import Handler
 from .run.event_stream import Event, EventBuffer
 from .run.namespace import Flags
+from .run.unawaited import must_be_awaited
 
 
 class Emitter:
@@ -41,6 +42,7 @@ class Emitter:
         check_option("timeout", seconds)
         return _View(self._core, self._flags.but(timeout=seconds))
 
+    @must_be_awaited
     async def emit(self, event: str | float, *values: Any, ack: Handler | None = None) -> None:
         """Emit an event. While the namespace is not connected it is buffered.
 
@@ -67,10 +69,12 @@ class Emitter:
         """Emit an event as `emit` does, but without waiting until the connection is writable."""
         self._core.emit_nowait((event, *values), self._flags, ack)
 
+    @must_be_awaited
     async def send(self, *values: Any, ack: Handler | None = None) -> None:
         """Emit the event "message": `emit("message", *values)`."""
         await self._core.emit(("message", *values), self._flags, ack)
 
+    @must_be_awaited
     async def emit_with_ack(self, event: str | float, *values: Any) -> Any:
         """Emit an event and wait for the server's acknowledgement.
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 from .core.manager import ManagerCore
 from .handlers.registration import HandlerRegistration
 from .run.session import EngineTransport, SessionRun
+from .run.unawaited import must_be_awaited
 
 
 class Engine(HandlerRegistration):
@@ -41,6 +42,7 @@ class Engine(HandlerRegistration):
         """The transport in use; it has a `name`."""
         return EngineTransport(self._session.session.transport)
 
+    @must_be_awaited
     async def close(self) -> Self:
         """Close the session once all that was emitted has been sent, and wait for that, for at most `close_timeout`.
 

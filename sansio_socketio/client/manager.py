@@ -21,6 +21,7 @@ from .handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from .options import Auth, ManagerOptions, SocketOptions
 from .run.namespace import PLAIN
 from .run.session import SessionRun
+from .run.unawaited import must_be_awaited
 
 
 class Socket(Emitter, AnyHandlerRegistration):
@@ -80,6 +81,7 @@ class Socket(Emitter, AnyHandlerRegistration):
     def auth(self, value: Auth) -> None:
         self._core.set_auth(value)
 
+    @must_be_awaited
     async def connect(self) -> Self:
         """Connect, and wait until the server has accepted. Failed attempts are repeated as the `reconnection` options say.
 
@@ -104,6 +106,7 @@ class Socket(Emitter, AnyHandlerRegistration):
             self._core.begin()
         return self
 
+    @must_be_awaited
     async def disconnect(self) -> Self:
         """Disconnect from the namespace. The connection is closed when no other namespace needs it. Does not wait."""
         return self.disconnect_nowait()
@@ -116,6 +119,7 @@ class Socket(Emitter, AnyHandlerRegistration):
             self._core.disconnect()
         return self
 
+    @must_be_awaited
     async def wait_connected(self) -> None:
         """Wait until the server has accepted; return at once if it has.
 
@@ -126,6 +130,7 @@ class Socket(Emitter, AnyHandlerRegistration):
         """
         await self._core.wait_connected()
 
+    @must_be_awaited
     async def wait_closed(self) -> None:
         """Wait until the socket is disconnected and nothing tries to reconnect it; return at once if that is so."""
         await self._core.wait_closed()
@@ -242,6 +247,7 @@ class Manager(ManagerFace):
         """
         await self._core.run(lambda: task_status.started(self))
 
+    @must_be_awaited
     async def connect(self) -> Self:
         """Open the connection and wait until it is open. A failure starts no reconnection.
 
@@ -258,6 +264,7 @@ class Manager(ManagerFace):
 
     open = connect
 
+    @must_be_awaited
     async def close(self) -> Self:
         """Close the connection, and wait until all that was emitted has been sent, for at most `close_timeout`.
 

@@ -11,7 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from inspect import Parameter, signature
+from inspect import Parameter, iscoroutinefunction, signature
 from typing import Any, Final
 
 from ...protocol.errors import OptionError
@@ -36,9 +36,11 @@ class RegisteredHandler:
         once: Whether it is removed before its first call.
         manual_ack: Whether its last argument is the function that acknowledges.
         concurrency: How many calls of it may run concurrently; None for one call at a time, in order.
+        is_async: Whether it is an async function. A plain one may return something that is awaitable, too.
+        watched: What calls a plain one in a run; None before its first call.
     """
 
-    __slots__ = ("accepted", "call", "concurrency", "handler", "manual_ack", "once", "required")
+    __slots__ = ("accepted", "call", "concurrency", "handler", "is_async", "manual_ack", "once", "required", "watched")
 
     def __init__(
         self, handler: Handler, *, once: bool = False, concurrency: int | None = None, manual_ack: bool = False
@@ -56,6 +58,8 @@ class RegisteredHandler:
         self.once = once
         self.manual_ack = manual_ack
         self.concurrency = concurrency
+        self.is_async = iscoroutinefunction(handler)
+        self.watched: Any = None
 
     @property
     def name(self) -> str:

@@ -24,6 +24,7 @@ from ..handlers.registry import HandlerRegistry, RegisteredHandler
 from .event_stream import Event, EventBuffer, InboxOverflow
 from .replies import Acknowledge, Reply
 from .tasks import HandlerTasks
+from .unawaited import watch
 from .watchdog import Watchdog
 
 log = logging.getLogger("sansio_socketio.client.socket")
@@ -406,21 +407,25 @@ class Dispatcher:
 
     async def _call(self, handler: RegisteredHandler, name: str, values: Sequence[Any], reply: Reply | None) -> None:
         """Call one handler. What it returns is an acknowledgement; what it raises is reported."""
+        watched = watch(handler)
+        call = handler.call if watched is None else watched
         try:
             if handler.accepted != len(values):
                 values = handler.fit(values)
             if handler.manual_ack:
                 if reply is not None:
                     reply.waive()
-                await self.runtime.call(handler.call, *values, Acknowledge(reply, self.runtime))
+                await self.runtime.call(call, *values, Acknowledge(reply, self.runtime))
             else:
-                result = await self.runtime.call(handler.call, *values)
+                result = await self.runtime.call(call, *values)
                 if reply is not None:
                     reply.returned(result)
         except Exception as error:
             if reply is not None:
                 reply.waive()
             await self._report(error, name)
+        if watched is not None and watched.dropped:
+            await self._report(watched.error(name), name)
 
     def _call_concurrently(
         self,

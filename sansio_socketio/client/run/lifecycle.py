@@ -27,6 +27,7 @@ from ...runtime.interface import Future, Runtime, Timer
 from ..handlers.registry import HandlerRegistry, RegisteredHandler
 from .event_stream import InboxOverflow
 from .tasks import HandlerTasks
+from .unawaited import Watched, watch
 from .waiters import on_wait
 
 log = logging.getLogger("sansio_socketio.client.manager")
@@ -62,12 +63,13 @@ class _LifecycleEvent:
 class _Call:
     """One call of one handler."""
 
-    __slots__ = ("args", "event", "handed_over", "handler")
+    __slots__ = ("args", "event", "handed_over", "handler", "watched")
 
     def __init__(self, handler: RegisteredHandler, event: str, args: tuple[Any, ...]) -> None:
         self.handler = handler
         self.event = event
         self.args = args
+        self.watched: Watched | None = watch(handler)
         self.handed_over = False  # another task serves the queue since this call has suspended
 
 
@@ -248,10 +250,14 @@ class LifecycleQueue:
         self._starting = call
         self._watch_start(call)
         try:
-            await self.runtime.call(self._starting_call(call), *handler.fit(call.args))
-        except Exception as error:
-            self._hand_over(call)  # `on_handler_error` may wait for anything, too
-            await self._report(error, call.event)
+            try:
+                await self.runtime.call(self._starting_call(call), *handler.fit(call.args))
+            except Exception as error:
+                self._hand_over(call)  # `on_handler_error` may wait for anything, too
+                await self._report(error, call.event)
+            if call.watched is not None and call.watched.dropped:
+                self._hand_over(call)
+                await self._report(call.watched.error(call.event), call.event)
         finally:
             self._ended(handler)
             self._started(call)
@@ -259,6 +265,7 @@ class LifecycleQueue:
 
     def _starting_call(self, call: _Call) -> Callable[..., Any]:
         """Return the handler, wrapped so that the queue learns when it suspends."""
+        function = call.handler.call if call.watched is None else call.watched
 
         def waits(runtime: Runtime) -> None:
             if runtime is self.runtime:
@@ -270,7 +277,7 @@ class LifecycleQueue:
         def start(*args: Any) -> Any:
             on_wait.set(waits)
             try:
-                result = call.handler.call(*args)
+                result = function(*args)
                 if isawaitable(result):
                     # Its code up to the first wait runs in this iteration of the event loop; the next task, in a later one.
                     self._hand_over(call)
