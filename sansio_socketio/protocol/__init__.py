@@ -1,10 +1,10 @@
 """The state machine: Socket.IO protocol 5 over Engine.IO protocol 4, without I/O, clock or randomness of its own.
 
 The layers, from the top: `client` (the connection and its reconnection), `namespace` (one namespace on it), `engine` (an
-Engine.IO session), `transports` (how packets travel over byte streams), `packets` (the wire formats). All of them use
-`machine`, `actions`, `events`, `states`, `timers`, `options`, `url`, `backoff` and `errors`.
+Engine.IO session), `transports` (how packets travel over byte streams), `packets` (the wire formats). They
+share `machine`, `actions`, `events`, `states`, `timers`, `options`, `url`, `backoff` and `errors`.
 
-A driver feeds inputs and carries out actions; `machine.Machine` has the contract. `ClientProtocol` is the whole client,
+A driver feeds inputs and carries out actions. `machine.Machine` documents the contract. `ClientProtocol` is the whole client,
 `EngineProtocol` is Engine.IO alone.
 """
 

@@ -1,11 +1,11 @@
-"""The actions that a machine requests of its driver.
+"""The actions that a machine requests from its driver.
 
 Rules of this file:
 
 - An action is plain data. The machine never calls its driver; the driver takes outputs from `next_output()`.
-- A stream is an int that the machine chooses and never uses again.
-- Every layer of the machine appends its outputs to the `Outbox`, in the order in which they are to be carried out. It
-  also records which object owns each open stream.
+- A stream is identified by an int, which the machine chooses and never reuses.
+- Every layer of the machine appends its outputs to the `Outbox`, in the order in which the driver carries them out. The
+  outbox also records which object owns each open stream.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .statistics import Counters
 
 @dataclass(slots=True)
 class OpenStream:
-    """Open a byte stream to `host` and `port`, with TLS if `tls`. `transport` is the name of the transport it is for.
+    """Open a byte stream to `host` and `port`, with TLS if `tls` is True. `transport` names the transport that uses it.
 
-    Then call `stream_opened` or `stream_failed`.
+    Then the driver calls `stream_opened` or `stream_failed`.
     """
 
     stream: int
@@ -35,7 +35,7 @@ class OpenStream:
 
 @dataclass(slots=True)
 class Send:
-    """Write `data` to the stream. Consecutive writes may be joined. Call `data_sent` when the write buffer is empty."""
+    """Write `data` to the stream, and call `data_sent` when its write buffer is empty. Consecutive writes may be joined."""
 
     stream: int
     data: bytes | bytearray | memoryview
@@ -51,20 +51,20 @@ class CloseStream:
 
 @dataclass(slots=True)
 class SetTimer:
-    """Call `tick` at `deadline`, which is on the clock of `now`. It replaces the previous deadline; None is no timer."""
+    """Call `tick` at `deadline` (seconds on the clock of `now`) instead of the previous deadline. None cancels the timer."""
 
     deadline: float | None
 
 
 Action = OpenStream | Send | CloseStream | SetTimer
-"""What the driver carries out."""
+"""An action that the driver carries out."""
 
 Output = Action | MachineEvent
-"""What a machine puts out: actions for the driver, and among them events for the application."""
+"""An output of a machine: an action for the driver or an event for the application."""
 
 
 class StreamOwner(Protocol):
-    """The object that opened a stream and is notified of what happens to it."""
+    """The object that opened a stream. It is notified of everything that happens to the stream."""
 
     def stream_opened(self, stream: int, now: float) -> None: ...
     def stream_failed(self, stream: int, error: Exception, now: float) -> None: ...
@@ -77,10 +77,10 @@ class Outbox:
     """The outputs for the driver, the owner of each open stream, and the counters.
 
     Attributes:
-        counters: What has been counted since the machine was made.
+        counters: The counters since the machine was created.
         outputs: The outputs, in order.
-        owners: The owner of each stream that is open or opening.
-        deliver: Append an event to the outputs. (A method of the deque: the message path calls it for each event.)
+        owners: The owner of each stream that is open or being opened.
+        deliver: Append an event to the outputs. It is the deque's own method, which saves a call for each event.
     """
 
     __slots__ = ("_next_stream", "counters", "deliver", "outputs", "owners")
@@ -93,7 +93,7 @@ class Outbox:
         self._next_stream = 1
 
     def open_stream(self, owner: StreamOwner, host: str, port: int, *, tls: bool, transport: str) -> int:
-        """Request a stream. `owner` is notified until it closes the stream. Return the stream's number."""
+        """Request a stream, and return its number. `owner` is notified until it closes the stream."""
         stream = self._next_stream
         self._next_stream += 1
         self.owners[stream] = owner
@@ -105,12 +105,12 @@ class Outbox:
         self.outputs.append(Send(stream, data))
 
     def close_stream(self, stream: int, *, abort: bool = False) -> None:
-        """Close a stream. Its owner is notified no more. Nothing happens if the stream is closed."""
+        """Close a stream, and stop notifying its owner. Do nothing if the stream is closed."""
         if self.owners.pop(stream, None) is not None:
             self.outputs.append(CloseStream(stream, abort))
 
     def forget(self, stream: int) -> StreamOwner | None:
-        """Drop the outputs for a stream that the driver has discarded. Return its owner, or None if that closed it."""
+        """Drop the outputs for a stream that the driver has discarded. Return its owner, or None if it was closed before."""
         outputs = list(self.outputs)
         self.outputs.clear()
         for output in outputs:

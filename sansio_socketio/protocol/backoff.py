@@ -1,7 +1,7 @@
 """The delay before the next attempt to connect.
 
-Rule of this file: `min(reconnection_delay_max, reconnection_delay * 2**attempts ± jitter)`, the jitter before the cap,
-attempts counted from 0, and no number of attempts overflows.
+Rule of this file: the delay is `min(reconnection_delay_max, reconnection_delay * 2**attempts ± jitter)`, where `attempts`
+is counted from 0. The jitter is applied before the cap. Any number of attempts is safe from overflow.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from random import Random
 
 from .options import ClientOptions
 
-# 2**64 seconds is past every cap that makes sense; a float stops at 2**1023.
+# 2**64 seconds exceeds every reasonable cap. A float overflows above 2**1023.
 _LARGEST_EXPONENT = 64
 
 
 class Backoff:
     """An exponential backoff with jitter.
 
-    It reads `reconnection_delay`, `reconnection_delay_max` and `randomization_factor` of `options` for each delay, so
-    that they may be changed at any time.
+    It reads `reconnection_delay`, `reconnection_delay_max` and `randomization_factor` from `options` for each delay, so
+    the application may change them at any time.
 
     Attributes:
-        attempts: How many delays have been taken since the last `reset`.
+        attempts: The number of delays that were returned by `next_delay` since the last `reset`.
     """
 
     __slots__ = ("_options", "_random", "attempts")
@@ -38,7 +38,7 @@ class Backoff:
         return delay
 
     def delay_after(self, attempts: int) -> float:
-        """Return the delay in seconds after this many attempts, for a caller that counts them itself."""
+        """Return the delay in seconds after `attempts` attempts, for a caller that counts them itself."""
         options = self._options
         delay: float = options.reconnection_delay * 2.0 ** min(attempts, _LARGEST_EXPONENT)
         jitter = self._random.uniform(-options.randomization_factor, options.randomization_factor) * delay

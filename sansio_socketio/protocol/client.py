@@ -2,12 +2,12 @@
 
 Rules of this file:
 
-- One Engine.IO session at a time carries the namespaces. A session that is still being closed is detached from the
-  connection: its events are delivered, but they change nothing, and it does not delay the next session.
-- The connection opens when a namespace needs it, and closes when none does.
+- One Engine.IO session at a time carries the namespaces. A session that is still closing is detached from the
+  connection: its events are delivered, but they do not change the connection, and it does not delay the next session.
+- The connection opens when a namespace needs it, and closes when no namespace needs it.
 - A failure is reported in the order of the JavaScript client: the connection's `Failed`, the namespaces' `ConnectFailed`,
   then `ReconnectFailed` if that was the last attempt, and `ReconnectError`.
-- Questions are asked anew for each attempt, and must be answered within its `timeout`.
+- Questions are asked again for each attempt, and must be answered within the option `timeout`.
 """
 
 from __future__ import annotations
@@ -59,19 +59,19 @@ HIGH_WATER: Final = 512 * 1024
 class ClientProtocol(RunningOptions, Machine):
     """The Socket.IO client as a state machine without I/O (Socket.IO protocol 5).
 
-    `Machine` has the inputs and outputs, `events` the events.
+    `Machine` documents the inputs and outputs, `events` the events.
 
     Args:
-        url: The server's scheme, host and port, and optionally a query. Its path is not used (the `path` option is).
-        options: The options. The machine keeps a copy; those of `RunningOptions` may be set while it runs.
+        url: The server's scheme, host and port, and optionally a query. Its path is ignored: use the option `path`.
+        options: The options. The machine keeps a copy. Those of `RunningOptions` can be set while it runs.
         random: The only source of randomness.
-        memory: What outlasts a session: cookies and remembered upgrades. Machines of the same origin may share one.
+        memory: The cookies and remembered upgrades, which outlive a session. Machines of the same origin may share one.
 
     Attributes:
         state: The state of the connection.
-        engine: The session of the connection, while it is opening or open.
+        engine: The Engine.IO session of the connection, or None if none is opening or open.
         namespaces: The namespaces by name.
-        asks_before_reconnecting: Whether an attempt to reconnect begins only when `ReconnectAttempt` has been answered.
+        asks_before_reconnecting: Whether an attempt to reconnect waits until `ReconnectAttempt` has been answered.
 
     Raises:
         OptionError: The URL or an option is invalid.
@@ -132,7 +132,7 @@ class ClientProtocol(RunningOptions, Machine):
 
     @property
     def reconnecting(self) -> bool:
-        """Whether the client is waiting to open the connection again, or is opening it again."""
+        """Whether the client is reconnecting: waiting for the next attempt, or making one."""
         return self.state in _RECONNECTING
 
     @property
@@ -142,20 +142,20 @@ class ClientProtocol(RunningOptions, Machine):
 
     @property
     def sends_at_once(self) -> bool:
-        """Whether a packet sent now would leave at once. A volatile event is dropped where it would not."""
+        """Whether a packet would be sent immediately. If not, a volatile event is dropped."""
         return self.engine is not None and self.engine.sends_at_once
 
     @property
     def writable(self) -> bool:
         """Whether the write buffer is below the high-water mark.
 
-        Above it, this is False until the write buffer has drained and `Drained` is delivered. While there is no
-        connection it is True: what is emitted then is buffered up to `max_buffered_events` and `max_buffered_bytes`.
+        Above it, this is False until the write buffer has drained and `Drained` is delivered. Without a connection it is
+        True: events are then buffered, up to `max_buffered_events` and `max_buffered_bytes`.
         """
         return not self._congested
 
     def statistics(self) -> Statistics:
-        """Return the counters since the machine was created, and the present sizes of its queues."""
+        """Return the counters since the machine was created, and the current sizes of its queues."""
         counters, engine = self._outbox.counters, self.engine
         return Statistics(
             bytes_received=counters.bytes_received,
@@ -174,7 +174,7 @@ class ClientProtocol(RunningOptions, Machine):
     # Commands
 
     def namespace(self, name: str = "/", options: NamespaceOptions | None = None) -> Namespace:
-        """Return the namespace of this name. The first call creates it, with these options.
+        """Return the namespace `name`. The first call creates it with these options.
 
         Raises:
             OptionError: The name is invalid.
@@ -187,11 +187,11 @@ class ClientProtocol(RunningOptions, Machine):
         return namespace
 
     def open(self, now: float, *, reconnect: bool = True) -> None:
-        """Open the connection, unless it is open or opening. A delay before the next attempt is cut short.
+        """Open the connection unless it is open or opening. During a delay, the next attempt begins at once.
 
         Args:
             now: The time.
-            reconnect: Whether a failure of a first attempt starts reconnection.
+            reconnect: Whether the client reconnects if the first attempt fails.
         """
         self._fire_due(now)
         if self.state is ConnectionState.CLOSED:
@@ -206,10 +206,10 @@ class ClientProtocol(RunningOptions, Machine):
         self._close(now)
 
     def close_session(self, number: int, now: float) -> None:
-        """Close the session of this number when its write buffer has drained, within `close_timeout`.
+        """Close the session `number` when its write buffer has drained, within `close_timeout`.
 
-        The connection is then lost with the reason "forced close", and opened again if `reconnection` is on. Packets that
-        are sent meanwhile are dropped. Nothing happens if the session is closing or closed.
+        The connection is then lost with the reason "forced close", and opened again if `reconnection` is True. Packets
+        that are sent meanwhile are dropped. Do nothing if the session is closing or closed.
         """
         self._fire_due(now)
         engine = self.engine
@@ -217,7 +217,7 @@ class ClientProtocol(RunningOptions, Machine):
             engine.close(now)
 
     def abort(self, now: float) -> None:
-        """Close everything at once, close handshakes in progress included. Buffered packets and events are dropped."""
+        """Close everything at once, including close handshakes in progress. Buffered packets and events are dropped."""
         self._fire_due(now)
         self._close(now, abort=True)
         for namespace in list(self.namespaces.values()):
@@ -227,7 +227,7 @@ class ClientProtocol(RunningOptions, Machine):
         self._cut()
 
     def answer(self, question: int, value: Any, now: float) -> None:
-        """Answer a `Question`, or a `ReconnectAttempt` that asks one (whose value is None).
+        """Answer a `Question`, or (with None) a `ReconnectAttempt` that has a question.
 
         An Exception as the value fails the attempt to connect or to join. A late answer is ignored.
         """
@@ -248,10 +248,10 @@ class ClientProtocol(RunningOptions, Machine):
                     self._answered(about, value, now)
                 return
 
-    # What namespaces need (namespace.NamespaceConnection)
+    # The interface for namespaces (namespace.NamespaceConnection)
 
     def encode(self, packet: Packet) -> Frames:
-        """Return the messages of a packet. Raise PacketError, whatever the parser raises."""
+        """Return the messages of a packet. Any exception of the parser is raised as a PacketError."""
         try:
             frames = self._encoder.encode(packet)
             if self.options.parser is not None:  # the built-in parser writes valid messages only
@@ -261,7 +261,7 @@ class ClientProtocol(RunningOptions, Machine):
         except SocketIOError:
             raise
         except Exception as error:
-            # The packet is not shown: it may hold secrets, and its repr may fail.
+            # The message omits the packet, which may contain secrets and whose repr may fail.
             raise PacketError(f"the parser cannot encode a packet: {error!r}") from error
 
     def send_frames(self, frames: Frames, now: float, *, compress: bool) -> None:
@@ -274,29 +274,29 @@ class ClientProtocol(RunningOptions, Machine):
                 self._check_overflow(engine, now)
 
     def ensure_open(self, now: float) -> None:
-        """Open the connection for a namespace. A delay before the next attempt is not cut short."""
+        """Open the connection for a namespace. During a delay, the next attempt does not begin earlier."""
         if self.state is ConnectionState.CLOSED:
             self._open_reconnects = True
             self._begin(now)
 
     def release(self, now: float) -> None:
-        """Close the connection if the namespace that became inactive was the last active one."""
+        """Close the connection if no namespace is active any more."""
         if not any(namespace.active for namespace in self.namespaces.values()):
             self._close(now)
 
     def retry_delay(self, attempts: int) -> float | None:
-        """Return the delay in seconds before the next retry after this many, or None to give up."""
+        """Return the delay in seconds before the retry after `attempts` attempts, or None to give up."""
         if self.options.reconnection and attempts < self.options.reconnection_attempts:
             return self._backoff.delay_after(attempts)
         return None
 
     def ask(self, about: Asked, namespace: str | None) -> None:
-        """Ask the application, for a namespace or for the session that is about to open."""
+        """Ask the application a question for a namespace, or (None) for the session that is about to open."""
         question = self._questions[about, namespace] = self._number_question()
         self._outbox.deliver(Question(question, about, namespace))
 
     def has_space(self, size: int) -> bool:
-        """Whether one more event, of `size` bytes, may be buffered."""
+        """Return whether one more event of `size` bytes may be buffered."""
         engine, options = self.engine, self.options
         buffered = self._buffered_bytes + size
         if engine is not None:
@@ -304,12 +304,12 @@ class ClientProtocol(RunningOptions, Machine):
         return self._buffered_events < options.max_buffered_events and buffered <= options.max_buffered_bytes
 
     def buffered(self, events: int, size: int) -> None:
-        """Count events and bytes that a namespace buffers (or, if negative, buffers no longer)."""
+        """Add to the counts of buffered events and bytes. Negative numbers subtract."""
         self._buffered_events += events
         self._buffered_bytes += size
 
     def protocol_error(self, error: PacketError, now: float) -> None:
-        """End the connection because of an invalid packet."""
+        """Close the connection because of an invalid packet, and reconnect."""
         self._lost("parse error", error, now)
 
     # Opening
@@ -386,12 +386,12 @@ class ClientProtocol(RunningOptions, Machine):
         if was_reconnecting:
             self._outbox.deliver(ReconnectError(error))
         if engine is not None:
-            engine.abort(now)  # a server that has not responded so far would not complete a close handshake either
+            engine.abort(now)  # a server that has not responded would not complete a close handshake either
 
     # Reconnection
 
     def _wait_or_close(self, now: float, *, retry: bool) -> bool:
-        """Wait for the next attempt if there is to be one. Return True if there is none because all have failed."""
+        """Schedule the next attempt, or close. Return True if `reconnection_attempts` are used up."""
         retry = retry and self.options.reconnection
         if retry and self._backoff.attempts < self.options.reconnection_attempts:
             self._change(ConnectionState.WAITING)
@@ -493,21 +493,21 @@ class ClientProtocol(RunningOptions, Machine):
         self._lost(reason, details, now)
 
     def _close(self, now: float, *, abort: bool = False) -> None:
-        """Close the connection, or end the wait for the next attempt, for the application."""
+        """Close the connection, or cancel the next attempt, because the application asked for it."""
         if self.state is not ConnectionState.CLOSED:
             self._stop_attempts()
             self._change(ConnectionState.CLOSED)
             self._end("forced close", None, now, abort=abort)
 
     def _lost(self, reason: DisconnectReason, details: Exception | None, now: float) -> None:
-        """End a connection that the application did not close, and reconnect."""
+        """Report the loss of the connection, and reconnect."""
         gave_up = self._wait_or_close(now, retry=True)
         self._end(reason, details, now)
         if gave_up:
             self._outbox.deliver(ReconnectFailed())
 
     def _end(self, reason: DisconnectReason, details: Exception | None, now: float, *, abort: bool = False) -> None:
-        """Close the session, and report the end of the connection."""
+        """Close the session, and report that the connection is closed."""
         engine = self.engine
         self._detach()
         self._outbox.deliver(Closed(reason, details))
@@ -518,7 +518,7 @@ class ClientProtocol(RunningOptions, Machine):
             end(now)
 
     def _detach(self) -> None:
-        """Detach the session, and discard the questions that were asked for it."""
+        """Detach the session from the connection, and discard its questions."""
         self.engine = None
         self._questions.clear()
         self._attempt_question = None
@@ -533,7 +533,7 @@ class ClientProtocol(RunningOptions, Machine):
             self._outbox.deliver(Drained())
 
     def _check_overflow(self, engine: EngineSession, now: float) -> None:
-        """End a session whose server requests acknowledgements but does not read them. (Emits are refused earlier.)"""
+        """End a session whose server requests acknowledgements but does not read them. (Emits fail earlier.)"""
         bound = self.options.max_buffered_bytes
         if engine.buffered_bytes > 2 * bound:
             waiting = f"{engine.buffered_bytes} bytes are buffered, more than twice max_buffered_bytes ({bound})"
@@ -549,7 +549,7 @@ class ClientProtocol(RunningOptions, Machine):
 
 
 def namespace_name(name: str) -> str:
-    """Return the name with a leading slash, as in packets. Raise OptionError for an invalid name."""
+    """Return the name with a leading slash, as in packets. Raise OptionError if the name is invalid."""
     if not isinstance(name, str):
         raise OptionError(f"the name of a namespace must be a str such as '/chat', not {name!r}")
     name = name if name.startswith("/") else f"/{name}"

@@ -1,4 +1,4 @@
-"""An event of the application, from the call of `emit` to its outcome."""
+"""An emitted event, from the call of `emit` until it is acknowledged, fails or is sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNSET: Final = Unset.UNSET
 
 
 class Emit:
-    """An emitted event, from the call of `emit` to its outcome."""
+    """An emitted event, from the call of `emit` until it is acknowledged, fails or is sent."""
 
     __slots__ = (
         "ack",
@@ -53,7 +53,7 @@ class Emit:
 
 
 def check_event(args: Sequence[Any]) -> None:
-    """Raise OptionError unless the arguments of an emit begin with the name of an event."""
+    """Raise OptionError unless the first of the arguments is a valid event name."""
     name = args[0] if args else None
     if isinstance(name, str):
         if name in RESERVED_EVENTS:

@@ -2,15 +2,15 @@
 
 Rules of this file:
 
-- A session is opened once. `states.SESSION_TRANSITIONS` has its states.
+- A session is opened once. `states.SESSION_TRANSITIONS` lists its states and transitions.
 - Packets are sent in the order of `send`, over the current transport, one batch at a time: the next batch is sent when
-  the transport has drained. Between the response to the probe and the switch nothing is sent.
-- Only the handshake and a ping restart the ping timeout.
-- A session notifies its observer by calling it, in order. `on_engine_close` is called once, and nothing after it.
-- Closing is bounded by `close_timeout`. A transport may complete its close handshake after the session has ended, for
-  the rest of that time.
+  the transport has drained. Nothing is sent between the response to the probe and the switch of transports.
+- The handshake and each ping restart the ping timeout. Other packets do not.
+- A session notifies its observer by calling it, in order. `on_engine_close` is called once, as the last notification.
+- Closing takes at most `close_timeout`. A transport may use the remaining time to complete its close handshake after the
+  session has ended.
 
-The Socket.IO client embeds the session; `engine_protocol` puts a machine of its own around it.
+`ClientProtocol` embeds sessions. `EngineProtocol` is a machine for a single session.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _MAX_SHOWN: Final = 60
 
 
 class EngineObserver(Protocol):
-    """What a session calls. It delivers the other events of the session (upgrades, packets, flushes) by itself."""
+    """The notifications of a session. It delivers its other events (upgrades, packets, flushes) to the outbox itself."""
 
     def on_engine_open(self, engine: EngineSession, now: float) -> None: ...
     def on_engine_message(self, engine: EngineSession, data: Data, now: float) -> None: ...
@@ -65,7 +65,7 @@ class EngineObserver(Protocol):
 
 
 class Memory:
-    """What outlasts a session: the cookies, and whether WebSocket worked the last time (`remember_upgrade`)."""
+    """State that outlives a session: the cookies, and whether WebSocket worked the last time (`remember_upgrade`)."""
 
     __slots__ = ("cookies", "websocket_worked")
 
@@ -75,14 +75,14 @@ class Memory:
 
 
 class EngineSession:
-    """A session from its handshake to its close. It implements `Session` for its transports.
+    """An Engine.IO session, from its handshake to its close. It implements `Session` for its transports.
 
     Attributes:
         number: The number of the session in its machine, counted from 1.
         state: The state of the session.
         sid: The id that the server assigned, or None before the handshake.
         buffered_bytes: The size of the packets that are buffered or in flight: text in characters, binary in bytes.
-        report_packets: Whether an event is delivered for each packet, received or created, and for each flush.
+        report_packets: Whether to deliver an event for each packet that is received or created, and for each flush.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class EngineSession:
 
     @property
     def sends_at_once(self) -> bool:
-        """Whether a message sent now would leave at once."""
+        """Whether a message would be sent immediately."""
         transport = self._transport
         return (
             self.state is _OPEN
@@ -148,12 +148,12 @@ class EngineSession:
     def open(self, now: float, *, query: Mapping[str, str] = _NONE, headers: Mapping[str, str] = _NONE) -> None:
         """Begin the handshake on the first transport, or on WebSocket if that worked the last time.
 
-        `query` and `headers` are those of the application, to be sent with each request.
+        The application's `query` and `headers` are sent with each request.
         """
         self._change(SessionState.OPENING)
         self._query, self._headers = query, headers
         remembered = self._options.remember_upgrade and self._memory.websocket_worked
-        self._memory.websocket_worked = False  # until it has worked again
+        self._memory.websocket_worked = False  # set again when WebSocket has opened
         name = "websocket" if remembered and "websocket" in self._candidates else self._candidates[0]
         self._open_on(name, now)
 
@@ -163,7 +163,7 @@ class EngineSession:
             self._write([Packet(MESSAGE, data, compress) for data in messages], now)
 
     def close(self, now: float) -> None:
-        """Close when the write buffer has drained and an upgrade in progress is done, within `close_timeout`."""
+        """Close when the write buffer has drained and an upgrade in progress has completed, within `close_timeout`."""
         if self.state is _OPEN:
             self._change(SessionState.CLOSING)
             self._close_by = now + self._options.close_timeout
@@ -180,7 +180,7 @@ class EngineSession:
             self._end("forced close", None, now, tell_peer=False)
 
     def fail(self, error: Exception, now: float) -> None:
-        """Close because of `error`, which the user of the session found."""
+        """Close with a transport error that the user of the session has detected."""
         self._end("transport error", error, now)
 
     # Notifications of transports (transports.base.Session)
@@ -281,10 +281,10 @@ class EngineSession:
 
     def _pinged(self, now: float) -> None:
         self._restart_ping_timeout(now)
-        if not self._pong_buffered:  # one pong answers all pings: a peer that never reads cannot fill the buffer
+        if not self._pong_buffered:  # a peer that pings and never reads must not fill the buffer
             self._pong_buffered = True
             self._write([Packet(PONG)], now)
-        if self.state is not _CLOSED:  # writing may find that the transport is broken
+        if self.state is not _CLOSED:  # writing may have closed the session
             self._observer.on_engine_ping(self, now)
 
     def _restart_ping_timeout(self, now: float) -> None:
@@ -293,7 +293,7 @@ class EngineSession:
     # The upgrade
 
     def _begin_probe(self, current: str, offered: Sequence[str], now: float) -> None:
-        """Probe the transports that both sides have, one after the other, until one works."""
+        """Probe the transports that client and server support, one after the other, until one works."""
         if self._options.upgrade:
             self._upgrades = [name for name in self._candidates if name in offered and name != current]
             self._probe_next(now)
@@ -361,7 +361,7 @@ class EngineSession:
             packets = self._buffer
             if self._max_payload is not None and len(packets) > 1 and transport.name == "polling":
                 packets = self._take_batch(self._max_payload)
-            else:  # all of them; none is in flight yet
+            else:
                 self._buffer = []
                 self._pong_buffered = False
                 self._bytes_in_flight = self.buffered_bytes
@@ -373,11 +373,11 @@ class EngineSession:
                 self._outbox.deliver(EngineFlushed(session=self.number))
 
     def _take_batch(self, max_payload: int) -> list[Packet]:
-        """Take the packets of the next POST request: as many as the server's maxPayload allows, but at least one."""
+        """Remove and return the packets of the next POST request: as many as `maxPayload` allows, but at least one."""
         packets = self._buffer
         count, size = 1, encoded_size(packets[0])
         for packet in packets[1:]:
-            size += 1 + encoded_size(packet)  # they are joined by a separator
+            size += 1 + encoded_size(packet)  # with the separator
             if size > max_payload:
                 break
             count += 1
@@ -430,6 +430,6 @@ def _named(packet: Packet) -> EnginePacket:
 
 
 def _show(packet: Packet) -> str:
-    """Describe a packet of the peer for a message."""
+    """Describe a packet from the server, for an error message."""
     data = packet.data
     return f"a packet of type {packet.type} with {data[:_MAX_SHOWN]!r}{'…' if len(data) > _MAX_SHOWN else ''}"

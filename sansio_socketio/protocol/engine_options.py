@@ -1,4 +1,4 @@
-"""The options of Engine.IO that are checked together, and those of one transport."""
+"""Checks that concern several Engine.IO options, and the options of one transport."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OF_THE_SESSION: Final = frozenset(
 
 
 def transport_classes(options: EngineOptions) -> dict[str, type[Transport]]:
-    """Return the classes of the transports by name, in the order in which to try them. Raise OptionError."""
+    """Return the transport classes by name, in the order in which to try them. Raise OptionError if one is invalid."""
     classes: dict[str, type[Transport]] = {}
     for transport in options.transports:
         if isinstance(transport, str):
@@ -35,14 +35,14 @@ def transport_classes(options: EngineOptions) -> dict[str, type[Transport]]:
 
 
 def check_engine_options(options: EngineOptions) -> None:
-    """Check what concerns several options, and the contents of mappings. Raise OptionError."""
+    """Check combinations of options and the contents of mappings. Raise OptionError if they are invalid."""
     known = dict.fromkeys([*TRANSPORTS, *transport_classes(options)])
     check_headers({} if options.extra_headers is ASK else options.extra_headers)
     for name in options.transport_options:
         if name not in known:
             names = ", ".join(map(repr, known))
             raise OptionError(
-                f"transport_options takes a mapping of the names of transports ({names}), not of {name!r}"
+                f"transport_options takes a mapping from the names of transports ({names}); {name!r} is not one of them"
             )
         try:
             transport_options(options, name)
@@ -51,7 +51,7 @@ def check_engine_options(options: EngineOptions) -> None:
 
 
 def transport_options(options: EngineOptions, name: str) -> EngineOptions:
-    """Return the options of one transport: the common ones, overridden by its own. Raise OptionError."""
+    """Return the options of one transport: its `transport_options` override the common ones. Raise OptionError."""
     own = options.transport_options.get(name, {})
     common = {field.name: getattr(options, field.name) for field in fields(EngineOptions)}
     mappings = {key: own[key] for key in _PER_TRANSPORT_MAPPINGS if key in own}
@@ -65,7 +65,7 @@ def transport_options(options: EngineOptions, name: str) -> EngineOptions:
 
 
 def request_query(url: URL, options: EngineOptions, answered: Mapping[str, str] | None = None) -> Mapping[str, str]:
-    """Return the application's part of the query: that of the URL, or the answer to the question, or the option."""
+    """Return the application's query parameters: those of the URL, else those of the answer, else those of the option."""
     if url.query:
         return dict(url.query)
     if answered is not None:

@@ -1,4 +1,4 @@
-"""Engine.IO alone, as a machine: one session, without namespaces and reconnection."""
+"""`EngineProtocol`: one Engine.IO session as a state machine, without namespaces and reconnection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .url import parse_url
 class EngineProtocol(Machine):
     """An Engine.IO client as a state machine without I/O (Engine.IO protocol 4): one session.
 
-    `Machine` has the inputs and outputs. The events are the subclasses of `events.EngineEvent`.
+    `Machine` documents the inputs and outputs. The events are the subclasses of `events.EngineEvent`.
 
     Args:
         url: The server's scheme, host and port. A query in it replaces the `query` option.
@@ -76,7 +76,7 @@ class EngineProtocol(Machine):
 
     @property
     def report_packets(self) -> bool:
-        """Whether `EnginePacketReceived`, `EnginePacketCreated` and `EngineFlushed` are delivered. It may be set."""
+        """Whether `EnginePacketReceived`, `EnginePacketCreated` and `EngineFlushed` are delivered. Can be set."""
         return self._session.report_packets
 
     @report_packets.setter
@@ -88,7 +88,7 @@ class EngineProtocol(Machine):
 
         Args:
             now: The time.
-            timeout: How many seconds the handshake may take; None for no limit.
+            timeout: The time limit for the handshake in seconds, or None.
 
         Raises:
             OptionError: `timeout` is invalid.
@@ -104,13 +104,13 @@ class EngineProtocol(Machine):
         self._session.open(now, query=self._query, headers=self._headers)
 
     def send(self, data: Data, now: float, *, compress: bool = True) -> None:
-        """Send a message, str or bytes. Until the handshake is done it is buffered.
+        """Send a message, or buffer it until the handshake is done.
 
-        A message that is sent while the session is closing or closed is dropped, as the server may close it at any time.
+        While the session is closing or closed, the message is dropped: the server may close the session at any time.
 
         Raises:
             PacketError: `data` is neither str nor bytes, or contains an unpaired surrogate.
-            StateError: The session was not opened yet.
+            StateError: The session has not been opened.
         """
         check_message(data)
         self._fire_due(now)
@@ -119,13 +119,13 @@ class EngineProtocol(Machine):
         self._session.send([data], now, compress=compress)
 
     def close(self, now: float) -> None:
-        """Close when the write buffer has drained, within `close_timeout` seconds. Then `idle` is True."""
+        """Close when the write buffer has drained, within `close_timeout`. Afterwards `idle` is True."""
         self._fire_due(now)
         if self.state is not SessionState.NEW:
             self._session.close(now)
 
     def abort(self, now: float) -> None:
-        """Close everything at once, a close handshake in progress included. Buffered messages are dropped."""
+        """Close everything at once, including a close handshake in progress. Buffered messages are dropped."""
         self._fire_due(now)
         if self.state is not SessionState.NEW:
             self._session.abort(now)

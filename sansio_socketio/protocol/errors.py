@@ -3,8 +3,8 @@
 Rules of this file:
 
 - A message says what happened, with the offending value, and what is accepted or what to do.
-- What a program may act on (an HTTP status, a close code, the server's data) is an attribute.
-- An exception that corresponds to a built-in one (`ValueError`, `TimeoutError`) is a subclass of that, too.
+- Values that a program may act on (an HTTP status, a close code, the server's data) are attributes.
+- An exception that corresponds to a built-in one (`ValueError`, `TimeoutError`) is also a subclass of it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 
 class SocketIOError(Exception):
-    """The base of all exceptions that this library raises or reports."""
+    """Base class of all exceptions that this library raises or reports."""
 
 
 class OptionError(SocketIOError, ValueError):
-    """An option is unknown, has the wrong type or a value out of range. The message names the option."""
+    """An option or argument is unknown, has the wrong type or is out of range. The message names it."""
 
 
 class StateError(SocketIOError, RuntimeError):
-    """A call is not allowed in the present state, such as acknowledging twice."""
+    """A call is not allowed in the current state, such as acknowledging an event twice."""
 
 
 class PacketError(SocketIOError, ValueError):
@@ -31,11 +31,11 @@ class PacketError(SocketIOError, ValueError):
 class PayloadError(SocketIOError, ValueError):
     """A value of an event from the server does not match the annotation of a typed handler.
 
-    Its cause is pydantic's ValidationError, which has all mismatches of the value.
+    Its `__cause__` is pydantic's ValidationError, which lists the mismatches of the value.
 
     Attributes:
         event: The event's name.
-        path: The path to the mismatch, from the handler's parameter on, such as `"position.x"`.
+        path: The path to the mismatch, beginning with the handler's parameter, such as `"position.x"`.
     """
 
     def __init__(self, message: str, *, event: str | None = None, path: str | None = None) -> None:
@@ -45,14 +45,14 @@ class PayloadError(SocketIOError, ValueError):
 
 
 class BufferFullError(SocketIOError):
-    """An event exceeds the send buffer's limit (`max_buffered_events`, `max_buffered_bytes`) and was not queued."""
+    """The send buffer is full (`max_buffered_events`, `max_buffered_bytes`); the event was not buffered."""
 
 
 class TransportError(SocketIOError):
-    """A transport failed: a stream could not be opened or broke, or the server's response was refused or invalid.
+    """A transport failed: a stream could not be opened or broke, or the server refused a request or sent invalid data.
 
     Attributes:
-        transport: The transport's name, such as `"polling"`, or None if none was chosen yet.
+        transport: The transport's name, such as `"polling"`, or None if no transport was in use.
         status: The HTTP status of the response, or None.
         body: The body of the response as text, truncated to a few kilobytes, or None.
         close_code: The WebSocket close code (RFC 6455, section 7.4), or None.
@@ -79,11 +79,11 @@ class OpenTimeout(TransportError, TimeoutError):
 
 
 class ConnectError(SocketIOError):
-    """The server refused a namespace, or the first attempt to reach it failed.
+    """A namespace could not be connected: the server refused it or could not be reached.
 
     Attributes:
-        message: What the server said, or what went wrong.
-        data: The additional data of the server's refusal (Socket.IO protocol 5, "Connection to a namespace"), or None.
+        message: The server's message, or what went wrong.
+        data: The data of the server's refusal (Socket.IO protocol 5, "Connection to a namespace"), or None.
     """
 
     def __init__(self, message: str, data: Any = None) -> None:
@@ -97,10 +97,10 @@ class AckTimeout(SocketIOError, TimeoutError):
 
 
 class DisconnectedError(SocketIOError):
-    """The connection ended while something was awaited, such as an acknowledgement.
+    """The connection ended, or was stopped, while a call was waiting or before it was made.
 
     Attributes:
-        reason: The reason of the disconnection, such as `"transport close"`.
+        reason: The reason of the disconnection, such as `"transport close"`, or None.
     """
 
     def __init__(self, message: str, reason: str | None = None) -> None:

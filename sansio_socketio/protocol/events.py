@@ -2,10 +2,10 @@
 
 Rules of this file:
 
-- An event is plain data. Its base class says which layer it comes from.
-- Each `EngineEvent` has the number of its session: a session that is being closed may end after the next has begun.
-- Each `NamespaceEvent` has the name of its namespace. The order of the events of a namespace is guaranteed.
-- A `Question` must be answered before the machine goes on. A late answer is ignored.
+- An event is plain data. Its base class identifies the layer that it comes from.
+- Each `EngineEvent` has the number of its session, because a session that is closing may end after the next has begun.
+- Each `NamespaceEvent` has the name of its namespace. The events of a namespace are delivered in order.
+- The machine waits for the answer to a `Question` until the option `timeout`. A late answer is ignored.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Asked = Literal["auth", "query", "extra_headers"]
 PacketType = Literal["open", "close", "ping", "pong", "message", "upgrade", "noop"]
 
 AckId = tuple[int, int]
-"""Identifies the event to acknowledge. Opaque, and valid only on the connection that the event arrived on."""
+"""The id of an event to acknowledge: opaque, and valid only on the connection on which the event arrived."""
 
 
 class MachineEvent:
-    """The base of all events that a machine delivers."""
+    """Base class of all events that a machine delivers."""
 
     __slots__ = ()
 
@@ -42,7 +42,7 @@ class MachineEvent:
 
 @dataclass(slots=True)
 class EngineEvent(MachineEvent):
-    """The base of the events of an Engine.IO session. `session` is its number, counted from 1."""
+    """Base class of the events of an Engine.IO session. `session` is its number, counted from 1."""
 
     session: int = field(default=1, kw_only=True, repr=False)
 
@@ -77,7 +77,7 @@ class EnginePing(EngineEvent):
 
 @dataclass(slots=True)
 class EngineUpgrading(EngineEvent):
-    """The probe of `transport` succeeded; the session is about to switch to it."""
+    """The server has answered the probe of `transport`; the session is about to switch to it."""
 
     transport: str
 
@@ -98,31 +98,31 @@ class EngineUpgradeFailed(EngineEvent):
 
 @dataclass(slots=True)
 class EnginePacketReceived(EngineEvent):
-    """A packet was received and is about to be handled (delivered if the session's `report_packets` is set)."""
+    """A packet was received (delivered if the session's `report_packets` is True)."""
 
     packet: EnginePacket
 
 
 @dataclass(slots=True)
 class EnginePacketCreated(EngineEvent):
-    """A packet is about to be put into the write buffer (delivered if the session's `report_packets` is set)."""
+    """A packet is about to be buffered for sending (delivered if the session's `report_packets` is True)."""
 
     packet: EnginePacket
 
 
 @dataclass(slots=True)
 class EngineFlushed(EngineEvent):
-    """Packets were passed to the transport (delivered if the session's `report_packets` is set)."""
+    """Packets were passed to the transport (delivered if the session's `report_packets` is True)."""
 
 
 @dataclass(slots=True)
 class EngineDrained(EngineEvent):
-    """The session's write buffer has drained (`ClientProtocol` delivers it if the session's `report_packets` is set)."""
+    """The session's write buffer has drained (`ClientProtocol` delivers it if the session's `report_packets` is True)."""
 
 
 @dataclass(slots=True)
 class EngineClosed(EngineEvent):
-    """The session has ended. `details` has a status, a close code or another cause, or is None."""
+    """The session has ended. `details` is the error that caused it, or None."""
 
     reason: DisconnectReason
     details: Exception | None
@@ -133,7 +133,7 @@ class EngineClosed(EngineEvent):
 
 
 class ManagerEvent(MachineEvent):
-    """The base of the events of the connection that the namespaces share."""
+    """Base class of the events of the connection that the namespaces share."""
 
     __slots__ = ()
 
@@ -152,7 +152,7 @@ class Failed(ManagerEvent):
 
 @dataclass(slots=True)
 class Closed(ManagerEvent):
-    """`close`: the connection has ended. `details` has a status, a close code or another cause, or is None."""
+    """`close`: the connection is closed. `details` is the error that caused it, or None."""
 
     reason: DisconnectReason
     details: Exception | None
@@ -160,15 +160,15 @@ class Closed(ManagerEvent):
 
 @dataclass(slots=True)
 class Pinged(ManagerEvent):
-    """`ping`: a ping of the server was received."""
+    """`ping`: a ping from the server was received."""
 
 
 @dataclass(slots=True)
 class ReconnectAttempt(ManagerEvent):
-    """`reconnect_attempt`: the delay before attempt number `attempt` (counted from 1) is over.
+    """`reconnect_attempt`: the attempt to reconnect number `attempt` (counted from 1) begins.
 
-    If `question` is not None, the attempt begins when `answer(question, None, now)` is called, and fails if that does not
-    happen within the option `timeout`. (`ClientProtocol.asks_before_reconnecting`)
+    With `ClientProtocol.asks_before_reconnecting`, `question` is not None: the attempt begins when `answer(question, None,
+    now)` is called, and fails if that does not happen within the option `timeout`.
     """
 
     attempt: int
@@ -191,21 +191,21 @@ class ReconnectError(ManagerEvent):
 
 @dataclass(slots=True)
 class ReconnectFailed(ManagerEvent):
-    """`reconnect_failed`: all `reconnection_attempts` have failed; there are no more."""
+    """`reconnect_failed`: all `reconnection_attempts` have failed; the client gives up."""
 
 
 @dataclass(slots=True)
 class Drained(ManagerEvent):
-    """The write buffer has drained, or was dropped with its connection, after `writable` was False."""
+    """`writable` is True again: the write buffer has drained, or was dropped with its connection."""
 
 
 @dataclass(slots=True)
 class Question(ManagerEvent):
-    """The application is asked for an option that is `ASK`; call `answer(question, value, now)`.
+    """The value of an option that is `ASK` is needed: call `answer(question, value, now)`.
 
     `about` is the option: the `auth` of a namespace (a mapping or None), or the `query` or `extra_headers` of the session
-    that is about to open (mappings of str to str). An Exception as the answer, or no answer within the option `timeout`,
-    fails the attempt to connect or to join. The next attempt asks again.
+    that is about to open (mappings of str to str). If the answer is an Exception, or does not arrive within the option
+    `timeout`, the attempt to connect or to join fails. The next attempt asks again.
     """
 
     question: int
@@ -219,16 +219,16 @@ class Question(ManagerEvent):
 
 @dataclass(slots=True)
 class NamespaceEvent(MachineEvent):
-    """The base of the events of one namespace."""
+    """Base class of the events of one namespace."""
 
     namespace: str
 
 
 @dataclass(slots=True)
 class Connected(NamespaceEvent):
-    """`connect`: the server joined the namespace, with the id `sid`.
+    """`connect`: the namespace has joined; the server assigned the id `sid`.
 
-    `recovered`: the server restored the previous session and sends the events that were missed.
+    `recovered` is True if the server restored the previous session, including the events that were missed.
     """
 
     sid: str
@@ -237,7 +237,7 @@ class Connected(NamespaceEvent):
 
 @dataclass(slots=True)
 class ConnectFailed(NamespaceEvent):
-    """`connect_error`: the namespace could not be joined. `active`: whether another attempt follows by itself."""
+    """`connect_error`: the namespace could not be joined. `active`: whether the client tries again automatically."""
 
     error: Exception
     active: bool
@@ -245,7 +245,7 @@ class ConnectFailed(NamespaceEvent):
 
 @dataclass(slots=True)
 class Disconnected(NamespaceEvent):
-    """`disconnect`: the namespace was left. `active`: whether it is joined again by itself, after a reconnection."""
+    """`disconnect`: the namespace was left. `active`: whether it is joined again after a reconnection."""
 
     reason: DisconnectReason
     details: Exception | None
@@ -258,7 +258,7 @@ class EventReceived(NamespaceEvent):
 
     Attributes:
         args: The event's name and values.
-        ack_id: What `acknowledge` takes, or None if the server requests no acknowledgement.
+        ack_id: The argument for `acknowledge`, or None if the server requested no acknowledgement.
         size: The approximate size on the wire, in bytes.
     """
 
@@ -269,7 +269,7 @@ class EventReceived(NamespaceEvent):
 
 @dataclass(slots=True)
 class EventSent(NamespaceEvent):
-    """An event was sent (delivered if the namespace's `report_sent` is set).
+    """An event was sent (delivered if the namespace's `report_sent` is True).
 
     Attributes:
         args: The event's name and values.
@@ -282,7 +282,7 @@ class EventSent(NamespaceEvent):
 
 @dataclass(slots=True)
 class Acknowledged(NamespaceEvent):
-    """The server acknowledged the emit that returned `handle`. `args` are the values."""
+    """The server acknowledged the emit that returned `handle`, with the values `args`."""
 
     handle: int
     args: list[Any]
@@ -290,7 +290,7 @@ class Acknowledged(NamespaceEvent):
 
 @dataclass(slots=True)
 class AckFailed(NamespaceEvent):
-    """The emit that returned `handle` will not be acknowledged because of an `AckTimeout` or `DisconnectedError`."""
+    """The emit that returned `handle` was not acknowledged. `error` is an `AckTimeout` or a `DisconnectedError`."""
 
     handle: int
     error: Exception

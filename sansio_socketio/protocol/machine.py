@@ -2,12 +2,12 @@
 
 Rules of this file:
 
-- Every input takes `now` (in seconds, on any clock that never goes back), and first fires the timers that are due.
+- Every input takes `now`, in seconds on any monotonic clock, and first fires the timers that are due.
 - An input for a stream that the machine has closed is ignored.
-- After `stream_failed` and `stream_closed` there is no action for that stream: the driver has discarded it.
+- After `stream_failed` and `stream_closed` the machine requests no action for that stream, which the driver has discarded.
 - `next_output()` returns one action or event at a time, then None. Inputs and commands are legal between two calls.
 
-`EngineProtocol` and `ClientProtocol` add the commands.
+`EngineProtocol` and `ClientProtocol` add the commands of the application.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .timers import Timers
 
 
 class Machine:
-    """The inputs and the output that every driver uses. The base of `ClientProtocol` and `EngineProtocol`."""
+    """The inputs and outputs that drivers use. Base class of `ClientProtocol` and `EngineProtocol`."""
 
     def __init__(self) -> None:
         self._outbox = Outbox()
@@ -25,7 +25,7 @@ class Machine:
         self._fire_due = self._timers.fire_due
 
     def next_output(self) -> Output | None:
-        """Return the next action to carry out or the next event to deliver, or None when there is none for now."""
+        """Return the next action to carry out or event to deliver, or None if there is none."""
         outputs = self._outbox.outputs
         if outputs:
             return outputs.popleft()
@@ -40,14 +40,14 @@ class Machine:
             owner.stream_opened(stream, now)
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
-        """Report that the stream could not be opened because of `error`. The driver discards it."""
+        """Report that the stream could not be opened, with the error. The driver has discarded the stream."""
         self._fire_due(now)
         owner = self._outbox.forget(stream)
         if owner is not None:
             owner.stream_failed(stream, error, now)
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
-        """Report bytes that arrived on the stream. The buffer may be reused after the call."""
+        """Report bytes that were received on the stream. The buffer may be reused after the call."""
         self._fire_due(now)
         owner = self._outbox.owners.get(stream)
         if owner is not None:
@@ -55,21 +55,21 @@ class Machine:
             owner.data_received(stream, data, now)
 
     def data_sent(self, stream: int, now: float) -> None:
-        """Report that the write buffer of the stream is empty: everything has been passed to the network."""
+        """Report that the write buffer of the stream is empty: the operating system has accepted all data."""
         self._fire_due(now)
         owner = self._outbox.owners.get(stream)
         if owner is not None:
             owner.data_sent(stream, now)
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
-        """Report that the peer closed the stream (`error` is None), or that it broke. The driver discards it."""
+        """Report that the peer closed the stream (`error` is None) or that it broke. The driver has discarded the stream."""
         self._fire_due(now)
         owner = self._outbox.forget(stream)
         if owner is not None:
             owner.stream_closed(stream, error, now)
 
     def tick(self, now: float) -> None:
-        """Report that the timer fired. Early and spurious calls are harmless."""
+        """Report that the timer fired. Early and superfluous calls are harmless."""
         self._fire_due(now)
         self._timers.ticked()
 

@@ -2,16 +2,19 @@
 
 Rules of this file:
 
-- `active` is what the application wants, the join state is what the server has done. `_advance` reconciles them.
-- If the application gives no usable `auth`, it is asked again after a delay, as a lost connection is opened again. The
-  connection stays open meanwhile, as other namespaces may need it.
-- At most one CONNECT is unanswered. The response to one that was abandoned is consumed, and revoked by DISCONNECT.
-- An event is encoded by `emit`, so that a value that cannot be sent is an error there. Until it is sent it is in
-  `_unsent`, or with retries in `_queue` until it is acknowledged; each try encodes its values anew, with a new id.
-- `_emits` has all emits whose outcome may still be reported, `_sent` those that await an acknowledgement, by its id.
-- On connect, in this order: events received early, events buffered to send, the retry queue, then `Connected`.
-- On disconnect: `Disconnected` first, then `AckFailed` for the acknowledgements that were awaited.
-- Only CONNECT is sent to a namespace that has not joined: for anything else the server closes the connection.
+- `active` is what the application wants; the join state is what the server knows. `_advance` reconciles them.
+- If the application provides no valid `auth`, it is asked again after the reconnection delay. The connection stays open
+  meanwhile, because other namespaces may need it.
+- At most one CONNECT awaits its response. If the namespace is disconnected before the response arrives, the join is
+  abandoned: a DISCONNECT follows the response.
+- `emit` encodes the event, so that it raises for a value that cannot be sent. The event is kept in `_unsent` until it is
+  sent. With retries it is kept in `_queue` until it is acknowledged, and each try encodes it again with a new id.
+- `_emits` has all emits whose outcome may still be reported, by handle. `_sent` has those that await an acknowledgement,
+  by the id of the acknowledgement.
+- After a join, in this order: deliver the events that arrived early, send the buffered events, send the first event of
+  the retry queue, deliver `Connected`.
+- After a disconnection, deliver `Disconnected` first, then `AckFailed` for each acknowledgement that was awaited.
+- Before the join, only CONNECT is sent: for any other packet the server would close the connection.
 """
 
 from __future__ import annotations
@@ -41,8 +44,8 @@ from .states import JOIN_TRANSITIONS, JoinState, transition
 from .timers import Timers
 
 _V2_SERVER: Final = (
-    "the server joined the namespace without a session id, as Socket.IO 2 does; this client requires a server of version 3 "
-    "or later (a server with allowEIO3 serves clients of either version)"
+    "the server accepted the namespace without a session id, as Socket.IO 2 does; this client requires a server of version "
+    "3 or later (a server with allowEIO3 also serves clients of version 2)"
 )
 
 
@@ -50,7 +53,7 @@ _JOINED: Final = JoinState.JOINED
 
 
 class NamespaceConnection(Protocol):
-    """What a namespace needs of the connection that it shares with other namespaces."""
+    """The part of the connection that its namespaces use."""
 
     options: ClientOptions
     outbox: Outbox
@@ -72,14 +75,14 @@ class NamespaceConnection(Protocol):
 
 
 class Namespace:
-    """A namespace of a `ClientProtocol`, created by `ClientProtocol.namespace` (JavaScript's Socket).
+    """One namespace of a `ClientProtocol`, created by `ClientProtocol.namespace` (JavaScript's Socket).
 
     Attributes:
         name: The name of the namespace, such as `"/"` or `"/chat"`.
-        active: Whether the namespace is connected, or connects as soon as the connection is open.
+        active: Whether the application wants the namespace connected: it has joined, or joins when the connection is open.
         sid: The id that the server assigned on this connection, or None.
         recovered: Whether the last join restored the previous session (connection state recovery).
-        report_sent: Whether `EventSent` is delivered for each event that is sent.
+        report_sent: Whether to deliver `EventSent` for each event that is sent.
     """
 
     def __init__(self, name: str, options: NamespaceOptions, connection: NamespaceConnection) -> None:
@@ -113,12 +116,12 @@ class Namespace:
 
     @property
     def acks_pending(self) -> int:
-        """How many acknowledgements are awaited."""
+        """The number of acknowledgements that are awaited."""
         return sum([emit.ack for emit in self._emits.values()])
 
     @property
     def auth(self) -> Mapping[str, Any] | Literal[Ask.ASK] | None:
-        """The credentials that are sent when joining; ASK to be asked each time. It may be set at any time."""
+        """The credentials to send when joining; ASK to be asked each time. Can be set at any time."""
         return self._auth
 
     @auth.setter
@@ -131,7 +134,7 @@ class Namespace:
     def connect(self, now: float) -> None:
         """Join the namespace, and open the connection if it is closed (section "Connection to a namespace").
 
-        A delay before the next attempt to reconnect is not cut short.
+        During a delay before the next attempt to reconnect, that attempt does not begin earlier.
         """
         self._connection.timers.fire_due(now)
         if not self.connected:
@@ -140,7 +143,7 @@ class Namespace:
             self._advance(now)
 
     def disconnect(self, now: float) -> None:
-        """Leave the namespace. The connection is closed when no namespace is active any more."""
+        """Leave the namespace. The connection is closed if no other namespace is active."""
         self._connection.timers.fire_due(now)
         if not self.active:
             return
@@ -167,17 +170,17 @@ class Namespace:
             args: The event's name (a str or a number) and its values.
             now: The time.
             ack: Whether to request an acknowledgement. Its outcome is delivered as `Acknowledged` or `AckFailed`.
-            timeout: How many seconds the acknowledgement may take; None for no limit. The default is `ack_timeout`.
+            timeout: The time limit for the acknowledgement in seconds, or None. The default is `ack_timeout`.
             volatile: Whether to drop the event if it cannot be sent at once.
             compress: Whether the transport may compress the event.
 
         Returns:
-            A handle, which the events about this emit have.
+            A handle, by which the events `Acknowledged` and `AckFailed` refer to this emit.
 
         Raises:
             OptionError: The name is reserved or missing, or the timeout is invalid.
             PacketError: A value cannot be encoded.
-            BufferFullError: Too much is buffered.
+            BufferFullError: `max_buffered_events` or `max_buffered_bytes` would be exceeded.
         """
         connection = self._connection
         connection.timers.fire_due(now)
@@ -196,7 +199,7 @@ class Namespace:
         return emit.handle
 
     def acknowledge(self, ack_id: AckId, args: Sequence[Any], now: float, *, compress: bool = True) -> None:
-        """Acknowledge an event. The acknowledgement is dropped if the event's connection has ended.
+        """Acknowledge an event. The acknowledgement is dropped if the connection of the event has ended.
 
         Raises:
             PacketError: A value cannot be encoded.
@@ -209,40 +212,40 @@ class Namespace:
             connection.send_frames(frames, now, compress=compress)
 
     def forget(self, handle: int, now: float) -> None:
-        """Withdraw an emit that has not been sent. The outcome of one that has been sent is no longer reported."""
+        """Withdraw an emit that has not been sent. If it has been sent, only stop reporting its outcome."""
         self._connection.timers.fire_due(now)
         emit = self._emits.get(handle) or self._unsent.get(handle)
         if emit is None:
             return
         emit.ack = False
-        if not (emit.queued and emit.tries):  # one that was tried, and may be again, is still delivered
+        if not (emit.queued and emit.tries):  # an event that has been sent once is still retried
             self._remove(emit)
 
     # Notifications of the connection
 
     def on_open(self, now: float) -> None:
-        """The connection is open."""
+        """Join the namespace: the connection is open."""
         self._advance(now)
 
     def on_failed(self, error: Exception) -> None:
-        """The connection could not be opened, or an error is about to close it."""
+        """Report that the connection could not be opened, or that an error is about to close it."""
         if self.active and not self.connected:
             self._deliver_connect_failed(error)
 
     def on_closed(self, reason: DisconnectReason, details: Exception | None) -> None:
-        """The connection has ended."""
+        """Report that the connection is closed."""
         self._end_join()
         if self.active:
             self._left(reason, details)
 
     def on_aborted(self) -> None:
-        """Everything was aborted: drop what is buffered."""
+        """Drop all buffered events, because the connection was aborted."""
         error = DisconnectedError("aborted before the event was acknowledged", "forced close")
         for emit in [*(self._unsent | self._emits).values()]:
             self._fail(emit, error)
 
     def on_answer(self, value: Any, now: float) -> None:
-        """The application answered the question about `auth`."""
+        """Send CONNECT with the application's answer to the question about `auth`."""
         if self._join is not JoinState.ASKING:
             return
         self._connection.timers.cancel(self, "auth")
@@ -253,7 +256,7 @@ class Namespace:
             self._send_connect(value, now)
 
     def on_packet(self, packet: Packet, now: float) -> None:
-        """A packet for this namespace was received."""
+        """Handle a received packet of this namespace."""
         kind = packet.type
         if kind == EVENT:
             ack_id = None if packet.id is None else (self._epoch, packet.id)
@@ -283,7 +286,7 @@ class Namespace:
         self._join = transition(JOIN_TRANSITIONS, self._join, join)
 
     def _advance(self, now: float) -> None:
-        """Begin to join if the application wants it and the connection is open."""
+        """Begin to join if the namespace is active, has not joined and the connection is open."""
         if self.active and self._join is JoinState.NONE and self._connection.is_open:
             self._begin_join(now)
 
@@ -301,7 +304,7 @@ class Namespace:
         if self._join is JoinState.WAITING:
             self._begin_join(now)
         else:
-            self._auth_failed(ConnectError("auth failed: no answer within the timeout"), now)
+            self._auth_failed(ConnectError("auth failed: the question was not answered within the option timeout"), now)
 
     def _auth_failed(self, error: ConnectError, now: float) -> None:
         """Ask the application again after a delay, or give up."""
@@ -321,7 +324,7 @@ class Namespace:
         try:
             frames = self._connection.encode(Packet(CONNECT, self.name, payload or auth))
         except PacketError as error:
-            # The application may answer differently the next time. A fixed value stays the same.
+            # Ask again only if the value can change: the application may answer differently.
             fail = self._auth_failed if self._join is JoinState.ASKING else self._refused
             fail(_chained(ConnectError(f"auth cannot be sent: {error}"), error), now)
             return
@@ -356,7 +359,7 @@ class Namespace:
             self._deliver_event(event)
         self._send_unsent(now)
         self._drain_queue(now)
-        if self.connected:  # sending may have ended the connection
+        if self.connected:  # sending may have closed the connection
             self._connection.outbox.deliver(Connected(self.name, sid, self.recovered))
 
     def _connect_error_received(self, packet: Packet, now: float) -> None:
@@ -384,7 +387,7 @@ class Namespace:
         self._connection.release(now)
 
     def _end_join(self, join: JoinState = JoinState.NONE) -> None:
-        """Reset what belongs to the join that has ended."""
+        """Reset the state of the join, which has ended."""
         self._connection.timers.cancel(self, "auth")
         self._change(join)
         self.sid = None
@@ -397,7 +400,7 @@ class Namespace:
     def _send_disconnect(self, now: float) -> None:
         try:
             frames = self._connection.encode(Packet(DISCONNECT, self.name))
-        except PacketError as error:  # only of a custom parser
+        except PacketError as error:  # a custom parser may refuse any packet
             self._connection.protocol_error(error, now)
         else:
             self._connection.send_frames(frames, now, compress=True)
@@ -408,12 +411,13 @@ class Namespace:
     # Events from the server
 
     def _keep_early(self, event: EventReceived, now: float) -> None:
-        """Keep an event that arrived before the response to CONNECT."""
+        """Buffer an event that arrived before the response to CONNECT."""
         self._early.append(event)
         self._early_bytes += event.size
         options = self._connection.options
         if len(self._early) > options.max_buffered_events or self._early_bytes > options.max_buffered_bytes:
-            self._connection.protocol_error(PacketError("too many events before the namespace was joined"), now)
+            error = PacketError("the server sent too many events before it accepted the namespace")
+            self._connection.protocol_error(error, now)
 
     def _take_early(self) -> list[EventReceived]:
         early, self._early, self._early_bytes = self._early, [], 0
@@ -472,7 +476,7 @@ class Namespace:
         self._connection.send_frames(frames, now, compress=emit.compress)
 
     def _remove(self, emit: Emit) -> None:
-        """Remove an emit from all containers. Its outcome is not reported."""
+        """Remove an emit from all containers, without reporting its outcome."""
         self._expect_no_more(emit)
         self._emits.pop(emit.handle, None)
         if self._unsent.pop(emit.handle, None) is not None:
@@ -497,7 +501,7 @@ class Namespace:
             self._connection.timers.set(self, emit.handle, now + emit.timeout)
 
     def _expect_no_more(self, emit: Emit) -> None:
-        """Stop expecting an acknowledgement: drop its id and its timeout."""
+        """Stop waiting for the acknowledgement of an emit: drop its id and its timeout."""
         if emit.wire_id is not None:
             del self._sent[emit.wire_id]
             emit.wire_id = None
@@ -521,8 +525,8 @@ class Namespace:
             self._fail(emit, error)
 
     def _fail_sent(self, reason: DisconnectReason) -> None:
-        """Fail the acknowledgements that were expected on the connection that has ended."""
-        error = DisconnectedError(f"disconnected before the acknowledgement came: {reason}", reason)
+        """Fail the acknowledgements that were awaited on the connection that has ended."""
+        error = DisconnectedError(f"disconnected before the acknowledgement arrived: {reason}", reason)
         for emit in list(self._sent.values()):
             if emit.queued and emit.timeout is None:
                 # The JavaScript client does not count this as a failed try: the event waits for the next connection.
@@ -532,7 +536,7 @@ class Namespace:
             elif emit.handle not in self._unsent:
                 self._fail(emit, error)
 
-    # Retries: one packet in flight; the next is sent when it is acknowledged or given up
+    # Retries: one event is in flight; the next is sent when it is acknowledged or given up
 
     def _enqueue(self, emit: Emit, now: float) -> None:
         self._check_space(emit, self._connection.encode(Packet(EVENT, self.name, emit.args)))
@@ -548,21 +552,21 @@ class Namespace:
             emit = self._queue[0]
             try:
                 frames = self._connection.encode(Packet(EVENT, self.name, emit.args, self._next_wire_id))
-            except PacketError as error:  # a list or a dict in it has been changed
+            except PacketError as error:  # the application has modified a list or a dict in it
                 self._fail(emit, error)
             else:
                 self._expect_ack(emit, now)
                 self._transmit(emit, frames, now)
 
     def _try_failed(self, emit: Emit, error: Exception) -> None:
-        """Give the emit up if this was the last try, else leave it at the head of the queue."""
+        """Give up an emit after its last try. Otherwise leave it at the head of the queue."""
         self._expect_no_more(emit)
         if emit.tries > self._options.retries:
             self._fail(emit, error)
 
 
 def _auth_error(value: Any) -> ConnectError | None:
-    """Return why an answer cannot be `auth`, or None. A ConnectError of the application is reported as it is."""
+    """Return the error of an invalid answer for `auth`, or None. A ConnectError of the application is returned unchanged."""
     error = answer_error("auth", value)
     if error is None or isinstance(error, ConnectError):
         return error
@@ -575,7 +579,7 @@ def _session_id(packet: Packet) -> str | None:
 
 
 def _refusal(data: Any) -> ConnectError:
-    """Return the error of a CONNECT_ERROR, whose payload is an object, or from older servers a string."""
+    """Return the error for a CONNECT_ERROR, whose payload is an object or (from older servers) a string."""
     if isinstance(data, dict):
         return ConnectError(str(data.get("message", "")), data.get("data"))
     return ConnectError(str(data))

@@ -1,11 +1,11 @@
-"""The options of the machine, their defaults and the values they take.
+"""The options of the state machine, their defaults and the values that they accept.
 
 Rules of this file:
 
 - Names are those of the JavaScript client in snake_case. Times are in seconds, sizes in bytes.
-- There is a dataclass for each layer; its fields are checked when it is created. An unknown name, a wrong type or a value
-  out of range is an OptionError that names the option and the values it takes.
-- `ASK` as a value means that the application is asked each time (see `events.Question`).
+- There is a dataclass for each layer. Its fields are checked when it is created. An unknown name, a wrong type or a value
+  out of range raises an OptionError that names the option and the accepted values.
+- The value `ASK` means that the application is asked for the value each time (see `events.Question`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TRANSPORTS: Final = ("polling", "websocket")
 """The names of the built-in transports."""
 
 _LONGEST: Final = 1e9
-"""The longest time in seconds: some thirty years, which the timers of all drivers accept."""
+"""The longest time in seconds: about thirty years, which the timers of all drivers accept."""
 
 Check = tuple[Callable[[Any], bool], str]
 
@@ -71,7 +71,7 @@ def _is_str_mapping(value: Any) -> bool:
 
 
 def transport_name(transport: Any) -> str | None:
-    """Return the name of an item of `transports` (a built-in name, or a class that has a name), or None."""
+    """Return the name of an item of `transports` (a built-in name or a class with a name), or None if it is invalid."""
     if isinstance(transport, str):
         return transport if transport in TRANSPORTS else None
     name = getattr(transport, "name", None) if isinstance(transport, type) else None
@@ -108,7 +108,10 @@ _STRINGS: Final = (_is_str_mapping, "a mapping of str to str")
 _CHECKS: Final[Mapping[str, Check]] = {
     "path": _instance(str, "a str such as '/socket.io'"),
     "add_trailing_slash": _BOOL,
-    "transports": (_are_transports, "a sequence of 'polling', 'websocket' and subclasses of Transport, each name once"),
+    "transports": (
+        _are_transports,
+        "a sequence of 'polling', 'websocket' and subclasses of Transport, without duplicates",
+    ),
     "upgrade": _BOOL,
     "remember_upgrade": _BOOL,
     "try_all_transports": _BOOL,
@@ -116,11 +119,11 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "extra_headers": _STRINGS,
     "force_base64": _BOOL,
     "timestamp_requests": _or_none(_BOOL),
-    "timestamp_param": (lambda value: isinstance(value, str) and value != "", "a str that is not empty"),
+    "timestamp_param": (lambda value: isinstance(value, str) and value != "", "a non-empty str"),
     "with_credentials": _BOOL,
     "protocols": (_are_protocols, "a sequence of WebSocket subprotocols"),
     "transport_options": (_are_transport_options, "a mapping of a transport's name to a mapping of its options"),
-    "per_message_deflate": (_is_deflate, "True, False, or the least number of bytes that is worth compressing"),
+    "per_message_deflate": (_is_deflate, "True, False, or the smallest size in bytes to compress"),
     "max_message_size": _integer(1),
     "close_timeout": _number(0),
     "reconnection": _BOOL,
@@ -142,28 +145,28 @@ _CHECKS: Final[Mapping[str, Check]] = {
 }
 
 _SECRETS: Final = frozenset({"auth", "query", "extra_headers", "transport_options"})
-"""Options whose values are not shown in messages, because they may hold secrets."""
+"""Options whose values are omitted from error messages, because they may contain secrets."""
 
 _ASKABLE: Final = frozenset({"auth", "query", "extra_headers"})
-"""Options that may be ASK."""
+"""Options that accept ASK."""
 
 
 def check_option(name: str, value: Any) -> None:
-    """Raise OptionError unless the option `name` takes `value`."""
+    """Raise OptionError unless the option `name` accepts `value`."""
     if not (takes_value(name, value) or (value is ASK and name in _ASKABLE)):
         raise option_error(name, value)
 
 
 def takes_value(name: str, value: Any) -> bool:
-    """Whether the option takes this value (ASK aside)."""
+    """Return whether the option accepts `value`, not considering ASK."""
     accepts, _ = _CHECKS[name]
     return accepts(value)
 
 
 def option_error(name: str, value: Any, *, ask: str = "ASK") -> OptionError:
-    """Return the error for an invalid value, which says what the option takes.
+    """Return the error for an invalid value. It says which values the option accepts.
 
-    `ask`: what to call ASK, which applications do not see under that name.
+    `ask` is the description of ASK: applications use functions instead of ASK.
     """
     _, takes = _CHECKS[name]
     given = f"this {type(value).__name__}" if name in _SECRETS else repr(value)
@@ -171,10 +174,10 @@ def option_error(name: str, value: Any, *, ask: str = "ASK") -> OptionError:
 
 
 def answer_error(about: str, value: Any) -> Exception | None:
-    """Return why `value` cannot answer a question about the option `about`, or None if it can.
+    """Return the error if `value` is not a valid answer for the option `about`, or None if it is valid.
 
-    An Exception is its own reason. For a value of the wrong type it is an OptionError that says what the option takes;
-    the value itself is not shown, as it may hold secrets.
+    An Exception as the value is returned unchanged. A value of the wrong type gives an OptionError, whose message omits
+    the value, because it may contain secrets.
     """
     if isinstance(value, Exception):
         return value
@@ -188,12 +191,12 @@ def check_name(name: str, known: Collection[str]) -> None:
     """Raise OptionError unless `name` is one of the `known` options."""
     if name not in known:
         near = get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"
-        raise OptionError(f"there is no option {name!r}{hint}")
+        hint = f"; did you mean {near[0]!r}?" if near else f"; the options are {', '.join(sorted(known))}"
+        raise OptionError(f"unknown option {name!r}{hint}")
 
 
 class _Checked:
-    """The base of a dataclass whose fields are checked when it is created."""
+    """Base class of dataclasses whose fields are checked at creation."""
 
     __slots__ = ()
 
@@ -203,7 +206,7 @@ class _Checked:
 
     @classmethod
     def build(cls, **options: Any) -> Self:
-        """Create an instance. Raise OptionError for an unknown name."""
+        """Create an instance from keywords. Raise OptionError for an unknown name."""
         known = {option.name for option in fields(cls)}  # type: ignore[arg-type]
         for name in options:
             check_name(name, known)
@@ -215,26 +218,27 @@ class EngineOptions(_Checked):
     """The options of an Engine.IO session.
 
     Attributes:
-        path: The path of the server's endpoint.
+        path: The path of the server's Engine.IO endpoint.
         add_trailing_slash: Whether to append a slash to the path.
-        transports: The transports to use, the one to open with first: names, and custom classes (subclasses of
-            `transports.base.Transport`), which replace a built-in transport of the same name.
-        upgrade: Whether to switch to another of them when the server offers it.
-        remember_upgrade: Whether to open with WebSocket if it worked the last time.
-        try_all_transports: Whether to try the next transport when one cannot be opened.
-        query: Parameters to add to the query of each request. A query in the URL replaces them.
+        transports: The transports to use, in order of preference: names, and custom classes (subclasses of
+            `transports.base.Transport`). A class replaces a built-in transport of the same name. The session is opened
+            on the first one.
+        upgrade: Whether to upgrade the session to another of these transports when the server offers it.
+        remember_upgrade: Whether to open the session on WebSocket if WebSocket worked the last time.
+        try_all_transports: Whether to try the next transport if one cannot be opened.
+        query: Query parameters to add to each request. A query in the URL replaces them.
         extra_headers: Headers to send with each request.
         force_base64: Whether to send binary messages as base64 text.
-        timestamp_requests: Whether requests have a timestamp, against caches. None: with polling, but not WebSocket.
-        timestamp_param: The name of that parameter.
-        with_credentials: Whether to keep the cookies that the server sets, and to send them.
+        timestamp_requests: Whether to add a timestamp to the query, which prevents caching. None: with polling only.
+        timestamp_param: The name of the timestamp's query parameter.
+        with_credentials: Whether to store the cookies that the server sets, and send them back.
         protocols: The WebSocket subprotocols to offer.
-        transport_options: Options for one transport, which override the common ones (`query` and `extra_headers` are
-            merged with the common ones).
-        per_message_deflate: Whether to offer compression of WebSocket messages. A number is the smallest size in bytes
-            that is compressed (True: 1024).
-        max_message_size: The largest message or body in bytes that is accepted, after decompression.
-        close_timeout: How many seconds closing may take before the streams are aborted.
+        transport_options: Options for single transports, by the transport's name. They override the common options, except
+            that `query` and `extra_headers` are merged.
+        per_message_deflate: Whether to offer compression of WebSocket messages. A number is the size in bytes from which
+            messages are compressed; True means 1024.
+        max_message_size: The largest message or HTTP body to accept, in bytes after decompression.
+        close_timeout: The time limit for closing in seconds. After it the streams are aborted.
     """
 
     path: str = "/engine.io"
@@ -258,20 +262,20 @@ class EngineOptions(_Checked):
 
 @dataclass(slots=True, kw_only=True)
 class ClientOptions(EngineOptions):
-    """The options of a Socket.IO connection: those of its Engine.IO sessions, and those of the JavaScript Manager.
+    """The options of a Socket.IO connection: those of its Engine.IO sessions, and those of JavaScript's Manager.
 
     Attributes:
-        reconnection: Whether to connect again after the connection was lost or could not be opened.
-        reconnection_attempts: How many attempts to make before giving up: a whole number, or `math.inf`.
-        reconnection_delay: The delay before the first attempt, in seconds. Each further one doubles.
-        reconnection_delay_max: The longest delay, in seconds.
-        randomization_factor: How far a delay may deviate at random, as a fraction of it, from 0 to 1.
-        timeout: How many seconds opening the connection may take; None for no limit.
+        reconnection: Whether to reconnect when the connection is lost or could not be opened.
+        reconnection_attempts: The number of attempts to reconnect before giving up: a whole number, or `math.inf`.
+        reconnection_delay: The delay before the first attempt to reconnect, in seconds. It doubles with each attempt.
+        reconnection_delay_max: The longest delay between attempts, in seconds.
+        randomization_factor: The maximum random deviation of a delay, as a fraction of the delay from 0 to 1.
+        timeout: The time limit for opening the connection in seconds, or None.
         parser: The encoding of packets: `packets.msgpack.MessagePackParser()`, or a custom one (see
             `packets.socketio.Parser`). None for the default, JSON.
-        max_buffered_events: How many events may be buffered to be sent.
-        max_buffered_bytes: How many bytes may be buffered to be sent.
-        max_attachments: How many binary attachments a packet from the server may have.
+        max_buffered_events: The maximum number of events that are buffered for sending.
+        max_buffered_bytes: The maximum number of bytes that are buffered for sending.
+        max_attachments: The maximum number of binary attachments of a packet from the server.
     """
 
     path: str = "/socket.io"
@@ -288,7 +292,7 @@ class ClientOptions(EngineOptions):
 
 
 class RunningOption(Generic[T]):
-    """Declares an option of `RunningOptions`: an attribute whose reading and setting go through the two hooks."""
+    """Descriptor of an option of `RunningOptions`. It reads and sets the option by `_get_option` and `_set_option`."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -306,27 +310,27 @@ class RunningOption(Generic[T]):
 
 
 class RunningOptions:
-    """The options of a connection that may be set while it runs. Setting one raises OptionError for a bad value."""
+    """The options of a connection that can be set while it is running. An invalid value raises OptionError."""
 
     reconnection = RunningOption[bool]()
-    """Whether to connect again after the connection was lost. Setting it to False also ends a wait for the next attempt."""
+    """Whether to reconnect when the connection is lost. Setting it to False also cancels the next attempt."""
     reconnection_attempts = RunningOption[float]()
-    """How many attempts to make before giving up: a whole number, or `math.inf`."""
+    """The number of attempts to reconnect before giving up: a whole number, or `math.inf`."""
     reconnection_delay = RunningOption[float]()
-    """The delay before the first attempt, in seconds. Each further one doubles."""
+    """The delay before the first attempt to reconnect, in seconds. It doubles with each attempt."""
     reconnection_delay_max = RunningOption[float]()
-    """The longest delay, in seconds."""
+    """The longest delay between attempts, in seconds."""
     randomization_factor = RunningOption[float]()
-    """How far a delay may deviate at random, as a fraction of it, from 0 to 1."""
+    """The maximum random deviation of a delay, as a fraction of the delay from 0 to 1."""
     timeout = RunningOption["float | None"]()
-    """How many seconds opening the connection may take; None for no limit. It counts from the next attempt on."""
+    """The time limit for opening the connection in seconds, or None. A new value applies from the next attempt on."""
 
     def _get_option(self, name: str) -> Any:
-        """Return the present value of the option."""
+        """Return the current value of the option."""
         raise NotImplementedError
 
     def _set_option(self, name: str, value: Any) -> None:
-        """Check the value and set the option. Raise OptionError."""
+        """Set the option. Raise OptionError if the value is invalid."""
         raise NotImplementedError
 
 
@@ -336,8 +340,8 @@ class NamespaceOptions(_Checked):
 
     Attributes:
         auth: The credentials to send when joining; ASK to be asked each time.
-        ack_timeout: The default timeout of an acknowledgement, in seconds; None for no limit.
-        retries: How many times an event is sent again when it is not acknowledged in time.
+        ack_timeout: The default time limit for acknowledgements in seconds, or None.
+        retries: How many times an event is sent again if it is not acknowledged in time.
     """
 
     auth: Mapping[str, Any] | Literal[Ask.ASK] | None = None

@@ -2,12 +2,12 @@
 
 Rules of this file:
 
-- Each part that has states has an enum here, and a table of the legal transitions. The diagrams in the documentation are
+- Each part that has states has an enum and a table of legal transitions here. The diagrams in the documentation are
   generated from the tables.
-- A part changes its state by `transition` alone, which checks the table. Nothing that happens per packet changes a state.
-- Only what excludes each other is a state. What may be true in several states stays an attribute of its own, such as
-  `Namespace.active` or whether a transport is `writable`.
-- The members are strings, so that they compare and print as such: `machine.state == "open"`.
+- A part changes its state only through `transition`, which checks the table. No state changes per packet.
+- States exclude each other. A condition that can hold in several states is an attribute of its own, such as
+  `Namespace.active` or `Transport.writable`.
+- The members are strings, which compare and print as such: `machine.state == "open"`.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ from typing import Final, TypeVar
 S = TypeVar("S", bound=StrEnum)
 
 Transitions = Mapping[S, frozenset[S]]
-"""The states that may follow each state. Staying in a state is not a transition."""
+"""Maps each state to the states that may follow it. Staying in a state is not a transition."""
 
 
 class IllegalTransition(AssertionError):
-    """A transition that its table does not have: an internal error."""
+    """A transition that is not in its table: an internal error."""
 
 
 class ConnectionState(StrEnum):
-    """The state of a connection, which namespaces share (`ClientProtocol.state`)."""
+    """The state of the connection that the namespaces share (`ClientProtocol.state`)."""
 
     CLOSED = "closed"
-    """There is no connection, and none will be opened until a namespace connects or `open` is called."""
+    """There is no connection. None is opened until a namespace connects or `open` is called."""
     OPENING = "opening"
-    """The first attempt to open the connection has begun."""
+    """The first attempt to open the connection is in progress."""
     OPEN = "open"
     """The Engine.IO session is open. Namespaces join and exchange packets."""
     WAITING = "waiting"
     """The connection was lost or an attempt failed. The next attempt begins when the delay is over."""
     ASKING = "asking"
-    """The delay is over. The attempt begins when the application has answered `ReconnectAttempt`."""
+    """The delay is over. The attempt begins when the application answers `ReconnectAttempt`."""
     REOPENING = "reopening"
-    """An attempt to open the connection again has begun."""
+    """An attempt to reconnect is in progress."""
 
 
 class SessionState(StrEnum):
     """The state of an Engine.IO session (`EngineProtocol.state`)."""
 
     NEW = "new"
-    """The session was created; its handshake has not begun."""
+    """The session has been created. Its handshake has not begun."""
     OPENING = "opening"
     """The handshake is in progress."""
     OPEN = "open"
     """The handshake is done. Packets are exchanged."""
     CLOSING = "closing"
-    """The application closed the session. Packets that are buffered are still sent, and an upgrade is completed."""
+    """The application closed the session. Buffered packets are sent, and an upgrade in progress is completed."""
     CLOSED = "closed"
-    """The session has ended. Its transport may still perform a close handshake."""
+    """The session has ended. Its transport may still be performing its close handshake."""
 
 
 class UpgradeState(StrEnum):
@@ -66,41 +66,41 @@ class UpgradeState(StrEnum):
     PROBING = "probing"
     """A transport is being opened and probed."""
     PAUSING = "pausing"
-    """The probe was answered. Nothing is sent until the transport in use has completed its requests."""
+    """The server has answered the probe. Nothing is sent until the current transport has completed its requests."""
 
 
 class JoinState(StrEnum):
-    """The state of a namespace on the connection, as far as the server is concerned."""
+    """The state of a namespace on the current connection, as the server sees it."""
 
     NONE = "none"
     """The namespace has not joined."""
     ASKING = "asking"
-    """The application was asked for `auth`."""
+    """The application has been asked for `auth`."""
     WAITING = "waiting"
-    """The application gave no usable `auth`. It is asked again when the delay is over."""
+    """The application gave no valid `auth`. It is asked again when the delay is over."""
     SENT = "sent"
-    """CONNECT was sent; the response is awaited."""
+    """CONNECT has been sent. Its response has not arrived."""
     ABANDONED = "abandoned"
-    """CONNECT was sent, and the namespace was disconnected before the response arrived."""
+    """The namespace was disconnected after CONNECT was sent. The response to CONNECT has not arrived."""
     JOINED = "joined"
-    """The server accepted CONNECT."""
+    """The server has accepted CONNECT."""
 
 
 class PollingState(StrEnum):
     """The state of an HTTP long-polling transport."""
 
     OPENING = "opening"
-    """The first GET request was sent; its response is the handshake."""
+    """The first GET request has been sent. Its response is the handshake."""
     OPEN = "open"
-    """A GET request waits for packets, or is about to be sent."""
+    """A GET request is waiting for packets, or is about to be sent."""
     PAUSING = "pausing"
-    """No request is sent any more; those in flight are completed."""
+    """Requests in flight are completed. No other request is sent."""
     PAUSED = "paused"
     """No request is in flight."""
     CLOSING = "closing"
-    """The transport is closed once the POST request in flight is completed."""
+    """The application closed the transport. A CLOSE packet is sent after the POST request in flight."""
     CLOSE_SENT = "close sent"
-    """A CLOSE packet was posted. The requests in flight are completed."""
+    """A CLOSE packet has been sent. The requests in flight are completed."""
     CLOSED = "closed"
     """All streams are closed."""
 
@@ -111,11 +111,11 @@ class WebSocketState(StrEnum):
     OPENING = "opening"
     """The stream is being opened, or the WebSocket handshake is in progress."""
     REFUSED = "refused"
-    """The server refused the handshake; the body of its response is read."""
+    """The server has refused the handshake. The body of its response is being read."""
     OPEN = "open"
     """The handshake is done."""
     CLOSING = "closing"
-    """A close frame was sent; the server's close frame is awaited."""
+    """A close frame has been sent. The server's close frame has not arrived."""
     CLOSED = "closed"
     """The stream is closed."""
 
@@ -188,7 +188,7 @@ WEBSOCKET_TRANSITIONS: Final = _table(
 
 
 def transition(table: Transitions[S], old: S, new: S) -> S:
-    """Return `new`, the state to be in. Raise IllegalTransition if it may not follow `old`."""
+    """Return the state `new`. Raise IllegalTransition if it may not follow `old`."""
     if new is not old and new not in table[old]:
         raise IllegalTransition(f"illegal transition of {type(old).__name__}: from {old.name} to {new.name}")
     return new

@@ -2,8 +2,8 @@
 
 Rules of this file:
 
-- `Counters` is what every layer of the machine counts in; counting costs no more than an addition.
-- `Statistics` is what the application gets: a copy of the counters, and values that are computed when it asks.
+- Every layer of the machine increments `Counters`. An increment is a plain addition.
+- The application gets `Statistics`: a copy of the counters, and values that are computed on request.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Counters:
-    """The counters of a machine, over all its connections. `Statistics` documents them."""
+    """The counters of a machine over all its connections. `Statistics` documents them."""
 
     bytes_received: int = 0
     bytes_sent: int = 0
@@ -26,7 +26,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """The counters since the client was created, and the present sizes of its queues.
+    """The counters since the Manager was created, and the current sizes of its queues.
 
     Attributes:
         bytes_received: Bytes received, including the overhead of HTTP and WebSocket, without that of TLS.
@@ -34,13 +34,13 @@ class Statistics:
         packets_received: Engine.IO packets received: messages, pings and others.
         packets_sent: Engine.IO packets sent.
         events_received: Events received, in all namespaces.
-        events_sent: Events sent, in all namespaces. One that is sent again is counted again.
-        reconnects: How many attempts to reconnect have succeeded.
-        acks_pending: Acknowledgements that the application waits for.
+        events_sent: Events sent, in all namespaces. With `retries`, each try is counted.
+        reconnects: Successful reconnections.
+        acks_pending: Acknowledgements that are awaited.
         queued_events: Events that are buffered until the namespace is connected or, with `retries`, until they are
             acknowledged (see the option `max_buffered_events`).
-        queued_bytes: Approximate size of these events and of the write buffer, in bytes (see `max_buffered_bytes`).
-        waiting_events: Events received that are queued for their handlers. The machine itself queues none.
+        queued_bytes: Approximate size of `queued_events` and of the write buffer, in bytes (see `max_buffered_bytes`).
+        waiting_events: Received events that are queued for their handlers. Always 0 from `ClientProtocol.statistics`.
         transport: The name of the transport in use, or None.
     """
 

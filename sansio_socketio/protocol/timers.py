@@ -1,12 +1,12 @@
-"""The timers of a machine, multiplexed onto the one timer that a driver has.
+"""The timers of a machine, multiplexed onto the single timer of the driver.
 
 Rules of this file:
 
-- A timer belongs to an owner and has a name; setting it again moves it.
-- Timers that are due fire in the order of their deadlines, and of their setting where deadlines are equal. One that is
-  set while timers fire waits for the next call, even if it is due, so that firing always ends.
-- A deadline is announced to the driver only if it is earlier than the one announced before. Waking too early is harmless,
-  and so the timeout of an acknowledgement, which is usually cancelled, costs the driver nothing.
+- A timer is identified by its owner and its name. Setting it again replaces its deadline.
+- Timers that are due fire in the order of their deadlines. Timers with equal deadlines fire in the order in which they
+  were set. A timer that is set while timers fire does not fire before the next call, so that firing always ends.
+- A deadline is announced to the driver only if it is earlier than the announced one, since an early tick is harmless. So
+  the timeouts of acknowledgements, most of which are cancelled, cost the driver nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Protocol
 
 
 class TimerOwner(Protocol):
-    """An object that sets timers, and is called when one fires."""
+    """An object that sets timers and is called when they fire."""
 
     def timer_fired(self, name: str | int, now: float) -> None: ...
 
@@ -25,7 +25,7 @@ _Entry = tuple[float, int, TimerOwner, str | int]
 
 
 class Timers:
-    """A heap of deadlines. Entries that were moved or cancelled stay in it, and are skipped at the top."""
+    """A heap of deadlines. Replaced and cancelled entries stay in the heap until they reach the top."""
 
     __slots__ = ("_announced", "_changed", "_heap", "_pending", "_sequence")
 
@@ -34,11 +34,11 @@ class Timers:
         self._pending: dict[tuple[TimerOwner, str | int], tuple[float, int]] = {}
         self._sequence = 0
         self._announced: float | None = None
-        # Whether anything was set or cancelled since the last call of `to_announce`, which is called after every input.
+        # Whether a timer was set or cancelled since the last call of `to_announce`, which runs after every input.
         self._changed = False
 
     def set(self, owner: TimerOwner, name: str | int, deadline: float) -> None:
-        """Call `owner.timer_fired(name, now)` at `deadline`. It replaces the timer of the same owner and name."""
+        """Call `owner.timer_fired(name, now)` at `deadline`, and cancel the previous timer of this owner and name."""
         self._sequence += 1
         self._changed = True
         self._pending[owner, name] = (deadline, self._sequence)
@@ -47,7 +47,7 @@ class Timers:
             self._compact()
 
     def cancel(self, owner: TimerOwner, name: str | int) -> None:
-        """Cancel a timer. Nothing happens if it is not set."""
+        """Cancel a timer. Do nothing if it is not set."""
         self._pending.pop((owner, name), None)
         self._changed = True
 
@@ -58,7 +58,7 @@ class Timers:
         self._changed = True
 
     def fire_due(self, now: float) -> None:
-        """Fire the timers that are due. Their owners may set and cancel timers meanwhile."""
+        """Fire the timers that are due. Their owners may set and cancel timers while they are called."""
         heap = self._heap
         if not heap or heap[0][0] > now:
             return
@@ -80,7 +80,7 @@ class Timers:
         return heap[0][0] if heap else None
 
     def to_announce(self) -> tuple[float | None] | None:
-        """Return the deadline to announce to the driver, in a tuple of one, or None if there is nothing to announce."""
+        """Return the deadline to announce to the driver as a 1-tuple, or None if there is nothing to announce."""
         if not self._changed:
             return None
         self._changed = False
@@ -92,7 +92,7 @@ class Timers:
         return (deadline,)
 
     def ticked(self) -> None:
-        """Note that the driver's timer has fired, maybe early, and so is not set any more: announce the next deadline."""
+        """Announce the next deadline again, because the driver's timer has fired and is no longer set."""
         self._announced = None
         self._changed = True
 

@@ -1,11 +1,11 @@
-"""URLs: parsing those of applications, and encoding those of requests.
+"""Parse the URLs that applications pass, and encode the query strings of requests.
 
 Rules of this file:
 
 - The schemes are `http`, `https`, `ws` and `wss`; the default is `https`, as in the JavaScript client outside a browser.
-- A query is a mapping of str to str. It is encoded and decoded as by JavaScript's `encodeURIComponent` and its inverse,
-  to which a plus sign is a plus sign.
-- An invalid URL is an OptionError that quotes it.
+- A query is a mapping of str to str. It is encoded and decoded as by JavaScript's `encodeURIComponent` and
+  `decodeURIComponent`, so a plus sign is not decoded as a space.
+- An invalid URL raises an OptionError that quotes the URL, except for the error that it contains credentials.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _UNESCAPED = "-_.!~*'()"
 
 @dataclass(frozen=True, slots=True)
 class URL:
-    """A parsed URL. `host` has no brackets, `path` starts with a slash, `query` is empty if there was none."""
+    """A parsed URL. `host` has no brackets, `path` starts with a slash, `query` may be empty."""
 
     scheme: str
     host: str
@@ -39,13 +39,13 @@ class URL:
 
     @property
     def authority(self) -> str:
-        """The value of a Host header: brackets around IPv6, and the port unless it is the default."""
+        """The value of the Host header: the host, in brackets if IPv6, and the port unless it is the default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == default_port(secure=self.secure) else f"{host}:{self.port}"
 
     @property
     def origin(self) -> tuple[bool, str, int]:
-        """The key of cookies and remembered upgrades."""
+        """The origin, as the key of cookies and remembered upgrades."""
         return (self.secure, self.host, self.port)
 
 
@@ -55,7 +55,7 @@ def default_port(*, secure: bool) -> int:
 
 
 def parse_url(text: str) -> URL:
-    """Parse a URL of the application. Raise OptionError."""
+    """Parse a URL that the application has passed. Raise OptionError if it is invalid."""
     if not isinstance(text, str):
         raise OptionError(f"url must be a str, not {type(text).__name__}")
     if any(ord(character) <= 0x20 or character == "\x7f" for character in text):
@@ -80,9 +80,10 @@ def parse_url(text: str) -> URL:
 
 
 def resolve_url(text: str | None, base: URL | None) -> str:
-    """Complete a relative URL, as a browser does on a page of the server `base`.
+    """Resolve a relative URL against `base`, as a browser does with the URL of the page.
 
-    None is that server itself. A path begins with a slash. A URL without a scheme gets that of `base`.
+    None stands for the server of `base`. A URL that begins with a slash is a path on that server. A URL without a scheme
+    gets the scheme of `base`.
 
     Raises:
         OptionError: The URL is relative and `base` is None.
@@ -90,7 +91,7 @@ def resolve_url(text: str | None, base: URL | None) -> str:
     if text is not None and not isinstance(text, str):
         raise OptionError(f"url must be a str, not {type(text).__name__}")
     if text is not None and text.startswith("?"):
-        raise OptionError(f"invalid URL {text!r}: it is only a query; write '/{text}' for the server of open_io()")
+        raise OptionError(f"invalid URL {text!r}: it is only a query; for the server of open_io(), pass '/{text}'")
     if text is None or (text.startswith("/") and not text.startswith("//")):
         if base is None:
             given = "no URL" if text is None else f"only the path {text!r}"

@@ -2,10 +2,10 @@
 
 Rules of this file:
 
-- A packet is a character for its type, and its data. A binary message has no type character: it is the bytes
-  themselves, or `b` and base64 if the transport carries only text.
-- Decoding is total: any input gives a result or a `PacketError`.
-- Base64 must be of the standard alphabet. Its padding may be missing, as some servers omit it.
+- A packet is encoded as a character for its type, followed by its data. A binary message has no type character: it is
+  sent as bytes, or as `b` followed by base64 if the transport carries only text.
+- Decoding is total: any input gives a result or raises `PacketError`.
+- Base64 must use the standard alphabet. Its padding may be missing, because some servers omit it.
 
 See https://socket.io/docs/v4/engine-io-protocol/, "Packet encoding".
 """
@@ -40,7 +40,7 @@ TYPES: Final[Mapping[str, PacketType]] = {
     UPGRADE: "upgrade",
     NOOP: "noop",
 }
-"""The names of the types of packets, by their character."""
+"""Maps the character of a packet type to the name of the type."""
 
 _BINARY = "b"
 _SEPARATOR = "\x1e"
@@ -50,7 +50,7 @@ _SEPARATOR = "\x1e"
 class Packet:
     """An Engine.IO packet: its type (a character), its data, and whether a transport may compress it.
 
-    Only a MESSAGE has bytes as data. `compress` is ignored by comparisons.
+    Only the data of a MESSAGE can be bytes. Comparisons ignore `compress`.
     """
 
     type: str
@@ -66,8 +66,8 @@ class Handshake:
         sid: The session's id.
         upgrades: The names of the transports that the session may be upgraded to.
         ping_interval: The interval between the server's pings, in seconds.
-        ping_timeout: How many seconds late a ping may arrive.
-        max_payload: The largest HTTP body in bytes that the server accepts, or None for no limit.
+        ping_timeout: How late a ping may arrive, in seconds.
+        max_payload: The largest HTTP body that the server accepts, in bytes, or None for no limit.
     """
 
     sid: str
@@ -82,7 +82,7 @@ class Handshake:
 
 
 def check_message(data: Data) -> None:
-    """Raise PacketError unless `data` is a message: bytes, or a str without unpaired surrogates."""
+    """Raise PacketError unless `data` is bytes, or a str without unpaired surrogates."""
     if not isinstance(data, (str, bytes)):
         raise PacketError(f"a message must be str or bytes, not {type(data).__name__}")
     if isinstance(data, str) and not data.isascii():
@@ -101,7 +101,7 @@ def encode_frame(packet: Packet, *, force_base64: bool = False) -> str | bytes:
 
 
 def decode_frame(data: str | bytes) -> Packet:
-    """Return the packet of a WebSocket message. Raise PacketError."""
+    """Return the packet of a WebSocket message. Raise PacketError if it is invalid."""
     if not isinstance(data, str):
         return Packet(MESSAGE, data)
     kind = data[:1]
@@ -145,9 +145,9 @@ def encode_payload(packets: Iterable[Packet]) -> bytes:
 
 
 def decode_payload(body: bytes) -> list[Packet]:
-    """Return the packets of an HTTP body, at least one. Raise PacketError."""
+    """Return the packets of an HTTP body (at least one). Raise PacketError if it is invalid."""
     if not body:
-        raise PacketError("an Engine.IO payload is empty; it must hold at least one packet")
+        raise PacketError("an Engine.IO payload is empty; it must contain at least one packet")
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
@@ -160,7 +160,7 @@ def decode_payload(body: bytes) -> list[Packet]:
 
 
 def decode_handshake(text: str) -> Handshake:
-    """Decode the data of an OPEN packet. Raise PacketError."""
+    """Decode the data of an OPEN packet. Raise PacketError if it is invalid."""
     try:
         fields = orjson.loads(text)
     except ValueError as error:
@@ -188,7 +188,7 @@ def _are_strings(value: Any) -> TypeGuard[list[str]]:
 def _sid(fields: dict[str, Any]) -> str:
     sid = fields.get("sid")
     if not isinstance(sid, str) or not sid:
-        raise _wrong_field(fields, "sid", "a string that is not empty")
+        raise _wrong_field(fields, "sid", "a non-empty string")
     return sid
 
 
@@ -201,7 +201,7 @@ def _upgrades(fields: dict[str, Any]) -> tuple[str, ...]:
 
 def _seconds(fields: dict[str, Any], name: str) -> float:
     milliseconds = fields.get(name)
-    # In Python a bool is an int.
+    # bool is a subclass of int.
     if not isinstance(milliseconds, int | float) or isinstance(milliseconds, bool) or milliseconds <= 0:
         raise _wrong_field(fields, name, "a positive number of milliseconds")
     return milliseconds / 1000

@@ -1,20 +1,21 @@
 """Socket.IO packets in MessagePack, compatible with the package `socket.io-msgpack-parser` for Node.
 
-This module requires the library `msgpack`: `pip install 'sansio-socketio[msgpack]'`. Both sides must use MessagePack: pass
-`parser=MessagePackParser()` to the client, and the corresponding option to the server.
+This module requires the extra `msgpack`: `pip install 'sansio-socketio[msgpack]'`. Client and server must use the same
+format: pass `parser=MessagePackParser()` to the client, and the corresponding option to the server.
 
 Rules of this file:
 
-- A packet is one binary message, a map of `type`, `nsp`, `data` and `id`, with bytes in their place. Over polling, which
-  carries text, it is sent as base64.
-- Values are converted as in the default format (`socketio.lift`), except for what MessagePack can express and JSON cannot:
-  NaN and the infinities are kept, and a datetime with a time zone becomes a JavaScript Date, in milliseconds. Integers of
-  more than 64 bits and unpaired surrogates cannot be sent.
-- The extensions of Node's MessagePack library (`notepack.io`) are decoded: `undefined` is None, or absent; a Date is a
-  datetime in UTC; an ArrayBuffer is bytes. As in that library, an unknown extension is a list of its number and its bytes.
-- Decoding is total: any input gives a packet or a `PacketError`. A message is checked for completeness before it is
-  decoded, because the header of an array causes memory to be allocated for all its items.
-- As with JSON, a fast decoder is tried first. What it refuses is decoded again by a slower, exact one.
+- A packet is one binary message: a map with the keys `type`, `nsp`, `data` and `id`. Bytes are part of the data. Over
+  polling, which carries text, the message is sent as base64.
+- Values are converted as in the default format (`socketio.lift`), with these exceptions: NaN and the infinities are kept.
+  A datetime with a time zone becomes a JavaScript Date, in milliseconds. Integers of more than 64 bits and unpaired
+  surrogates cannot be sent.
+- The extensions of Node's MessagePack library (`notepack.io`) are decoded: `undefined` becomes None, or is left out; a
+  Date becomes a datetime in UTC; an ArrayBuffer becomes bytes. As in that library, an unknown extension becomes a list of
+  its number and its bytes.
+- Decoding is total: any input gives a packet or raises `PacketError`. A message is checked for completeness before it is
+  decoded, because the decoder allocates memory for all items of an array when it reads the header of the array.
+- As with JSON, a fast decoder is tried first. If it fails, a slower and exact one decodes the message.
 
 See https://github.com/socketio/socket.io-msgpack-parser and https://github.com/msgpack/msgpack/blob/master/spec.md.
 """
@@ -42,7 +43,7 @@ except ImportError as error:
 _pack: Final[Any] = msgpack.packb  # the library has no type annotations
 
 _PLAIN: Final = frozenset((str, int, float, bool, type(None), bytes, bytearray))
-"""The types that `msgpack` encodes as required."""
+"""The types that `msgpack` encodes correctly without conversion."""
 _STRING: Final = frozenset((str,))
 
 _NOTEPACK: Final = 0
@@ -56,13 +57,13 @@ _MAPS: Final = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
 _ARRAYS: Final = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
 
 _TIMESTAMP: Final = 3
-"""Makes `msgpack` decode MessagePack's timestamps as datetimes."""
+"""The mode of `msgpack` that decodes timestamps as datetimes."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 class MessagePackParser:
-    """Encodes packets in MessagePack instead of JSON, for the option `parser`. All instances are equal."""
+    """A value for the option `parser` that encodes packets in MessagePack instead of JSON. All instances are equal."""
 
     __slots__ = ()
 
@@ -85,12 +86,12 @@ class MessagePackParser:
 
 
 class MessagePackEncoder:
-    """Encodes packets. It keeps no state."""
+    """Encoder of packets in MessagePack. It is stateless."""
 
     __slots__ = ()
 
     def encode(self, packet: Packet) -> list[str | bytes]:
-        """Return the one message of the packet. Raise PacketError."""
+        """Return the single message of the packet. Raise PacketError if a value cannot be encoded."""
         check_namespace(packet.namespace)
         fields: dict[str, Any] = {"type": packet.type, "nsp": packet.namespace}
         if packet.id is not None:
@@ -117,7 +118,7 @@ def _unsendable(error: Exception) -> PacketError:
 
 
 def _are_plain(values: Iterable[Any]) -> bool:
-    """Whether `msgpack` encodes all values as required, so that no conversion is needed."""
+    """Return whether `msgpack` encodes all values correctly without conversion."""
     for value in values:
         kind = type(value)
         if kind in _PLAIN:
@@ -151,7 +152,7 @@ def _date(value: datetime) -> Any:
 
 
 class MessagePackDecoder:
-    """Decodes packets. It keeps no state."""
+    """Decoder of packets in MessagePack. It is stateless."""
 
     __slots__ = ()
 
@@ -159,7 +160,7 @@ class MessagePackDecoder:
         """Do nothing: each message is a whole packet."""
 
     def feed(self, data: str | bytes) -> Packet:
-        """Return the packet of a message. Raise PacketError."""
+        """Return the packet of a message. Raise PacketError if it is invalid."""
         if isinstance(data, str):
             raise PacketError(
                 f"a text message arrived ({short(data)}), but packets in MessagePack are binary; does the server use the "
@@ -172,7 +173,7 @@ def _read_packet(fields: Any, size: int) -> Packet:
     if type(fields) is not dict:
         raise PacketError(f"a packet must be a map, not {short(fields)}")
     kind, namespace, number, data = map(fields.get, ("type", "nsp", "id", "data"))
-    # In Python a bool is an int.
+    # bool is a subclass of int.
     if type(kind) is not int or not CONNECT <= kind <= CONNECT_ERROR:
         raise PacketError(f"the type of a packet must be an integer from 0 to 4, not {short(kind)}")
     if type(namespace) is not str:
@@ -198,13 +199,13 @@ def _loads(message: bytes) -> Any:
 
 
 def _check_complete(message: bytes) -> None:
-    """Raise PacketError unless the message is complete, and nothing follows."""
+    """Raise PacketError unless the message is exactly one complete value."""
     unpacker = _unpacker(message)
     try:
         unpacker.skip()
     except msgpack.OutOfData:
         raise PacketError(f"a packet in MessagePack ends too early, after {len(message)} bytes") from None
-    except (msgpack.StackError, RecursionError):  # the latter where `msgpack` is the one in Python
+    except (msgpack.StackError, RecursionError):  # RecursionError: the pure-Python version of `msgpack`
         raise _too_deep() from None
     except ValueError:
         raise PacketError(f"a packet is not valid MessagePack, at byte {unpacker.tell()}") from None
@@ -220,13 +221,13 @@ def _with_names(fields: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _extension(message: bytes, code: int, data: bytes) -> Any:
-    """Decode an extension. Raise ValueError if it may be one of two, which `msgpack` does not distinguish."""
+    """Decode an extension. Raise ValueError if it is ambiguous: `msgpack` reports two kinds in the same way."""
     if code != _NOTEPACK:
         return [code, data]
     size = len(data)
     if size not in (_UNDEFINED_SIZE, _DATE_SIZE):
         return data
-    if bytes((_EXT_8, size, _NOTEPACK)) in message:  # the header of an ArrayBuffer, or equal bytes
+    if bytes((_EXT_8, size, _NOTEPACK)) in message:  # maybe the header of an ArrayBuffer
         raise ValueError
     return _of_fixed_size(data)
 
@@ -238,7 +239,7 @@ def _of_fixed_size(data: bytes) -> Any:
     (milliseconds,) = struct.unpack(">q", data)
     try:
         return _EPOCH + milliseconds * _MILLISECOND
-    except OverflowError:  # JavaScript's years go up to 275760
+    except OverflowError:  # JavaScript supports years up to 275760
         return [_NOTEPACK, data]
 
 
@@ -254,7 +255,7 @@ def _loads_exactly(message: bytes) -> Any:
 
 
 def _read(unpacker: Any, message: bytes) -> Any:
-    """Decode the next value by its first byte."""
+    """Decode the next value. Its first byte determines its type."""
     head = message[unpacker.tell()]
     if head in _MAPS:
         size = unpacker.read_map_header()

@@ -2,18 +2,18 @@
 
 Rules of this file:
 
-- A packet is a text message, followed by a binary message for each attachment. Bytes anywhere in the values of an event
-  or an acknowledgement are sent as attachments; the text has a placeholder with the attachment's number.
-- orjson encodes the JSON, in one pass that also extracts the bytes. Where orjson refuses what JavaScript accepts (unpaired
-  surrogates, integers of more than 64 bits, keys that are not strings, deep nesting), the standard `json` encodes the
-  value in a second pass. The function `lift` converts Python values for both.
+- A packet is a text message, followed by a binary message for each attachment. All bytes in the values of an event or an
+  acknowledgement, at any depth, are sent as attachments. The text has a placeholder with the attachment's number.
+- orjson encodes the JSON, in one pass that also extracts the bytes. If orjson refuses a value that JavaScript accepts
+  (unpaired surrogates, integers of more than 64 bits, keys that are not strings, deep nesting), the standard `json`
+  encodes it in a second pass. The function `lift` converts Python values for both.
 - Values are converted as in JavaScript: NaN and the infinities become null, tuples become arrays, the keys 1, True and
-  None become "1", "true" and "null". A value without an equivalent (a set, a key that is a float) is a PacketError. In
+  None become "1", "true" and "null". A value without an equivalent (a set, a key that is a float) raises PacketError. In
   addition, a dataclass becomes an object of its fields, a pydantic model the result of its `model_dump`, an Enum its
   value; dates, times and UUIDs become strings.
-- Encoding takes a snapshot: bytearrays and memoryviews are copied.
-- Decoding is total: any input gives a packet, None (attachments are missing) or a `PacketError`, after which the decoder
-  is in its initial state.
+- Encoded packets do not change: bytearrays and memoryviews are copied.
+- Decoding is total: any input gives a packet, gives None (attachments are missing) or raises `PacketError`. After an error
+  the decoder is in its initial state.
 
 See https://socket.io/docs/v4/socket-io-protocol/, "Packet encoding".
 """
@@ -47,28 +47,28 @@ BINARY_ACK = 6
 RESERVED_EVENTS = frozenset(
     ("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener")
 )
-"""Names that implementations use for events of their own, and that no packet may have."""
+"""Event names that are reserved for the implementation. No EVENT packet may use them."""
 
 _TYPES = {str(number): number for number in range(7)}
 _BINARY_TYPES = {EVENT: BINARY_EVENT, ACK: BINARY_ACK}
 _PLAIN_TYPES = {BINARY_EVENT: EVENT, BINARY_ACK: ACK}
 _DIGITS = "0123456789"
-_MOST_DIGITS = 20  # of 64 bits; converting many more digits takes long, which an attacker may exploit
+_MOST_DIGITS = 20  # enough for 64 bits; an attacker could exploit the slow conversion of very long numbers
 
 
 @dataclass(slots=True)
 class Packet:
-    """A Socket.IO packet, with its attachments in place.
+    """A Socket.IO packet, whose data contains its attachments.
 
-    BINARY_EVENT and BINARY_ACK exist on the wire only: they are decoded as EVENT and ACK with bytes in their data.
+    BINARY_EVENT and BINARY_ACK exist on the wire only. They are decoded as EVENT and ACK with bytes in their data.
 
     Attributes:
         type: CONNECT, DISCONNECT, EVENT, ACK or CONNECT_ERROR.
-        namespace: The name of its namespace.
+        namespace: The name of the namespace.
         data: EVENT: a list of the name (a string or a number) and the values; ACK: a list of the values; CONNECT: a dict
             or None; CONNECT_ERROR: a dict or a string; DISCONNECT: None.
         id: The id of the acknowledgement: of an EVENT that requests one, and of an ACK.
-        size: The approximate size of a decoded packet on the wire, in bytes. It is ignored by comparisons.
+        size: The approximate size of a decoded packet on the wire, in bytes. Comparisons ignore it.
     """
 
     type: int
@@ -79,37 +79,37 @@ class Packet:
 
 
 class Encoder(Protocol):
-    """Encodes packets as messages."""
+    """The interface of an encoder: encodes packets as messages."""
 
     def encode(self, packet: Packet) -> list[str | bytes]:
-        """Return the messages of a packet, in order. Raise PacketError, and keep nothing of the packet then."""
+        """Return the messages of a packet, in order. Raise PacketError, without a change of state, if that is impossible."""
         ...
 
 
 class Decoder(Protocol):
-    """Decodes messages to packets."""
+    """The interface of a decoder: decodes messages to packets."""
 
     def feed(self, data: str | bytes) -> Packet | None:
-        """Take the next message. Return the packet that it completes, or None. Raise PacketError."""
+        """Take the next message. Return the packet that it completes, or None. Raise PacketError if it is invalid."""
         ...
 
     def reset(self) -> None:
-        """Discard an incomplete packet, because the connection has ended."""
+        """Discard an incomplete packet. Called when the connection has ended."""
         ...
 
 
 class Parser(Protocol):
-    """The encoding of packets: what the `parser` option takes."""
+    """The interface of the option `parser`: an encoding of packets."""
 
     def encoder(self) -> Encoder: ...
 
     def decoder(self, max_attachments: int) -> Decoder:
-        """Return a decoder that refuses packets of more than `max_attachments` binary attachments."""
+        """Return a decoder that refuses packets with more than `max_attachments` binary attachments."""
         ...
 
 
 class JSONParser:
-    """The default format (section "Packet encoding")."""
+    """The default parser: JSON with binary attachments (section "Packet encoding")."""
 
     __slots__ = ()
 
@@ -121,7 +121,7 @@ class JSONParser:
 
 
 def check_namespace(name: str) -> None:
-    """Raise PacketError unless the name of a namespace is valid: it starts with `/` and contains no comma."""
+    """Raise PacketError unless `name` is a valid namespace: it starts with `/` and contains no comma."""
     if not name.startswith("/") or "," in name:
         raise PacketError(f"invalid namespace {name!r}: it must start with a slash and contain no comma")
     try:
@@ -135,12 +135,12 @@ def check_namespace(name: str) -> None:
 
 
 class JSONEncoder:
-    """Encodes packets. It keeps no state."""
+    """Encoder of the default format. It is stateless."""
 
     __slots__ = ()
 
     def encode(self, packet: Packet) -> list[str | bytes]:
-        """Return the text of the packet and its attachments. Raise PacketError."""
+        """Return the text of the packet and its attachments. Raise PacketError if a value cannot be encoded."""
         kind = packet.type
         namespace = ""
         if packet.namespace != "/":
@@ -153,7 +153,7 @@ class JSONEncoder:
         if not attachments:
             return [f"{kind}{namespace}{number}{text}"]
         if kind not in _BINARY_TYPES:
-            raise PacketError("only events and acknowledgements can have binary values; encode them as text for auth")
+            raise PacketError("auth cannot contain binary values; encode them as text")
         return [f"{_BINARY_TYPES[kind]}{len(attachments)}-{namespace}{number}{text}", *attachments]
 
 
@@ -181,7 +181,7 @@ def _dumps_slowly(value: Any) -> tuple[str, list[bytes]]:
 
 
 def _lift(attachments: list[bytes], value: Any) -> Any:
-    """Convert a value to what JSON can express. Bytes in it are appended to `attachments`, in the order of placeholders."""
+    """Convert a value for JSON. Bytes in it are appended to `attachments` and replaced by placeholders."""
     if isinstance(value, bytes | bytearray | memoryview):
         attachments.append(value if isinstance(value, bytes) else bytes(value))
         return {"_placeholder": True, "num": len(attachments) - 1}
@@ -216,7 +216,7 @@ def lift(leaf: Callable[[Any], Any], value: Any) -> Any:
 
 
 def _dump_model(model: Any) -> Any:
-    """Return the fields of a pydantic model by their aliases."""
+    """Return the result of `model_dump(by_alias=True)` of a pydantic model."""
     try:
         return model.model_dump(by_alias=True)
     except Exception as error:
@@ -237,7 +237,7 @@ def scalar(value: Any) -> Any:
 
 
 def property_name(key: Any) -> str:
-    """Return the key of a dict as the name of a JavaScript property."""
+    """Return the name of the JavaScript property for a key of a dict."""
     if isinstance(key, str):
         return key
     if key is None or isinstance(key, bool):
@@ -252,7 +252,7 @@ def property_name(key: Any) -> str:
 
 
 class JSONDecoder:
-    """Decodes packets. It keeps the packet whose attachments have not all arrived."""
+    """Decoder of the default format. It keeps a packet until all of its attachments have arrived."""
 
     __slots__ = ("_attachments", "_expected", "_max_attachments", "_pending")
 
@@ -305,7 +305,7 @@ class JSONDecoder:
 
 
 def _read_packet(kind: int, text: str, start: int) -> Packet:
-    """Return the packet whose namespace, id and payload are in `text` from `start` on."""
+    """Parse the namespace, the id and the payload, which begin at `start`. Return the packet."""
     namespace = "/"
     number = None
     if text[start : start + 1] == "/":
@@ -322,7 +322,7 @@ def _read_packet(kind: int, text: str, start: int) -> Packet:
 
 
 def _read_count(text: str, most: int) -> tuple[int, int]:
-    """Return the number of attachments, and the position after it."""
+    """Parse the number of attachments. Return it and the position after it."""
     dash = text.find("-", 1, _MOST_DIGITS + 2)
     digits = text[1:dash]
     if dash < 2 or digits.strip(_DIGITS):
@@ -372,7 +372,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def without_payload(kind: int) -> Any:
-    """Return the data of a packet without a payload. As in the JavaScript client, an acknowledgement may have none."""
+    """Return the data of a packet without a payload. As in the JavaScript client, an ACK may have no payload."""
     if kind in (CONNECT, DISCONNECT):
         return None
     if kind == ACK:
@@ -384,7 +384,7 @@ def _is_event(data: Any) -> bool:
     if type(data) is not list or not data:
         return False
     name: Any = data[0]
-    # In Python a bool is an int.
+    # bool is a subclass of int.
     return name not in RESERVED_EVENTS if type(name) is str else type(name) in (int, float)
 
 
@@ -395,7 +395,7 @@ PAYLOADS: dict[int, tuple[Callable[[Any], bool], str]] = {
     ACK: (lambda data: type(data) is list, "ACK must be an array"),
     CONNECT_ERROR: (lambda data: type(data) in (dict, str), "CONNECT_ERROR must be an object or a string"),
 }
-"""By type: the check of the payload, and its description for messages."""
+"""Maps a packet type to the check of its payload and the description of a valid payload."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -403,11 +403,11 @@ PAYLOADS: dict[int, tuple[Callable[[Any], bool], str]] = {
 
 
 def _put_back(data: list[Any], attachments: list[bytes]) -> None:
-    """Replace the placeholders in `data`, at any depth, by their attachments.
+    """Replace the placeholders in `data`, at any depth, with their attachments.
 
     As in the JavaScript client, an attachment without a placeholder is dropped, and one with several is used repeatedly.
     """
-    pending: list[Any] = [data]  # not recursive: a peer chooses the depth
+    pending: list[Any] = [data]  # not recursive, because a peer chooses the depth
     while pending:
         container = pending.pop()
         for key, value in container.items() if type(container) is dict else enumerate(container):
@@ -423,6 +423,6 @@ def _put_back(data: list[Any], attachments: list[bytes]) -> None:
 def _attachment(number: Any, attachments: list[bytes]) -> bytes:
     if type(number) is not int or not 0 <= number < len(attachments):
         raise PacketError(
-            f"a placeholder has the number {short(number)}, but the packet has {len(attachments)} attachments"
+            f"a placeholder refers to attachment {short(number)}, but the packet has {len(attachments)} attachments"
         )
     return attachments[number]

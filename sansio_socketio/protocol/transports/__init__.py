@@ -1,6 +1,6 @@
-"""The transports that carry the packets of a session, by their names in the protocol.
+"""The transports that carry the packets of an Engine.IO session.
 
-See `base` for the contract between a session and its transports.
+`base` documents the contract between a session and its transports.
 """
 
 from __future__ import annotations
@@ -25,4 +25,4 @@ __all__ = [
 TRANSPORT_CLASSES: Final[Mapping[str, type[Transport]]] = {
     transport.name: transport for transport in (PollingTransport, WebSocketTransport)
 }
-"""The class of each transport by its name."""
+"""Maps the name of a built-in transport to its class."""

@@ -2,15 +2,15 @@
 
 Rules of this file:
 
-- A transport owns its byte streams. It requests, writes and closes them through the outbox, and is notified of them as
-  their `StreamOwner`. What it knows of the session is in its `Endpoint`.
+- A transport owns its byte streams. It opens, writes and closes them through the outbox, and is notified as their
+  `StreamOwner`. Its `Endpoint` has everything that it needs to know about the session.
 - It notifies its session by calling it, in order. During such a call the session may call the transport (`send`,
   `close`, `abort`), so a transport checks its own state again after each.
-- `on_close` is called at most once, and nothing after it. The streams are closed before. A transport that still informs
-  the server then opens another stream, and ends by itself, as after `close`.
-- No bytes from a server make a transport raise. Exceptions of a library because of them lead to `on_close`.
-- After `close` and `abort` the session is not notified any more. `close` completes by itself within `close_timeout`, and
-  before `Endpoint.close_by`.
+- `on_close` is called at most once, as the last notification, after the streams have been closed. If the transport still
+  has to inform the server, it then opens another stream, and completes as after `close`.
+- A transport never raises because of the server's bytes. If a library raises because of them, `on_close` is called.
+- After `close` and `abort` the session is not notified any more. Closing completes within `close_timeout`, and before
+  `Endpoint.close_by`.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Endpoint:
 
     Attributes:
         url: Scheme, host and port.
-        options: The engine's options, overridden by those of this transport.
-        query: The application's part of the query (without EIO, transport, sid and the timestamp).
+        options: The options of the session, overridden by those of this transport.
+        query: The application's query parameters (without EIO, transport, sid and the timestamp).
         headers: The application's headers.
         sid: The session's id, or None until the handshake is done. The session sets it.
-        cookies: The cookies of the server, or None if they are not used.
-        close_by: The time by which the transport must be closed, as draining may have used a part of `close_timeout`. The
-            session sets it.
+        cookies: The cookies of the server, or None if cookies are disabled.
+        close_by: The time by which the transport must be closed. It may be earlier than `close_timeout` from now, because
+            draining the write buffer takes time, too. The session sets it.
         random: The machine's only source of randomness.
     """
 
@@ -62,26 +62,26 @@ class Endpoint:
 
 
 class Session(Protocol):
-    """The notifications of a transport, which the session implements."""
+    """The interface by which a transport notifies its session."""
 
     def on_open(self, transport: Transport, now: float) -> None:
-        """The transport can carry packets (WebSocket: its handshake is done; polling: the first response arrived)."""
+        """Called when the transport can carry packets: after the WebSocket handshake, or after the first response."""
 
     def on_packet(self, transport: Transport, packet: Packet, now: float) -> None:
-        """A packet was received."""
+        """Called with each received packet."""
 
     def on_drain(self, transport: Transport, now: float) -> None:
-        """The packets of the last `send` have been sent; the transport is writable again."""
+        """Called when the packets of the last `send` have been sent. The transport is writable again."""
 
     def on_pause(self, transport: Transport, now: float) -> None:
-        """`pause` has completed: nothing is in flight."""
+        """Called when `pause` has completed: nothing is in flight."""
 
     def on_close(self, transport: Transport, reason: CloseReason, details: TransportError, now: float) -> None:
-        """The transport was closed by the server ("transport close") or has failed ("transport error")."""
+        """Called when the server has closed the transport ("transport close") or it has failed ("transport error")."""
 
 
 class Transport(ABC):
-    """The base of transports: carries the packets of a session. The session calls its methods."""
+    """Base class of transports. A transport carries the packets of one session, which calls its methods."""
 
     name: ClassVar[str]
 
@@ -91,7 +91,7 @@ class Transport(ABC):
         self.outbox = outbox
         self.timers = timers
         self.writable = False
-        """Whether `send` may be called: the transport is open, and nothing is in flight. True before `on_open` and `on_drain`."""
+        """Whether `send` may be called: the transport is open and nothing is in flight. Set before `on_open` and `on_drain`."""
 
     @abstractmethod
     def open(self, now: float) -> None:
@@ -99,23 +99,23 @@ class Transport(ABC):
 
     @abstractmethod
     def send(self, packets: Sequence[Packet], now: float) -> None:
-        """Send packets, in order. It is called only while `writable`, which is then False until `on_drain`."""
+        """Send packets in order. Called only while `writable` is True; it is then False until `on_drain`."""
 
     @abstractmethod
     def pause(self, now: float) -> None:
-        """Complete what is in flight, begin nothing new, then call `on_pause` (maybe at once)."""
+        """Complete the requests in flight without beginning others, then call `on_pause` (possibly at once)."""
 
     @abstractmethod
     def resume(self, now: float) -> None:
-        """Continue after `pause`, whether that has completed or not."""
+        """Continue after `pause`, even if it has not completed."""
 
     @abstractmethod
     def close(self, now: float) -> None:
-        """Perform the close handshake within `close_timeout`, then close the streams. Do not notify the session any more."""
+        """Perform the close handshake within `close_timeout`, then close the streams. Stop notifying the session."""
 
     @abstractmethod
     def abort(self) -> None:
-        """Close the streams at once. Do not notify the session any more."""
+        """Close the streams at once. Stop notifying the session."""
 
     # Notifications of the streams (actions.StreamOwner)
 

@@ -2,10 +2,10 @@
 
 Rules of this file:
 
-- A jar is for one scheme, host and port. Its cookies are never sent elsewhere, so their `Domain` is ignored.
+- A jar serves one scheme, host and port. Its cookies are never sent elsewhere, so their `Domain` is ignored.
 - The machine has no wall clock. `Expires` is interpreted relative to the `Date` of its response, and the age of a cookie
   is measured with `now`.
-- Invalid cookies are ignored, as RFC 6265 requires. Cookies are bounded in number and in size.
+- Invalid cookies are ignored, as RFC 6265 requires. The number and the size of cookies are bounded.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from email.utils import parsedate_tz
 from math import inf
 
 MAX_COOKIES = 100
-"""How many cookies are kept. A new one then replaces the oldest."""
+"""The maximum number of cookies. Beyond it, a new cookie replaces the oldest."""
 MAX_COOKIE_SIZE = 4096
-"""The largest name and value of a cookie, in bytes together."""
+"""The maximum size of a cookie in bytes: its name and its value together."""
 
 _LONGEST_DATE = 64
 
@@ -32,7 +32,7 @@ class _Cookie:
     expires: float
 
     def is_for(self, path: bytes, *, secure: bool) -> bool:
-        """Whether a request for `path` has this cookie (section 5.4)."""
+        """Return whether the cookie is sent with a request for `path` (section 5.4)."""
         below = path.startswith(self.path) and (self.path.endswith(b"/") or path[len(self.path) :][:1] in {b"", b"/"})
         return below and (secure or not self.secure)
 
@@ -54,12 +54,12 @@ class CookieJar:
                 self._set(value, _path_of(target), date or 0, now)
 
     def header(self, target: str, now: float, *, secure: bool) -> bytes:
-        """Return the Cookie header of a request for `target`, or empty. `secure`: the request uses TLS."""
+        """Return the value of the Cookie header of a request for `target`, or b"". `secure`: the request uses TLS."""
         for key in [key for key, cookie in self._cookies.items() if cookie.expires <= now]:
             del self._cookies[key]
         path = _path_of(target)
         matches = [(name, cookie) for (name, _), cookie in self._cookies.items() if cookie.is_for(path, secure=secure)]
-        # Section 5.4: longer paths first, then by age (a dict keeps the order, a sort is stable).
+        # Section 5.4: longer paths first, then older cookies first (the dict is in order of age, the sort is stable).
         matches.sort(key=lambda match: -len(match[1].path))
         return b"; ".join(name + b"=" + cookie.value for name, cookie in matches)
 
@@ -68,7 +68,7 @@ class CookieJar:
         name, equals, value = (part.strip() for part in pair.partition(b"="))
         if not equals or not name or len(name) + len(value) > MAX_COOKIE_SIZE:
             return
-        # The last of several attributes of one name counts.
+        # If an attribute occurs several times, the last one counts.
         parts = (part.partition(b"=") for part in rest)
         attributes = {key.strip().lower(): setting.strip() for key, _, setting in parts}
         path = attributes.get(b"path", b"")
@@ -94,7 +94,7 @@ def _default_path(path: bytes) -> bytes:
 
 
 def _age(attributes: dict[bytes, bytes], date: float) -> float:
-    """Return in how many seconds a cookie expires. Without a Date, `Expires` is relative to 1970."""
+    """Return the seconds until a cookie expires. If the response has no Date, `Expires` is relative to 1970."""
     max_age = attributes.get(b"max-age", b"")
     if max_age.removeprefix(b"-").isdigit():
         return -1 if max_age.startswith(b"-") else float(max_age)
@@ -103,11 +103,11 @@ def _age(attributes: dict[bytes, bytes], date: float) -> float:
 
 
 def _seconds(date: bytes) -> float | None:
-    """Parse a date in any of HTTP's formats. Return seconds since 1970, or None if it is invalid."""
+    """Parse a date in any format of HTTP. Return the seconds since 1970, or None if it is invalid."""
     if len(date) > _LONGEST_DATE:
         return None
     try:
         parts = parsedate_tz(date.decode("latin-1"))
         return None if parts is None else timegm(parts[:6]) - (parts[9] or 0)
-    except (ValueError, IndexError, TypeError, OverflowError):  # what that parser raises for invalid dates
+    except (ValueError, IndexError, TypeError, OverflowError):  # raised for invalid dates
         return None

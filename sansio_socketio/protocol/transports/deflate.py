@@ -2,9 +2,9 @@
 
 Rules of this file:
 
-- Each message is compressed if `compress` is set and the message is not smaller than the threshold.
+- A message is compressed if `compress` is True and the message is not smaller than the threshold.
 - Decompression is bounded: it stops at the first byte past the bound.
-- The server's parameters are checked one by one. An invalid, repeated or unknown one fails the handshake.
+- Each parameter of the server is checked. An invalid, repeated or unknown parameter fails the handshake.
 - Control frames between the fragments of a compressed message do not affect the state.
 """
 
@@ -26,11 +26,11 @@ _PLAIN: Final = RsvBits(False, False, False)
 
 
 class Deflate(Extension):
-    """The compression of one WebSocket, in both directions, from the client's side.
+    """permessage-deflate of one WebSocket, in both directions, on the client's side.
 
     Attributes:
-        compress: Whether the next message that is sent may be compressed.
-        failure: Why a received message is invalid, or None. (wsproto reports only a close code.)
+        compress: Whether the next message to send may be compressed.
+        failure: Why a received message is invalid, or None. wsproto itself reports only a close code.
     """
 
     name = "permessage-deflate"
@@ -41,7 +41,7 @@ class Deflate(Extension):
         self._threshold = threshold
         self._max_message_size = max_message_size
         self._enabled = False
-        # What was negotiated
+        # The negotiated parameters
         self._resets_deflater = False
         self._window_bits = zlib.MAX_WBITS
         # The zlib streams, and the state of the message being received
@@ -59,11 +59,11 @@ class Deflate(Extension):
         return self._enabled
 
     def offer(self) -> str:
-        """Return the parameters to offer: any window for what is sent, no constraint on what is received."""
+        """Return the parameters to offer: any window size for sending, no constraints for receiving."""
         return "client_max_window_bits"
 
     def finalize(self, offer: str) -> None:
-        """Apply the parameters that the server chose. Raise wsproto's RemoteProtocolError."""
+        """Apply the parameters that the server chose. Raise wsproto's RemoteProtocolError if they are invalid."""
         if self._enabled:
             raise RemoteProtocolError(f"the server accepted {self.name} twice")
         chosen = _parameters(offer)
@@ -76,7 +76,7 @@ class Deflate(Extension):
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
     ) -> CloseReason | RsvBits:
-        """Handle the header of a frame. Only the first of a message says whether it is compressed (section 6)."""
+        """Handle the header of a frame. The first frame of a message says whether the message is compressed (section 6)."""
         self._in_control_frame = opcode.iscontrol()
         if self._in_control_frame or opcode is Opcode.CONTINUATION:
             return _PLAIN
@@ -86,13 +86,13 @@ class Deflate(Extension):
         return _COMPRESSED
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
-        """Handle a part of a frame's payload."""
+        """Handle a part of the payload of a frame."""
         if self._in_control_frame or not self._inflating:
             return data
         return self._inflate(data)
 
     def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
-        """Handle the end of a frame, and of a message if `fin`."""
+        """Handle the end of a frame, which is the end of the message if `fin` is True."""
         if self._in_control_frame or not self._inflating or not fin:
             return None
         rest = self._inflate(_TAIL)
@@ -102,25 +102,23 @@ class Deflate(Extension):
     def _inflate(self, data: bytes) -> bytes | CloseReason:
         inflater = self._inflater
         if inflater is None:
-            # A window larger than the server's is valid, and so is one that is kept over messages.
+            # The largest window works for every window of the server, also if the server resets it after each message.
             inflater = self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
             output = inflater.decompress(data, self._remaining + 1)
         except zlib.error as error:
-            self.failure = f"a compressed message cannot be inflated: {error}"
+            self.failure = f"a compressed message cannot be decompressed: {error}"
             return CloseReason.INVALID_FRAME_PAYLOAD_DATA
         self._remaining -= len(output)
         if self._remaining < 0:
-            self.failure = (
-                f"a message of more than {self._max_message_size} bytes arrived (the option `max_message_size`)"
-            )
+            self.failure = f"a message is larger than max_message_size ({self._max_message_size} bytes)"
             return CloseReason.MESSAGE_TOO_BIG
         return output if not inflater.eof else self._restart(output, inflater.unused_data)
 
     def _restart(self, output: bytes, rest: bytes) -> bytes | CloseReason:
         """Start a new zlib stream after a final block (section 7.2.3.4), at most once per message."""
         if self._restarted:
-            self.failure = "a compressed message cannot be inflated: it ends more than once"
+            self.failure = "a compressed message cannot be decompressed: it ends more than once"
             return CloseReason.INVALID_FRAME_PAYLOAD_DATA
         self._restarted = True
         self._inflater = None
@@ -132,7 +130,7 @@ class Deflate(Extension):
     def frame_outbound(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, data: bytes, fin: bool
     ) -> tuple[RsvBits, bytes]:
-        """Compress a frame if that is allowed and worth it. Each message is sent in one frame."""
+        """Compress a frame if that is allowed and worthwhile. Each message is sent in one frame."""
         if opcode.iscontrol() or not self._is_worth_compressing(data):
             return rsv, data
         deflater = self._deflater
@@ -143,8 +141,8 @@ class Deflate(Extension):
         return _COMPRESSED, compressed[: -len(_TAIL)]
 
     def _is_worth_compressing(self, data: bytes) -> bool:
-        # zlib cannot compress with a window of 2^8 bytes: if a server requires it, nothing is compressed.
-        # An empty message is not compressed, because zlib writes nothing when nothing was added since the last flush.
+        # zlib cannot compress with a window of 2^8 bytes. If the server requires it, nothing is compressed.
+        # An empty message is not compressed: zlib has no output if nothing was added since the last flush.
         return self.compress and len(data) >= self._threshold and bool(data) and self._window_bits > 8
 
 

@@ -1,11 +1,11 @@
-"""WebSocket frames: messages to bytes, bytes to messages (RFC 6455, section 5).
+"""Encode and decode WebSocket frames (RFC 6455, section 5).
 
 Rules of this file:
 
-- This is the only place that encodes and decodes frames. wsproto's `FrameProtocol` does the work; a shorter path for
-  plain frames may be added here, behind the same interface.
-- Decoding is total: what is invalid ends in `failure`, and what came before it is returned.
-- A message is bounded by `max_message_size`, whether it arrives whole, in fragments or compressed.
+- Only this module encodes and decodes frames. wsproto's `FrameProtocol` does the work. A faster path for plain frames can
+  be added here, behind the same interface.
+- Decoding is total: invalid bytes set `failure`, and the messages before them are returned.
+- `max_message_size` bounds every message, whether it arrives whole, in fragments or compressed.
 - After `close`, messages are discarded; control frames are still returned.
 """
 
@@ -22,14 +22,14 @@ from .deflate import Deflate
 
 @dataclass(slots=True)
 class Ping:
-    """A ping frame of the server."""
+    """A ping frame from the server."""
 
     payload: bytes
 
 
 @dataclass(slots=True)
 class Close:
-    """A close frame of the server, or 1005 where it has no code."""
+    """A close frame from the server. `code` is 1005 if the frame has no code."""
 
     code: int
     reason: str
@@ -37,7 +37,7 @@ class Close:
 
 @dataclass(slots=True)
 class FrameFailure:
-    """Why the bytes of the server are invalid, and the close code that says so (section 7.4.1)."""
+    """Why the server's bytes are invalid, and the close code for it (section 7.4.1)."""
 
     code: CloseReason
     message: str
@@ -45,14 +45,14 @@ class FrameFailure:
 
 
 Received = str | bytes | Ping | Close
-"""A message, whole, or a control frame."""
+"""A complete message, or a control frame."""
 
 
 class FrameCodec:
-    """The frames of one WebSocket after its handshake, from the client's side.
+    """Encoder and decoder of the frames of one WebSocket, on the client's side, after the handshake.
 
     Attributes:
-        failure: Why decoding has failed, or None. Nothing is decoded after a failure.
+        failure: Why decoding has failed, or None. After a failure nothing is decoded.
     """
 
     __slots__ = (
@@ -72,7 +72,7 @@ class FrameCodec:
         self._protocol = FrameProtocol(client=True, extensions=list(extensions))
         self._deflate = next((each for each in extensions if isinstance(each, Deflate)), None)
         self._max_message_size = max_message_size
-        self._surely_small = max_message_size // 4  # no character takes more than four bytes
+        self._surely_small = max_message_size // 4  # a character takes at most four bytes
         self._is_closing = False
         # The fragments of an incomplete message, and their size in bytes
         self._texts: list[str] = []
@@ -82,7 +82,7 @@ class FrameCodec:
     # Encoding
 
     def encode(self, message: str | bytes, *, compress: bool) -> bytearray:
-        """Return the frame of a message, compressed if that was negotiated, is allowed and is worth it."""
+        """Return the frame of a message. It is compressed if that was negotiated, is allowed and is worthwhile."""
         if self._deflate is not None:
             self._deflate.compress = compress
         return self._protocol.send_data(message)
@@ -92,7 +92,7 @@ class FrameCodec:
         return self._protocol.pong(payload)
 
     def close(self, code: int, reason: str = "") -> bytes | bytearray:
-        """Return a close frame. Messages that arrive after it are discarded."""
+        """Return a close frame. Messages that are received after this call are discarded."""
         self._is_closing = True
         self.discard()
         return self._protocol.close(code, reason)
@@ -100,14 +100,14 @@ class FrameCodec:
     # Decoding
 
     def receive(self, data: bytes | bytearray | memoryview) -> list[Received]:
-        """Return the messages and control frames that these bytes complete. Look at `failure` afterwards."""
+        """Return the messages and control frames that `data` completes. Check `failure` afterwards."""
         received: list[Received] = []
         if self.failure is not None:
             return received
         self._protocol.receive_bytes(bytes(data))
         try:
             for opcode, payload, _, finished in self._protocol.received_frames():
-                # Nearly every frame is a short text that is a whole message.
+                # The common case: a whole message of short text.
                 if finished and isinstance(payload, str) and not self._size and len(payload) <= self._surely_small:
                     if not self._is_closing:
                         received.append(payload)
@@ -129,15 +129,15 @@ class FrameCodec:
         self._size = 0
 
     def _collect(self, received: list[Received], piece: str | bytes, finished: bool) -> None:
-        """Take a fragment, a binary message, or a text that may be too large."""
+        """Add a fragment, a binary message, or a text that may be too large."""
         if self._is_closing:
             return
         self._size += _size(piece)
         if self._size > self._max_message_size:
-            bound = f"a message of more than {self._max_message_size} bytes arrived (the option `max_message_size`)"
+            bound = f"a message is larger than max_message_size ({self._max_message_size} bytes)"
             raise ParseFailed(bound, CloseReason.MESSAGE_TOO_BIG)
         if not piece:
-            pass  # there may be any number of empty fragments: they are not kept
+            pass  # empty fragments are not kept: there may be any number of them
         elif isinstance(piece, str):
             self._texts.append(piece)
         else:

@@ -1,10 +1,10 @@
-"""One keep-alive HTTP/1.1 stream (RFC 9112), from the client's side, built on h11.
+"""HTTP/1.1 requests and responses on one keep-alive stream (RFC 9112), built on h11.
 
 Rules of this file:
 
-- There is one request at a time. Its response is returned whole, or a TransportError says what is wrong with it.
-- A body is bounded before and after it is decompressed, a header section by h11.
-- Bytes after a response are an error: on such a stream, a response could be taken for that of another request.
+- There is one request at a time. Its response is returned whole, or a TransportError says why it is invalid.
+- A body is bounded before and after decompression. h11 bounds the header section.
+- Bytes after a response are an error, because they could be mistaken for the response to the next request.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from ..errors import TransportError
 from .requests import Headers
 
 MAX_EXCERPT = 4096
-"""How many bytes of a body an error includes."""
+"""The maximum number of bytes of a body that an error contains."""
 
 _MAX_SHOWN = 60
 _MAX_TEXT = 500
 _HINTS = {
-    404: "; does the server answer on this path (the option `path`)?",
+    404: "; does the server use another path (the option `path`)?",
     413: "; the message is larger than the server accepts",
 }
 
 
 @dataclass(slots=True)
 class Response:
-    """A complete response. The headers' names are in lower case; the body is decompressed."""
+    """A complete response. Header names are in lower case, the body is decompressed."""
 
     status: int
     headers: Headers
@@ -48,7 +48,7 @@ def join_header(headers: Headers, name: bytes) -> bytes:
 
 
 def refusal(what: str, status: int, body: bytes) -> TransportError:
-    """Return the error for a response whose status is not the required one. `what` names the request."""
+    """Return the error for a response with an unexpected status. `what` describes the request."""
     text = body[:MAX_EXCERPT].decode("utf-8", "replace")
     message = _message(body)
     return TransportError(
@@ -59,7 +59,7 @@ def refusal(what: str, status: int, body: bytes) -> TransportError:
 
 
 def unreachable(authority: str, error: Exception) -> TransportError:
-    """Return the error for a stream that could not be opened. It has the status and body of a proxy's response."""
+    """Return the error for a stream that could not be opened, with the status and body of a proxy's response."""
     status, body = (error.status, error.body) if isinstance(error, TransportError) else (None, None)
     failure = TransportError(f"could not connect to {authority}: {words_of(error)}", status=status, body=body)
     failure.__cause__ = error
@@ -67,12 +67,12 @@ def unreachable(authority: str, error: Exception) -> TransportError:
 
 
 def show(data: bytes | bytearray) -> str:
-    """Return the beginning of received bytes, for a message."""
+    """Return the beginning of received bytes, for an error message."""
     return f"{bytes(data[:_MAX_SHOWN])!r}{'…' if len(data) > _MAX_SHOWN else ''}"
 
 
 def words_of(error: BaseException) -> str:
-    """Return the message of another library's exception, truncated, or its type if the message is empty."""
+    """Return the truncated message of another library's exception, or its type if the message is empty."""
     text = str(error) or type(error).__name__
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
@@ -90,7 +90,7 @@ class Exchange:
         self._start = bytearray()
 
     def request(self, method: str, target: str, headers: Headers, body: bytes) -> list[bytes]:
-        """Return the bytes of a request, its body separately to avoid a copy. Raise h11.LocalProtocolError."""
+        """Return the bytes of a request. The body is a separate item, to avoid a copy. Raise h11.LocalProtocolError."""
         self._response = None
         self._body.clear()
         self._start.clear()
@@ -99,22 +99,22 @@ class Exchange:
         return [data for data in sent if data]
 
     def receive(self, data: bytes | bytearray | memoryview) -> Response | None:
-        """Take received bytes. Return the response when it is complete, else None. Raise TransportError."""
+        """Take received bytes. Return the response if it is complete, or None. Raise TransportError if it is invalid."""
         if not len(data):
-            return None  # h11 takes an empty string for the end of the stream
+            return None  # h11 regards empty data as the end of the stream
         if len(self._start) <= _MAX_SHOWN:
             self._start += data[: _MAX_SHOWN + 1]
         try:
             return self._feed(bytes(data))
         except TransportError:
             raise
-        except Exception as error:  # whatever h11 raises for invalid bytes
+        except Exception as error:  # h11 raises various exceptions for invalid bytes
             raise TransportError(
                 f"the server's HTTP response is invalid: {words_of(error)}{self._received()}"
             ) from error
 
     def receive_eof(self) -> Response:
-        """Take the end of the stream, which completes a response without a length. Raise TransportError."""
+        """Take the end of the stream, which completes a response without a length. Raise TransportError if it is invalid."""
         try:
             response = self._feed(b"")
         except h11.RemoteProtocolError:
@@ -187,7 +187,7 @@ class Exchange:
         return body
 
     def _too_large(self) -> TransportError:
-        return self._broken(f"of more than {self._max_body} bytes; the option `max_message_size` sets this bound")
+        return self._broken(f"larger than max_message_size ({self._max_body} bytes)")
 
     def _broken(self, how: str) -> TransportError:
         status = None if self._response is None else self._response.status
@@ -200,12 +200,12 @@ _WINDOWS = {b"": 0, b"identity": 0, b"gzip": _GZIP, b"x-gzip": _GZIP, b"deflate"
 
 
 def _has_zlib_header(data: bytearray) -> bool:
-    """Whether the data begins with a zlib header (RFC 1950, section 2.2)."""
+    """Return whether the data begins with a zlib header (RFC 1950, section 2.2)."""
     return len(data) >= 2 and data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0
 
 
 def _message(body: bytes) -> str:
-    """Return the message in the JSON of an Engine.IO server's refusal, or an empty string."""
+    """Return the message in the JSON body of an Engine.IO server's refusal, or an empty string."""
     try:
         value = orjson.loads(body[:MAX_EXCERPT])
     except ValueError:

@@ -1,14 +1,14 @@
-"""HTTP long-polling transport: a GET request that waits for the server's packets, and POST requests with ours.
+"""HTTP long-polling transport: a GET request waits for the server's packets, POST requests carry the client's packets.
 
 Rules of this file:
 
-- There are at most two streams: one for the GET request, one for the POST request. They are kept alive and reused.
+- There are at most two streams, one for the GET request and one for the POST request. They are kept alive and reused.
 - A server may close an idle stream at any time, so a stream that was idle for too long is not reused. No request is sent
   twice: the server may have read the POST, or may have responded to the GET with packets that were lost.
-- To close, a CLOSE packet is posted. The GET is left for the server to complete, which would otherwise report that the
-  client was lost.
-- A broken stream ends the session. The server may not notice, as it regards its last response as delivered, and would keep
-  the session until a ping times out. So a CLOSE packet is posted then, too.
+- To close, a CLOSE packet is sent by POST. The GET is not aborted, because the server would then report a lost client
+  instead of a closed one. The server completes it.
+- A broken stream ends the session. The server may not notice that, because it regards its last response as delivered, and
+  would keep the session until its ping times out. Therefore a CLOSE packet is sent in this case, too.
 
 See https://socket.io/docs/v4/engine-io-protocol/, "HTTP long-polling".
 """
@@ -33,17 +33,17 @@ from .requests import USER_AGENT, Requests
 
 _TEXT = b"text/plain;charset=UTF-8"
 _KEPT_ALIVE = 2.0
-"""How many seconds an idle stream is reused if the server sends no Keep-Alive header."""
+"""How long an idle stream may be reused if the server sends no Keep-Alive header, in seconds."""
 _KEEP_ALIVE_MARGIN = 1.0
-"""How many seconds before the server's own timeout an idle stream is no longer reused."""
+"""How long before the server's own timeout an idle stream is no longer reused, in seconds."""
 _LAST_GET = 0.5
-"""How many seconds to wait for the response to the GET after the CLOSE packet was acknowledged. Node's server responds to
-the GET first; python-socketio's only at the next ping."""
+"""How long to wait for the response to the GET after the response to the CLOSE packet, in seconds. Node's server responds
+to the GET first; python-socketio responds to it only at the next ping."""
 
 
 _CLOSING: Final = frozenset({PollingState.CLOSING, PollingState.CLOSE_SENT})
 _ENDED: Final = _CLOSING | {PollingState.CLOSED}
-"""The states in which packets are not passed to the session."""
+"""The states in which received packets are discarded."""
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class _Request:
 
 @dataclass(slots=True)
 class _Channel:
-    """A stream, and the request in flight on it or None."""
+    """A stream and the request that is in flight on it, if any."""
 
     stream: int
     exchange: Exchange
@@ -74,8 +74,8 @@ class PollingTransport(Transport):
         self._requests = Requests(endpoint, self.name, stamped=True)
         self._channels: dict[int, _Channel] = {}
         self._state = PollingState.OPENING
-        self._polling = False  # whether a GET is in flight, or the packets of its response are being handled
-        self._posting = False  # whether a POST is in flight
+        self._polling = False  # a GET is in flight, or the packets of its response are being handled
+        self._posting = False  # a POST is in flight
         self._close_by = inf
 
     # Calls of the session
@@ -116,7 +116,7 @@ class PollingTransport(Transport):
         self._channels.clear()
 
     def timer_fired(self, name: str | int, now: float) -> None:
-        """Abort a close handshake that took too long."""
+        """Close the streams, because the close handshake took too long."""
         self.abort()
 
     # Notifications of the streams
@@ -280,7 +280,7 @@ class PollingTransport(Transport):
         self._go_on(now)
 
     def _go_on(self, now: float) -> None:
-        """Continue after a response, in the state that the session has brought about."""
+        """Continue after a response. The session may have changed the state while it was notified."""
         if self._state is PollingState.OPEN and self.endpoint.sid is None:
             details = TransportError("the server's first response has no OPEN packet: is it an Engine.IO 4 server?")
             self._fail("transport error", details, now)
@@ -296,7 +296,7 @@ class PollingTransport(Transport):
     # The end
 
     def _lost(self, channel: _Channel, error: TransportError, now: float) -> None:
-        """Handle a stream that failed. While closing, this only completes its request."""
+        """Handle a failed stream. While closing, it only ends the request on it."""
         if self._state not in _CLOSING:
             self._break(error, now)
         elif channel.request is not None:
@@ -308,7 +308,7 @@ class PollingTransport(Transport):
         self.session.on_close(self, reason, details, now)
 
     def _break(self, error: TransportError, now: float) -> None:
-        """End the session because of a failure that the server may not have noticed, and inform the server."""
+        """End the session after a failure that the server may not have noticed, and send a CLOSE packet."""
         if self._state is PollingState.OPENING:
             self._fail("transport error", error, now)
             return
@@ -333,7 +333,7 @@ class PollingTransport(Transport):
         self._go_on_closing(now)
 
     def _ended(self, request: _Request, now: float) -> None:
-        """Handle the end of a request, completed or failed, while closing."""
+        """Handle the end of a request while closing, whether it was completed or failed."""
         if request.method == "GET":
             self._polling = False
         else:
@@ -353,7 +353,7 @@ class PollingTransport(Transport):
 
 
 def _idle_limit(keep_alive: bytes) -> float:
-    """Return how many seconds a stream may be reused, by the Keep-Alive header of a response."""
+    """Return how many seconds an idle stream may be reused, according to the Keep-Alive header of a response."""
     for part in keep_alive.split(b","):
         name, _, value = part.partition(b"=")
         if name.strip().lower() == b"timeout" and value.strip().isdigit():

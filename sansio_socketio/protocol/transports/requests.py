@@ -1,11 +1,11 @@
-"""The targets and headers of the requests of both transports.
+"""The targets and headers of HTTP requests, for both transports.
 
 Rules of this file:
 
-- The application's query and headers override the defaults, but not what the protocols require: `EIO`, `transport` and
-  `sid`, the framing of a message, the WebSocket handshake.
-- An invalid header of the application is an OptionError that names it.
-- Headers are pairs of bytes, as in h11 and wsproto.
+- The application's query and headers override the defaults, but not what the protocols require: the parameters `EIO`,
+  `transport` and `sid`, the headers of HTTP framing and of the WebSocket handshake.
+- An invalid header of the application raises an OptionError that names the header.
+- A header is a pair of bytes, as in h11 and wsproto.
 
 See https://socket.io/docs/v4/engine-io-protocol/, "HTTP long-polling" and "WebSocket".
 """
@@ -55,15 +55,15 @@ def check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if not _NAME.fullmatch(name):
             raise OptionError(
-                f"invalid name {name!r} in extra_headers: it has a character that is not allowed in the name of a header"
+                f"invalid name {name!r} in extra_headers: it contains a character that is not allowed in a header name"
             )
         if name.lower() in _RESERVED:
-            raise OptionError(f"extra_headers must not have {name!r}: the transport sets that header itself")
+            raise OptionError(f"extra_headers must not contain {name!r}: the transport sets this header")
         if not _VALUE.fullmatch(value.strip(" \t")):
-            # The value may be a secret: it is not shown.
+            # The message omits the value, which may be a secret.
             raise OptionError(
-                f"invalid value of {name!r} in extra_headers: it has a character that is not allowed in a header; encode "
-                "it, for instance as base64 or percent-encoded"
+                f"invalid value of {name!r} in extra_headers: it contains a character that is not allowed in a header; "
+                "encode the value, for example as base64"
             )
 
 
@@ -73,7 +73,7 @@ class Requests:
     __slots__ = ("_counter", "_endpoint", "_stamp", "_transport")
 
     def __init__(self, endpoint: Endpoint, transport: str, *, stamped: bool) -> None:
-        """`stamped`: whether requests have a timestamp if the option `timestamp_requests` is None."""
+        """`stamped` is the default of the option `timestamp_requests` for this transport."""
         wanted = endpoint.options.timestamp_requests
         self._endpoint = endpoint
         self._transport = transport
@@ -81,7 +81,7 @@ class Requests:
         self._stamp = _base36(endpoint.random.getrandbits(40)) if (stamped if wanted is None else wanted) else ""
 
     def target(self, *, base64: bool) -> str:
-        """Return the target of the next request. `base64` requests binary as text. Raise ValueError."""
+        """Return the target of the next request. `base64`: ask the server to send binary data as text. Raise ValueError."""
         endpoint = self._endpoint
         query = {key: value for key, value in endpoint.query.items() if key not in _OURS}
         if self._stamp:

@@ -2,11 +2,11 @@
 
 Rules of this file:
 
-- wsproto's `WSConnection` performs the opening handshake, `frames.FrameCodec` the frames. `WSConnection` could do both,
-  but the events in which it wraps each frame cost half as much again as the frames themselves.
-- The codec must see every byte after the handshake, so the handshake is fed one header section at a time.
-- A ping is answered at any time, whether or not a `send` is in flight. While a pong is in flight, only the latest ping is
-  remembered (RFC 6455, section 5.5.3), so that a peer that pings and never reads does not fill a buffer.
+- wsproto's `WSConnection` performs the opening handshake, `frames.FrameCodec` encodes and decodes the frames.
+  `WSConnection` could do both, but it creates an event object for each frame, which would make the frames 50 % slower.
+- The codec must receive every byte after the handshake. Therefore the handshake is fed one header section at a time.
+- A ping is answered at once, even while a `send` is in flight. While a pong is in flight, only the latest ping is stored
+  (RFC 6455, section 5.5.3), so that a peer that pings and never reads cannot fill a buffer.
 - A stream that ends or breaks after the handshake is a "transport close" with code 1006, as in the JavaScript client.
 
 See https://socket.io/docs/v4/engine-io-protocol/, "WebSocket".
@@ -105,7 +105,7 @@ class WebSocketTransport(Transport):
         self._shut(abort=True)
 
     def timer_fired(self, name: str | int, now: float) -> None:
-        """Abort a close handshake that took too long."""
+        """Close the stream, because the close handshake took too long."""
         self.abort()
 
     # Notifications of the stream
@@ -113,7 +113,7 @@ class WebSocketTransport(Transport):
     def stream_opened(self, stream: int, now: float) -> None:
         try:
             request = self._handshake.send(self._request(now))
-        except Exception as error:  # wsproto and the idna codec refuse in many ways
+        except Exception as error:  # wsproto and the idna codec raise various exceptions
             self._fail_handshake(f"could not be written: {error}", error, now)
         else:
             self.outbox.send(stream, request)
@@ -195,14 +195,16 @@ class WebSocketTransport(Transport):
             end = self._end_of_section()
             if end is None:
                 if len(self._head) > _MAX_HEAD:
-                    self._fail_handshake(f"failed: its header has no end (received {show(self._head)})", None, now)
+                    self._fail_handshake(
+                        f"failed: the response header is too long (received {show(self._head)})", None, now
+                    )
                 return
             section = bytes(self._head[:end])
             del self._head[:end]
             self._feed_handshake(section, now)
 
     def _end_of_section(self) -> int | None:
-        """Return how many bytes to feed to the handshake, or None to wait for more. A body has no sections."""
+        """Return how many bytes to feed to the handshake, or None to wait for more. A body is fed as it arrives."""
         if self._state is WebSocketState.REFUSED:
             return len(self._head)
         match = _HEAD_END.search(self._head)
@@ -213,7 +215,7 @@ class WebSocketTransport(Transport):
             self._handshake.receive_data(section)
             events = list(self._handshake.events())
         except Exception as error:  # wsproto raises ValueError, IndexError and more for malformed responses
-            # wsproto says "Bad HTTP message" for whatever h11 has found.
+            # The message of wsproto is always "Bad HTTP message". The exception of h11 says what is wrong.
             why = error.__context__ if isinstance(error.__context__, h11.RemoteProtocolError) else error
             self._fail_handshake(f"failed: {words_of(why)} (received {show(section)})", error, now)
             return
@@ -240,7 +242,7 @@ class WebSocketTransport(Transport):
 
     def _rejected(self, event: RejectConnection, now: float) -> None:
         if event.status_code < 200:
-            return  # such as 103, Early Hints: the final response follows
+            return  # an interim response such as 103 Early Hints: the final one follows
         self._keep_cookies(event.headers, now)
         self._change(WebSocketState.REFUSED)
         self._status = event.status_code
@@ -270,7 +272,7 @@ class WebSocketTransport(Transport):
     # The end
 
     def _close_received(self, frame: Close, now: float) -> None:
-        """Complete the close handshake, which either side may have begun."""
+        """Handle a close frame from the server, which begins or completes the close handshake."""
         if self._state is _OPEN:
             self.outbox.send(self._stream, self._codec.close(frame.code))
         code, why = int(frame.code), f": {frame.reason}" if frame.reason else ""
@@ -278,15 +280,15 @@ class WebSocketTransport(Transport):
         self._fail("transport close", details, now, abort=False)
 
     def _break_off(self, code: CloseCode, message: str, cause: Exception, now: float) -> None:
-        """End the WebSocket because of invalid bytes of the server."""
+        """Fail the WebSocket because the server sent invalid bytes."""
         if self._state is _OPEN:
             self.outbox.send(self._stream, self._codec.close(code, message))
-        details = TransportError(f"the WebSocket is broken: {message}", close_code=int(code))
+        details = TransportError(f"the WebSocket failed: {message}", close_code=int(code))
         details.__cause__ = cause
         self._fail("transport error", details, now, abort=False)
 
     def _fail(self, reason: CloseReason, details: TransportError, now: float, *, abort: bool = True) -> None:
-        """End the transport, and notify the session unless the session has closed it."""
+        """Close the stream, and notify the session unless it has closed the transport itself."""
         was_closing = self._state is _CLOSING
         self._shut(abort=abort)
         if not was_closing:

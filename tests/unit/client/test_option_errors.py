@@ -62,12 +62,12 @@ WORDS: dict[str, str] = {
     **dict.fromkeys(("max_attachments", "retries"), "a whole number of at least 0"),
     **dict.fromkeys(("query", "extra_headers"), "a mapping of str to str, or a function that returns it, not this "),
     "path": "a str such as '/socket.io'",
-    "transports": "a sequence of 'polling', 'websocket' and subclasses of Transport, each name once",
+    "transports": "a sequence of 'polling', 'websocket' and subclasses of Transport, without duplicates",
     "timestamp_requests": "True or False, or None",
-    "timestamp_param": "a str that is not empty",
+    "timestamp_param": "a non-empty str",
     "protocols": "a sequence of WebSocket subprotocols",
     "transport_options": "a mapping ",
-    "per_message_deflate": "True, False, or the least number of bytes",
+    "per_message_deflate": "True, False, or the smallest size in bytes",
     "reconnection_attempts": "a whole number of at least 0, or math.inf",
     "randomization_factor": "a number from 0 to 1",
     "auth": "a mapping, or None, or a function that returns it, not this ",
@@ -203,7 +203,7 @@ def test_the_timeout_of_one_event(value: Any, world: World) -> None:
 
 @pytest.mark.parametrize(("name", "meant"), MISSPELT.items())
 def test_an_unknown_option(name: str, meant: str | None, world: World) -> None:
-    want = rf"^there is no option '{name}'; " + (f"did you mean '{meant}'" if meant else "there are .*")
+    want = rf"^unknown option '{name}'; " + (f"did you mean '{meant}'" if meant else "the options are .*")
     given: dict[str, Any] = {name: 1}
 
     def rejects(call: Call, want: str = want) -> None:
@@ -213,14 +213,14 @@ def test_an_unknown_option(name: str, meant: str | None, world: World) -> None:
     rejects(lambda **given: world.manager_class(URL, **given))
     rejects(lambda **given: world.scopes.connect(URL, **given))
     in_io(world, lambda io: rejects(lambda **given: io(URL, **given)))
-    own = rf"^there is no option '{name}'"  # there are fewer to mean
+    own = rf"^unknown option '{name}'"  # there are fewer to mean
     with_socket(world, lambda socket: rejects(lambda **given: socket.io.socket("/other", **given), own))
 
 
 @pytest.mark.parametrize(("name", "meant"), [("forceNew", "force_new"), ("multiplexing", "multiplex")])
 def test_an_unknown_option_of_io(name: str, meant: str, world: World) -> None:
     def body(io: Any) -> None:
-        with pytest.raises(OptionError, match=f"no option '{name}'; did you mean '{meant}'"):
+        with pytest.raises(OptionError, match=f"unknown option '{name}'; did you mean '{meant}'"):
             io(URL, **{name: True})
 
     in_io(world, body)

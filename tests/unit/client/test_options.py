@@ -61,8 +61,8 @@ def test_options_are_sorted() -> None:
     ("check", "options", "message"),
     [
         (manager_settings, {"auth": {}}, "auth is an option of a socket"),
-        (manager_settings, {"recconnection": True}, "no option 'recconnection'; did you mean 'reconnection'"),
-        (manager_settings, {"zzz": 1}, "no option 'zzz'; there are add_trailing_slash, auto_connect"),
+        (manager_settings, {"recconnection": True}, "unknown option 'recconnection'; did you mean 'reconnection'"),
+        (manager_settings, {"zzz": 1}, "unknown option 'zzz'; the options are add_trailing_slash, auto_connect"),
         (manager_settings, {"timeout": -1}, "timeout takes a number .*, not -1"),
         (manager_settings, {"ssl": "no"}, "ssl takes an ssl.SSLContext"),
         (manager_settings, {"ssl": True}, "ssl takes an ssl.SSLContext"),
@@ -77,7 +77,7 @@ def test_options_are_sorted() -> None:
         (socket_settings, {"path": "/"}, "path is an option of the Manager"),
         (socket_settings, {"retry": 1}, "did you mean 'retries'"),
         (socket_settings, {"auth": "token"}, "auth takes a mapping"),
-        (split_options, {"force_new": True}, "no option 'force_new'"),
+        (split_options, {"force_new": True}, "unknown option 'force_new'"),
     ],
 )
 def test_errors_name_the_option_and_what_it_takes(

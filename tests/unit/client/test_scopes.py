@@ -142,7 +142,7 @@ def test_a_cancelled_connect_leaves_nothing(world: World) -> None:
         (lambda scopes: scopes.connect(URL, timeout="5"), "timeout takes"),
         (lambda scopes: scopes.connect(URL, retries=-1), "retries takes"),
         (lambda scopes: scopes.connect(URL, auto_connect=False), "connect\\(\\) always connects"),
-        (lambda scopes: scopes.connect(URL, force_new=True), "no option 'force_new'"),
+        (lambda scopes: scopes.connect(URL, force_new=True), "unknown option 'force_new'"),
         (lambda scopes: scopes.connect(URL, retry=3), "retry takes True or False, not 3"),
         (lambda scopes: scopes.connect(URL, parser=dict), "parser takes an object with the methods"),
     ],

@@ -455,8 +455,8 @@ def test_it_asks_no_questions(options: dict[str, Any]) -> None:
     ("url", "options", "message"),
     [
         ("ftp://x", {}, "the scheme must be"),
-        ("http://x", {"transport_options": {"websocket": {"colour": 1}}}, "no option 'colour'"),
-        ("http://x", {"extra_headers": {"Upgrade": "1"}}, "must not have 'Upgrade'"),
+        ("http://x", {"transport_options": {"websocket": {"colour": 1}}}, "unknown option 'colour'"),
+        ("http://x", {"extra_headers": {"Upgrade": "1"}}, "must not contain 'Upgrade'"),
     ],
 )
 def test_what_cannot_be_used_is_found_when_the_machine_is_made(url: str, options: dict[str, Any], message: str) -> None:

@@ -344,7 +344,7 @@ def test_early_events_are_bounded(serve: Serve, options: dict[str, Any], events:
         server.emit("early")
         told = server.events()
         assert kinds(told) == [Closed, Disconnected]
-        assert "before the namespace was joined" in str(told[0].details)  # type: ignore[attr-defined]
+        assert "before it accepted the namespace" in str(told[0].details)  # type: ignore[attr-defined]
 
 
 def test_what_waits_to_be_sent_takes_no_room_from_early_events(serve: Serve) -> None:

@@ -450,7 +450,7 @@ def test_auth_that_does_not_come_within_the_timeout_is_asked_for_again(serve: Se
     server.advance(4.9)
     assert server.events() == []
     server.advance(0.1)
-    assert "no answer within the timeout" in str(failed(server.events(), active=True))
+    assert "not answered within the option timeout" in str(failed(server.events(), active=True))
     server.client.answer(1, {"late": True}, server.now)
     assert server.sent() == []
     server.advance(1)

@@ -147,7 +147,7 @@ def test_what_is_missing_is_taken_from_the_base(base: str | None, text: str | No
     [
         (None, r"no URL; pass the server's URL to io\(\) or to open_io\(\)"),
         ("/chat", "only the path '/chat'; pass the server's URL"),
-        ("?token=1", r"it is only a query; write '/\?token=1'"),
+        ("?token=1", r"it is only a query; for the server of open_io\(\), pass '/\?token=1'"),
         (5, "url must be a str, not int"),
     ],
 )

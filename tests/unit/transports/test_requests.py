@@ -120,13 +120,13 @@ def test_the_applications_cookies_come_first() -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "ü", "a\r\nb", "a\n"])
 def test_a_name_that_no_header_can_have(name: str) -> None:
-    with pytest.raises(OptionError, match="not allowed in the name of a header"):
+    with pytest.raises(OptionError, match="not allowed in a header name"):
         check_headers({name: "x"})
 
 
 @pytest.mark.parametrize("name", ["Content-Length", "connection", "TRANSFER-ENCODING", "Sec-WebSocket-Key", "Upgrade"])
 def test_headers_of_the_transport_itself(name: str) -> None:
-    with pytest.raises(OptionError, match=f"must not have '{name}'"):
+    with pytest.raises(OptionError, match=f"must not contain '{name}'"):
         check_headers({name: "x"})
 
 

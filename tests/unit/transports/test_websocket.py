@@ -156,7 +156,7 @@ def adding(header: bytes) -> Callable[[bytes], bytes]:
         (adding(b"Sec-WebSocket-Extensions: x-other"), "unrecognized extension x-other"),
         (lambda _: b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "received b'SSH-2.0-OpenSSH_9.6"),
         (lambda _: b"\r\n\r\n", "no response line received"),
-        (lambda _: b"A" * 70_000, "its header has no end (received b'AAAA"),
+        (lambda _: b"A" * 70_000, "the response header is too long (received b'AAAA"),
         (lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "bad Content-Length"),
     ],
 )
@@ -369,7 +369,7 @@ def test_bad_frames(data: bytes, code: int, says: str) -> None:
     rig = open_websocket()
     rig.feed(1, data + frame(TEXT, b"4too late"))
     error = rig.failure()
-    assert str(error).startswith("the WebSocket is broken: ")
+    assert str(error).startswith("the WebSocket failed: ")
     assert says in str(error)
     assert error.close_code == code
     [(first, payload)] = client_frames(rig.take(1))
@@ -400,7 +400,7 @@ def test_the_bound_is_in_bytes(letter: str, fragments: int) -> None:
     assert len(rig.calls) == 2
     rig.feed(1, message(BOUND + 1))
     error = rig.failure()
-    assert str(error).endswith("a message of more than 1000 bytes arrived (the option `max_message_size`)")
+    assert str(error).endswith("a message is larger than max_message_size (1000 bytes)")
     assert error.close_code == 1009
 
 
