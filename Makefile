@@ -4,6 +4,7 @@
 #     make test                       run every check that CI runs
 #     make test PYTHON=python3.13     use another interpreter (3.11 or later), in an environment of its own
 #     make test JOBS=1                set the number of test processes
+#     make fuzz TARGET=client SECONDS=600    search for inputs that break a property (Linux on x86-64)
 #
 # Node.js 20 or later with npm is needed, too, because the tests talk to real servers. On Windows, run make from Git Bash.
 
@@ -25,10 +26,16 @@ BIN := $(VENV)/$(SCRIPTS)
 PEERS := tests/peers/node_modules
 JOBS ?= 3
 
+# atheris has wheels for Linux on x86-64 only, so that it has an environment of its own.
+FUZZ_VENV := .venv-fuzz-$(VERSION)
+TARGET ?= client
+SECONDS ?= 60
+
 VENV_READY := $(VENV)/.ready
+FUZZ_READY := $(FUZZ_VENV)/.ready
 PEERS_READY := $(PEERS)/.ready
 
-.PHONY: test demo lint types docs unit bench format clean
+.PHONY: test demo lint types docs unit bench fuzz format clean
 
 test: lint types docs unit
 
@@ -57,14 +64,23 @@ unit: $(VENV_READY) $(PEERS_READY)
 bench: $(VENV_READY) $(PEERS_READY)
 	$(BIN)/python -m tests.benchmarks $(ROUNDS)
 
+fuzz: $(FUZZ_READY)
+	$(FUZZ_VENV)/$(SCRIPTS)/python -m fuzz.seeds
+	$(FUZZ_VENV)/$(SCRIPTS)/python -m fuzz $(TARGET) $(SECONDS)
+
 clean:
-	rm -rf .venv-* $(PEERS) build dist docs/_build .coverage .coverage.* .hypothesis .import_linter_cache
+	rm -rf .venv-* $(PEERS) build dist docs/_build fuzz/work .coverage .coverage.* .hypothesis .import_linter_cache
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 
 # The stamp is written last, so that an interrupted installation is repeated.
 $(VENV_READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+$(FUZZ_READY): pyproject.toml
+	$(PYTHON) -m venv $(FUZZ_VENV)
+	$(FUZZ_VENV)/$(SCRIPTS)/python -m pip install --quiet --disable-pip-version-check --editable '.[msgpack]' 'atheris>=3.0'
 	touch $@
 
 $(PEERS_READY): tests/peers/package.json tests/peers/package-lock.json tests/peers/.npmrc

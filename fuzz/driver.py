@@ -1,0 +1,225 @@
+"""A driver in memory, which checks a machine's actions against the contract of `Machine`.
+
+Rules of this file:
+
+- Time is virtual, and stands still unless `advance` or `jump` moves it.
+- An action for a stream that is closed, was never opened or is still opening fails the check.
+- What the driver saw is recorded in a form that can be compared: `outputs` is everything in order, `events` the events
+  alone, `written` the bytes of each stream.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from math import isnan
+from typing import Any, Final
+from unittest import mock
+
+from sansio_socketio.protocol import Machine
+from sansio_socketio.protocol.actions import CloseStream, OpenStream, Output, Send, SetTimer
+from sansio_socketio.protocol.events import MachineEvent
+
+Split = Callable[[bytes], Iterable[bytes]]
+"""How the bytes of a peer are split into chunks."""
+
+START: Final = 1000.0
+_MAX_TICKS: Final = 12
+_SURPLUS: Final = re.compile("the server sent (more than|what nobody)")
+"""Bytes after the end of an HTTP response. Whether they are an error still depends on the chunks."""
+
+
+@dataclass
+class Stream:
+    """A stream as its peer sees it.
+
+    Attributes:
+        number: The machine's number of the stream.
+        transport: The name of the transport that asked for it.
+        is_open: Whether it was opened; before that it is opening.
+        received: All that the machine has sent.
+        has_unsent: Whether the machine waits to be notified that its bytes were sent.
+        is_websocket: Whether a WebSocket handshake was accepted.
+    """
+
+    number: int
+    transport: str
+    is_open: bool = False
+    received: bytearray = field(default_factory=bytearray)
+    has_unsent: bool = False
+    is_websocket: bool = False
+
+
+class Driver:
+    """A driver that performs a machine's actions in memory, and the network at the other end.
+
+    Attributes:
+        streams: The streams that are open or opening, in the order in which they were asked for.
+        deadline: When the machine wants to be called, or None.
+        is_ambiguous: Whether a deadline was due while bytes arrived. Their chunks then decide what happens first.
+    """
+
+    def __init__(self, machine: Machine, split: Split, on_event: Callable[[Any], None] = lambda _: None) -> None:
+        self.machine = machine
+        self.now = START
+        self.deadline: float | None = None
+        self.streams: dict[int, Stream] = {}
+        self.is_ambiguous = False
+        self.outputs: list[str] = []
+        self.events: list[str] = []
+        self.written: dict[int, bytearray] = {}
+        self._split = split
+        self._on_event = on_event
+
+    def run(self) -> None:
+        """Perform all actions."""
+        while (output := self.machine.next_output()) is not None:
+            self.outputs.append(repr(output))
+            if isinstance(output, MachineEvent):
+                self.events.append(_essence(output))
+                self._on_event(output)
+            else:
+                self._perform(output)
+
+    def _perform(self, action: Output) -> None:
+        if isinstance(action, OpenStream):
+            assert action.stream not in self.written, "a stream's number is used again"
+            stream = Stream(action.stream, action.transport)
+            self.streams[action.stream] = stream
+            self.written[action.stream] = bytearray()
+        elif isinstance(action, Send):
+            assert action.stream in self.streams, f"{action} after the end of the stream"
+            stream = self.streams[action.stream]
+            assert stream.is_open, f"{action} before the stream is open"
+            stream.received += action.data
+            self.written[action.stream] += _without_reason(bytes(action.data))
+            stream.has_unsent = True
+        elif isinstance(action, CloseStream):
+            assert self.streams.pop(action.stream, None), f"{action} after the end of the stream"
+        elif isinstance(action, SetTimer):
+            assert action.deadline is None or not isnan(action.deadline), "a deadline is not a number"
+            self.deadline = action.deadline
+
+    # The network
+
+    def open(self, stream: Stream) -> None:
+        stream.is_open = True
+        self.machine.stream_opened(stream.number, self.now)
+        self.run()
+
+    def fail(self, stream: Stream, error: Exception) -> None:
+        del self.streams[stream.number]
+        self.machine.stream_failed(stream.number, error, self.now)
+        self.run()
+
+    def receive(self, stream: Stream, data: bytes) -> None:
+        """Feed bytes of the peer in chunks, for as long as the stream is open. The chunks' memory is used again."""
+        number = stream.number
+        for chunk in filter(None, self._split(data)):
+            if number not in self.streams:
+                break
+            buffer = bytearray(chunk)
+            self.machine.data_received(number, memoryview(buffer), self.now)
+            buffer[:] = bytes(len(buffer))
+            self.run()
+            if self.deadline is not None and self.deadline <= self.now:
+                self.is_ambiguous = True
+
+    def flush(self, stream: Stream) -> None:
+        """Notify the machine that its bytes were sent, if there were any."""
+        if stream.has_unsent:
+            stream.has_unsent = False
+            self.machine.data_sent(stream.number, self.now)
+            self.run()
+
+    def end(self, stream: Stream, error: Exception | None) -> None:
+        del self.streams[stream.number]
+        self.machine.stream_closed(stream.number, error, self.now)
+        self.run()
+
+    def feed_stale(self, number: int) -> None:
+        """Feed what a driver may still have for a stream that the machine has closed. It is ignored."""
+        assert number not in self.streams
+        self.machine.stream_opened(number, self.now)
+        self.machine.data_received(number, b"4late", self.now)
+        self.machine.data_sent(number, self.now)
+        self.machine.stream_closed(number, OSError("late"), self.now)
+        self.run()
+
+    # Time
+
+    def tick(self) -> None:
+        """Fire the timer, maybe early."""
+        self.deadline = None
+        self.machine.tick(self.now)
+        self.run()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and fire the timer whenever it is due."""
+        end = self.now + seconds
+        for _ in range(_MAX_TICKS):  # without delays there are attempts without end
+            if self.deadline is None or self.deadline > end:
+                break
+            self.now = max(self.now, self.deadline)
+            self.tick()
+        self.now = end
+
+    def jump(self, seconds: float) -> None:
+        """Let time pass, and fire no timer."""
+        self.now += seconds
+
+
+def _essence(event: MachineEvent) -> str:
+    """Return an event without the text of an error in it, which may quote a chunk or name a position in it."""
+    error = getattr(event, "error", None) or getattr(event, "details", None)
+    if not isinstance(error, Exception):
+        return repr(event)
+    return f"{type(event).__name__} {getattr(event, 'reason', '')} {type(error).__name__} {vars(error)}"
+
+
+def _without_reason(data: bytes) -> bytes:
+    """Return what is sent, without the reason of a WebSocket close frame, which is such a text."""
+    is_close = data[:1] == b"\x88"
+    return data[:1] + data[6:8] if is_close else data
+
+
+Story = Callable[[Split], Driver]
+"""Something that happens to a machine: a function that plays it, with the peer's bytes split in this way."""
+
+
+def check_story(story: Story) -> None:
+    """Check that the story has the same outputs when it is played again, and the same events in other chunks."""
+    first, again = _play(story, _whole), _play(story, _whole)
+    _check_equal("outputs of a replay", first.outputs, again.outputs)
+    split = _play(story, _in_bytes)
+    if not _is_ambiguous(first) and not _is_ambiguous(split):
+        _check_equal("events in other chunks", first.events, split.events)
+        assert split.written == first.written, "the bytes sent depend on the chunks"
+
+
+def _is_ambiguous(driver: Driver) -> bool:
+    return driver.is_ambiguous or any(map(_SURPLUS.search, driver.outputs))
+
+
+def _check_equal(what: str, first: list[str], other: list[str]) -> None:
+    if other != first:
+        one, two = next(pair for pair in zip_longest(first, other) if pair[0] != pair[1])
+        raise AssertionError(f"the {what} differ:\n{one}\n{two}")
+
+
+def _play(story: Story, split: Split) -> Driver:
+    # wsproto draws its keys and masks from the system. Here they are always the same.
+    with mock.patch("os.urandom", bytes):
+        return story(split)
+
+
+def _whole(data: bytes) -> Iterable[bytes]:
+    return [data]
+
+
+def _in_bytes(data: bytes) -> Iterable[bytes]:
+    """Single bytes at both ends, where most boundaries are."""
+    head, middle, tail = data[:40], data[40:-40], data[40:][-40:]
+    return [*(head[at : at + 1] for at in range(len(head))), middle, *(tail[at : at + 1] for at in range(len(tail)))]
