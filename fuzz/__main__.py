@@ -24,7 +24,13 @@ def main(arguments: list[str]) -> None:
     found.mkdir(parents=True, exist_ok=True)
     options = [f"-artifact_prefix={found.parent}/{name}-", "-timeout=30", "-rss_limit_mb=2048"]
     if limit.isdigit():
-        options += [f"-max_total_time={limit}", "-max_len=4096", "-print_final_stats=1", "-verbosity=1"]
+        options += [
+            f"-max_total_time={limit}",
+            "-max_len=4096",
+            "-len_control=10",
+            "-print_final_stats=1",
+            "-verbosity=1",
+        ]
         inputs = [str(found), str(CORPUS / name)]
     else:
         inputs = [str(Path(limit))]

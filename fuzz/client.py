@@ -113,6 +113,8 @@ class _Story:
         self.ack_ids: list[tuple[str, AckId]] = []
         self.handles: list[tuple[str, int]] = []
         self.unacknowledged: set[tuple[str, int]] = set()
+        self.timed: set[tuple[str, int]] = set()
+        """Those that time out by themselves."""
         self.joined: set[str] = set()
         self.is_reading = True
 
@@ -152,6 +154,7 @@ class _Story:
                 self.ack_ids.append((event.namespace, event.ack_id))
         elif isinstance(event, Acknowledged | AckFailed):
             self.unacknowledged.remove((event.namespace, event.handle))  # once, and only if it was asked for
+            self.timed.discard((event.namespace, event.handle))
         elif isinstance(event, Connected):
             assert event.namespace not in self.joined, "no Disconnected between two Connected"
             self.joined.add(event.namespace)
@@ -175,20 +178,21 @@ class _Story:
         name = choices.one_of(("event", 1, "connect"))
         values = choices.one_of(_VALUES)
         ack = choices.flag()
-        handle = None
-        with suppress(BufferFullError, OptionError, PacketError):
+        timeout, volatile, compress = choices.one_of(_TIMEOUTS), choices.flag(), choices.flag()
+        now = self.driver.now
+        try:
             handle = namespace.emit(
-                [name, *values],
-                self.driver.now,
-                ack=ack,
-                timeout=choices.one_of(_TIMEOUTS),
-                volatile=choices.flag(),
-                compress=choices.flag(),
+                [name, *values], now, ack=ack, timeout=timeout, volatile=volatile, compress=compress
             )
-        if handle is not None:
+        except (BufferFullError, OptionError, PacketError):
+            pass
+        else:
             self.handles.append((namespace.name, handle))
             if ack:
                 self.unacknowledged.add((namespace.name, handle))
+            # Under retries a timeout counts from each sending.
+            if ack and timeout not in {UNSET, None} and (volatile or namespace.name != "/retries"):
+                self.timed.add((namespace.name, handle))
         self.driver.run()
 
     def acknowledge(self) -> None:
@@ -203,6 +207,7 @@ class _Story:
             name, handle = self.choices.one_of(self.handles)
             self.namespaces[name].forget(handle, self.driver.now)
             self.unacknowledged.discard((name, handle))
+            self.timed.discard((name, handle))
 
     def answer(self) -> None:
         """Answer a question, often the latest, sometimes one that was answered before."""
@@ -367,6 +372,7 @@ class _Story:
             assert is_waited_for or driver.streams or self.questions, f"nothing ends the state {client.state}"
         elif not client.idle:
             assert is_waited_for, "nothing ends the close handshake"
+        assert is_waited_for or not self.timed, "nothing ends the wait for an acknowledgement"
         statistics = client.statistics()
         assert statistics.queued_bytes >= 0
         assert 0 <= statistics.queued_events <= client.options.max_buffered_events
