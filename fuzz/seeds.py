@@ -9,7 +9,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import msgpack
 
@@ -19,6 +19,7 @@ from fuzz.targets import TARGETS, WORK, file_name
 from sansio_socketio.protocol.packets.msgpack import MessagePackParser
 from sansio_socketio.protocol.packets.socketio import Packet
 
+_pack: Final[Any] = msgpack.packb  # which has no types
 _HANDSHAKE: Final = '0{"sid":"gp_tW2AV","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}'
 _PAYLOADS: Final = (
     f'{_HANDSHAKE}\x1e40{{"sid":"MFHJurY6"}}\x1e42["welcome",{{"auth":{{}}}}]',
@@ -82,7 +83,7 @@ def _messagepack() -> Iterator[bytes]:
     for packet in packets:
         yield from (each for each in MessagePackParser().encoder().encode(packet) if isinstance(each, bytes))
     for value in _VALUES:
-        yield msgpack.packb({"type": 2, "nsp": "/", "data": ["e", value]})
+        yield _pack({"type": 2, "nsp": "/", "data": ["e", value]})
 
 
 def _script(options: int, *steps: str | bytes) -> bytes:
