@@ -37,6 +37,7 @@ from sansio_socketio.protocol.packets.socketio import (
     CONNECT_ERROR,
     DISCONNECT,
     EVENT,
+    JSONDecoder,
     JSONParser,
     Packet,
     Parser,
@@ -45,7 +46,6 @@ from sansio_socketio.protocol.packets.socketio import (
 _CLOSE_TIMEOUT: Final = 3.0
 _MAX_STEPS: Final = 60
 _NAMES: Final = ("/", "/retries", "/auth")
-_PARSERS: Final[Sequence[Parser]] = (JSONParser(), JSONParser(), JSONParser(), MessagePackParser())
 _SECONDS: Final = (0.001, 0.5, 1, 5, 30, 1e4, 1e9)
 _TIMEOUTS: Final = (UNSET, None, 0, 1, 4)
 _VALUES: Final[Sequence[list[Any]]] = (
@@ -78,6 +78,35 @@ _HANDSHAKES: Final[Sequence[dict[str, Any]]] = (
     {"upgrades": [], "pingInterval": 1e300, "pingTimeout": 1e300},
     {"upgrades": [], "pingInterval": 0, "pingTimeout": 1},
 )
+
+
+class _FaultyParser:
+    """A parser of the application that fails for some packets, with errors that are not documented."""
+
+    def encoder(self) -> _FaultyParser:
+        return self
+
+    def decoder(self, max_attachments: int) -> _FaultyDecoder:
+        return _FaultyDecoder(max_attachments)
+
+    def encode(self, packet: Packet) -> list[str | bytes]:
+        if (packet.type, packet.namespace) in {(CONNECT, "/auth"), (DISCONNECT, "/retries")} or packet.id == 1:
+            raise LookupError(packet.type)
+        return JSONParser().encoder().encode(packet)
+
+
+class _FaultyDecoder(JSONDecoder):
+    """Fails for messages of some lengths."""
+
+    __slots__ = ()
+
+    def feed(self, data: str | bytes) -> Packet | None:
+        if len(data) % 16 == 15:
+            raise LookupError(len(data))
+        return super().feed(data)
+
+
+_PARSERS: Final[Sequence[Parser]] = (JSONParser(), JSONParser(), JSONParser(), MessagePackParser(), _FaultyParser())
 
 
 def check_client(data: bytes) -> None:
@@ -310,7 +339,8 @@ class _Story:
             packet.data = choices.one_of(({"message": "no"}, {"message": 1, "data": 2}, {}))
         else:
             assert kind == DISCONNECT
-        messages = self.parser.encoder().encode(packet)
+        parser = MessagePackParser() if isinstance(self.parser, MessagePackParser) else JSONParser()
+        messages = parser.encoder().encode(packet)
         self._serve([engineio.encode_frame(engineio.Packet(engineio.MESSAGE, message)) for message in messages])
 
     def respond(self) -> None:

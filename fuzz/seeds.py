@@ -50,6 +50,7 @@ _NO_OPTIONS: Final = bytes(15)
 _WEBSOCKET: Final = bytes([0, 1]) + bytes(13)
 _ONLY_POLLING: Final = bytes([0, 3]) + bytes(13)
 _MESSAGEPACK: Final = bytes([3, 1]) + bytes(13)
+_FAULTY: Final = bytes([4, 1]) + bytes(13)
 
 
 def seeds(target: str) -> Iterator[bytes]:
@@ -90,13 +91,29 @@ def _script(options: int, *steps: str | bytes) -> bytes:
     return bytes([options]) + b"".join(b"\n--" + (step.encode() if isinstance(step, str) else step) for step in steps)
 
 
+def _deflated(data: bytes, flush: int) -> bytes:
+    compressor = zlib.compressobj(wbits=-15)
+    return compressor.compress(data) + compressor.flush(flush)
+
+
 def _polling() -> Iterator[bytes]:
     opened = b"1" + http_response(_HANDSHAKE.encode(), b"Set-Cookie: a=b; Max-Age=9; Path=/", b"Keep-Alive: timeout=5")
     for payload in _PAYLOADS[1:]:
         yield _script(1, opened, b"1" + http_response(payload.encode()), "sé", "2" + "HTTP/1.1 200\r\n\r\nok", "E", "c")
-    bodies = {b"gzip": gzip.compress(b"4a" * 9, mtime=0), b"deflate": zlib.compress(b"4a\x1e4b")}
-    for coding, body in bodies.items():
+    gzipped = gzip.compress(b"4a" * 9, mtime=0)
+    bodies = [
+        (b"gzip", gzipped),
+        (b"gzip", gzipped[:-9]),
+        (b"deflate", zlib.compress(b"4a\x1e4b")),
+        (b"deflate", _deflated(b"4a\x1e4b", zlib.Z_FINISH)),
+        (b"br", b"4a"),
+    ]
+    for coding, body in bodies:
         yield _script(0, opened, b"1" + http_response(body, b"Content-Encoding: " + coding), "c", "t")
+    large = gzip.compress(b"4" + bytes(300), mtime=0)
+    yield _script(1, opened, b"1" + http_response(large, b"Content-Encoding: gzip"))
+    refusal = b'{"code":3,"message":"Bad request"}'
+    yield _script(0, opened, b"1" + http_response(refusal, b"Connection: close", status=b"400 Bad Request"), "f")
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n4a\r\n2;x=y\r\n\x1e6\r\n0\r\nA: b\r\n\r\n"
     yield _script(0, opened, b"1" + chunks, "S12", b"2" + http_response(b"ok"), "c", b"2" + http_response(b"ok"), "t")
     yield _script(0, b"1HTTP/1.1 103 Hints\r\nLink: </x>\r\n\r\n" + http_response(b'{"code":1}', status=b"400 Bad"))
@@ -106,13 +123,26 @@ def _polling() -> Iterator[bytes]:
 
 def _websocket() -> Iterator[bytes]:
     opened = b"1" + websocket_frame(_HANDSHAKE)
-    deflate = "aSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover"
-    compressor = zlib.compressobj(wbits=-15)
-    compressed = (compressor.compress(b"4hello hello") + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    deflate = "aSec-WebSocket-Extensions: permessage-deflate"
     for payload in _PAYLOADS[1:]:
         yield _script(0, "a", opened, b"1" + b"".join(map(websocket_frame, payload.split("\x1e"))), "sé", "c")
-    frame = bytes([0xC1, len(compressed)]) + compressed
-    yield _script(0, deflate, opened, b"1" + frame, "s" + 300 * "x", b"1\x88\x02\x03\xe8")
+    for compressed in (
+        _deflated(b"4hello hello", zlib.Z_SYNC_FLUSH)[:-4],
+        _deflated(b"4hello", zlib.Z_FINISH),
+        _deflated(b"4", zlib.Z_FINISH) + _deflated(b"a", zlib.Z_SYNC_FLUSH)[:-4],
+        _deflated(b"4" + bytes(300), zlib.Z_SYNC_FLUSH)[:-4],
+        b"\x07\xff",
+    ):
+        frame = bytes([0xC1, len(compressed)]) + compressed
+        yield _script(1, deflate, opened, b"1" + frame, "s" + 80 * "x", b"1\x88\x02\x03\xe8")
+    for parameters in (
+        "; server_no_context_takeover; client_no_context_takeover",
+        '; server_max_window_bits=10; client_max_window_bits="9"',
+        "; unknown=1",
+        "; server_max_window_bits",
+        ", permessage-deflate",
+    ):
+        yield _script(3, deflate + parameters, opened, "sabc", "sabc")
     yield _script(1, "a", opened, b"1\x01\x02\xc3\xa9\x89\x01x\x00\x00\x80\x01y", b"1\x89\x02ab\x89\x00", "u", "b")
     yield _script(3, "aSec-WebSocket-Protocol: chat", opened, b"1\x82\x7e\x00\xc8" + bytes(200), "S1", "c", "t")
     yield _script(0, "a", opened, "c", b"1\x81\x02\x34\x61\x88\x05\x03\xe9bye")
@@ -143,7 +173,7 @@ _ACKNOWLEDGED: Final = (("serve_packet", 0, 0, 1, 0), ("emit", 0, 0, 2, 1, 4, 0,
 
 def _client() -> Iterator[bytes]:
     raw = b'451-["e",{"_placeholder":true,"num":0}]'
-    for options in (_WEBSOCKET, _MESSAGEPACK):
+    for options in (_WEBSOCKET, _MESSAGEPACK, _FAULTY):
         yield _steps(options, *_OPENED, *_ACKNOWLEDGED, ("serve_packet", 2, 0, 1, 1, 0, 0), ("acknowledge", 0, 1))
         yield _steps(
             options, *_OPENED, ("connect", 1), ("emit", 1, 0, 1, 1, 0, 0, 0), ("serve_packet", 0, 1, 0, 0), ("wait", 3)
