@@ -69,7 +69,7 @@ _TIMES: Final = frozenset({"reconnectionDelay", "reconnectionDelayMax", "timeout
 
 
 def run_all(driver: Driver, peer: Peer, scenarios: Mapping[str, Scenario]) -> dict[str, Outcome]:
-    """ScenarioRun scenarios with a driver, many at a time, and return the outcomes by name; a failed one has `failed`."""
+    """Run scenarios with a driver, several concurrently, and return the outcomes by name; a failed one has `failed`."""
     outcomes: dict[str, Outcome] = {}
     left = deque(scenarios.items())
 
