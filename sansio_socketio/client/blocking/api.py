@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
@@ -486,7 +486,7 @@ M = TypeVar("M", bound=Manager)
 
 
 def new_core(
-    manager_class: type[Manager], lock: AbstractContextManager[Any], url: str, options: ManagerOptions
+    manager_class: type[Manager], lock: AbstractContextManager[Any], url: str, options: Mapping[str, Any]
 ) -> ManagerCore:
     """Return the core of a new Manager of a driver, whose runs share `lock`."""
     return ManagerCore(
