@@ -26,12 +26,17 @@ def methods(cls: type) -> dict[str, Any]:
     return {name: member for name, member in inspect.getmembers(cls, inspect.isfunction) if not name.startswith("_")}
 
 
+def is_async(function: Any) -> bool:
+    """Return whether a method is async, also if it is decorated by `must_be_awaited`."""
+    return inspect.iscoroutinefunction(inspect.unwrap(function))
+
+
 def async_methods() -> list[tuple[str, str]]:
     return [
         (name, method)
         for name in CLASSES
         for method, function in methods(getattr(client, name)).items()
-        if inspect.iscoroutinefunction(function) and (name, method) not in ABSENT
+        if is_async(function) and (name, method) not in ABSENT
     ]
 
 
@@ -68,7 +73,7 @@ def test_a_stale_module_is_reported(tmp_path: Path) -> None:
 def test_an_async_method_has_a_blocking_counterpart_with_a_timeout(name: str, method: str) -> None:
     function = getattr(getattr(client, name), method)
     counterpart = getattr(getattr(blocking, name), method)
-    assert not inspect.iscoroutinefunction(counterpart)
+    assert not is_async(counterpart)
     expected = parameters(function)
     if (name, function.__name__) not in GENERATOR["NO_TIMEOUT"]:
         (timeout,) = [each for each in parameters(counterpart) if each[0] == "timeout"]
@@ -81,7 +86,7 @@ def test_an_async_method_has_a_blocking_counterpart_with_a_timeout(name: str, me
 def test_other_methods_have_the_same_signature(name: str) -> None:
     own = {"events"}  # it has a timeout for each event
     for method, function in methods(getattr(client, name)).items():
-        if not inspect.iscoroutinefunction(function) and method not in own:
+        if not is_async(function) and method not in own:
             assert parameters(getattr(getattr(blocking, name), method)) == parameters(function), method
 
 

@@ -852,17 +852,16 @@ def test_a_manager_of_open_io_can_be_opened_but_not_started(world: World) -> Non
 def test_a_runtime_that_cannot_be_set_up(world: World) -> None:
     failures = [OSError("no descriptors")]
 
-    class FailingOnce(world.manager_class):  # type: ignore[misc,name-defined]  # a class of this world
-        @staticmethod
-        @asynccontextmanager
-        async def runtime_scope() -> AsyncGenerator[Any, None]:
-            if failures:
-                raise failures.pop()
-            async with world.open_runtime() as runtime:
-                yield runtime
+    @asynccontextmanager
+    async def failing_once() -> AsyncGenerator[Any, None]:
+        if failures:
+            raise failures.pop()
+        async with world.open_runtime() as runtime:
+            yield runtime
 
     async def main() -> None:
-        manager = FailingOnce(URL)
+        manager_class = type("Manager", (world.manager_class,), {"runtime_scope": staticmethod(failing_once)})
+        manager = manager_class(URL)
         with pytest.raises(OSError, match="no descriptors"):
             await manager.open()
         await manager.open()
