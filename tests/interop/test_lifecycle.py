@@ -6,14 +6,18 @@ answer again, and every handler must have ended.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
+from random import Random
 from typing import Any, Final
 
 import pytest
 
 from sansio_socketio.protocol.errors import DisconnectedError, SocketIOError
-from tests.support.drivers import PATIENCE, Driver
+from tests.support.drivers import ASYNC_DRIVERS, PATIENCE, Driver
 from tests.support.hooks import hook_to
+from tests.support.peers import Peer
+from tests.support.programs import ACTIONS, PLACES, Calls, ProgramHandler
 from tests.support.target import Target
 
 Wait = Callable[[Any], Awaitable[Any]]
@@ -124,3 +128,115 @@ def failing_once(driver: Driver, target: Target) -> Callable[..., Any]:
 
     hook.before = fail
     return hook.option
+
+
+# Coroutines that are not awaited
+
+
+@pytest.mark.parametrize("driver", ASYNC_DRIVERS, ids=lambda driver: driver.name)
+async def test_a_plain_handler_may_start_a_task(driver: Driver, node_server: Peer) -> None:
+    errors: list[Exception] = []
+    echoes = driver.queue()
+    async with (
+        driver.background() as start,
+        Target(node_server, "websocket").connect(driver, on_handler_error=errors.append) as socket,
+    ):
+        socket.on("connect", lambda: start(lambda: socket.emit("echo", 1)) or start(socket.wait_connected))
+        socket.on("connect", lambda: socket.emit("echo", 2))
+        socket.on("echo", echoes.put)
+        assert {await echoes.get(), await echoes.get()} == {1, 2}
+        assert errors == []
+
+
+@pytest.mark.parametrize("driver", ASYNC_DRIVERS, ids=lambda driver: driver.name)
+async def test_a_plain_handler_that_drops_a_coroutine(driver: Driver, node_server: Peer) -> None:
+    errors = driver.queue()
+
+    def handler() -> None:
+        socket.emit("echo", 1)
+
+    async with Target(node_server, "websocket").connect(driver, on_handler_error=errors.put) as socket:
+        socket.on("connect", handler)
+        assert "called emit() without awaiting it" in str(await errors.get())
+
+
+# Random programs
+
+
+class RealActor:
+    """What a random program acts on, at a real server."""
+
+    def __init__(self, driver: Driver, manager: Any, socket: Any) -> None:
+        self.manager = manager
+        self.socket = socket
+        self.sleep = driver.sleep
+        self._logged_in: set[int] = set()
+        self._logins = 0
+        socket.on("logged_in", self._logged_in.add)
+
+    async def log_in(self) -> None:
+        """Wait for the answer for a short time: in a handler of the same namespace it cannot come."""
+        self._logins += 1
+        number = self._logins
+        await self.socket.emit("login", number)
+        for _ in range(50):
+            if number in self._logged_in:
+                break
+            await self.sleep(0.01)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_random_program(seed: int, driver: Driver, node_server: Peer) -> None:
+    random = Random(seed)
+    target = Target(node_server, "websocket")
+    errors: list[Exception] = []
+    manager = driver.manager(target.url(), **target.options, timeout=PATIENCE, on_handler_error=errors.append)
+    socket = manager.socket("/", auth=random.choice([None, driver.handler(answer)]))
+    actor, calls = RealActor(driver, manager, socket), Calls()
+    engine_handlers: list[tuple[str, Callable[..., Any]]] = []
+    watched: list[Any] = []
+
+    def watch_engine() -> None:
+        engine = manager.engine
+        if engine is not None and engine not in watched:
+            watched.append(engine)
+            for event, handler in engine_handlers:
+                engine.on(event, handler)
+
+    for _ in range(random.randint(1, 5)):
+        emitter, event = place = random.choice(PLACES)
+        actions = tuple(random.choices(sorted(ACTIONS), k=random.randint(1, 3)))
+        handler = driver.handler(calls.handler(actor, ProgramHandler(place, actions)))
+        concurrency = random.choice([None, 1, 2])
+        if emitter == "Manager":
+            manager.on(event, handler)
+        elif emitter == "Engine":
+            engine_handlers.append((event, handler))
+        elif event == "any":
+            socket.on_any(handler, concurrency=concurrency)
+        elif event == "any_outgoing":
+            socket.on_any_outgoing(handler)
+        else:
+            socket.on("echo" if event == "event" else event, handler, concurrency=concurrency)
+    manager.on("open", watch_engine)
+    async with manager:
+        for fault in random.choices(["close_engine", "kick", "echo", "cut"], k=2):
+            await driver.sleep(0.02)
+            socket.emit_nowait(fault)
+        deadline = time.monotonic() + 3 * PATIENCE
+        while not await is_answered(manager, socket):
+            assert time.monotonic() < deadline, calls.running
+            await driver.sleep(0.02)
+        await driver.until(lambda: calls.running == {})
+    assert calls.unexpected == []
+    assert not [error for error in errors if not isinstance(error, (SocketIOError, ValueError))]
+
+
+async def is_answered(manager: Any, socket: Any) -> bool:
+    """Open and connect what the program may have closed, and ask the server."""
+    try:
+        await manager.open()
+        await socket.connect()
+        return bool(await socket.timeout(1).emit_with_ack("echo_ack", "there") == "there")
+    except SocketIOError:
+        return False

@@ -51,7 +51,7 @@ async def _set_auth(actor: Actor) -> None:
 
 
 async def _acknowledged(actor: Actor) -> None:
-    await actor.socket.timeout(ACK_TIMEOUT).emit_with_ack("question")
+    await actor.socket.timeout(ACK_TIMEOUT).emit_with_ack("echo_ack")
 
 
 async def _restart(actor: Actor) -> None:
@@ -62,7 +62,7 @@ async def _restart(actor: Actor) -> None:
 ACTIONS: Final[dict[str, Callable[[Actor], Awaitable[Any]]]] = {
     "wait_connected": lambda actor: actor.socket.wait_connected(),
     "emit_with_ack": _acknowledged,
-    "emit": lambda actor: actor.socket.emit("event"),
+    "emit": lambda actor: actor.socket.emit("echo"),
     "log in": lambda actor: actor.log_in(),
     "connect": lambda actor: actor.socket.connect(),
     "disconnect": lambda actor: actor.socket.disconnect(),
