@@ -240,3 +240,21 @@ async def is_answered(manager: Any, socket: Any) -> bool:
         return bool(await socket.timeout(1).emit_with_ack("echo_ack", "there") == "there")
     except SocketIOError:
         return False
+
+
+@pytest.mark.parametrize("driver", ASYNC_DRIVERS[:1], ids=lambda driver: driver.name)
+async def test_a_handler_whose_exception_ends_its_task(driver: Driver, node_server: Peer) -> None:
+    """With asyncio such a task dies alone; the queue is served by another one."""
+    seen = driver.queue()
+
+    def fail() -> None:
+        raise GeneratorExit
+
+    target = Target(node_server, "websocket")
+    async with driver.manager(target.url(), **target.options) as manager:
+        socket = manager.socket("/")
+        manager.on("open", fail).on("open", lambda: seen.put("next"))
+        await socket.wait_connected()
+        await manager.engine.close()
+        await check(driver, socket)
+        assert [await seen.get(), await seen.get()] == ["next", "next"]

@@ -258,6 +258,9 @@ class LifecycleQueue:
             if call.watched is not None and call.watched.dropped:
                 self._hand_over(call)
                 await self._report(call.watched.error(call.event), call.event)
+        except BaseException:
+            self._hand_over(call)  # this task ends
+            raise
         finally:
             self._ended(handler)
             self._started(call)
