@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import isawaitable, iscoroutine
-from typing import Any
+from threading import get_ident
+from typing import Any, Final
 
 from ..protocol.errors import StateError
+
+this_thread: Final = get_ident
+"""Returns a number that identifies the current thread."""
 
 
 async def call_in_task(function: Callable[..., Any], *args: Any) -> Any:

@@ -15,10 +15,10 @@ import sys
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from inspect import CORO_CREATED, getcoroutinestate
-from threading import get_ident
 from typing import Any, Final, ParamSpec, TypeVar
 
 from ...protocol.errors import StateError
+from ...runtime.calls import this_thread
 from ..handlers.registry import RegisteredHandler
 
 P = ParamSpec("P")
@@ -46,7 +46,7 @@ def must_be_awaited(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, 
     def call(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         coroutine = method(*args, **kwargs)
         if _kept:
-            kept = _kept.get(get_ident())
+            kept = _kept.get(this_thread())
             if kept is not None:
                 kept.append((name, coroutine))
         return coroutine
@@ -69,7 +69,7 @@ class Watched:
         self.dropped: list[str] = []
 
     def __call__(self, *args: Any) -> Any:
-        thread = get_ident()
+        thread = this_thread()
         before = _kept.get(thread)  # a task that starts eagerly may run a handler inside a handler
         _kept[thread] = kept = []
         try:
