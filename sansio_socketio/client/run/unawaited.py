@@ -71,7 +71,8 @@ class Watched:
     def __call__(self, *args: Any) -> Any:
         thread = this_thread()
         before = _kept.get(thread)  # a task that starts eagerly may run a handler inside a handler
-        _kept[thread] = kept = []
+        kept: _Kept = []
+        _kept[thread] = kept
         try:
             return self._function(*args)
         finally:
