@@ -141,7 +141,12 @@ async def test_a_plain_handler_may_start_a_task(driver: Driver, node_server: Pee
         driver.background() as start,
         Target(node_server, "websocket").connect(driver, on_handler_error=errors.append) as socket,
     ):
-        socket.on("connect", lambda: start(lambda: socket.emit("echo", 1)) or start(socket.wait_connected))
+
+        def connected() -> None:
+            start(lambda: socket.emit("echo", 1))
+            start(socket.wait_connected)
+
+        socket.on("connect", connected)
         socket.on("connect", lambda: socket.emit("echo", 2))
         socket.on("echo", echoes.put)
         assert {await echoes.get(), await echoes.get()} == {1, 2}

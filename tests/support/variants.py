@@ -123,8 +123,8 @@ class ThreadsRuntime(FakeRuntime):
 
     @property
     def _this(self) -> ThreadTask:
-        current: Any = self._world.current
-        assert current is not None, "the network thread must not wait"
+        current = self._world.current
+        assert isinstance(current, ThreadTask), "the network thread must not wait"
         return current
 
     async def wait(self, future: Any) -> Any:

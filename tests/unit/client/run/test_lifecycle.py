@@ -119,6 +119,7 @@ def test_a_thread_that_blocks_is_waited_for_for_one_second(threads: Variant, cap
     manager = threads.manager()
     socket = manager.socket()
     seen: list[Any] = []
+    before = 0.0
 
     async def blocking() -> None:
         seen.append("blocks")
@@ -126,6 +127,7 @@ def test_a_thread_that_blocks_is_waited_for_for_one_second(threads: Variant, cap
         seen.append("goes on")
 
     async def body() -> None:
+        nonlocal before
         manager.on("ping", threads.handler(blocking))
         manager.on("ping", lambda: seen.append(("next", threads.world.time - before)))
         async with manager:
