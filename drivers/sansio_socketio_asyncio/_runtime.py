@@ -48,7 +48,7 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
         self._written.append(data)
 
     def close(self) -> None:
-        """Close once everything written has been sent, or at once while the stream is being opened."""
+        """Close when all written data has been sent, or at once if the stream is not open yet."""
         if self._transport is None or not self.is_open:
             self.abort()
         else:
@@ -57,7 +57,7 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once, also while the stream is being opened."""
+        """Close at once, even if the stream is not open yet."""
         self.receiver = None
         self._opening.cancel()
         if self._transport is not None:

@@ -1,12 +1,12 @@
-"""What a driver provides, and the building blocks that it may be made of.
+"""The interface that a driver implements, and building blocks for drivers.
 
-- `interface`: the contract of a driver, as protocols. Everything else here is optional.
-- `futures`, `timers`, `streams`, `calls`: building blocks for the parts of a runtime.
-- `structured`: a runtime over a nursery, for libraries of structured concurrency.
+- `interface`: the driver contract, as typing protocols. Drivers need not use any other module.
+- `futures`, `timers`, `streams`, `calls`: building blocks for runtimes.
+- `structured`: a runtime in a nursery, for libraries with structured concurrency.
 - `nonblocking`: a stream over non-blocking sockets, for runtimes that report readiness.
-- `connect`, `tls`, `proxy`: how the client opens a connection over the streams of a runtime. No driver needs them.
+- `connect`, `tls`, `proxy`: open connections over the streams of a runtime. The client uses them; drivers do not.
 
-This layer knows nothing of Socket.IO. Of this package it imports only `protocol.errors`.
+This layer is independent of Socket.IO. It imports only `protocol.errors` from the rest of this package.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Calling the application's code: what a driver's `Runtime.call` needs."""
+"""Functions that call the application's code, for a driver's `Runtime.call`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def call_in_task(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def call_in_thread(function: Callable[..., Any], *args: Any) -> Any:
-    """Call the application's code in a thread that must survive it, and in which nothing can be awaited.
+    """Call the application's code in a thread that must continue afterwards, and that cannot await.
 
     Raises:
         StateError: The function raised SystemExit, KeyboardInterrupt or GeneratorExit.
@@ -29,19 +29,19 @@ def call_in_thread(function: Callable[..., Any], *args: Any) -> Any:
     try:
         result = function(*args)
     except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
-        # It would silently end this thread, and with it the handling of events.
-        raise StateError(f"{name_of(function)} raised {error!r}, which does not end a program from a thread") from error
+        # These exceptions would silently end the thread, and with it the handling of events.
+        raise StateError(
+            f"{name_of(function)} raised {error!r}, which cannot end the program from this thread"
+        ) from error
     if iscoroutine(result):
         result.close()
-        raise TypeError(f"{name_of(function)} is an async function, which threads cannot await: use a plain function")
+        raise TypeError(f"{name_of(function)} is an async function, which a thread cannot await: use a plain function")
     return result
 
 
 def cancelled_inside(function: Callable[..., Any]) -> StateError:
-    """Make the error of `Runtime.call` when the application's code was cancelled but the task that runs it was not."""
-    return StateError(
-        f"{name_of(function)} was cancelled from inside: it awaited a task or a future that something else cancelled"
-    )
+    """Return the error for application code that was cancelled although the task that runs it was not."""
+    return StateError(f"{name_of(function)} was cancelled from inside: it awaited a task or future that was cancelled")
 
 
 def name_of(function: Callable[..., Any]) -> str:

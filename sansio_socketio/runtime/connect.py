@@ -1,12 +1,12 @@
-"""How the byte streams of a connection are opened: by the runtime or the application's hook, through a proxy, under TLS.
+"""Open the byte streams of a connection: with the runtime or the application's hook, through a proxy, with TLS.
 
 Rules of this file:
 
-- Openers are stacked: each opens its stream through the one below, and reports `opened` when everything below is open.
-  None of them knows what the others are.
-- An explicit proxy always applies. The environment's applies only to streams that the runtime itself opens; it is looked
-  up anew for each stream.
-- One TLS context serves all streams, also the TLS connection to a proxy.
+- Openers are stacked: each opens its stream over a stream of the opener below, and reports `opened` when everything below
+  is open. Openers are independent of each other.
+- An explicit proxy always applies. The proxies of the environment apply only to streams that the runtime itself opens, and
+  are looked up for each stream.
+- All streams use the same TLS context, including the TLS connection to a proxy.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .tls import default_context, over_tls
 
 
 class Connector:
-    """Opens byte streams as the options of a connection say.
+    """Opens byte streams according to the options of a Manager.
 
-    The TLS context is made when it is first needed, because loading certificates takes a while.
+    The TLS context is created on first use, because loading certificates is slow.
 
     Args:
         ssl: The TLS context; None for one that verifies the server, False for one that does not.
@@ -56,7 +56,7 @@ class Connector:
     def open(
         self, runtime: Runtime, host: str, port: int, receiver: StreamReceiver, *, tls: bool
     ) -> tuple[Stream, Proxy | None]:
-        """Start to open a stream, and return it together with the proxy that it goes through.
+        """Start to open a stream. Return the stream and its proxy, if any.
 
         Never raises: errors are reported to `receiver.failed`.
         """
@@ -74,7 +74,7 @@ class Connector:
 
     @property
     def context(self) -> SSLContext:
-        """The TLS context: the application's, or one that was made for the option `ssl`."""
+        """The TLS context: the application's, or one that was created for the option `ssl`."""
         if self._context is None:
             self._context = default_context()
             if not self._verifies:
@@ -84,14 +84,14 @@ class Connector:
 
 
 class _FailedStream(BaseStream):
-    """A stream that cannot be opened, for a reason that is known already."""
+    """A stream that fails with a known error, without an attempt to open it."""
 
     def __init__(self, runtime: Runtime, receiver: StreamReceiver, error: Exception) -> None:
         super().__init__(receiver)
         runtime.call_soon(partial(self.notify_failed, error))
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Do nothing. Never called, since the stream is never open."""
+        """Do nothing. Never called, because the stream never opens."""
 
     def close(self) -> None:
         """Stop notifying."""

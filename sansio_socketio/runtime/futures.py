@@ -8,7 +8,7 @@ from ..protocol.errors import DisconnectedError, StateError
 
 
 class Event(Protocol):
-    """What the event classes of all runtimes have in common. Once it is set, all who wait for it continue."""
+    """The common interface of the runtimes' event classes. Setting an event wakes all waiters."""
 
     def set(self) -> object: ...
 
@@ -17,7 +17,7 @@ E = TypeVar("E", bound=Event)
 
 
 class EventFuture(Generic[E]):
-    """A `Future` over an event. The runtime's `wait` waits for `event`, then takes `result()`.
+    """A `Future` based on an event. The runtime's `wait` waits for `event` and returns `result()`.
 
     Args:
         event: A new event of the runtime.
@@ -34,14 +34,14 @@ class EventFuture(Generic[E]):
         self._error: BaseException | None = None
 
     def resolve(self, value: Any = None) -> None:
-        """Set the result to a value, unless there is a result."""
+        """Set the result to a value. Do nothing if there is a result."""
         if not self.done:
             self.done = True
             self._value = value
             self.event.set()
 
     def fail(self, error: BaseException) -> None:
-        """Set the result to an exception, unless there is a result."""
+        """Set the result to an exception. Do nothing if there is a result."""
         if not self.done:
             self._error = error
             self.resolve()
@@ -54,17 +54,17 @@ class EventFuture(Generic[E]):
 
 
 def runtime_ended() -> DisconnectedError:
-    """Make the error of a `wait` after the end of the runtime's scope."""
-    return DisconnectedError("the scope of this connection has ended: there is nothing left to wait for")
+    """Return the error that `wait` raises when the runtime's scope has ended."""
+    return DisconnectedError("the connection has been stopped: its scope has ended")
 
 
 def wrong_thread(instead: str) -> StateError:
-    """Make the error of `now` and `wait` when called from another thread or event loop.
+    """Return the error that `now` and `wait` raise in another thread or event loop.
 
     Args:
-        instead: How to call into the right thread, such as "trio.from_thread.run".
+        instead: What to use from another thread, such as "trio.from_thread.run".
     """
     return StateError(
-        "called from another thread or event loop: a Manager and its sockets may only be used in the ones they were "
-        f"started in; from elsewhere, call them through {instead}"
+        "called from another thread or event loop: use a Manager and its sockets only in the thread and event loop in "
+        f"which they were started, or call them through {instead}"
     )

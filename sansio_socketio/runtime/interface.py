@@ -7,8 +7,8 @@ Rules of this file:
 - Client code, the methods of a `StreamReceiver`, and the callbacks of timers and of `call_soon` never run concurrently:
   they run on the event loop's thread or, in a runtime with several threads, while holding `runtime.lock`. `wait` and
   `call` release the lock while they wait.
-- A runtime knows nothing of the protocol, of TLS or of timeouts. It moves bytes, and it keeps one deadline per timer.
-- Nothing that a runtime started outlives the scope that made the runtime.
+- A runtime is independent of the protocol, TLS and timeouts. It transfers bytes, and keeps one deadline per timer.
+- Nothing that a runtime has started outlives its scope.
 """
 
 from __future__ import annotations
@@ -19,66 +19,66 @@ from typing import Any, Protocol
 
 
 class StreamReceiver(Protocol):
-    """What a stream notifies.
+    """The object that a stream notifies.
 
-    Calls come in a later loop iteration than `open_stream`, and never from inside `write`. The first call is `opened` or
-    `failed`. Nothing is called after `failed` or `closed`, nor after the stream's own `close` or `abort`.
+    Its methods are called in a later loop iteration than `open_stream`, and never from inside `write`. The first call is
+    `opened` or `failed`. `failed` and `closed` are the last call. After `Stream.close` and `Stream.abort` there is none.
     """
 
     def opened(self) -> None:
-        """Called once the stream is open: it may be written to."""
+        """Called when the stream is open and can be written to."""
 
     def failed(self, error: Exception) -> None:
-        """Called if the stream could not be opened."""
+        """Called when the stream could not be opened."""
 
     def received(self, data: bytes | bytearray | memoryview) -> None:
-        """Called with each piece of data that arrives."""
+        """Called with received data. The buffer may be reused after the call."""
 
     def sent(self) -> None:
-        """Called when the operating system has accepted everything that was written so far."""
+        """Called when the operating system has accepted all data that was written."""
 
     def closed(self, error: Exception | None) -> None:
-        """Called when the peer closed the stream (None) or the stream broke."""
+        """Called when the peer has closed the stream (`error` is None) or the stream broke."""
 
 
 class Stream(Protocol):
-    """A byte stream, open or being opened."""
+    """A byte stream that is open or being opened."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Queue bytes. Only called once the stream is open.
+        """Queue bytes for sending. Called only while the stream is open.
 
-        Everything written in one loop iteration is sent in one piece; the receiver's `sent` follows.
+        Data that is written in one loop iteration is sent together. The receiver's `sent` is called afterwards.
         """
 
     def close(self) -> None:
-        """Close once everything written has been sent, or at once while the stream is being opened.
+        """Close when all written data has been sent, or at once if the stream is not open yet.
 
-        The end of the runtime's scope aborts a stream that is still closing.
+        At the end of the runtime's scope, a stream that is still closing is aborted.
         """
 
     def abort(self) -> None:
-        """Close at once, also while the stream is being opened. Unsent data is lost."""
+        """Close at once, even if the stream is not open yet. Unsent data is lost."""
 
 
 StreamOpener = Callable[[str, int, StreamReceiver], Stream]
-"""A function that starts to open a stream to a host and port, and returns the stream at once. It never raises."""
+"""A function that starts to open a stream to a host and port, and returns it without waiting. It never raises."""
 
 StreamHook = Callable[..., Any]
 """A function of the application that opens a stream (the option `open_stream`). Each driver defines its signature."""
 
 
 class Timer(Protocol):
-    """One deadline. The callback is called once for each `set`, in a loop iteration of its own."""
+    """A timer with one deadline. Each `set` leads to at most one call of the callback, in a later loop iteration."""
 
     def set(self, deadline: float | None) -> None:
-        """Set the time (on the scale of `Runtime.now`) at which to call back, replacing the previous one.
+        """Call the callback at `deadline`, on the clock of `Runtime.now`, instead of at the previous deadline.
 
-        None cancels. A deadline may be arbitrarily far away.
+        None cancels the timer. The deadline may be infinite.
         """
 
 
 class Future(Protocol):
-    """A one-shot result that others may wait for. The first result counts; later ones are ignored."""
+    """A one-shot result that callers can wait for. Later results are ignored."""
 
     @property
     def done(self) -> bool:
@@ -86,17 +86,17 @@ class Future(Protocol):
         ...
 
     def resolve(self, value: Any = None) -> None:
-        """Set the result to a value. Whoever waits continues with it."""
+        """Set the result to a value, which `wait` returns."""
 
     def fail(self, error: BaseException) -> None:
-        """Set the result to an exception. It is raised in whoever waits."""
+        """Set the result to an exception, which `wait` raises."""
 
 
 class Task(Protocol):
-    """A function that runs concurrently."""
+    """A concurrently running task or thread."""
 
     def cancel(self) -> object:
-        """Ask the task to end. A thread cannot be cancelled: it ends when the future that it waits for is done."""
+        """Request cancellation. A thread cannot be cancelled: it ends when the future that it waits for is done."""
 
 
 class Runtime(Protocol):
@@ -104,53 +104,53 @@ class Runtime(Protocol):
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
-        """The reentrant lock that is held while client code runs; a null context where there is only one thread."""
+        """The reentrant lock that is held while client code runs. A null context if there is only one thread."""
         ...
 
     def now(self) -> float:
         """Return the time in seconds on a monotonic clock.
 
         Raises:
-            StateError: Called from another thread, where the runtime is bound to one. Everything that applications
-                call reads the clock first, so this check protects all of it.
+            StateError: Called from another thread, if the runtime is bound to one thread. All functions that
+                applications call read the clock first, so this check protects all of them.
         """
         ...
 
     def open_stream(self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None) -> Stream:
         """Start to open a TCP stream. Never raises: errors are reported to `receiver.failed`.
 
-        TCP_NODELAY is set, and the addresses of the host are tried by happy eyeballs (RFC 8305).
+        Set TCP_NODELAY, and try the addresses of the host by happy eyeballs (RFC 8305).
 
         Args:
             host: Host name or IP address.
             port: TCP port.
-            receiver: Notified of all that happens on the stream.
-            hook: A function of the application that opens the stream instead. It is called with host and port and
-                returns what the runtime calls a stream. An exception that it raises, and a result that is not such a
-                stream, are reported to `receiver.failed`. A stream that it returns after `close` or `abort` is closed.
+            receiver: Notified of everything that happens on the stream.
+            hook: The application's function that opens the stream instead. The driver defines its parameters and its
+                return value. If it raises, or returns something else, the error is reported to `receiver.failed`. If it
+                returns after `close` or `abort`, the returned stream is closed.
         """
         ...
 
     def timer(self, callback: Callable[[], None]) -> Timer:
-        """Make a timer that calls `callback`."""
+        """Create a timer that calls `callback`."""
         ...
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Call back in a later loop iteration. Callbacks run in the order in which they were added."""
+        """Call `callback` in a later loop iteration. Callbacks run in the order in which they were added."""
 
     def future(self, *, outlives_runtime: bool = False) -> Future:
-        """Make a future for `wait`.
+        """Create a future for `wait`.
 
         Args:
-            outlives_runtime: Whether the future may be resolved after the runtime ended. The end of the runtime does
-                then not end a `wait` for it.
+            outlives_runtime: Whether the future can be resolved after the end of the runtime. The end of the runtime then
+                does not end a `wait` for the future.
         """
         ...
 
     async def wait(self, future: Future) -> Any:
-        """Wait for the future's result: return its value or raise its exception.
+        """Wait for the future, and return its value or raise its exception.
 
-        Raises the runtime's own cancellation. An exception of a wait does not affect the future.
+        If the task is cancelled, raise the runtime's cancellation. The future is unaffected then.
 
         Raises:
             DisconnectedError: The runtime's scope has ended, and the future is not done. Not raised for a future that
@@ -158,34 +158,34 @@ class Runtime(Protocol):
         """
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> Task:
-        """Run `function()` concurrently, in a copy of the current contextvars context. It must not raise."""
+        """Run `function()` concurrently, in a copy of the current contextvars context. `function` must not raise."""
         ...
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call code of the application, without holding the lock, and await the result if it is awaitable.
+        """Call the application's code without holding the lock, and await the result if it is awaitable.
 
-        A runtime of threads does not await.
+        A blocking runtime does not await. It raises TypeError if the function is async.
 
         Raises:
-            StateError: The application's code was cancelled by somebody else, for example because it awaited a task that
-                was cancelled. A cancellation that `call` raises is therefore always the runtime's own.
+            StateError: The application's code was cancelled although the calling task was not, for example because it
+                awaited another task that was cancelled. So a cancellation that `call` raises is always the runtime's.
         """
 
 
 class RuntimeScope(Protocol):
-    """A context manager that makes a `Runtime`. At its end, nothing that the runtime started is left."""
+    """A function that returns a context manager around a `Runtime`. On exit, everything that the runtime started ends."""
 
     def __call__(self) -> AbstractAsyncContextManager[Runtime]: ...
 
 
 class BlockingRuntime(Runtime, Protocol):
-    """A runtime in which `wait` blocks the calling thread or greenlet, so that coroutines never suspend."""
+    """A `Runtime` whose `wait` blocks the calling thread or greenlet, so that coroutines never suspend."""
 
     def deadline(self, timeout: float | None) -> AbstractContextManager[None]:
-        """Limit every `wait` of the calling thread inside the `with` block.
+        """Limit the duration of each `wait` of the calling thread in the `with` block.
 
         Args:
-            timeout: Seconds from now after which a `wait` raises TimeoutError; None for no limit.
+            timeout: After so many seconds from now, `wait` raises TimeoutError. None for no limit.
         """
         ...
 
@@ -194,5 +194,5 @@ class BlockingRuntimeScope(Protocol):
     """The `RuntimeScope` of a blocking driver."""
 
     def __call__(self, lock: Any = None) -> AbstractAsyncContextManager[BlockingRuntime]:
-        """Make a runtime with the given reentrant lock, or with a new one."""
+        """Create a runtime with the given reentrant lock, or with a new one."""
         ...

@@ -1,13 +1,13 @@
-"""A stream over non-blocking sockets, for runtimes that report when a socket is ready: selectors, the loop of a GUI.
+"""A stream over non-blocking sockets, for runtimes that report readiness: selectors, the event loop of a GUI.
 
 Rules of this file:
 
-- Sockets are touched only in callbacks of the runtime (`call_soon`, timers, readiness), so that in a runtime with several
-  threads one thread touches all of them.
-- The next address of a host is tried when an attempt has failed, or after a quarter of a second; earlier attempts
-  continue, and the first connection wins (happy eyeballs, RFC 8305).
-- The application's hook may open the socket instead. It is called where it may block.
-- When writing fails, what the peer had sent before is still read: it may say why.
+- Sockets are used only in callbacks of the runtime (`call_soon`, timers, readiness). So in a runtime with several threads,
+  one thread uses all of them.
+- The next address of a host is tried when an attempt has failed, or after `ATTEMPT_DELAY`. Earlier attempts continue, and
+  the first connection wins (happy eyeballs, RFC 8305).
+- The application's hook can open the socket instead. It is called by `call_blocking`, so it may block.
+- When writing fails, received data is still read, because it may explain the failure.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from .streams import ATTEMPT_DELAY, BaseStream, combine_errors, invalid_stream
 Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
 """The result of `socket.getaddrinfo`."""
 
-_CHUNK = 1 << 18  # bytes to receive at most at once
+_CHUNK = 1 << 18  # the maximum number of bytes to receive at once
 
 
 def look_up(host: str, port: int) -> Addresses:
-    """Return the addresses of a host. Blocks, possibly for seconds."""
+    """Return the addresses of a host. This may block for seconds."""
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
@@ -39,24 +39,24 @@ class PollingRuntime(Runtime, Protocol):
     """A runtime that reports when sockets are ready."""
 
     def call_blocking(self, notify: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
-        """Call `function(*args)`, which may block, concurrently, then `notify` with its result or its exception.
+        """Call `function(*args)`, which may block, in a thread. Then call `notify` with its result or exception.
 
-        `notify` is called in a loop iteration of its own. It is called in any case, also after the runtime has ended,
-        so that a socket that the function returned can be closed.
+        `notify` is called in a later loop iteration, even after the end of the runtime, so that a socket that the
+        function has returned can be closed.
         """
 
     def watch(self, sock: socket.socket, ready: Callable[[bool, bool], object], *, writing: bool) -> None:
-        """Call `ready(readable, writable)` whenever the socket is readable, or, if `writing`, writable.
+        """Call `ready(readable, writable)` whenever the socket is readable or (if `writing` is True) writable.
 
-        Replaces an earlier `watch` of the socket.
+        This replaces an earlier `watch` of the same socket.
         """
 
     def unwatch(self, sock: socket.socket) -> None:
-        """Stop watching the socket, which is closed next."""
+        """Stop watching the socket. Called before the socket is closed."""
 
 
 class NonblockingStream(BaseStream):
-    """A stream over the sockets that are connecting, and then over the one that has connected."""
+    """A stream over a non-blocking socket. While it is being opened, several sockets may be connecting."""
 
     def __init__(
         self, runtime: PollingRuntime, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
@@ -68,9 +68,9 @@ class NonblockingStream(BaseStream):
         self._errors: list[OSError] = []
         self._next_address = runtime.timer(self._connect)
         self._written: list[bytes | bytearray | memoryview] = []
-        self._unsent = memoryview(b"")  # what the operating system has not accepted yet
-        self._full = False  # the socket is watched for being writable
-        self._error: OSError | None = None  # of writing
+        self._unsent = memoryview(b"")  # data that the operating system has not accepted
+        self._full = False  # the socket is being watched for writability
+        self._error: OSError | None = None  # the error of a failed write
         if hook is None:
             runtime.call_blocking(self._addresses_found, look_up, host, port)
         else:
@@ -79,19 +79,19 @@ class NonblockingStream(BaseStream):
     # The stream
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Queue bytes. They are sent in the next loop iteration."""
+        """Queue bytes, to be sent in the next loop iteration."""
         if not self._written and not self._unsent:
             self._runtime.call_soon(self._flush)
         self._written.append(data)
 
     def close(self) -> None:
-        """Close once everything has been sent, or at once while the stream is being opened."""
+        """Close when all written data has been sent, or at once if the stream is not open yet."""
         self.receiver = None
         if not self._written and not self._unsent:
             self._runtime.call_soon(self._close_sockets)
 
     def abort(self) -> None:
-        """Close at once, also while the stream is being opened."""
+        """Close at once, even if the stream is not open yet."""
         self.receiver = None
         self._runtime.call_soon(self._close_sockets)
 
@@ -105,7 +105,7 @@ class NonblockingStream(BaseStream):
             self._connect()
 
     def _connect(self) -> None:
-        """Try the next address, concurrently with the attempts that are still running."""
+        """Try the next address, concurrently with earlier attempts."""
         while self._addresses and self.receiver is not None:
             family, kind, protocol, _, address = self._addresses.popleft()
             try:
@@ -132,7 +132,7 @@ class NonblockingStream(BaseStream):
 
     def _connected(self, sock: socket.socket, address: Any, readable: bool, writable: bool) -> None:
         if sock not in self._sockets:
-            return  # it was closed earlier in this loop iteration
+            return  # the socket was closed earlier in this loop iteration
         if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._errors.append(OSError(code, f"{os.strerror(code)} ({address[0]} port {address[1]})"))
             self._drop(sock)
@@ -145,7 +145,7 @@ class NonblockingStream(BaseStream):
             self._begin(sock)
 
     def _hook_returned(self, sock: Any) -> None:
-        """Take the result of the application's hook, or its exception."""
+        """Handle the result or the exception of the application's hook."""
         if isinstance(sock, Exception):
             self.notify_failed(sock)
         elif not isinstance(sock, socket.socket) or isinstance(sock, SSLSocket):
@@ -158,7 +158,7 @@ class NonblockingStream(BaseStream):
             except OSError as error:  # the hook returned a closed socket
                 self.notify_failed(error)
                 return
-            with suppress(OSError):  # not every kind of socket has this option
+            with suppress(OSError):  # for example a Unix domain socket
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets.append(sock)
             self._begin(sock)

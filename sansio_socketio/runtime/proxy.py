@@ -1,11 +1,11 @@
-"""HTTP proxies: which proxy a stream goes through, and the tunnel through it (CONNECT, RFC 9110, section 9.3.6).
+"""HTTP proxies: choose a proxy, and open a tunnel through it (CONNECT, RFC 9110, section 9.3.6).
 
 Rules of this file:
 
-- A proxy's password appears in no message, log or repr: the repr of a `Proxy` leaves it out, and a URL that cannot be
-  parsed is not shown at all.
-- `opened` is called when the proxy has accepted the request. From then on bytes are passed on unchanged, beginning with
-  those that arrived together with the proxy's response.
+- A proxy's password never appears in a message, log or repr: the repr of a `Proxy` omits it, and messages omit a URL that
+  cannot be parsed.
+- `opened` is called when the proxy has accepted the request. From then on bytes are passed on unchanged, including those
+  that arrived together with the proxy's response.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from .streams import StackedStream
 _EXPECTED: Final = "a URL such as 'http://user:password@host:8080' or 'https://host'"
 
 _USER_AGENT: Final = b"sansio-socketio"
-_MAX_BODY: Final = 4096  # bytes of a refusal's body that its error keeps
-_MAX_REASON: Final = 200  # characters of another error's text: some quote everything that a peer sent
+_MAX_BODY: Final = 4096  # the maximum number of bytes of a refusal's body in the error
+_MAX_REASON: Final = 200  # the maximum length of another error's message, which may quote all received bytes
 
 _SECURE: Final = {"http": False, "https": True}
 _HINTS: Final = {
-    True: "; it rejected the user and password of its URL",
-    False: "; it requires a user and a password: http://user:password@host:port",
+    True: "; it rejected the user and password in the URL of the proxy",
+    False: "; it requires a user and a password: pass proxy='http://user:password@host:port'",
 }
 
 
@@ -58,12 +58,12 @@ class Proxy:
 
 
 def check_proxy(value: object) -> None:
-    """Raise OptionError, without showing the value, unless it is valid for the option `proxy`."""
+    """Raise OptionError unless the value is valid for the option `proxy`. The message omits the value."""
     if isinstance(value, str):
         parse_proxy(value)
     elif value is not None and value is not True:
         raise OptionError(
-            f"proxy takes {_EXPECTED}, True for the environment's, or None, not this {type(value).__name__}"
+            f"proxy takes {_EXPECTED}, True for the proxies of the environment, or None, not this {type(value).__name__}"
         )
 
 
@@ -71,11 +71,11 @@ def parse_proxy(text: str, what: str = "proxy") -> Proxy:
     """Parse the URL of a proxy. The default scheme is http.
 
     Args:
-        text: The URL. User and password are percent-encoded, as in any URL.
-        what: Where the URL comes from, for the error message.
+        text: The URL. User and password are percent-decoded.
+        what: The source of the URL, for the error message.
 
     Raises:
-        OptionError: The URL is invalid. The message does not show it.
+        OptionError: The URL is invalid. The message omits the URL.
     """
     invalid = OptionError(f"{what} is not a valid URL of a proxy: it must be {_EXPECTED}")
     try:
@@ -98,10 +98,10 @@ def parse_proxy(text: str, what: str = "proxy") -> Proxy:
 
 
 def environment_proxy(host: str, port: int, *, tls: bool) -> Proxy | None:
-    """Return the environment's proxy for a server: HTTPS_PROXY under TLS, else HTTP_PROXY; or ALL_PROXY.
+    """Return the environment's proxy for a server: HTTPS_PROXY (with TLS) or HTTP_PROXY, otherwise ALL_PROXY.
 
-    As in `urllib.request`, a variable in lower case precedes the one in upper case, and NO_PROXY lists hosts and domains
-    that are connected to directly. The loopback host is always one of them.
+    As in `urllib.request`, variables in lower case take precedence, and NO_PROXY lists hosts and domains without a proxy.
+    The loopback host never has a proxy.
 
     Raises:
         OptionError: The variable's value is invalid. The message names the variable.
@@ -117,7 +117,7 @@ def environment_proxy(host: str, port: int, *, tls: bool) -> Proxy | None:
 
 
 def through(proxy: Proxy, opener: StreamOpener) -> StreamOpener:
-    """Make an opener of streams through a proxy, to which `opener` opens a stream."""
+    """Return an opener of streams through a proxy. `opener` opens the streams to the proxy."""
 
     def open_tunnel(host: str, port: int, receiver: StreamReceiver) -> Stream:
         tunnel = TunnelStream(receiver, proxy, host, port)
@@ -128,7 +128,7 @@ def through(proxy: Proxy, opener: StreamOpener) -> StreamOpener:
 
 
 class TunnelStream(StackedStream):
-    """A stream through a proxy, over a stream to the proxy. It is open when the proxy has accepted the request."""
+    """A tunnel through an HTTP proxy. It is open when the proxy has accepted the CONNECT request."""
 
     __slots__ = ("_body", "_http", "_proxy", "_status", "_target")
 
@@ -137,7 +137,7 @@ class TunnelStream(StackedStream):
         self._proxy = proxy
         self._target = _authority(host, port)
         self._http = h11.Connection(h11.CLIENT)
-        self._status: int | None = None  # of a response that refuses the tunnel
+        self._status: int | None = None  # of the response, if the proxy refuses the tunnel
         self._body = bytearray()
 
     # The stream, for the layer above
@@ -158,7 +158,7 @@ class TunnelStream(StackedStream):
         self._http.send(h11.EndOfMessage())
 
     def failed(self, error: Exception) -> None:
-        """Report that the proxy could not be connected to."""
+        """Report that the connection to the proxy could not be opened."""
         failure = TransportError(f"could not connect to the proxy {self._proxy}: {_reason(error)}")
         failure.__cause__ = error
         self._receiver.failed(failure)
@@ -171,7 +171,7 @@ class TunnelStream(StackedStream):
             self._parse(bytes(data))
 
     def sent(self) -> None:
-        """Report `sent` for bytes of the layer above."""
+        """Report `sent` for the bytes of the layer above."""
         if self._open:
             self._receiver.sent()
 
@@ -180,7 +180,7 @@ class TunnelStream(StackedStream):
         if self._open:
             self._receiver.closed(error)
         elif self._status is not None:
-            self._receiver.failed(self._refusal(self._status))  # with as much of the body as has arrived
+            self._receiver.failed(self._refusal(self._status))  # with the received part of the body
         else:
             end = "closed the connection" if error is None else f"broke the connection ({error})"
             self._receiver.failed(TransportError(f"the proxy {self._proxy} {end} before it responded to CONNECT"))
@@ -237,12 +237,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_exempt(host: str, port: int) -> bool:
-    """Whether NO_PROXY lists the host, with or without its port (and, around IPv6, brackets)."""
+    """Return whether NO_PROXY lists the host, with or without port, with or without brackets around IPv6."""
     return any(proxy_bypass(name) for name in (host, _authority(host, port)))
 
 
 def _spelled(variable: str) -> str:
-    """Return the variable's name as it is spelled in the environment."""
+    """Return the name of the variable in the case in which the environment has it."""
     return variable if os.environ.get(variable) else variable.upper()
 
 

@@ -1,9 +1,9 @@
-"""Building blocks for a driver's streams.
+"""Building blocks for the streams of drivers.
 
 Rules of this file:
 
-- A stream notifies its receiver of its end once, and of nothing after `close` or `abort`.
-- Exceptions are reported as what happened, without the wrappers that a runtime puts around them.
+- A stream notifies its receiver of its end once. After `close` or `abort` it does not notify the receiver any more.
+- Reported exceptions are the original ones, without the wrappers of a runtime.
 """
 
 from __future__ import annotations
@@ -21,29 +21,32 @@ ATTEMPT_DELAY: Final = 0.25
 
 
 class BaseStream:
-    """Base class of streams: notifies its receiver until the stream has ended, and never after that."""
+    """Base class of streams. It ensures that the receiver is not notified after the end of the stream."""
 
     receiver: StreamReceiver | None
-    """None once nothing is to be notified any more."""
+    """The object to notify, or None after the end of the stream."""
 
     def __init__(self, receiver: StreamReceiver) -> None:
         self.receiver = receiver
         self.is_open = False
 
     def notify_opened(self) -> None:
-        """The stream is open. The first notification."""
+        """Notify the receiver that the stream is open. Called first."""
         self.is_open = True
         if self.receiver is not None:
             self.receiver.opened()
 
     def notify_failed(self, error: Exception) -> None:
-        """The stream could not be opened. The last notification."""
+        """Notify the receiver that the stream could not be opened, for the last time."""
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
             receiver.failed(error)
 
     def notify_closed(self, error: Exception | None) -> None:
-        """The peer closed the stream (None) or it broke. The last notification; a failure if it was not open yet."""
+        """Notify the receiver for the last time: the peer closed the stream (None) or it broke.
+
+        If the stream was not open yet, this is a failure to open it.
+        """
         if not self.is_open:
             self.notify_failed(error or ConnectionError("the peer closed the stream before it was open"))
         receiver, self.receiver = self.receiver, None
@@ -52,18 +55,18 @@ class BaseStream:
 
 
 class TaskStream(BaseStream, ABC):
-    """A stream that is moved by two tasks of the driver: one runs `read`, the other `write_out`.
+    """Base class of streams that use two tasks: one runs `read`, the other `write_out`.
 
-    The driver's subclass opens the stream and implements `abort`, which ends both tasks. Any exception of reading or
-    writing means that the stream broke, since the application's own streams may raise anything.
+    The driver's subclass opens the stream and implements `abort`, which ends both tasks. Any exception while reading or
+    writing is reported as a broken stream, because streams of the application may raise any exception.
     """
 
     def __init__(self, runtime: Runtime, receiver: StreamReceiver) -> None:
         super().__init__(receiver)
         self._runtime = runtime
         self._written: list[bytes | bytearray | memoryview] = []
-        self._more: Future | None = None  # the writer waits for it
-        self._error: Exception | None = None  # of writing; what can still be read is read before it is reported
+        self._more: Future | None = None  # the writing task waits for it
+        self._error: Exception | None = None  # of a failed write; received data is read before it is reported
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue bytes for the writing task."""
@@ -71,7 +74,7 @@ class TaskStream(BaseStream, ABC):
         self._wake_writer()
 
     def close(self) -> None:
-        """Close once everything has been sent, or at once while the stream is being opened."""
+        """Close when all written data has been sent, or at once if the stream is not open yet."""
         self.receiver = None
         if self.is_open:
             self._wake_writer()
@@ -80,13 +83,13 @@ class TaskStream(BaseStream, ABC):
 
     @abstractmethod
     def abort(self) -> None:
-        """Close at once, also while the stream is being opened."""
+        """Close at once, even if the stream is not open yet."""
 
     async def read(self, receive: Callable[[], Awaitable[bytes | bytearray]]) -> None:
-        """Read until the end of the stream.
+        """Read until the end of the stream. Run this in a task.
 
         Args:
-            receive: Returns the next bytes, or b"" at the end.
+            receive: A function that returns the next bytes, or b"" at the end.
         """
         try:
             while data := await receive():
@@ -98,10 +101,10 @@ class TaskStream(BaseStream, ABC):
         self.abort()
 
     async def write_out(self, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """Write what is queued, until the stream is closed.
+        """Write the queued bytes until the stream is closed. Run this in a task.
 
         Args:
-            send: Returns when the operating system has accepted all of the bytes.
+            send: A function that returns when the operating system has accepted all of the bytes.
         """
         try:
             while self._written or self.receiver is not None:
@@ -125,9 +128,9 @@ class TaskStream(BaseStream, ABC):
 
 
 class StackedStream:
-    """Base class of a stream over another stream, such as TLS or a tunnel.
+    """Base class of streams over another stream, such as TLS and tunnels.
 
-    It is a `Stream` for the layer above, and the `StreamReceiver` of the plain stream below, which `attach` sets.
+    It is a `Stream` for the layer above, and the `StreamReceiver` of the stream below, which `attach` sets.
     """
 
     __slots__ = ("_open", "_over", "_plain", "_receiver")
@@ -136,15 +139,15 @@ class StackedStream:
 
     def __init__(self, receiver: StreamReceiver) -> None:
         self._receiver = receiver
-        self._open = False  # the layer above has been notified that the stream is open
-        self._over = False  # the layer above is not notified any more
+        self._open = False  # `opened` has been called on the layer above
+        self._over = False  # nothing is called on the layer above any more
 
     def attach(self, plain: Stream) -> None:
-        """Set the plain stream, which was opened with this object as its receiver."""
+        """Set the stream below, whose receiver is this object."""
         self._plain = plain
 
     def close(self) -> None:
-        """Close once everything has been sent, or at once while the stream is being opened."""
+        """Close when all written data has been sent, or at once if the stream is not open yet."""
         self._over = True
         if self._open:
             self._plain.close()
@@ -152,7 +155,7 @@ class StackedStream:
             self._plain.abort()
 
     def abort(self) -> None:
-        """Close at once, also while the stream is being opened."""
+        """Close at once, even if the stream is not open yet."""
         self._over = True
         self._plain.abort()
 
@@ -170,11 +173,11 @@ C = TypeVar("C", bound=Closable)
 async def first_connected(runtime: Runtime, addresses: Iterable[A], connect: Callable[[A], Awaitable[C]]) -> C:
     """Connect to one of several addresses by happy eyeballs (RFC 8305).
 
-    The next address is tried when an attempt has failed, or has taken `ATTEMPT_DELAY`; earlier attempts continue
-    concurrently. Returns the first connection and closes the others.
+    Try the next address when an attempt has failed, or after `ATTEMPT_DELAY`. Earlier attempts continue concurrently.
+    Return the first connection and close the others.
 
     Raises:
-        Exception: The errors of all attempts, combined, if none succeeded.
+        Exception: All attempts failed. Their errors are combined.
     """
     errors, connected, attempts = list[Exception](), list[C](), list[Task]()
     progress = runtime.future()
@@ -213,12 +216,12 @@ async def first_connected(runtime: Runtime, addresses: Iterable[A], connect: Cal
 
 
 def invalid_stream(expected: str, returned: object) -> OptionError:
-    """Make the error of a stream hook that returned something other than `expected`."""
+    """Return the error for a hook `open_stream` that did not return `expected`."""
     return OptionError(f"the function open_stream must return {expected}; it returned a {type(returned).__name__}")
 
 
 def underlying_error(error: Exception) -> Exception:
-    """Return the operating system's own error behind a runtime's, where it is known: it says what happened."""
+    """Return the operating system's error that caused an error of a runtime, or the latter if there is none."""
     cause = error.__cause__
     if isinstance(cause, ExceptionGroup):
         return combine_errors(cause.exceptions)
@@ -226,14 +229,14 @@ def underlying_error(error: Exception) -> Exception:
 
 
 def combine_errors(errors: Sequence[Exception]) -> Exception:
-    """Return one error for the several errors of a host's addresses, with all of their messages."""
+    """Return one error with the messages of the errors of all addresses of a host."""
     return errors[0] if len(errors) == 1 else OSError("; ".join(map(str, errors)))
 
 
 def unwrap_group(group: BaseExceptionGroup[BaseException], cancelled: type[BaseException]) -> BaseException:
-    """Return the one member of a nursery's group that is not a cancellation; the group itself if there are several.
+    """Return the only exception in a nursery's group that is not a cancellation, or the group if there are several.
 
-    Raise the result outside of the `except` that caught the group, so that the exception keeps its own context.
+    Raise the result outside of the `except` block that caught the group, so that the exception keeps its own context.
     """
     members = [member for member in group.exceptions if not isinstance(member, cancelled)] or [group.exceptions[0]]
     return members[0] if len(members) == 1 else group

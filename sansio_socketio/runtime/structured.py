@@ -1,10 +1,10 @@
-"""A runtime over structured concurrency: what the drivers of libraries with nurseries (or task groups) have in common.
+"""A runtime for libraries with structured concurrency: the common part of the drivers for trio and anyio.
 
 Rules of this file:
 
-- All that the runtime starts runs in one nursery, which is cancelled at the end of the scope.
-- An exception of the scope's body leaves the scope as it is: it bypasses the nursery, which would wrap it in a group, and
-  would take apart a group that the body raised.
+- Everything that the runtime starts runs in one nursery, which is cancelled at the end of the scope.
+- An exception in the scope's body is raised unchanged. It bypasses the nursery, which would wrap it in an exception group,
+  or change a group that the body raised.
 """
 
 from __future__ import annotations
@@ -51,22 +51,22 @@ class Nursery(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """The functions and classes of a library that a `StructuredRuntime` uses.
+    """The functions and classes of a library, such as trio, that a `StructuredRuntime` uses.
 
     Attributes:
-        event: Makes an event.
-        cancel_scope: Makes a cancel scope; takes `deadline=`.
-        open_nursery: Makes a nursery, as an asynchronous context manager.
+        event: Creates an event.
+        cancel_scope: Creates a cancel scope; accepts `deadline=`.
+        open_nursery: Creates a nursery, as an async context manager.
         now: Returns the time on the clock of the deadlines.
-        sleep_forever: Waits until it is cancelled.
-        checkpoint_if_cancelled: Raises the cancellation if there is one.
+        sleep_forever: Waits until the task is cancelled.
+        checkpoint_if_cancelled: Raises the cancellation if the task is cancelled.
         cancelled: Returns the class of the library's cancellation.
         connect: Opens a stream to a host and port, with TCP_NODELAY and by happy eyeballs.
         stream_class: The class of the streams that the hook `open_stream` may return.
-        stream_class_name: Its name with an article, for an error message.
-        send: Sends all of the bytes over a stream.
+        stream_class_name: Its name with an article, for error messages.
+        send: Sends bytes over a stream; returns when all have been sent.
         receive: Receives bytes from a stream; b"" at its end.
-        from_thread: How to call the library from another thread, for an error message.
+        from_thread: How to call the library from another thread, for error messages.
     """
 
     event: Callable[[], Event]
@@ -85,7 +85,7 @@ class Library:
 
 
 class StructuredTimer:
-    """A `Timer`: a task that sleeps in a cancel scope whose deadline is the timer's."""
+    """A `Timer` that runs as a task, which sleeps in a cancel scope with the timer's deadline."""
 
     def __init__(self, library: Library, callback: Callable[[], None]) -> None:
         self._library = library
@@ -94,22 +94,22 @@ class StructuredTimer:
         self._scope = library.cancel_scope()
 
     def set(self, deadline: float | None) -> None:
-        """Set the time at which to call back, replacing the previous one. None cancels."""
+        """Call the callback at `deadline` instead of at the previous deadline. None cancels the timer."""
         self._deadline = self._scope.deadline = inf if deadline is None else deadline
 
     async def run(self) -> None:
-        """Call back at each deadline."""
+        """Call the callback at each deadline. Run this in a task."""
         while True:
             self._scope = self._library.cancel_scope(deadline=self._deadline)
             with self._scope:
                 await self._library.sleep_forever()
-            if self._deadline <= self._library.now():  # it may have been set anew after it had passed
+            if self._deadline <= self._library.now():  # it may have been set to a later time
                 self._deadline = inf
                 self._callback()
 
 
 class StructuredStream(TaskStream):
-    """A stream whose tasks run in one cancel scope."""
+    """A `TaskStream` whose tasks run in one cancel scope."""
 
     def __init__(self, runtime: StructuredRuntime, receiver: StreamReceiver) -> None:
         super().__init__(runtime, receiver)
@@ -118,12 +118,12 @@ class StructuredStream(TaskStream):
         self._scope = runtime.library.cancel_scope()
 
     def abort(self) -> None:
-        """Close at once, also while the stream is being opened."""
+        """Close at once, even if the stream is not open yet."""
         self.receiver = None
         self._scope.cancel()
 
     async def run(self, host: str, port: int, hook: StreamHook | None) -> None:
-        """Open the stream, and move its bytes until it ends."""
+        """Open the stream, and transfer bytes until it ends. Run this in a task."""
         library = self._library
         with self._scope:
             try:
@@ -131,7 +131,7 @@ class StructuredStream(TaskStream):
                     plain = await library.connect(host, port)
                 elif not isinstance(plain := await self._runtime.call(hook, host, port), library.stream_class):
                     raise invalid_stream(library.stream_class_name, plain)
-            except Exception as error:  # not only OSError: a host name can be invalid in several ways
+            except Exception as error:  # an invalid host name raises various exceptions
                 self.notify_failed(underlying_error(error) if hook is None else error)
                 return
             async with plain, library.open_nursery() as nursery:
@@ -161,35 +161,35 @@ class StructuredRuntime:
         nursery.start_soon(function, *args, name=name)
 
     def now(self) -> float:
-        """Return the library's time. Raises StateError in another thread."""
+        """Return the library's time. Raise StateError in another thread."""
         self._check_thread()
         return self.library.now()
 
     def open_stream(
         self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
     ) -> StructuredStream:
-        """Start to open a TCP stream, or the one that the hook, `async (host, port)`, returns."""
+        """Start to open a TCP stream, or a stream that `await hook(host, port)` returns."""
         stream = StructuredStream(self, receiver)
         self.start(self._nursery, f"stream to {host}:{port}", stream.run, host, port, hook)
         return stream
 
     def timer(self, callback: Callable[[], None]) -> StructuredTimer:
-        """Make a timer."""
+        """Create a timer."""
         timer = StructuredTimer(self.library, callback)
         self.start(self._nursery, "timer", timer.run)
         return timer
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Call back in a later loop iteration; in order, which `start_soon` does not guarantee."""
+        """Call `callback` in a later loop iteration. Callbacks run in order, which `start_soon` would not guarantee."""
         self._soon.append(callback)
         self._wake.set()
 
     def future(self, *, outlives_runtime: bool = False) -> EventFuture[Event]:
-        """Make a future."""
+        """Create a future."""
         return EventFuture(self.library.event(), outlives_runtime=outlives_runtime)
 
     async def wait(self, future: Future) -> Any:
-        """Wait for a future of this runtime. Raises StateError in another thread."""
+        """Wait for a future of this runtime. Raise StateError in another thread."""
         assert isinstance(future, EventFuture)
         self._check_thread()
         if self._ended and not future.done and not future.outlives_runtime:
@@ -209,7 +209,7 @@ class StructuredRuntime:
         return await call_in_task(function, *args)
 
     def end(self) -> None:
-        """End everything that was started. The nursery waits for it."""
+        """Cancel everything that was started. The nursery waits until it has ended."""
         self._ended = True
         self._nursery.cancel_scope.cancel()
 
@@ -221,7 +221,7 @@ class StructuredRuntime:
         while True:
             await self._wake.wait()
             self._wake = self.library.event()
-            for _ in range(len(self._soon)):  # those that a callback adds are for the next iteration
+            for _ in range(len(self._soon)):  # callbacks that are added meanwhile run in the next iteration
                 self._soon.popleft()()
 
 
@@ -235,7 +235,7 @@ R = TypeVar("R", bound=StructuredRuntime)
 
 @asynccontextmanager
 async def open_structured(library: Library, runtime_class: Callable[[Library, Nursery], R]) -> AsyncGenerator[R, None]:
-    """Make a runtime in a nursery of its own. Everything that it started ends with this scope."""
+    """Create a runtime in a nursery of its own. On exit, everything that it started ends."""
     error: BaseException | None = None
     try:
         async with library.open_nursery() as nursery:

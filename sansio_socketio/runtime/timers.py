@@ -1,4 +1,4 @@
-"""Timers over an event loop's `call_at`, and timers for a runtime that can only sleep until a time."""
+"""Timers based on an event loop's `call_at`, and timers for runtimes that can only sleep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Final, Protocol
 
 LONGEST_WAIT: Final = 86_400.0
-"""The longest wait in seconds to ask an operating system for: epoll takes 24.8 days at most, others even less."""
+"""The longest time in seconds to wait at once. Operating systems limit it: epoll accepts 24.8 days, others less."""
 
 
 class Handle(Protocol):
@@ -25,7 +25,7 @@ class Loop(Protocol):
 
 
 class LoopTimer:
-    """A `Timer` over an event loop's `call_at`."""
+    """A `Timer` based on an event loop's `call_at`."""
 
     def __init__(self, loop: Loop, callback: Callable[[], None]) -> None:
         self._loop = loop
@@ -34,7 +34,7 @@ class LoopTimer:
         self._handle: Handle | None = None
 
     def set(self, deadline: float | None) -> None:
-        """Set the time at which to call back, replacing the previous one. None cancels."""
+        """Call the callback at `deadline` instead of at the previous deadline. None cancels the timer."""
         if self._handle is not None:
             self._handle.cancel()
         self._handle = None
@@ -54,12 +54,12 @@ class LoopTimer:
 
 
 class Deadlines:
-    """The timers of a runtime that has none of its own but can sleep until a time.
+    """Timers for a runtime that has none but can sleep until a given time.
 
-    The runtime sleeps for at most `timeout(now)` seconds, then calls `fire(now)`, again and again.
+    In a loop, the runtime sleeps for at most `timeout(now)` seconds and then calls `fire(now)`.
 
     Args:
-        changed: Called when a timer was set: the runtime may have to wake up earlier.
+        changed: Called when a timer was set, because the runtime may have to wake up earlier.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
@@ -67,17 +67,17 @@ class Deadlines:
         self.armed: dict[DeadlineTimer, float] = {}
 
     def timer(self, callback: Callable[[], None]) -> DeadlineTimer:
-        """Make a timer. `fire` calls its callback."""
+        """Create a timer, whose callback is called by `fire`."""
         return DeadlineTimer(self, callback)
 
     def timeout(self, now: float) -> float:
-        """Return how many seconds to sleep until `fire` is due; `LONGEST_WAIT` at most, zero at least."""
+        """Return how many seconds to sleep before the next call of `fire`, from 0 to `LONGEST_WAIT`."""
         return max(0.0, min(min(self.armed.values(), default=inf) - now, LONGEST_WAIT))
 
     def fire(self, now: float) -> None:
         """Call the callbacks of the timers that are due, in the order of their deadlines."""
         for timer, deadline in sorted(self.armed.items(), key=itemgetter(1)):
-            if deadline <= now and self.armed.get(timer) == deadline:  # a callback may have set the timers after it
+            if deadline <= now and self.armed.get(timer) == deadline:  # a callback may have set it
                 del self.armed[timer]
                 timer.callback()
 
@@ -92,7 +92,7 @@ class DeadlineTimer:
         self.callback = callback
 
     def set(self, deadline: float | None) -> None:
-        """Set the time at which to call back, replacing the previous one. None cancels."""
+        """Call the callback at `deadline` instead of at the previous deadline. None cancels the timer."""
         self._deadlines.armed.pop(self, None)
         if deadline is not None:
             self._deadlines.armed[self] = deadline

@@ -1,14 +1,14 @@
-"""TLS over the plain streams of a runtime, by `ssl.MemoryBIO`.
+"""TLS over the plain streams of a runtime, with `ssl.MemoryBIO`.
 
 Rules of this file:
 
-- A `TLSStream` keeps the contracts of a `Stream` and of a `StreamReceiver`, so neither side knows of it, and no runtime
-  knows of TLS.
+- A `TLSStream` fulfils the contracts of `Stream` and `StreamReceiver`. So the layers above and below, and the runtimes, are
+  independent of TLS.
 - `opened` is called after the handshake. Errors before it are reported to `failed`, errors after it to `closed`.
-- `sent` refers to the application's bytes only: the records that TLS sends on its own (the handshake, key updates, alerts)
-  are written at once and are never reported.
-- A peer that closes without `close_notify` has closed the stream in the ordinary way: HTTP and WebSocket detect
-  truncation themselves.
+- `sent` is reported for the application's bytes only. Other TLS records (handshake, key updates, alerts) are written at
+  once and never reported.
+- A stream that the peer closes without `close_notify` is reported as closed, not as broken, because HTTP and WebSocket
+  detect truncation themselves.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from contextlib import suppress
 from .interface import Stream, StreamOpener, StreamReceiver
 from .streams import StackedStream
 
-_RECORD = 16384  # bytes of plaintext in one TLS record at most (RFC 8446, section 5.1), and so in one read
+_RECORD = 16384  # the maximum size of the plaintext of a TLS record in bytes (RFC 8446, section 5.1)
 
-_NOT_TLS = {  # reasons of OpenSSL for what is not TLS at all
+_NOT_TLS = {  # OpenSSL's reasons if the peer does not use TLS
     "WRONG_VERSION_NUMBER",
     "RECORD_LAYER_FAILURE",
     "HTTP_REQUEST",
@@ -31,20 +31,20 @@ _NOT_TLS = {  # reasons of OpenSSL for what is not TLS at all
 
 
 def default_context() -> ssl.SSLContext:
-    """Make a context that verifies the server with the system's certificates, and offers HTTP/1.1 (ALPN, RFC 7301)."""
+    """Return a context that verifies the server with the system's certificates and offers HTTP/1.1 (ALPN, RFC 7301)."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 def over_tls(opener: StreamOpener, context: ssl.SSLContext, server_hostname: str | None = None) -> StreamOpener:
-    """Make an opener of TLS streams over the streams of another opener.
+    """Return an opener of TLS streams over the streams of another opener.
 
     Args:
         opener: Opens the plain streams.
-        context: The TLS context. It is not changed.
-        server_hostname: The name or IP address that the certificate must be for; a name is sent to the server (SNI).
-            None for the host that is opened.
+        context: The TLS context. It is not modified.
+        server_hostname: The host name or IP address that the certificate must match; None for the host to connect to. A
+            host name is sent to the server (SNI).
     """
 
     def open_tls(host: str, port: int, receiver: StreamReceiver) -> Stream:
@@ -56,7 +56,7 @@ def over_tls(opener: StreamOpener, context: ssl.SSLContext, server_hostname: str
 
 
 class TLSStream(StackedStream):
-    """The client's end of a TLS connection. It is open when the handshake is done."""
+    """A TLS stream of a client, over another stream. It is open when the TLS handshake is done."""
 
     __slots__ = ("_context", "_hostname", "_incoming", "_outgoing", "_tls", "_unsent", "_waiting")
 
@@ -68,13 +68,13 @@ class TLSStream(StackedStream):
         self._hostname = hostname
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._waiting: list[bytes | bytearray | memoryview] = []  # to be encrypted after a renegotiation
-        self._unsent = False  # the application has written bytes that are not reported as sent yet
+        self._waiting: list[bytes | bytearray | memoryview] = []  # data to encrypt after a renegotiation
+        self._unsent = False  # `sent` has not been reported for all bytes of the application
 
     # The stream, for the layer above
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt and queue bytes. They are sent together with what else is written in this loop iteration."""
+        """Encrypt and queue bytes."""
         if self._over:
             return
         self._unsent = True
@@ -84,7 +84,7 @@ class TLSStream(StackedStream):
         self._plain.write(self._outgoing.read())
 
     def close(self) -> None:
-        """Close, with `close_notify`, once everything has been sent, or at once while the stream is being opened."""
+        """Close with `close_notify` when all written data has been sent, or at once if the stream is not open yet."""
         if not self._over:
             if self._open:
                 self._send_close_notify()
@@ -96,7 +96,7 @@ class TLSStream(StackedStream):
         """Start the handshake: the plain stream is open."""
         try:
             self._tls = self._context.wrap_bio(self._incoming, self._outgoing, server_hostname=self._hostname)
-        except (OSError, ValueError) as error:  # an invalid name for a certificate, or a context for servers
+        except (OSError, ValueError) as error:  # an invalid server_hostname, or a server-side context
             self._fail(error)
         else:
             self._shake_hands()
@@ -106,7 +106,7 @@ class TLSStream(StackedStream):
         self._receiver.failed(error)
 
     def received(self, data: bytes | bytearray | memoryview) -> None:
-        """Decrypt records, or pieces of records."""
+        """Decrypt received data, which may end in the middle of a record."""
         self._incoming.write(data)
         if not self._open:
             self._shake_hands()
@@ -114,7 +114,7 @@ class TLSStream(StackedStream):
             self._decrypt()
 
     def sent(self) -> None:
-        """Report `sent`, if bytes of the application were among the records."""
+        """Report `sent` if bytes of the application were sent."""
         if self._unsent and not self._waiting:
             self._unsent = False
             self._receiver.sent()
@@ -136,7 +136,7 @@ class TLSStream(StackedStream):
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             self._flush()
-        except OSError as error:  # ssl.SSLError is one
+        except OSError as error:  # including ssl.SSLError
             self._fail(error)
         else:
             self._open = True
@@ -145,7 +145,7 @@ class TLSStream(StackedStream):
 
     def _fail(self, error: Exception) -> None:
         self._over = True
-        self._flush()  # sends the alert that tells the server what is wrong
+        self._flush()  # send the alert with the reason
         self._plain.close()
         failure = ConnectionError(_explain(error, self._hostname))
         failure.__cause__ = error
@@ -186,14 +186,14 @@ class TLSStream(StackedStream):
     def _finish(self, error: Exception | None) -> None:
         self._over = True
         if self._unsent:
-            self._plain.abort()  # the peer does not want the rest, and might never accept it
+            self._plain.abort()  # the peer may never accept unsent data
         else:
             self._send_close_notify()
             self._plain.close()
         self._receiver.closed(error)
 
     def _send_close_notify(self) -> None:
-        with suppress(OSError):  # already sent, or waiting for the peer's, or the connection is broken
+        with suppress(OSError):  # sent before, or the peer's is missing, or the connection is broken
             self._tls.unwrap()
         self._flush()
 
@@ -203,7 +203,8 @@ def _explain(error: Exception, hostname: str) -> str:
         reason = error.verify_message.rstrip(". ")
         return (
             f"the certificate of {hostname} could not be verified: {reason}; "
-            "if the server is the right one, pass ssl= a context that trusts it, or server_hostname= the name in the certificate"
+            "if this is the right server, pass a context that trusts it (ssl=), or the name in the certificate "
+            "(server_hostname=)"
         )
     reason = getattr(error, "reason", None) or str(error)
     hint = "; if the server does not use TLS on this port, use http:// or ws://" if reason in _NOT_TLS else ""

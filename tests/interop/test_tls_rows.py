@@ -72,7 +72,7 @@ async def test_without_one_the_system_tells_whom_to_trust(
     target = Target(node_server_tls, transport)
     said = await refused(driver, target, ssl=None)
     assert "the certificate of 127.0.0.1 could not be verified" in said
-    assert "pass ssl= a context that trusts it" in said
+    assert "pass a context that trusts it (ssl=)" in said
     monkeypatch.setenv("SSL_CERT_FILE", tls.authority)  # by which OpenSSL is told of further authorities
     async with target.connect(driver, ssl=None) as socket:
         assert await socket.emit_with_ack("echo_ack", 1) == 1
@@ -95,7 +95,7 @@ async def test_a_certificate_for_another_name(
     target = Target(named_server, transport, extra={"ssl": context})
     said = await refused(driver, target, scheme)
     assert "the certificate of 127.0.0.1 could not be verified: IP address mismatch" in said
-    assert "server_hostname= the name in the certificate" in said
+    assert "the name in the certificate (server_hostname=)" in said
     named_server.control("requests")
     async with target.connect(driver, server_hostname=NAME) as socket:
         await target.settle(driver, socket)

@@ -152,7 +152,7 @@ def test_waiting_threads_are_woken_when_the_scope_ends() -> None:
     play(scenario)
     for thread in threads:
         thread.join()
-    assert ["scope of this connection has ended" in str(error) for error in errors] == [True, True]
+    assert ["its scope has ended" in str(error) for error in errors] == [True, True]
 
 
 def test_a_handler_that_does_not_return_is_abandoned_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

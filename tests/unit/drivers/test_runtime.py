@@ -951,7 +951,7 @@ def test_waiting_raises_once_the_scope_has_ended(backend: Backend) -> None:
             done, never = runtime.future(), runtime.future()
             done.resolve("kept")
             assert await runtime.wait(done) == "kept"
-            with pytest.raises(DisconnectedError, match="scope of this connection has ended"):
+            with pytest.raises(DisconnectedError, match="its scope has ended"):
                 await runtime.wait(never)
 
     backend.run(main)

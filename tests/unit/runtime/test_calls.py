@@ -36,7 +36,7 @@ def test_what_would_end_a_thread_is_an_ordinary_error(error: BaseException) -> N
     def fail() -> None:
         raise error
 
-    with pytest.raises(StateError, match="does not end a program from a thread") as caught:
+    with pytest.raises(StateError, match="cannot end the program from this thread") as caught:
         call_in_thread(fail)
     assert caught.value.__cause__ is error
 

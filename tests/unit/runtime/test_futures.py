@@ -37,7 +37,7 @@ def test_a_future_that_failed_raises_its_error() -> None:
 
 def test_the_errors_say_what_happened_and_what_to_do() -> None:
     assert isinstance(runtime_ended(), DisconnectedError)
-    assert "scope of this connection has ended" in str(runtime_ended())
+    assert "its scope has ended" in str(runtime_ended())
     error = wrong_thread("loop.call_soon_threadsafe")
     assert isinstance(error, StateError)
     assert str(error).startswith("called from another thread")
