@@ -3,9 +3,9 @@
     python scripts/generate_blocking.py            # writes sansio_socketio/client/blocking/api.py
     python scripts/generate_blocking.py --check    # fails if that file is stale
 
-Every public method and property of the async classes gets a blocking counterpart with the same name, signature and
-docstring. An `await f(x)` in its body becomes `self._call(f, timeout, x)`, and the method gets a parameter `timeout`. What
-differs otherwise is in the tables of this file.
+Each public method and property of the async classes gets a blocking counterpart with the same name, signature and
+docstring. `await f(x)` becomes `self._call(f, timeout, x)`, and the method gets a parameter `timeout`. The tables in this
+file have all other differences.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ CLASSES: Final = {
     "Emitter": ("emitter.py", "class Emitter:"),
     "Socket": ("manager.py", "class Socket(Emitter, AnyHandlerRegistration):"),
     "Engine": ("engine.py", "class Engine(HandlerRegistration):"),
-    "Manager": ("manager.py", "class Manager(ManagerFace):"),
+    "Manager": ("manager.py", "class Manager(ManagerBase):"),
     "IO": ("scopes.py", "class IO:"),
 }
 
@@ -72,17 +72,17 @@ OWN: Final = {
         self._call = Entry(link, HandlerHold(link, spec.handlers, lambda run: [run.lifecycle, run.of(spec).dispatcher]))
 
     def events(self, *, timeout: float | None = None) -> EventStream:
-        """Return the server's events as a stream: `with socket.events() as events: for event in events: …`.
+        """Return a stream of the server's events: `with socket.events() as events: for event in events: …`.
 
-        Each has a `name`, `args`, and `ack(*values)`. While a stream is open, no empty acknowledgement is sent for an event
-        that no handler acknowledges with a value: that is up to the consumer of the stream.
+        An event has a `name`, `args`, and `ack(*values)`. While a stream is open, no empty acknowledgements are sent: the
+        consumer of the stream acknowledges the events that no handler has acknowledged.
 
         Args:
-            timeout: How many seconds to wait for each event before TimeoutError is raised. The stream goes on if it is
+            timeout: How many seconds to wait for each event before TimeoutError is raised. After that, the stream can be
                 iterated over again.
 
         Raises:
-            DisconnectedError: The connection has been stopped.
+            DisconnectedError: The Manager has been stopped.
             StateError: The Manager is not running.
         """
         with self._core.link.lock:
@@ -125,18 +125,18 @@ OWN: Final = {
         return drive(self._core.end(error))
 
     def connect(self, *, timeout: float | None = None) -> Self:
-        """Open the connection and wait until it is open. A failure starts no reconnection.
+        """Open the connection and wait until it is open. If the attempt fails, the client does not retry.
 
         A Manager that is not running is started, and runs until `close` is called. If the connection cannot be opened, or
-        this is interrupted, it is stopped again.
+        the call is interrupted, the Manager is stopped again.
 
         Args:
-            timeout: How many seconds the call may take (the attribute `timeout` is a bound as well).
+            timeout: The time limit of the call in seconds, or None. The option `timeout` applies as well.
 
         Raises:
-            TimeoutError: It took longer.
-            ConnectError: The connection could not be opened; the failure is the cause.
-            DisconnectedError: It was closed meanwhile.
+            TimeoutError: The connection was not open within `timeout` seconds.
+            ConnectError: The connection could not be opened. `__cause__` is the failure.
+            DisconnectedError: The connection was closed meanwhile.
         """
         is_new = drive(self._core.start_to_open())
         try:
@@ -150,18 +150,19 @@ OWN: Final = {
     open = connect
 
     def close(self, *, timeout: float | None = None) -> Self:
-        """Close the connection, and wait until all that was emitted has been sent, for at most `close_timeout`.
+        """Send what is buffered, close the connection, and wait until it is closed, for at most `close_timeout`.
 
-        If it is opened again meanwhile, for example by a handler of `disconnect`, the wait ends there. In a block the
-        connection can be opened again. A Manager that was started by `open` is stopped: what has been received is still
-        handled, then nothing is left. A handler that calls this does not wait for that, because it is a part of it.
-        Closing a Manager that is not running does nothing.
+        If the connection is opened again meanwhile, for example by a `disconnect` handler, the wait ends. In a block the
+        connection can be opened again. A Manager that was started by `open` is stopped after all received events have been
+        handled. If a handler calls `close`, the call does not wait for the stop, which itself waits for the handler. Do
+        nothing if the Manager is not running.
 
         Args:
-            timeout: How many seconds the call may take.
+            timeout: The time limit of the call in seconds, or None.
 
         Raises:
-            TimeoutError: It took longer. In a block it goes on in the background; a run that `open` started has ended.
+            TimeoutError: The connection was not closed within `timeout` seconds. In a block, closing continues in the
+                background. A Manager that was started by `open` has stopped.
         """
         run = self._core.link.run
         if run is not None:
@@ -182,7 +183,7 @@ OWN: Final = {
 AFTER: Final = {
     "Emitter": '''
 class _View(Emitter):
-    """A Socket with flags."""
+    """A view of a Socket with flags."""
 
     __slots__ = ("_call", "_core", "_flags")
 
@@ -193,10 +194,11 @@ class _View(Emitter):
 
 
 class EventStream:
-    """The events of a namespace as a stream: a context manager that is also the iterator.
+    """A stream of the events of a namespace: a context manager and an iterator.
 
-    It yields the events that are dispatched while it is entered, before the handlers are called. It ends when the socket is
-    closed, or when nothing tries to reconnect it. Several threads may share one; each event goes to one of them.
+    It yields the events that are dispatched while the context manager is entered, before their handlers are called. The
+    stream ends when the socket is disconnected and the client does not reconnect. If several threads iterate over it, each
+    event is received by one of them.
     """
 
     def __init__(self, buffer: EventBuffer, call: Entry, timeout: float | None) -> None:
@@ -221,8 +223,8 @@ class EventStream:
         return event
 ''',
     "Engine": '''
-class ManagerFace(RunningOptions, HandlerRegistration):
-    """What a Manager has before its run is of any concern."""
+class ManagerBase(RunningOptions, HandlerRegistration):
+    """Base class of `Manager`: the core, the handlers and the options that can be set while running."""
 
     def __init__(self, core: ManagerCore) -> None:
         self._core = core
@@ -246,7 +248,7 @@ M = TypeVar("M", bound=Manager)
 def new_core(
     manager_class: type[Manager], lock: AbstractContextManager[Any], url: str, options: Mapping[str, Any]
 ) -> ManagerCore:
-    """Return the core of a new Manager of a driver, whose runs share `lock`."""
+    """Create the core of a Manager. All of its runs use `lock`."""
     return ManagerCore(
         url,
         options,
@@ -258,23 +260,23 @@ def new_core(
     )
 
 
-def face_of(core: SocketCore, manager: Manager) -> Socket:
-    """Return the Socket of a core; the same one each time."""
-    if core.face is None:
-        core.face = Socket(core, manager)
-    face: Socket = core.face
-    return face
+def public_socket(core: SocketCore, manager: Manager) -> Socket:
+    """Return the Socket of a core. Each core has one Socket."""
+    if core.public is None:
+        core.public = Socket(core, manager)
+    socket: Socket = core.public
+    return socket
 
 
-def around(manager_class: type[M], core: ManagerCore) -> M:
-    """Return a Manager that is the face of an existing core."""
+def wrap_core(manager_class: type[M], core: ManagerCore) -> M:
+    """Create a Manager that delegates to an existing core."""
     manager = manager_class.__new__(manager_class)
-    ManagerFace.__init__(manager, core)
+    ManagerBase.__init__(manager, core)
     return manager
 
 
 def release_all(core: ManagerCore) -> None:
-    """Stop holding handlers back: the run ends."""
+    """Stop holding back the handlers of a Manager and its sockets. Called before the run ends."""
     with core.link.lock:
         run = core.link.active()
         if run is not None:
@@ -286,60 +288,63 @@ SKIPPED: Final = {
     "Socket": {"events"},
     "Manager": {"run", "connect", "close", "open", "runtime_scope", "can_be_held"},
 }
-"""What is written in `OWN` instead, or does not exist in threads."""
+"""Members that are not generated: `OWN` has them, or the blocking API does not need them."""
 
 NO_TIMEOUT: Final = {("Socket", "disconnect")}
 """Async methods that never wait."""
 
 POSITIONAL: Final = {("Socket", "wait_connected"), ("Socket", "wait_closed")}
-"""Methods whose `timeout` is no keyword-only parameter."""
+"""Methods whose `timeout` can be passed by position."""
 
 TIMEOUTS: Final = {
     ("Emitter", "emit"): (
-        "How many seconds to wait until the connection is writable. (The method `timeout` is for the acknowledgement.)",
+        "How many seconds to wait until the connection is writable. (The method `timeout` limits the acknowledgement.)",
         "The connection was not writable within `timeout` seconds; nothing was sent.",
     ),
     ("Emitter", "emit_with_ack"): (
-        "How many seconds the call may take. AckTimeout is raised after that, too.",
+        "The time limit of the call in seconds, or None. After it AckTimeout is raised.",
         None,
     ),
     ("Socket", "connect"): (
-        "How many seconds to wait. The attempts go on in the background after that.",
-        "It took longer than `timeout` seconds.",
+        "How many seconds to wait. After that, the client continues to connect in the background.",
+        "The namespace was not connected within `timeout` seconds.",
     ),
-    ("Socket", "wait_connected"): ("How many seconds to wait.", "It took longer than `timeout` seconds."),
-    ("Socket", "wait_closed"): ("How many seconds to wait.", "It took longer than `timeout` seconds."),
+    ("Socket", "wait_connected"): (
+        "How many seconds to wait.",
+        "The namespace was not connected within `timeout` seconds.",
+    ),
+    ("Socket", "wait_closed"): ("How many seconds to wait.", "The socket was not closed within `timeout` seconds."),
     ("Engine", "close"): (
-        "How many seconds to wait. Closing goes on in the background after that.",
-        "It took longer than `timeout` seconds.",
+        "How many seconds to wait. After that, closing continues in the background.",
+        "The session was not closed within `timeout` seconds.",
     ),
 }
-"""What the docstring of a method says of `timeout`: what it is, and when TimeoutError is raised."""
+"""For the docstrings of methods: the description of `timeout`, and when TimeoutError is raised."""
 
 REPLACED: Final = [
     ("_View(self._core, ", "_View(self._call, self._core, "),
     ("Engine(session, self._core)", "Engine(session, self._core, self._call)"),
 ]
-"""Text that is replaced in the code."""
+"""Replacements in the code."""
 
 WORDS: Final = [
     (
-        """    It runs
+        """    There are several ways to run a Manager:
 
     - in a block: `async with Manager(url, **options) as manager`;
-    - in a nursery or task group of yours: `await nursery.start(manager.run)`, until it is cancelled or closed;
-    - with asyncio also from `await manager.open()` to `await manager.close()`, which may be in different tasks.
+    - in your nursery or task group: `await nursery.start(manager.run)`, until it is cancelled or closed;
+    - with asyncio, from `await manager.open()` to `await manager.close()`, which different tasks may call.
 """,
-        """    It runs in a block, `with Manager(url, **options) as manager`; or from `manager.open()` to `manager.close()`, which may be
-    called from different threads.
+        """    A Manager runs in a block, `with Manager(url, **options) as manager`, or from `manager.open()` to `manager.close()`, which
+    different threads may call.
 """,
     ),
     ("In a block or a task the connection", "In a block the connection"),
-    ("an emit that is cancelled was not sent", "an emit that is interrupted was not sent"),
-    ("If it is\n    cancelled, the event", "If it is\n    interrupted, the event"),
+    ("if `emit` is cancelled", "if `emit` is interrupted"),
+    ("If the call is\n    cancelled, the event", "If the call is\n    interrupted, the event"),
     ("Nothing is awaited after that", "Nothing is waited for after that"),
 ]
-"""Text that is replaced in docstrings."""
+"""Replacements in the docstrings."""
 
 
 class Blocking(ast.NodeTransformer):
@@ -375,7 +380,7 @@ class Blocking(ast.NodeTransformer):
 
 
 def document(function: ast.FunctionDef, argument: str | None, error: str | None) -> None:
-    """Say in the docstring what `timeout` is."""
+    """Add the parameter `timeout` and the TimeoutError to the docstring of a method."""
     docstring = ast.get_docstring(function, clean=True)
     if docstring is None or argument is None:
         return
@@ -398,7 +403,7 @@ def document(function: ast.FunctionDef, argument: str | None, error: str | None)
 
 
 def is_kept(name: str, node: ast.stmt) -> bool:
-    """Return whether a statement of a class has a counterpart."""
+    """Return whether a statement of an async class has a generated counterpart."""
     skipped = SKIPPED.get(name, set())
     if isinstance(node, ast.AnnAssign | ast.Assign):
         targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
@@ -410,7 +415,7 @@ def is_kept(name: str, node: ast.stmt) -> bool:
 
 
 def counterpart(name: str) -> str:
-    """Return the source of a blocking class."""
+    """Return the source of the blocking counterpart of a class."""
     file, head = CLASSES[name]
     tree = ast.parse((CLIENT / file).read_text())
     (found,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
@@ -443,7 +448,7 @@ def generate() -> str:
 
 
 def main() -> None:
-    """Write the module, or compare it."""
+    """Write the generated module, or with --check compare it."""
     source = generate()
     if "--check" in sys.argv[1:]:
         if TARGET.read_text() != source:

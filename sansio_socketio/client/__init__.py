@@ -1,9 +1,9 @@
-"""The client: what applications use, written once over the runtime interface that a driver implements.
+"""The client that applications use. It is written once, over the runtime interface that each driver implements.
 
-From the top to the bottom: `blocking` (the API without `await`), `scopes`, `manager`, `engine`, `emitter` (the API), `core`
-(the durable objects behind it), `run` (what exists while a Manager is running), `handlers`, `options`.
+The layers, from the top: `blocking` (the API without `await`); `scopes`, `manager`, `engine`, `emitter` (the API); `core` (the
+objects behind the API, which outlive a run); `run` (the objects of one run of a Manager); `handlers`, `options`.
 
-A driver binds it to its runtime, `open_runtime`, which is a `runtime.RuntimeScope`:
+A driver binds the client to its runtime `open_runtime`, a `runtime.RuntimeScope`:
 
     class Manager(client.Manager):
         runtime_scope = open_runtime

@@ -1,6 +1,6 @@
-"""Emitting events, and receiving them as a stream.
+"""`Emitter` and `EventStream`: emit events, and receive events as a stream.
 
-The classes are faces of `core` and `run`. The blocking ones are generated from this file.
+The classes delegate to `core` and `run`. The blocking classes are generated from this file.
 """
 
 from __future__ import annotations
@@ -18,67 +18,68 @@ from .run.unawaited import must_be_awaited
 
 
 class Emitter:
-    """What emits events: a Socket, or a view of one with flags."""
+    """Base class of objects that emit events: a Socket, or a view of a Socket with flags."""
 
     _core: SocketCore
     _flags: Flags
 
     @property
     def volatile(self) -> Emitter:
-        """A view whose events are dropped if the connection cannot send them at once."""
+        """A view of the socket whose events are dropped if they cannot be sent immediately."""
         return _View(self._core, self._flags.but(volatile=True))
 
     def compress(self, value: bool) -> Emitter:
-        """Return a view whose events may be compressed, or not (if the transport compresses at all)."""
+        """Return a view of the socket that enables or disables the compression of its events."""
         if not isinstance(value, bool):
             raise OptionError(f"compress takes True or False, not {value!r}")
         return _View(self._core, self._flags.but(compress=value))
 
     def timeout(self, seconds: float | None) -> Emitter:
-        """Return a view whose acknowledgements time out after so many seconds; None for no timeout.
+        """Return a view of the socket with a time limit for acknowledgements, in seconds; None for no limit.
 
-        It overrides the option `ack_timeout`.
+        This overrides the option `ack_timeout`.
         """
         check_option("timeout", seconds)
         return _View(self._core, self._flags.but(timeout=seconds))
 
     @must_be_awaited
     async def emit(self, event: str | float, *values: Any, ack: Handler | None = None) -> None:
-        """Emit an event. While the namespace is not connected it is buffered.
+        """Emit an event. While the namespace is not connected, the event is buffered.
 
-        Waits while the connection is not writable. Nothing is awaited after that: an emit that is cancelled was not sent,
-        and one that returns is on its way (or was dropped, if it is volatile).
+        Waits while the connection is not writable. Nothing is awaited after that: if `emit` is cancelled, the event was not
+        sent. If it returns, the event was sent or buffered (or, if it is volatile, dropped).
 
         Args:
             event: The event's name.
-            values: What JSON can represent, dataclasses and pydantic models, and bytes, bytearray and memoryview anywhere
-                in it.
-            ack: Called with the server's acknowledgement: `ack(*values)`, or `ack(error, *values)` if it has a timeout;
-                `error` is None, AckTimeout or DisconnectedError. It is called with as many of these as it accepts.
+            values: Values that JSON can represent, dataclasses, pydantic models, and bytes, bytearray and memoryview, at
+                any depth.
+            ack: A function to call with the server's acknowledgement: `ack(*values)`, or with a time limit
+                `ack(error, *values)`, where `error` is None, an AckTimeout or a DisconnectedError. It receives as many
+                arguments as it accepts.
 
         Raises:
-            OptionError: The name is reserved.
-            PacketError: A value cannot be sent.
-            BufferFullError: Too much is buffered already.
-            DisconnectedError: The connection has been stopped.
+            OptionError: The name of the event is invalid or reserved.
+            PacketError: A value cannot be encoded.
+            BufferFullError: `max_buffered_events` or `max_buffered_bytes` would be exceeded.
+            DisconnectedError: The Manager has been stopped.
             StateError: The Manager is not running.
         """
         await self._core.emit((event, *values), self._flags, ack)
 
     def emit_nowait(self, event: str | float, *values: Any, ack: Handler | None = None) -> None:
-        """Emit an event as `emit` does, but without waiting until the connection is writable."""
+        """Emit an event like `emit`, but without waiting until the connection is writable."""
         self._core.emit_nowait((event, *values), self._flags, ack)
 
     @must_be_awaited
     async def send(self, *values: Any, ack: Handler | None = None) -> None:
-        """Emit the event "message": `emit("message", *values)`."""
+        """Emit the event "message". Equivalent to `emit("message", *values)`."""
         await self._core.emit(("message", *values), self._flags, ack)
 
     @must_be_awaited
     async def emit_with_ack(self, event: str | float, *values: Any) -> Any:
         """Emit an event and wait for the server's acknowledgement.
 
-        It may return before events that the server sent earlier have been handled, because those are queued. If it is
+        It may return before the handlers of earlier events are called, because these events are queued. If the call is
         cancelled, the event is withdrawn unless it has been sent.
 
         Args:
@@ -86,18 +87,18 @@ class Emitter:
             values: As in `emit`.
 
         Returns:
-            The value of the acknowledgement; None if it has none, a tuple if it has several.
+            The value of the acknowledgement: None if there is none, a tuple if there are several.
 
         Raises:
-            AckTimeout: It did not arrive within the timeout (`timeout`, or the option `ack_timeout`).
-            DisconnectedError: The connection ended before it arrived.
+            AckTimeout: The acknowledgement did not arrive in time (`timeout()`, or the option `ack_timeout`).
+            DisconnectedError: The connection ended before the acknowledgement arrived.
             OptionError, PacketError, BufferFullError, StateError: As in `emit`.
         """
         return await self._core.emit_with_ack((event, *values), self._flags)
 
 
 class _View(Emitter):
-    """A Socket with flags."""
+    """A view of a Socket with flags."""
 
     __slots__ = ("_core", "_flags")
 
@@ -107,10 +108,11 @@ class _View(Emitter):
 
 
 class EventStream:
-    """The events of a namespace as a stream: an async context manager that is also the iterator.
+    """A stream of the events of a namespace: an async context manager and an async iterator.
 
-    It yields the events that are dispatched while it is entered, before the handlers are called. It ends when the socket is
-    closed, or when nothing tries to reconnect it. Several tasks may share one; each event goes to one of them.
+    It yields the events that are dispatched while the context manager is entered, before their handlers are called. The
+    stream ends when the socket is disconnected and the client does not reconnect. If several tasks iterate over it, each
+    event is received by one of them.
     """
 
     def __init__(self, buffer: EventBuffer) -> None:

@@ -1,6 +1,6 @@
-"""The Engine: an Engine.IO session, as an application uses it (JavaScript's `manager.engine`).
+"""`Engine`: the API of an Engine.IO session (JavaScript's `manager.engine`).
 
-The class is a face of `run.session.SessionRun`. The blocking one is generated from this file.
+The class delegates to `run.session.SessionRun`. The blocking class is generated from this file.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from .run.unawaited import must_be_awaited
 
 
 class Engine(HandlerRegistration):
-    """The Engine.IO session of a connection: `manager.engine`. The next session has another object, with its own handlers.
+    """The Engine.IO session of a connection, `manager.engine`. Each session has its own object and its own handlers.
 
-    Its events: open(), upgrading(transport), upgrade(transport), upgrade_error(error), packet(packet),
+    The events of an Engine are open(), upgrading(transport), upgrade(transport), upgrade_error(error), packet(packet),
     packet_create(packet), flush(), drain(), close(reason, details). A packet has a `type` ("open", "close", "ping",
-    "pong", "message", "upgrade" or "noop") and `data`; a transport has a `name`. The events of each packet (packet,
-    packet_create, flush, drain) cost nothing while they have no handlers.
+    "pong", "message", "upgrade" or "noop") and `data`; a transport has a `name`. The events that occur for each
+    packet (packet, packet_create, flush, drain) are only created while one of them has a handler.
     """
 
     def __init__(self, session: SessionRun, manager: ManagerCore) -> None:
@@ -33,21 +33,21 @@ class Engine(HandlerRegistration):
 
     @property
     def id(self) -> str | None:
-        """The session's id; None before the handshake is done, and after the session is closed."""
+        """The id of the session. None before the handshake is done and after the session has ended."""
         session = self._session.session
         return None if session.state == "closed" else session.sid
 
     @property
     def transport(self) -> EngineTransport:
-        """The transport in use; it has a `name`."""
+        """The current transport, which has a `name`."""
         return EngineTransport(self._session.session.transport)
 
     @must_be_awaited
     async def close(self) -> Self:
-        """Close the session once all that was emitted has been sent, and wait for that, for at most `close_timeout`.
+        """Send what is buffered, close the session, and wait until it is closed, for at most `close_timeout`.
 
-        The connection is lost for the reason "forced close". If `reconnection` is on, the Manager opens another session; to
-        close the connection for good, close the Manager. What is emitted while the session closes is lost.
+        The connection is lost with the reason "forced close". If `reconnection` is True, the Manager opens a new session. To
+        close the connection permanently, close the Manager. Events that are emitted while the session closes are lost.
         """
         await self._manager.close_session(self._session)
         return self

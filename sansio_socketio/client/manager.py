@@ -1,6 +1,6 @@
-"""The Manager and its Sockets: a connection and its namespaces, as an application uses them (JavaScript's Manager and Socket).
+"""`Manager` and `Socket`: the API of a connection and of its namespaces, as in the JavaScript client.
 
-The classes are faces of `core`. The blocking ones are generated from this file.
+The classes delegate to `core`. The blocking classes are generated from this file.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from .run.unawaited import must_be_awaited
 
 
 class Socket(Emitter, AnyHandlerRegistration):
-    """One namespace of a connection. Made by `connect`, `io` and `Manager.socket`.
+    """One namespace of a connection. Created by `connect`, `io` and `Manager.socket`.
 
     Attributes:
-        io: The Manager, whose connection the socket shares with those of other namespaces.
+        io: The Manager of the connection, which the sockets of all its namespaces share.
     """
 
     _flags = PLAIN
@@ -49,32 +49,32 @@ class Socket(Emitter, AnyHandlerRegistration):
 
     @property
     def connected(self) -> bool:
-        """Whether the server has accepted the namespace."""
+        """Whether the namespace is connected."""
         return self._core.spec.namespace.connected
 
     @property
     def disconnected(self) -> bool:
-        """The opposite of `connected`."""
+        """Whether the namespace is not connected."""
         return not self._core.spec.namespace.connected
 
     @property
     def active(self) -> bool:
-        """Whether the namespace is connected, or will be as soon as there is a connection."""
+        """Whether the namespace is connected, or will connect automatically when the connection is open."""
         return self._core.spec.namespace.active
 
     @property
     def id(self) -> str | None:
-        """The id that the server gave this connection of the namespace; None while disconnected. A new one each time."""
+        """The id that the server assigned to the socket. None while disconnected; usually a new id after each reconnection."""
         return self._core.spec.namespace.sid
 
     @property
     def recovered(self) -> bool:
-        """Whether the server restored the previous session, so that no event was missed (connection state recovery)."""
+        """Whether the server has restored the previous session, so that no events were missed (connection state recovery)."""
         return self._core.spec.namespace.recovered
 
     @property
     def auth(self) -> Auth:
-        """What is sent when connecting: a mapping, or a function that is called each time. Setting it affects the next time."""
+        """The credentials to send when connecting: a mapping, or a function that returns it. Can be set for the next time."""
         return self._core.spec.auth
 
     @auth.setter
@@ -83,11 +83,11 @@ class Socket(Emitter, AnyHandlerRegistration):
 
     @must_be_awaited
     async def connect(self) -> Self:
-        """Connect, and wait until the server has accepted. Failed attempts are repeated as the `reconnection` options say.
+        """Connect the namespace, and wait until it is connected. Retry according to the `reconnection` options.
 
         Raises:
-            ConnectError: The server refused, or there are no more attempts.
-            DisconnectedError: `disconnect` was called meanwhile, or the connection has been stopped.
+            ConnectError: The server refused the namespace, or no attempts are left.
+            DisconnectedError: `disconnect` was called meanwhile, or the Manager has been stopped.
             StateError: The Manager is not running.
         """
         await self._core.connect()
@@ -96,10 +96,10 @@ class Socket(Emitter, AnyHandlerRegistration):
     open = connect
 
     def connect_nowait(self) -> Self:
-        """Connect in the background. For handlers that are plain functions.
+        """Connect the namespace in the background, without waiting. For handlers that are plain functions.
 
         Raises:
-            DisconnectedError: The connection has been stopped.
+            DisconnectedError: The Manager has been stopped.
             StateError: The Manager is not running.
         """
         with self._core.link.lock:
@@ -108,41 +108,41 @@ class Socket(Emitter, AnyHandlerRegistration):
 
     @must_be_awaited
     async def disconnect(self) -> Self:
-        """Disconnect from the namespace. The connection is closed when no other namespace needs it. Does not wait."""
+        """Disconnect the namespace, without waiting. The connection is closed if no other namespace is active."""
         return self.disconnect_nowait()
 
     close = disconnect
 
     def disconnect_nowait(self) -> Self:
-        """Disconnect as `disconnect` does. For handlers that are plain functions."""
+        """Disconnect the namespace like `disconnect`. For handlers that are plain functions."""
         with self._core.link.lock:
             self._core.disconnect()
         return self
 
     @must_be_awaited
     async def wait_connected(self) -> None:
-        """Wait until the server has accepted; return at once if it has.
+        """Wait until the namespace is connected. Return at once if it is.
 
         Raises:
-            ConnectError: The server refused, or there are no more attempts.
-            DisconnectedError: Nothing tries to connect.
+            ConnectError: The server refused the namespace, or no attempts are left.
+            DisconnectedError: The socket is neither connected nor connecting.
             StateError: The Manager is not running.
         """
         await self._core.wait_connected()
 
     @must_be_awaited
     async def wait_closed(self) -> None:
-        """Wait until the socket is disconnected and nothing tries to reconnect it; return at once if that is so."""
+        """Wait until the socket is disconnected and the client does not reconnect it. Return at once if that is the case."""
         await self._core.wait_closed()
 
     def events(self) -> EventStream:
-        """Return the server's events as a stream: `async with socket.events() as events: async for event in events: …`.
+        """Return a stream of the server's events: `async with socket.events() as events: async for event in events: …`.
 
-        Each has a `name`, `args`, and `ack(*values)`. While a stream is open, no empty acknowledgement is sent for an event
-        that no handler acknowledges with a value: that is up to the consumer of the stream.
+        An event has a `name`, `args`, and `ack(*values)`. While a stream is open, no empty acknowledgements are sent: the
+        consumer of the stream acknowledges the events that no handler has acknowledged.
 
         Raises:
-            DisconnectedError: The connection has been stopped.
+            DisconnectedError: The Manager has been stopped.
             StateError: The Manager is not running.
         """
         return EventStream(
@@ -155,13 +155,13 @@ class Socket(Emitter, AnyHandlerRegistration):
 
 
 class TaskStatus(Protocol):
-    """What `Nursery.start` of trio and `TaskGroup.start` of anyio pass to the function that they start."""
+    """The type of the `task_status` that `Nursery.start` of trio and `TaskGroup.start` of anyio pass."""
 
     def started(self, value: Any, /) -> None: ...
 
 
 class _Ignored:
-    """The `TaskStatus` of a task that nobody waits for."""
+    """The default `task_status` of `Manager.run`, which ignores the notification."""
 
     def started(self, value: Any, /) -> None:
         pass
@@ -170,8 +170,8 @@ class _Ignored:
 _IGNORED: Final = _Ignored()
 
 
-class ManagerFace(RunningOptions, HandlerRegistration):
-    """What a Manager has before its run is of any concern."""
+class ManagerBase(RunningOptions, HandlerRegistration):
+    """Base class of `Manager`: the core, the handlers and the options that can be set while running."""
 
     def __init__(self, core: ManagerCore) -> None:
         self._core = core
@@ -189,23 +189,23 @@ class ManagerFace(RunningOptions, HandlerRegistration):
         return self._core.link.lock
 
 
-class Manager(ManagerFace):
+class Manager(ManagerBase):
     """A connection to a server, which the sockets of several namespaces share.
 
-    It runs
+    There are several ways to run a Manager:
 
     - in a block: `async with Manager(url, **options) as manager`;
-    - in a nursery or task group of yours: `await nursery.start(manager.run)`, until it is cancelled or closed;
-    - with asyncio also from `await manager.open()` to `await manager.close()`, which may be in different tasks.
+    - in your nursery or task group: `await nursery.start(manager.run)`, until it is cancelled or closed;
+    - with asyncio, from `await manager.open()` to `await manager.close()`, which different tasks may call.
 
-    When it stops, everything is disconnected and nothing is left behind. It may be started again. Sockets can be made and
-    handlers registered before it is started; they stay when it stops.
+    When a Manager stops, it disconnects, and all of its tasks, threads and streams end. It can be started again. Sockets can
+    be created and handlers registered before it is started; they are kept when it stops.
 
     In a block or a task the connection is opened in the background, unless `auto_connect` is False.
 
-    Its events: open(), error(error), close(reason, details), ping(), reconnect_attempt(number), reconnect(number),
-    reconnect_error(error), reconnect_failed(). Their handlers start in order and run concurrently after that, so they may
-    wait for anything.
+    The events of a Manager are open(), error(error), close(reason, details), ping(), reconnect_attempt(number),
+    reconnect(number), reconnect_error(error), reconnect_failed(). Their handlers start in order and then run concurrently,
+    so they may wait for anything.
 
     Args:
         url: The server's URL, such as "http://localhost:3000".
@@ -216,10 +216,10 @@ class Manager(ManagerFace):
     """
 
     runtime_scope: ClassVar[RuntimeScope]
-    """Makes the runtime of each run. Each driver's subclass has its own."""
+    """Creates the runtime of each run. Set by the driver."""
 
     can_be_held: ClassVar[bool] = False
-    """Whether `open` may start a run that `close` ends, also in another task. Not where tasks belong to a scope."""
+    """Whether `open` can start the Manager and `close` stop it, even in another task. False if tasks belong to a nursery."""
 
     def __init__(self, url: str, **options: Unpack[ManagerOptions]) -> None:
         super().__init__(new_core(type(self), url, options))
@@ -237,27 +237,27 @@ class Manager(ManagerFace):
         return await self._core.end(error)
 
     async def run(self, *, task_status: TaskStatus = _IGNORED) -> None:
-        """Run in the present task until `close` is called. If the task is cancelled, end at once.
+        """Run the Manager in the current task until `close` is called or the task is cancelled.
 
-        With trio `await nursery.start(manager.run)`, with anyio `await task_group.start(manager.run)`: they return the
-        Manager when it has been started.
+        Use it with `await nursery.start(manager.run)` in trio, with `await task_group.start(manager.run)` in anyio. Both
+        return the Manager when it is running.
 
         Raises:
-            StateError: It is running already.
+            StateError: The Manager is already running.
         """
         await self._core.run(lambda: task_status.started(self))
 
     @must_be_awaited
     async def connect(self) -> Self:
-        """Open the connection and wait until it is open. A failure starts no reconnection.
+        """Open the connection and wait until it is open. If the attempt fails, the client does not retry.
 
-        With asyncio a Manager that is not running is started, and runs until `close` is called. If the connection cannot
-        be opened, or this is cancelled, it is stopped again.
+        With asyncio, a Manager that is not running is started, and runs until `close` is called. If the connection cannot
+        be opened, or the call is cancelled, the Manager is stopped again.
 
         Raises:
-            ConnectError: The connection could not be opened; the failure is the cause.
-            DisconnectedError: It was closed meanwhile.
-            StateError: The Manager is not running, and the driver's runtime wants it to run in a block or a task.
+            ConnectError: The connection could not be opened. `__cause__` is the failure.
+            DisconnectedError: The connection was closed meanwhile.
+            StateError: The Manager is not running, and in this runtime it must run in a block or a task.
         """
         await self._core.open()
         return self
@@ -266,12 +266,12 @@ class Manager(ManagerFace):
 
     @must_be_awaited
     async def close(self) -> Self:
-        """Close the connection, and wait until all that was emitted has been sent, for at most `close_timeout`.
+        """Send what is buffered, close the connection, and wait until it is closed, for at most `close_timeout`.
 
-        If it is opened again meanwhile, for example by a handler of `disconnect`, the wait ends there. In a block the
-        connection can be opened again. A Manager that was started by `open` or `run` is stopped: what has been received is
-        still handled, then nothing is left. A handler that calls this does not wait for that, because it is a part of it.
-        Closing a Manager that is not running does nothing.
+        If the connection is opened again meanwhile, for example by a `disconnect` handler, the wait ends. In a block the
+        connection can be opened again. A Manager that was started by `open` or `run` is stopped after all received events
+        have been handled. If a handler calls `close`, the call does not wait for the stop, which itself waits for the
+        handler. Do nothing if the Manager is not running.
         """
         await self._core.close()
         return self
@@ -283,7 +283,7 @@ class Manager(ManagerFace):
 
     @property
     def engine(self) -> Engine | None:
-        """The Engine.IO session; None if there is none. Each session has an object of its own."""
+        """The current Engine.IO session, or None. Each session has its own object."""
         session = self._core.session()
         if session is None:
             return None
@@ -292,26 +292,26 @@ class Manager(ManagerFace):
         return self._engine[1]
 
     def statistics(self) -> Statistics:
-        """Return what has been counted since the Manager was made, and how much is pending now."""
+        """Return the counters since the Manager was created, and the current sizes of its queues."""
         return self._core.statistics()
 
     def socket(self, nsp: str = "/", **options: Unpack[SocketOptions]) -> Socket:
         """Return the Socket of a namespace. It connects in the background, unless `auto_connect` is False.
 
-        The first call for a namespace makes it, with these options. Later calls return the same one, and connect it again
-        if it is not active. If the Manager is not running, it is connected as soon as it is started.
+        The first call for a namespace creates the Socket with these options. Later calls return the same Socket, and connect
+        it if it is not active. If the Manager is not running, the Socket connects when the Manager is started.
 
         Raises:
             OptionError: The name or an option is invalid.
         """
-        return face_of(self._core.socket(nsp, options), self)
+        return public_socket(self._core.socket(nsp, options), self)
 
 
 M = TypeVar("M", bound=Manager)
 
 
 def new_core(manager_class: type[Manager], url: str, options: Mapping[str, Any]) -> ManagerCore:
-    """Return the core of a new Manager of a driver."""
+    """Create the core of a Manager."""
     return ManagerCore(
         url,
         options,
@@ -321,16 +321,16 @@ def new_core(manager_class: type[Manager], url: str, options: Mapping[str, Any])
     )
 
 
-def face_of(core: SocketCore, manager: Manager) -> Socket:
-    """Return the Socket of a core; the same one each time."""
-    if core.face is None:
-        core.face = Socket(core, manager)
-    face: Socket = core.face
-    return face
+def public_socket(core: SocketCore, manager: Manager) -> Socket:
+    """Return the Socket of a core. Each core has one Socket."""
+    if core.public is None:
+        core.public = Socket(core, manager)
+    socket: Socket = core.public
+    return socket
 
 
-def around(manager_class: type[M], core: ManagerCore) -> M:
-    """Return a Manager that is the face of an existing core."""
+def wrap_core(manager_class: type[M], core: ManagerCore) -> M:
+    """Create a Manager that delegates to an existing core."""
     manager = manager_class.__new__(manager_class)
-    ManagerFace.__init__(manager, core)
+    ManagerBase.__init__(manager, core)
     return manager

@@ -1,11 +1,11 @@
-"""The options that users pass as keywords.
+"""The options that applications pass as keywords.
 
 Rules of this file:
 
-- The options of the state machine are declared in `protocol.options`; those that concern only the client, here.
-- The TypedDicts are for editors and type checkers. They name every option; a test compares them with the dataclasses.
-- For the state machine a callable (`auth`, `query`, `extra_headers`) is replaced by ASK.
-- An invalid option is an OptionError at the call, which names the option and what it takes.
+- The options of the state machine are declared in `protocol.options`, those of the client here.
+- The TypedDicts are for editors and type checkers. They name every option. A test compares them with the dataclasses.
+- The state machine receives ASK instead of a function for `auth`, `query` or `extra_headers`.
+- An invalid option raises an OptionError from the call. It names the option and the accepted values.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from ..protocol.transports.base import Transport
 
 AuthValue = Mapping[str, Any] | None
 Auth = AuthValue | Callable[[], AuthValue | Awaitable[AuthValue]]
-"""What is sent when joining a namespace, or a function (also async) that returns it before each attempt."""
+"""The credentials for a namespace, or a (sync or async) function that is called for them before each attempt."""
 
 Strings = Mapping[str, str] | Callable[[], Mapping[str, str] | Awaitable[Mapping[str, str]]]
-"""Strings by name, or a function (also async) that returns them before each attempt."""
+"""A mapping of str to str, or a (sync or async) function that is called for it before each attempt."""
 
 ErrorPolicy = Literal["log", "raise"] | Callable[..., Any]
-"""What is done with an exception of a handler: see `ManagerOptions.on_handler_error`."""
+"""What to do with an exception in a handler: see `ManagerOptions.on_handler_error`."""
 
 StreamHook = Callable[..., Any]
 """The application's function that opens streams: see `ManagerOptions.open_stream`."""
@@ -39,9 +39,10 @@ class SocketOptions(TypedDict, total=False):
     """The options of one namespace's Socket.
 
     Keys:
-        auth: What to send when joining: a mapping, or a function (also async) that is called before each attempt.
-        ack_timeout: The default timeout of an acknowledgement, in seconds.
-        retries: How often an event is sent again when no acknowledgement arrived in time.
+        auth: The credentials to send when connecting: a mapping, or a (sync or async) function that is called before each
+            attempt.
+        ack_timeout: The default time limit for acknowledgements in seconds, or None.
+        retries: How many times an event is sent again if it is not acknowledged in time.
     """
 
     auth: Auth
@@ -53,28 +54,30 @@ class ManagerOptions(TypedDict, total=False):
     """The options of a Manager: those of the state machine (see `protocol.options.ClientOptions`), and these.
 
     Keys:
-        query: What to add to the query of each request, or a function (also async) that is called before each attempt. A
-            query in the URL replaces it.
-        extra_headers: Headers to send with each request, or a function (also async) that is called before each attempt.
-        ssl: The context for TLS, also to an "https://" proxy; None verifies with the system's certificates; False does
-            not verify.
-        server_hostname: The name that the server's certificate must be for, if it is not the URL's host.
-        proxy: The HTTP proxy to connect through, by CONNECT: "http://user:password@host:port" or "https://...". True
-            (the default) takes the proxy that the environment names for the URL: HTTPS_PROXY, HTTP_PROXY or ALL_PROXY,
-            except for hosts in NO_PROXY and the loopback host. None connects directly.
+        query: Query parameters to add to each request, or a (sync or async) function that is called for them before each
+            attempt. A query in the URL replaces them.
+        extra_headers: Headers to send with each request, or a (sync or async) function that is called for them before each
+            attempt.
+        ssl: The TLS context, also for an "https://" proxy. None verifies the server with the system's certificates, False
+            does not verify it.
+        server_hostname: The name that the server's certificate must match, if it differs from the URL's host.
+        proxy: The HTTP proxy to use (with CONNECT): "http://user:password@host:port" or "https://...". True (the default)
+            uses the environment's proxy: HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, except for hosts in NO_PROXY and the
+            loopback host. None connects directly.
         open_stream: A function that opens streams instead of the runtime. With asyncio it is async, is called with
             (protocol_factory, host, port) and returns (transport, protocol), as `loop.create_unix_connection` does. With
             trio and anyio it is async, is called with (host, port) and returns a `trio.abc.Stream` or an
             `anyio.abc.ByteStream`. With threads it is called with (host, port) and returns a connected `socket.socket`.
-            TLS is added on top. The environment's proxies are ignored then.
-        auto_connect: Whether the connection is opened, and a new Socket joins, without a call.
-        on_handler_error: What to do with an exception of a handler. "log" (the default) logs it with the event's name;
-            "raise" ends the connection, and the scope raises it at its end; a callable is called with the exception and
-            the event's name.
-        inbox_events: How many events of a namespace may be queued for their handlers before the connection is closed.
-        inbox_bytes: How many bytes they may hold together.
-        slow_handler_warning: After how many seconds to log a warning about a handler that blocks the queue of its
-            namespace; None for never.
+            TLS is added on top. The proxies of the environment are ignored.
+        auto_connect: Whether the connection opens, and new sockets connect, automatically.
+        on_handler_error: What to do with an exception in a handler. "log" (the default) logs it with the event's name;
+            "raise" closes the connection, and the context manager raises the exception; a callable is called with the
+            exception and the event's name.
+        inbox_events: The maximum number of received events of a namespace that are queued for their handlers. Beyond it
+            the connection is closed.
+        inbox_bytes: The maximum size of these events in bytes.
+        slow_handler_warning: After how many seconds to warn about a handler that blocks the queue of its namespace; None
+            for no warning.
     """
 
     path: str
@@ -120,10 +123,10 @@ class Options(ManagerOptions, SocketOptions, total=False):
 
 
 class IOOptions(Options, total=False):
-    """The options of `io`: all of the above, and these.
+    """The options of `io`: those of a Manager and those of a Socket, and these.
 
     Keys:
-        force_new: Whether to make a new Manager, and so a new connection.
+        force_new: Whether to create a new Manager, and so a new connection.
         multiplex: Whether to share the Manager with other sockets of the same server.
     """
 
@@ -148,7 +151,7 @@ def _is_limit(value: object) -> bool:
 
 
 _CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
-    "ssl": (_is_context, "an ssl.SSLContext, None to verify as the system does, or False not to verify"),
+    "ssl": (_is_context, "an ssl.SSLContext, None to verify with the system's certificates, or False not to verify"),
     "server_hostname": (lambda value: value is None or (isinstance(value, str) and value != ""), "a str, or None"),
     "open_stream": (lambda value: value is None or callable(value), "a function that opens a stream, or None"),
     "auto_connect": (lambda value: isinstance(value, bool), "True or False"),
@@ -161,7 +164,7 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
 
 @dataclass(slots=True, kw_only=True)
 class LocalOptions:
-    """The options of a Manager that do not concern the state machine (see `ManagerOptions`)."""
+    """The options of a Manager that the client itself uses (see `ManagerOptions`)."""
 
     ssl: SSLContext | Literal[False] | None = None
     server_hostname: str | None = None
@@ -182,11 +185,11 @@ class LocalOptions:
 
 @dataclass(slots=True)
 class ManagerSettings:
-    """The options of a Manager, checked and sorted.
+    """The checked options of a Manager, separated by layer.
 
     Attributes:
-        machine: Those of the state machine.
-        local: The others.
+        machine: The options of the state machine.
+        local: The options of the client.
         functions: The functions that return `query` or `extra_headers`, by the option's name.
     """
 
@@ -200,17 +203,17 @@ LOCAL_OPTIONS: Final = frozenset(option.name for option in fields(LocalOptions))
 MANAGER_OPTIONS: Final = CLIENT_OPTIONS | LOCAL_OPTIONS
 SOCKET_OPTIONS: Final = frozenset(option.name for option in fields(NamespaceOptions))
 IO_OPTIONS: Final = frozenset({"force_new", "multiplex"})
-"""Those of `io` alone."""
+"""The options that only `io` accepts."""
 CONNECT_OPTIONS: Final = frozenset({"retry"})
-"""Those of `connect` alone."""
+"""The parameters of `connect` that are not options."""
 _CALLABLE: Final = frozenset({"query", "extra_headers"})
 
 
 def manager_settings(options: Mapping[str, Any]) -> ManagerSettings:
-    """Check and sort the options of a Manager. Raises OptionError."""
+    """Check the options of a Manager, and separate them by layer. Raise OptionError if one is invalid."""
     for name in options:
         if name in SOCKET_OPTIONS:
-            raise OptionError(f"{name} is an option of a socket: give it to socket() or connect(), not to Manager")
+            raise OptionError(f"{name} is an option of a socket: pass it to socket() or connect(), not to Manager")
         check_name(name, MANAGER_OPTIONS)
     for name in _CALLABLE & options.keys():
         check_askable(name, options[name])
@@ -222,10 +225,10 @@ def manager_settings(options: Mapping[str, Any]) -> ManagerSettings:
 
 
 def socket_settings(options: Mapping[str, Any]) -> NamespaceOptions:
-    """Check the options of a Socket; a callable `auth` becomes ASK. Raises OptionError."""
+    """Check the options of a Socket, and replace a callable `auth` by ASK. Raise OptionError if one is invalid."""
     for name in options:
         if name in MANAGER_OPTIONS:
-            raise OptionError(f"{name} is an option of the Manager, whose connection the socket shares")
+            raise OptionError(f"{name} is an option of the Manager: pass it to Manager, not to socket()")
         check_name(name, SOCKET_OPTIONS)
     check_askable("auth", options.get("auth"))
     given = dict(options)
@@ -235,7 +238,7 @@ def socket_settings(options: Mapping[str, Any]) -> NamespaceOptions:
 
 
 def check_askable(name: str, value: object) -> None:
-    """Raise OptionError unless the option takes the value, or it is a function that will return it."""
+    """Raise OptionError unless the value is valid for the option, or is a function."""
     if not callable(value) and not takes_value(name, value):
         raise option_error(name, value, ask="a function that returns it")
 
@@ -249,9 +252,9 @@ def check_flag(name: str, value: object) -> None:
 def split_options(
     options: Mapping[str, Any], others: frozenset[str] = frozenset()
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split the options of `connect` and `io` into the Manager's and the Socket's, and leave out the `others`.
+    """Split the options of `connect` and `io` into the Manager's and the Socket's, and omit the `others`.
 
-    Raises OptionError for an unknown one.
+    Raise OptionError for an unknown option.
     """
     for name in options:
         check_name(name, MANAGER_OPTIONS | SOCKET_OPTIONS | others)
@@ -261,7 +264,7 @@ def split_options(
 
 
 def warn_of_ignored(what: str, given: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
-    """Warn of options that differ from those that an existing object was made with."""
+    """Warn about options that are ignored because an existing object was created with other options."""
     ignored = sorted(name for name, value in given.items() if name not in kept or kept[name] != value)
     if ignored:
-        warnings.warn(f"{what} exists already and keeps its options; ignored: {', '.join(ignored)}", stacklevel=4)
+        warnings.warn(f"{what} already exists and keeps its options; ignored: {', '.join(ignored)}", stacklevel=4)

@@ -1,11 +1,11 @@
-"""The scopes that a driver offers: `connect` and `open_io`, over the driver's runtime.
+"""The context managers that each driver exports: `connect` and `open_io`.
 
 Rules of this file:
 
-- Written once for all drivers: a driver makes a `Scopes` of its Manager, and exports its methods as functions.
-- Handlers are held back until the last moment before the body runs. So those that the body registers before its first
-  `await` miss nothing. (With threads, `blocking` decides when they are called.)
-- Managers are shared within one `open_io`, and end with it. Nothing is kept for the process.
+- A driver creates a `Scopes` with its Manager class, and exports its methods as functions.
+- Handlers are held back until just before the body runs. So handlers that the body registers before its first `await` miss
+  no events. (With threads, `blocking` decides when handlers are called.)
+- Managers are shared within one `open_io` block and stop at its end. There is no global state.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..protocol.url import URL
 from .core.connect import Connection, server_url
 from .core.io import IOCore
 from .core.manager import ManagerCore
-from .manager import Manager, Socket, around, face_of, new_core
+from .manager import Manager, Socket, new_core, public_socket, wrap_core
 from .options import IOOptions, Options
 from .run.scope import Scope
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class EnteredOnce(Generic[T]):
-    """A scope that is made when it is entered, which may happen once."""
+    """A context manager that creates its scope when it is entered. It can be entered once."""
 
     def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]], call: str) -> None:
         self._make = make
@@ -39,7 +39,7 @@ class EnteredOnce(Generic[T]):
 
     async def __aenter__(self) -> T:
         if self._scope is not None:
-            raise StateError(f"what {self._call} returned can be entered once; call {self._call} again")
+            raise StateError(f"the context manager of {self._call} can be entered only once; call {self._call} again")
         self._scope = self._make()
         return await self._scope.__aenter__()
 
@@ -51,12 +51,12 @@ class EnteredOnce(Generic[T]):
 
 
 class IO:
-    """JavaScript's `io()`: sockets by URL, which share connections. Made by `open_io`.
+    """JavaScript's `io()`: creates sockets by URL, which share connections. Created by `open_io`.
 
     Attributes:
         protocol: The version of the Socket.IO protocol.
-        Manager: The driver's class. A Manager that is made by it runs on its own, as `Manager` describes.
-        Socket: The class of sockets.
+        Manager: The driver's Manager class. Its instances are independent of the `open_io` block.
+        Socket: The class of the sockets.
     """
 
     protocol: Final = PROTOCOL
@@ -70,30 +70,30 @@ class IO:
     def __call__(self, url: str | None = None, **options: Unpack[IOOptions]) -> Socket:
         """Return the Socket of a URL, whose path is the namespace. It connects in the background.
 
-        Sockets for the same scheme, host, port and `path` option share a Manager, and so a connection. If the Manager has a
-        socket for the namespace already, a new Manager is made, which is not shared.
+        Sockets with the same scheme, host, port and `path` option share a Manager and its connection. If that Manager
+        already has a socket for the namespace, a new Manager is created, which is not shared.
 
         Args:
-            url: The server's URL with the namespace, such as "http://localhost:3000/chat". What is missing is taken from
-                the URL that `open_io` was given: "/chat" is a namespace of that server, None its main namespace.
-            options: See `IOOptions`. Those of the Manager apply when it is made.
+            url: The server's URL with the namespace, such as "http://localhost:3000/chat". It may be relative to the URL
+                of `open_io`: "/chat" is a namespace of that server, None its main namespace.
+            options: See `IOOptions`. Options of the Manager apply when the Manager is created.
 
         Raises:
             OptionError: The URL or an option is invalid.
         """
         manager, socket = self._core.socket(url, options)
         if manager not in self._managers:
-            self._managers[manager] = around(self.Manager, manager)
-        return face_of(socket, self._managers[manager])
+            self._managers[manager] = wrap_core(self.Manager, manager)
+        return public_socket(socket, self._managers[manager])
 
     connect = __call__
 
 
 class Scopes:
-    """The scopes of one driver.
+    """The functions `connect` and `open_io` of one driver.
 
     Args:
-        manager_class: The driver's Manager, which has the driver's runtime.
+        manager_class: The driver's Manager class.
     """
 
     def __init__(self, manager_class: type[Manager]) -> None:
@@ -106,44 +106,45 @@ class Scopes:
 
             async with connect("http://localhost:3000/chat") as socket: ...
 
-        The body starts when the server has accepted. At its end the socket is disconnected.
+        The body starts when the socket is connected. At the end of the block the client disconnects.
 
         Args:
             url: The server's URL; its path is the namespace.
-            retry: Whether to keep trying, as the `reconnection` options say, when the first attempt fails.
+            retry: Whether to retry, according to the `reconnection` options, if the first attempt fails.
             options: See `Options`.
 
         Raises:
-            ConnectError: The first attempt failed (the failure is the cause), or the server refused; on entering.
-            OptionError: The URL or an option is invalid; at the call.
+            ConnectError: The server refused the namespace, or the first attempt failed (then `__cause__` is the failure).
+                Raised when the block is entered.
+            OptionError: The URL or an option is invalid. Raised by the call itself.
         """
         connection = Connection(url, options, partial(new_core, self._manager_class), retry=retry)
         return EnteredOnce(lambda: self._connect(connection), "connect()")
 
     def open_io(self, url: str | None = None) -> AbstractAsyncContextManager[IO]:
-        """Open a scope in which sockets are made by URL, as JavaScript's `io()` does::
+        """Open a block in which sockets are created by URL, like JavaScript's `io()`::
 
             async with open_io("http://localhost:3000") as io:
                 main, chat = io(), io("/chat")
 
-        Sockets of the same server share a connection. At the end of the scope all are disconnected.
+        Sockets of the same server share a connection. At the end of the block all sockets are disconnected.
 
         Args:
-            url: The server that is meant if `io` is called with a path, or with nothing; `location` in a browser.
+            url: The base of relative URLs, like `location` in a browser. None if `io` is only called with full URLs.
 
         Raises:
-            OptionError: The URL is invalid; at the call.
+            OptionError: The URL is invalid. Raised by the call itself.
         """
         base = None if url is None else server_url(url)
         return EnteredOnce(lambda: self._open_io(base), "open_io()")
 
     @asynccontextmanager
     async def _connect(self, connection: Connection) -> AsyncGenerator[Socket, None]:
-        manager = around(self._manager_class, connection.manager)
+        manager = wrap_core(self._manager_class, connection.manager)
         async with Scope(connection.manager.runtime_scope) as scope:
             core, run = await connection.start(scope)
             run.release_handlers()
-            yield face_of(core, manager)
+            yield public_socket(core, manager)
 
     @asynccontextmanager
     async def _open_io(self, base: URL | None) -> AsyncGenerator[IO, None]:

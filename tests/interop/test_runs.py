@@ -337,7 +337,7 @@ def test_in_a_task_group(backend: str, node_server: Peer) -> None:
         async with anyio.create_task_group() as group:
             assert await group.start(manager.run) is manager
             assert await socket.emit_with_ack("echo_ack", 1) == 1
-            with pytest.raises(StateError, match="is running already"):
+            with pytest.raises(StateError, match="is already running"):
                 await manager.run()
             await manager.close()
             assert await group.start(manager.run) is manager

@@ -1,7 +1,7 @@
 """The API for threads, without `await`. Each method runs the coroutine of the same name on the caller's thread.
 
-- `entry`: how a thread enters code of the client, and when held-back handlers are called.
-- `api`: the classes. Generated from the async ones by `scripts/generate_blocking.py`.
+- `entry`: calls into client code from any thread, and the decision when handlers are called first.
+- `api`: the classes, generated from the async classes by `scripts/generate_blocking.py`.
 - `scopes`: `connect` and `open_io`.
 """
 

@@ -26,7 +26,7 @@ from .entry import Entry, HandlerHold, drive
 
 
 class Emitter:
-    """What emits events: a Socket, or a view of one with flags."""
+    """Base class of objects that emit events: a Socket, or a view of a Socket with flags."""
 
     _core: SocketCore
     _flags: Flags
@@ -34,79 +34,80 @@ class Emitter:
 
     @property
     def volatile(self) -> Emitter:
-        """A view whose events are dropped if the connection cannot send them at once."""
+        """A view of the socket whose events are dropped if they cannot be sent immediately."""
         return _View(self._call, self._core, self._flags.but(volatile=True))
 
     def compress(self, value: bool) -> Emitter:
-        """Return a view whose events may be compressed, or not (if the transport compresses at all)."""
+        """Return a view of the socket that enables or disables the compression of its events."""
         if not isinstance(value, bool):
             raise OptionError(f"compress takes True or False, not {value!r}")
         return _View(self._call, self._core, self._flags.but(compress=value))
 
     def timeout(self, seconds: float | None) -> Emitter:
-        """Return a view whose acknowledgements time out after so many seconds; None for no timeout.
+        """Return a view of the socket with a time limit for acknowledgements, in seconds; None for no limit.
 
-        It overrides the option `ack_timeout`.
+        This overrides the option `ack_timeout`.
         """
         check_option("timeout", seconds)
         return _View(self._call, self._core, self._flags.but(timeout=seconds))
 
     def emit(self, event: str | float, *values: Any, ack: Handler | None = None, timeout: float | None = None) -> None:
-        """Emit an event. While the namespace is not connected it is buffered.
+        """Emit an event. While the namespace is not connected, the event is buffered.
 
-        Waits while the connection is not writable. Nothing is waited for after that: an emit that is interrupted was not sent,
-        and one that returns is on its way (or was dropped, if it is volatile).
+        Waits while the connection is not writable. Nothing is waited for after that: if `emit` is interrupted, the event was not
+        sent. If it returns, the event was sent or buffered (or, if it is volatile, dropped).
 
         Args:
             event: The event's name.
-            values: What JSON can represent, dataclasses and pydantic models, and bytes, bytearray and memoryview anywhere
-                in it.
-            ack: Called with the server's acknowledgement: `ack(*values)`, or `ack(error, *values)` if it has a timeout;
-                `error` is None, AckTimeout or DisconnectedError. It is called with as many of these as it accepts.
-            timeout: How many seconds to wait until the connection is writable. (The method `timeout` is for the acknowledgement.)
+            values: Values that JSON can represent, dataclasses, pydantic models, and bytes, bytearray and memoryview, at
+                any depth.
+            ack: A function to call with the server's acknowledgement: `ack(*values)`, or with a time limit
+                `ack(error, *values)`, where `error` is None, an AckTimeout or a DisconnectedError. It receives as many
+                arguments as it accepts.
+            timeout: How many seconds to wait until the connection is writable. (The method `timeout` limits the acknowledgement.)
 
         Raises:
             TimeoutError: The connection was not writable within `timeout` seconds; nothing was sent.
-            OptionError: The name is reserved.
-            PacketError: A value cannot be sent.
-            BufferFullError: Too much is buffered already.
-            DisconnectedError: The connection has been stopped.
+            OptionError: The name of the event is invalid or reserved.
+            PacketError: A value cannot be encoded.
+            BufferFullError: `max_buffered_events` or `max_buffered_bytes` would be exceeded.
+            DisconnectedError: The Manager has been stopped.
             StateError: The Manager is not running.
         """
         self._call(self._core.emit, timeout, (event, *values), self._flags, ack)
 
     def emit_nowait(self, event: str | float, *values: Any, ack: Handler | None = None) -> None:
-        """Emit an event as `emit` does, but without waiting until the connection is writable."""
+        """Emit an event like `emit`, but without waiting until the connection is writable."""
         self._core.emit_nowait((event, *values), self._flags, ack)
 
     def send(self, *values: Any, ack: Handler | None = None, timeout: float | None = None) -> None:
-        """Emit the event "message": `emit("message", *values)`."""
+        """Emit the event "message". Equivalent to `emit("message", *values)`."""
         self._call(self._core.emit, timeout, ("message", *values), self._flags, ack)
 
     def emit_with_ack(self, event: str | float, *values: Any, timeout: float | None = None) -> Any:
         """Emit an event and wait for the server's acknowledgement.
 
-        It may return before events that the server sent earlier have been handled, because those are queued. If it is
+        It may return before the handlers of earlier events are called, because these events are queued. If the call is
         interrupted, the event is withdrawn unless it has been sent.
 
         Args:
             event: The event's name.
             values: As in `emit`.
-            timeout: How many seconds the call may take. AckTimeout is raised after that, too.
+            timeout: The time limit of the call in seconds, or None. After it AckTimeout is raised.
 
         Returns:
-            The value of the acknowledgement; None if it has none, a tuple if it has several.
+            The value of the acknowledgement: None if there is none, a tuple if there are several.
 
         Raises:
-            AckTimeout: It did not arrive within the timeout (`timeout`, or the option `ack_timeout`).
-            DisconnectedError: The connection ended before it arrived.
+            AckTimeout: The acknowledgement did not arrive in time (`timeout()`, or the option `ack_timeout`).
+            DisconnectedError: The connection ended before the acknowledgement arrived.
             OptionError, PacketError, BufferFullError, StateError: As in `emit`.
         """
         return self._call(self._core.emit_with_ack, timeout, (event, *values), self._flags)
 
 
 class _View(Emitter):
-    """A Socket with flags."""
+    """A view of a Socket with flags."""
 
     __slots__ = ("_call", "_core", "_flags")
 
@@ -117,10 +118,11 @@ class _View(Emitter):
 
 
 class EventStream:
-    """The events of a namespace as a stream: a context manager that is also the iterator.
+    """A stream of the events of a namespace: a context manager and an iterator.
 
-    It yields the events that are dispatched while it is entered, before the handlers are called. It ends when the socket is
-    closed, or when nothing tries to reconnect it. Several threads may share one; each event goes to one of them.
+    It yields the events that are dispatched while the context manager is entered, before their handlers are called. The
+    stream ends when the socket is disconnected and the client does not reconnect. If several threads iterate over it, each
+    event is received by one of them.
     """
 
     def __init__(self, buffer: EventBuffer, call: Entry, timeout: float | None) -> None:
@@ -146,10 +148,10 @@ class EventStream:
 
 
 class Socket(Emitter, AnyHandlerRegistration):
-    """One namespace of a connection. Made by `connect`, `io` and `Manager.socket`.
+    """One namespace of a connection. Created by `connect`, `io` and `Manager.socket`.
 
     Attributes:
-        io: The Manager, whose connection the socket shares with those of other namespaces.
+        io: The Manager of the connection, which the sockets of all its namespaces share.
     """
 
     _flags = PLAIN
@@ -162,17 +164,17 @@ class Socket(Emitter, AnyHandlerRegistration):
         self._call = Entry(link, HandlerHold(link, spec.handlers, lambda run: [run.lifecycle, run.of(spec).dispatcher]))
 
     def events(self, *, timeout: float | None = None) -> EventStream:
-        """Return the server's events as a stream: `with socket.events() as events: for event in events: …`.
+        """Return a stream of the server's events: `with socket.events() as events: for event in events: …`.
 
-        Each has a `name`, `args`, and `ack(*values)`. While a stream is open, no empty acknowledgement is sent for an event
-        that no handler acknowledges with a value: that is up to the consumer of the stream.
+        An event has a `name`, `args`, and `ack(*values)`. While a stream is open, no empty acknowledgements are sent: the
+        consumer of the stream acknowledges the events that no handler has acknowledged.
 
         Args:
-            timeout: How many seconds to wait for each event before TimeoutError is raised. The stream goes on if it is
+            timeout: How many seconds to wait for each event before TimeoutError is raised. After that, the stream can be
                 iterated over again.
 
         Raises:
-            DisconnectedError: The connection has been stopped.
+            DisconnectedError: The Manager has been stopped.
             StateError: The Manager is not running.
         """
         with self._core.link.lock:
@@ -193,32 +195,32 @@ class Socket(Emitter, AnyHandlerRegistration):
 
     @property
     def connected(self) -> bool:
-        """Whether the server has accepted the namespace."""
+        """Whether the namespace is connected."""
         return self._core.spec.namespace.connected
 
     @property
     def disconnected(self) -> bool:
-        """The opposite of `connected`."""
+        """Whether the namespace is not connected."""
         return not self._core.spec.namespace.connected
 
     @property
     def active(self) -> bool:
-        """Whether the namespace is connected, or will be as soon as there is a connection."""
+        """Whether the namespace is connected, or will connect automatically when the connection is open."""
         return self._core.spec.namespace.active
 
     @property
     def id(self) -> str | None:
-        """The id that the server gave this connection of the namespace; None while disconnected. A new one each time."""
+        """The id that the server assigned to the socket. None while disconnected; usually a new id after each reconnection."""
         return self._core.spec.namespace.sid
 
     @property
     def recovered(self) -> bool:
-        """Whether the server restored the previous session, so that no event was missed (connection state recovery)."""
+        """Whether the server has restored the previous session, so that no events were missed (connection state recovery)."""
         return self._core.spec.namespace.recovered
 
     @property
     def auth(self) -> Auth:
-        """What is sent when connecting: a mapping, or a function that is called each time. Setting it affects the next time."""
+        """The credentials to send when connecting: a mapping, or a function that returns it. Can be set for the next time."""
         return self._core.spec.auth
 
     @auth.setter
@@ -226,15 +228,15 @@ class Socket(Emitter, AnyHandlerRegistration):
         self._core.set_auth(value)
 
     def connect(self, *, timeout: float | None = None) -> Self:
-        """Connect, and wait until the server has accepted. Failed attempts are repeated as the `reconnection` options say.
+        """Connect the namespace, and wait until it is connected. Retry according to the `reconnection` options.
 
         Args:
-            timeout: How many seconds to wait. The attempts go on in the background after that.
+            timeout: How many seconds to wait. After that, the client continues to connect in the background.
 
         Raises:
-            TimeoutError: It took longer than `timeout` seconds.
-            ConnectError: The server refused, or there are no more attempts.
-            DisconnectedError: `disconnect` was called meanwhile, or the connection has been stopped.
+            TimeoutError: The namespace was not connected within `timeout` seconds.
+            ConnectError: The server refused the namespace, or no attempts are left.
+            DisconnectedError: `disconnect` was called meanwhile, or the Manager has been stopped.
             StateError: The Manager is not running.
         """
         self._call(self._core.connect, timeout)
@@ -243,10 +245,10 @@ class Socket(Emitter, AnyHandlerRegistration):
     open = connect
 
     def connect_nowait(self) -> Self:
-        """Connect in the background. For handlers that are plain functions.
+        """Connect the namespace in the background, without waiting. For handlers that are plain functions.
 
         Raises:
-            DisconnectedError: The connection has been stopped.
+            DisconnectedError: The Manager has been stopped.
             StateError: The Manager is not running.
         """
         with self._core.link.lock:
@@ -254,50 +256,50 @@ class Socket(Emitter, AnyHandlerRegistration):
         return self
 
     def disconnect(self) -> Self:
-        """Disconnect from the namespace. The connection is closed when no other namespace needs it. Does not wait."""
+        """Disconnect the namespace, without waiting. The connection is closed if no other namespace is active."""
         return self.disconnect_nowait()
 
     close = disconnect
 
     def disconnect_nowait(self) -> Self:
-        """Disconnect as `disconnect` does. For handlers that are plain functions."""
+        """Disconnect the namespace like `disconnect`. For handlers that are plain functions."""
         with self._core.link.lock:
             self._core.disconnect()
         return self
 
     def wait_connected(self, timeout: float | None = None) -> None:
-        """Wait until the server has accepted; return at once if it has.
+        """Wait until the namespace is connected. Return at once if it is.
 
         Args:
             timeout: How many seconds to wait.
 
         Raises:
-            TimeoutError: It took longer than `timeout` seconds.
-            ConnectError: The server refused, or there are no more attempts.
-            DisconnectedError: Nothing tries to connect.
+            TimeoutError: The namespace was not connected within `timeout` seconds.
+            ConnectError: The server refused the namespace, or no attempts are left.
+            DisconnectedError: The socket is neither connected nor connecting.
             StateError: The Manager is not running.
         """
         self._call(self._core.wait_connected, timeout)
 
     def wait_closed(self, timeout: float | None = None) -> None:
-        """Wait until the socket is disconnected and nothing tries to reconnect it; return at once if that is so.
+        """Wait until the socket is disconnected and the client does not reconnect it. Return at once if that is the case.
 
         Args:
             timeout: How many seconds to wait.
 
         Raises:
-            TimeoutError: It took longer than `timeout` seconds.
+            TimeoutError: The socket was not closed within `timeout` seconds.
         """
         self._call(self._core.wait_closed, timeout)
 
 
 class Engine(HandlerRegistration):
-    """The Engine.IO session of a connection: `manager.engine`. The next session has another object, with its own handlers.
+    """The Engine.IO session of a connection, `manager.engine`. Each session has its own object and its own handlers.
 
-    Its events: open(), upgrading(transport), upgrade(transport), upgrade_error(error), packet(packet),
+    The events of an Engine are open(), upgrading(transport), upgrade(transport), upgrade_error(error), packet(packet),
     packet_create(packet), flush(), drain(), close(reason, details). A packet has a `type` ("open", "close", "ping",
-    "pong", "message", "upgrade" or "noop") and `data`; a transport has a `name`. The events of each packet (packet,
-    packet_create, flush, drain) cost nothing while they have no handlers.
+    "pong", "message", "upgrade" or "noop") and `data`; a transport has a `name`. The events that occur for each
+    packet (packet, packet_create, flush, drain) are only created while one of them has a handler.
     """
 
     def __init__(self, session: SessionRun, manager: ManagerCore, call: Entry) -> None:
@@ -314,33 +316,33 @@ class Engine(HandlerRegistration):
 
     @property
     def id(self) -> str | None:
-        """The session's id; None before the handshake is done, and after the session is closed."""
+        """The id of the session. None before the handshake is done and after the session has ended."""
         session = self._session.session
         return None if session.state == "closed" else session.sid
 
     @property
     def transport(self) -> EngineTransport:
-        """The transport in use; it has a `name`."""
+        """The current transport, which has a `name`."""
         return EngineTransport(self._session.session.transport)
 
     def close(self, *, timeout: float | None = None) -> Self:
-        """Close the session once all that was emitted has been sent, and wait for that, for at most `close_timeout`.
+        """Send what is buffered, close the session, and wait until it is closed, for at most `close_timeout`.
 
-        The connection is lost for the reason "forced close". If `reconnection` is on, the Manager opens another session; to
-        close the connection for good, close the Manager. What is emitted while the session closes is lost.
+        The connection is lost with the reason "forced close". If `reconnection` is True, the Manager opens a new session. To
+        close the connection permanently, close the Manager. Events that are emitted while the session closes are lost.
 
         Args:
-            timeout: How many seconds to wait. Closing goes on in the background after that.
+            timeout: How many seconds to wait. After that, closing continues in the background.
 
         Raises:
-            TimeoutError: It took longer than `timeout` seconds.
+            TimeoutError: The session was not closed within `timeout` seconds.
         """
         self._call(self._manager.close_session, timeout, self._session)
         return self
 
 
-class ManagerFace(RunningOptions, HandlerRegistration):
-    """What a Manager has before its run is of any concern."""
+class ManagerBase(RunningOptions, HandlerRegistration):
+    """Base class of `Manager`: the core, the handlers and the options that can be set while running."""
 
     def __init__(self, core: ManagerCore) -> None:
         self._core = core
@@ -358,20 +360,20 @@ class ManagerFace(RunningOptions, HandlerRegistration):
         return self._call.registering()
 
 
-class Manager(ManagerFace):
+class Manager(ManagerBase):
     """A connection to a server, which the sockets of several namespaces share.
 
-    It runs in a block, `with Manager(url, **options) as manager`; or from `manager.open()` to `manager.close()`, which may be
-    called from different threads.
+    A Manager runs in a block, `with Manager(url, **options) as manager`, or from `manager.open()` to `manager.close()`, which
+    different threads may call.
 
-    When it stops, everything is disconnected and nothing is left behind. It may be started again. Sockets can be made and
-    handlers registered before it is started; they stay when it stops.
+    When a Manager stops, it disconnects, and all of its tasks, threads and streams end. It can be started again. Sockets can
+    be created and handlers registered before it is started; they are kept when it stops.
 
     In a block the connection is opened in the background, unless `auto_connect` is False.
 
-    Its events: open(), error(error), close(reason, details), ping(), reconnect_attempt(number), reconnect(number),
-    reconnect_error(error), reconnect_failed(). Their handlers start in order and run concurrently after that, so they may
-    wait for anything.
+    The events of a Manager are open(), error(error), close(reason, details), ping(), reconnect_attempt(number),
+    reconnect(number), reconnect_error(error), reconnect_failed(). Their handlers start in order and then run concurrently,
+    so they may wait for anything.
 
     Args:
         url: The server's URL, such as "http://localhost:3000".
@@ -403,18 +405,18 @@ class Manager(ManagerFace):
         return drive(self._core.end(error))
 
     def connect(self, *, timeout: float | None = None) -> Self:
-        """Open the connection and wait until it is open. A failure starts no reconnection.
+        """Open the connection and wait until it is open. If the attempt fails, the client does not retry.
 
         A Manager that is not running is started, and runs until `close` is called. If the connection cannot be opened, or
-        this is interrupted, it is stopped again.
+        the call is interrupted, the Manager is stopped again.
 
         Args:
-            timeout: How many seconds the call may take (the attribute `timeout` is a bound as well).
+            timeout: The time limit of the call in seconds, or None. The option `timeout` applies as well.
 
         Raises:
-            TimeoutError: It took longer.
-            ConnectError: The connection could not be opened; the failure is the cause.
-            DisconnectedError: It was closed meanwhile.
+            TimeoutError: The connection was not open within `timeout` seconds.
+            ConnectError: The connection could not be opened. `__cause__` is the failure.
+            DisconnectedError: The connection was closed meanwhile.
         """
         is_new = drive(self._core.start_to_open())
         try:
@@ -428,18 +430,19 @@ class Manager(ManagerFace):
     open = connect
 
     def close(self, *, timeout: float | None = None) -> Self:
-        """Close the connection, and wait until all that was emitted has been sent, for at most `close_timeout`.
+        """Send what is buffered, close the connection, and wait until it is closed, for at most `close_timeout`.
 
-        If it is opened again meanwhile, for example by a handler of `disconnect`, the wait ends there. In a block the
-        connection can be opened again. A Manager that was started by `open` is stopped: what has been received is still
-        handled, then nothing is left. A handler that calls this does not wait for that, because it is a part of it.
-        Closing a Manager that is not running does nothing.
+        If the connection is opened again meanwhile, for example by a `disconnect` handler, the wait ends. In a block the
+        connection can be opened again. A Manager that was started by `open` is stopped after all received events have been
+        handled. If a handler calls `close`, the call does not wait for the stop, which itself waits for the handler. Do
+        nothing if the Manager is not running.
 
         Args:
-            timeout: How many seconds the call may take.
+            timeout: The time limit of the call in seconds, or None.
 
         Raises:
-            TimeoutError: It took longer. In a block it goes on in the background; a run that `open` started has ended.
+            TimeoutError: The connection was not closed within `timeout` seconds. In a block, closing continues in the
+                background. A Manager that was started by `open` has stopped.
         """
         run = self._core.link.run
         if run is not None:
@@ -458,7 +461,7 @@ class Manager(ManagerFace):
 
     @property
     def engine(self) -> Engine | None:
-        """The Engine.IO session; None if there is none. Each session has an object of its own."""
+        """The current Engine.IO session, or None. Each session has its own object."""
         session = self._core.session()
         if session is None:
             return None
@@ -467,19 +470,19 @@ class Manager(ManagerFace):
         return self._engine[1]
 
     def statistics(self) -> Statistics:
-        """Return what has been counted since the Manager was made, and how much is pending now."""
+        """Return the counters since the Manager was created, and the current sizes of its queues."""
         return self._core.statistics()
 
     def socket(self, nsp: str = "/", **options: Unpack[SocketOptions]) -> Socket:
         """Return the Socket of a namespace. It connects in the background, unless `auto_connect` is False.
 
-        The first call for a namespace makes it, with these options. Later calls return the same one, and connect it again
-        if it is not active. If the Manager is not running, it is connected as soon as it is started.
+        The first call for a namespace creates the Socket with these options. Later calls return the same Socket, and connect
+        it if it is not active. If the Manager is not running, the Socket connects when the Manager is started.
 
         Raises:
             OptionError: The name or an option is invalid.
         """
-        return face_of(self._core.socket(nsp, options), self)
+        return public_socket(self._core.socket(nsp, options), self)
 
 
 M = TypeVar("M", bound=Manager)
@@ -488,7 +491,7 @@ M = TypeVar("M", bound=Manager)
 def new_core(
     manager_class: type[Manager], lock: AbstractContextManager[Any], url: str, options: Mapping[str, Any]
 ) -> ManagerCore:
-    """Return the core of a new Manager of a driver, whose runs share `lock`."""
+    """Create the core of a Manager. All of its runs use `lock`."""
     return ManagerCore(
         url,
         options,
@@ -500,23 +503,23 @@ def new_core(
     )
 
 
-def face_of(core: SocketCore, manager: Manager) -> Socket:
-    """Return the Socket of a core; the same one each time."""
-    if core.face is None:
-        core.face = Socket(core, manager)
-    face: Socket = core.face
-    return face
+def public_socket(core: SocketCore, manager: Manager) -> Socket:
+    """Return the Socket of a core. Each core has one Socket."""
+    if core.public is None:
+        core.public = Socket(core, manager)
+    socket: Socket = core.public
+    return socket
 
 
-def around(manager_class: type[M], core: ManagerCore) -> M:
-    """Return a Manager that is the face of an existing core."""
+def wrap_core(manager_class: type[M], core: ManagerCore) -> M:
+    """Create a Manager that delegates to an existing core."""
     manager = manager_class.__new__(manager_class)
-    ManagerFace.__init__(manager, core)
+    ManagerBase.__init__(manager, core)
     return manager
 
 
 def release_all(core: ManagerCore) -> None:
-    """Stop holding handlers back: the run ends."""
+    """Stop holding back the handlers of a Manager and its sockets. Called before the run ends."""
     with core.link.lock:
         run = core.link.active()
         if run is not None:
@@ -524,12 +527,12 @@ def release_all(core: ManagerCore) -> None:
 
 
 class IO:
-    """JavaScript's `io()`: sockets by URL, which share connections. Made by `open_io`.
+    """JavaScript's `io()`: creates sockets by URL, which share connections. Created by `open_io`.
 
     Attributes:
         protocol: The version of the Socket.IO protocol.
-        Manager: The driver's class. A Manager that is made by it runs on its own, as `Manager` describes.
-        Socket: The class of sockets.
+        Manager: The driver's Manager class. Its instances are independent of the `open_io` block.
+        Socket: The class of the sockets.
     """
 
     def __init__(self, core: IOCore, manager_class: type[Manager]) -> None:
@@ -543,20 +546,20 @@ class IO:
     def __call__(self, url: str | None = None, **options: Unpack[IOOptions]) -> Socket:
         """Return the Socket of a URL, whose path is the namespace. It connects in the background.
 
-        Sockets for the same scheme, host, port and `path` option share a Manager, and so a connection. If the Manager has a
-        socket for the namespace already, a new Manager is made, which is not shared.
+        Sockets with the same scheme, host, port and `path` option share a Manager and its connection. If that Manager
+        already has a socket for the namespace, a new Manager is created, which is not shared.
 
         Args:
-            url: The server's URL with the namespace, such as "http://localhost:3000/chat". What is missing is taken from
-                the URL that `open_io` was given: "/chat" is a namespace of that server, None its main namespace.
-            options: See `IOOptions`. Those of the Manager apply when it is made.
+            url: The server's URL with the namespace, such as "http://localhost:3000/chat". It may be relative to the URL
+                of `open_io`: "/chat" is a namespace of that server, None its main namespace.
+            options: See `IOOptions`. Options of the Manager apply when the Manager is created.
 
         Raises:
             OptionError: The URL or an option is invalid.
         """
         manager, socket = self._core.socket(url, options)
         if manager not in self._managers:
-            self._managers[manager] = around(self.Manager, manager)
-        return face_of(socket, self._managers[manager])
+            self._managers[manager] = wrap_core(self.Manager, manager)
+        return public_socket(socket, self._managers[manager])
 
     connect = __call__

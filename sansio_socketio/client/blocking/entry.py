@@ -1,15 +1,15 @@
-"""How a thread enters code of the client.
+"""Call client code from any thread.
 
 Rules of this file:
 
-- A method of the blocking API drives a coroutine, which never suspends, since the blocking runtime's `wait` blocks the
-  thread.
-- Whoever enters holds the lock of the runtime.
-- Every call that may block takes `timeout`, in seconds: how long the call may take. It raises TimeoutError after that.
-  (`socket.timeout(seconds)` is a view, as in the other drivers: how long the server may take to acknowledge.)
-- The handlers of a socket are held back until the thread that made it makes a call that may block, until anybody makes one
-  through that socket, or until `SETTLED` seconds after the last handler was registered. So a thread that waits for
-  something else does not hold its handlers back for long.
+- A method of the blocking API runs a coroutine to its end. The coroutine never suspends, because the blocking runtime's
+  `wait` blocks the thread.
+- A thread that calls client code holds the lock of the runtime.
+- Every call that may block accepts `timeout`, the time limit of the call in seconds. After it TimeoutError is raised.
+  (`socket.timeout(seconds)` is something else: as in the other drivers, it limits the time for an acknowledgement.)
+- The handlers of a socket are held back until the thread that created it makes a call that may block, until any thread
+  makes such a call through the socket, or until `SETTLED` seconds after the last handler was registered. The last rule is
+  for threads that wait for something else.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 SETTLED: Final = 1.0
+"""How long after the last registration of a handler the handlers are called, in seconds."""
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never suspends."""
+    """Run a coroutine that never suspends, and return its result."""
     try:
         coroutine.send(None)
     except StopIteration as stop:
@@ -43,12 +44,12 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 class HandlerHold:
-    """Decides when the handlers of a socket, or of a Manager, are called for the first time in a run.
+    """Holds the handlers of a socket or a Manager back until they have been registered.
 
     Args:
-        link: The way to the current run.
+        link: Holds the current run.
         handlers: The handlers.
-        queues: Returns the queues of a run that hold them back.
+        queues: Returns the queues of a run that call these handlers.
     """
 
     _of_this_thread: ClassVar[ContextVar[tuple[HandlerHold, ...]]] = ContextVar("holds", default=())
@@ -67,14 +68,14 @@ class HandlerHold:
         self.started()
 
     def started(self) -> None:
-        """There is a run: hold the handlers back until this thread makes a call that may block."""
+        """Hold the handlers back until this thread makes a call that may block. Called at the start of a run."""
         if self.is_held:
             self._of_this_thread.set((*self._of_this_thread.get(), self))
             if self._handlers:
                 self.release_soon()
 
     def release(self) -> None:
-        """Let the handlers be called."""
+        """Stop holding the handlers back."""
         run = self._link.active()
         if run is not None:
             for queue in self._queues(run):
@@ -84,7 +85,7 @@ class HandlerHold:
             timer[1].set(None)
 
     def release_soon(self) -> None:
-        """Let them be called when no more are registered for a while."""
+        """Stop holding the handlers back when no handler is registered for `SETTLED` seconds."""
         run = self._link.active()
         if run is not None and self.is_held:
             if self._timer is None or self._timer[0] is not run:
@@ -104,8 +105,8 @@ class HandlerHold:
         return None if run is None else run.runtime
 
     @classmethod
-    def release_those_of_this_thread(cls, runtime: Runtime) -> None:
-        """Let the handlers be called of what this thread has made on a runtime, whose lock is held."""
+    def release_of_this_thread(cls, runtime: Runtime) -> None:
+        """Stop holding back the handlers of all objects that this thread has created on a runtime. Hold its lock."""
         holds = cls._of_this_thread.get()
         if holds:
             for hold in holds:
@@ -115,11 +116,11 @@ class HandlerHold:
 
 
 class Entry:
-    """How the calling thread enters code of the client through one object.
+    """Calls client code through one object, such as a Socket, from the calling thread.
 
     Args:
-        link: The way to the current run.
-        hold: Decides when the handlers of the object are called.
+        link: Holds the current run.
+        hold: Holds the handlers of the object back.
     """
 
     def __init__(self, link: Link, hold: HandlerHold) -> None:
@@ -133,19 +134,19 @@ class Entry:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run the coroutine of a call that may block, for at most `timeout` seconds."""
+        """Run a coroutine function that may block, for at most `timeout` seconds."""
         with self._link.lock:
             run = self._link.active()
             if run is None:
                 return drive(function(*args, **kwargs))
             with cast("BlockingRuntime", run.runtime).deadline(timeout):
                 self.hold.release()
-                HandlerHold.release_those_of_this_thread(run.runtime)
+                HandlerHold.release_of_this_thread(run.runtime)
                 return drive(function(*args, **kwargs))
 
     @contextmanager
     def registering(self) -> Generator[None, None, None]:
-        """Enter to change the handlers."""
+        """Return a context manager in which handlers are registered or removed."""
         with self._link.lock:
             yield
             self.hold.release_soon()

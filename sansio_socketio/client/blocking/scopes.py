@@ -15,17 +15,17 @@ from ..core.io import IOCore
 from ..options import Options
 from ..run.scope import Scope
 from ..scopes import EnteredOnce
-from .api import IO, Manager, Socket, around, face_of, new_core, release_all
+from .api import IO, Manager, Socket, new_core, public_socket, release_all, wrap_core
 from .entry import drive
 
 T = TypeVar("T")
 
 
 class Scopes:
-    """The scopes of one blocking driver.
+    """The functions `connect` and `open_io` of one blocking driver.
 
     Args:
-        manager_class: The driver's Manager, which has the driver's runtime.
+        manager_class: The driver's Manager class.
     """
 
     def __init__(self, manager_class: type[Manager]) -> None:
@@ -36,45 +36,46 @@ class Scopes:
 
             with connect("http://localhost:3000/chat") as socket: ...
 
-        The body starts when the server has accepted. At its end the socket is disconnected.
+        The body starts when the socket is connected. At the end of the block the client disconnects.
 
         Args:
             url: The server's URL; its path is the namespace.
-            retry: Whether to keep trying, as the `reconnection` options say, when the first attempt fails.
-            options: See `Options`. (`timeout` among them is for each attempt.)
+            retry: Whether to retry, according to the `reconnection` options, if the first attempt fails.
+            options: See `Options`. The option `timeout` limits each attempt.
 
         Raises:
-            ConnectError: The first attempt failed (the failure is the cause), or the server refused; on entering.
-            OptionError: The URL or an option is invalid; at the call.
+            ConnectError: The server refused the namespace, or the first attempt failed (then `__cause__` is the failure).
+                Raised when the block is entered.
+            OptionError: The URL or an option is invalid. Raised by the call itself.
         """
         make = partial(new_core, self._manager_class, self._manager_class.make_lock())
         connection = Connection(url, options, make, retry=retry)
         return Driven(EnteredOnce(partial(self._connect, connection), "connect()"))
 
     def open_io(self, url: str | None = None) -> AbstractContextManager[IO]:
-        """Open a scope in which sockets are made by URL, as JavaScript's `io()` does::
+        """Open a block in which sockets are created by URL, like JavaScript's `io()`::
 
             with open_io("http://localhost:3000") as io:
                 main, chat = io(), io("/chat")
 
-        Sockets of the same server share a connection. At the end of the scope all are disconnected.
+        Sockets of the same server share a connection. At the end of the block all sockets are disconnected.
 
         Args:
-            url: The server that is meant if `io` is called with a path, or with nothing; `location` in a browser.
+            url: The base of relative URLs, like `location` in a browser. None if `io` is only called with full URLs.
 
         Raises:
-            OptionError: The URL is invalid; at the call.
+            OptionError: The URL is invalid. Raised by the call itself.
         """
         base = None if url is None else server_url(url)
         return Driven(EnteredOnce(partial(self._open_io, base), "open_io()"))
 
     @asynccontextmanager
     async def _connect(self, connection: Connection) -> AsyncGenerator[Socket, None]:
-        manager = around(self._manager_class, connection.manager)
+        manager = wrap_core(self._manager_class, connection.manager)
         async with Scope(connection.manager.runtime_scope) as scope:
             core, _ = await connection.start(scope)
             try:
-                yield face_of(core, manager)
+                yield public_socket(core, manager)
             finally:
                 release_all(connection.manager)
 
@@ -92,7 +93,7 @@ class Scopes:
 
 
 class Driven(Generic[T]):
-    """A scope without `async`: its coroutines never suspend."""
+    """A plain context manager around an async one whose coroutines never suspend."""
 
     def __init__(self, scope: AbstractAsyncContextManager[T, bool | None]) -> None:
         self._scope = scope

@@ -1,7 +1,7 @@
-"""The durable objects behind the public API, which is the same for all drivers.
+"""The durable objects behind the public API, shared by the async and the blocking classes.
 
-A `Manager`, `Socket` or `Engine` (with `await`, or the blocking one) is a face: signatures and docstrings over an object of
-these modules. They outlive each run of the Manager, and reach the current one by a `Link`.
+The public classes `Manager`, `Socket` and `IO` have signatures and docstrings, and delegate to the objects of these
+modules. These objects outlive the runs of a Manager. They access the current run through a `Link`.
 
 - `manager`: starting, stopping, options, sockets.
 - `socket`: connecting, emitting.

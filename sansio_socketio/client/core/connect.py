@@ -1,4 +1,4 @@
-"""What `connect` does, with and without `await`."""
+"""The implementation of `connect`, for the async and the blocking API."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .socket import SocketCore
 
 
 class Connection:
-    """A Manager with one socket, for `connect`.
+    """A Manager with one socket, as `connect` creates it.
 
     Args:
         url: The server's URL; its path is the namespace.
-        retry: Whether to keep trying when the first attempt fails.
+        retry: Whether to retry if the first attempt fails.
         options: The options of the Manager and of the socket.
-        make: Makes the Manager of the URL and its options.
+        make: Creates the Manager from the URL and the options.
 
     Raises:
         OptionError: The URL or an option is invalid.
@@ -46,10 +46,10 @@ class Connection:
         self.manager = make(url, manager_options)
 
     async def start(self, scope: Scope) -> tuple[SocketCore, Run]:
-        """Start the Manager in a scope, and wait until the server has accepted. The handlers are held back.
+        """Start the Manager in a scope, and wait until the socket is connected. Handlers are held back until then.
 
         Raises:
-            ConnectError: The first attempt failed and is not to be repeated, or the server refused.
+            ConnectError: The server refused the namespace, or the first attempt failed and `retry` is False.
         """
         with scope.runtime.lock:
             run = self.manager.start_on(scope, held=True)
@@ -59,8 +59,8 @@ class Connection:
 
 
 def server_url(url: str) -> URL:
-    """Return the URL of a server. Raises OptionError if it has a path or a query."""
+    """Parse the URL of a server. Raise OptionError if it is invalid, or has a path or a query."""
     place = parse_url(url)
     if place.path != "/" or place.query:
-        raise OptionError(f"open_io takes a server's URL, and {url!r} has a path or a query: pass those to io()")
+        raise OptionError(f"open_io takes a URL without path and query, not {url!r}; pass path and query to io()")
     return place

@@ -1,4 +1,4 @@
-"""JavaScript's `io()`, durably: sockets by URL, which share connections."""
+"""The implementation of `open_io`: sockets by URL, which share connections."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .socket import SocketCore
 
 
 class IOCore:
-    """The Managers of one scope by server. Nothing is kept for the process.
+    """The Managers of one `open_io` block, by server.
 
     Args:
-        scope: The scope in which they run.
-        base: What is missing in URLs is taken from this one.
-        make: Makes a Manager of a URL and its options.
+        scope: The scope in which the Managers run.
+        base: The base of relative URLs, or None.
+        make: Creates a Manager from a URL and options.
 
     Attributes:
         managers: All Managers that were started in the scope.
@@ -33,12 +33,12 @@ class IOCore:
         self._shared: dict[tuple[str, str, int, str], ManagerCore] = {}
 
     def socket(self, url: str | None, options: Mapping[str, Any]) -> tuple[ManagerCore, SocketCore]:
-        """Return the socket of a URL, and its Manager."""
+        """Return the Manager and the socket of a URL. Create them if necessary."""
         force_new, multiplex = options.get("force_new", False), options.get("multiplex", True)
         check_flag("force_new", force_new)
         check_flag("multiplex", multiplex)
         manager_options, socket_options = split_options(options, IO_OPTIONS)
-        socket_settings(socket_options)  # before a Manager is started
+        socket_settings(socket_options)  # check the options before a Manager is started
         whole = resolve_url(url, self._base)
         nsp = namespace_name(parse_url(whole).path)
         with self._scope.runtime.lock:
@@ -62,5 +62,5 @@ class IOCore:
 
 
 def _with_query(url: URL, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the options that apply: a query in the URL replaces the option."""
+    """Return the options with `query` replaced by the query of the URL, if it has one."""
     return {**options, "query": dict(url.query)} if url.query else options

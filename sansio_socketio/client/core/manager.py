@@ -1,9 +1,10 @@
-"""A Manager, durably: what the Manager of each driver is a face of.
+"""The durable object behind a Manager.
 
 Rules of this file:
 
-- A Manager has at most one run at a time. It belongs to whoever started it: see `Host`.
-- Whoever ends a run waits until nothing of it is left. Only a handler, which is a part of the run, does not.
+- A Manager has at most one run at a time. `Host` says what ends the run.
+- A call that ends a run waits until everything has stopped. If a handler makes the call, it does not wait, because the run
+  itself waits for its handlers.
 """
 
 from __future__ import annotations
@@ -50,27 +51,27 @@ MANAGER_EVENTS = frozenset(
 
 
 class Host(Enum):
-    """What a run with a scope of its own belongs to."""
+    """What ends a run that has a scope of its own."""
 
     BLOCK = "block"
-    """`async with manager`: it ends with the block."""
+    """`async with manager`: the run ends with the block."""
     TASK = "task"
-    """`await manager.run()`: it ends when the task is cancelled, or by `close`."""
-    NOBODY = "nobody"
-    """`await manager.open()`: it ends by `close`."""
+    """`await manager.run()`: the run ends when the task is cancelled or `close` is called."""
+    OPEN = "open"
+    """`await manager.open()`: the run ends when `close` is called."""
 
 
 class ManagerCore:
-    """Starts and stops the runs of a Manager, and makes its sockets.
+    """Starts and stops the runs of a Manager, and creates its sockets.
 
     Args:
         url: The server's URL.
         options: The options of the Manager.
-        runtime_scope: Makes the runtime of each run.
-        lock: What is held while code of the client runs.
-        holds_handlers: Whether each run holds the handlers back until they are released from outside.
-        can_be_held: Whether a run may belong to nobody.
-        drive: Runs a coroutine from inside `Runtime.call`; where that awaits, it returns the coroutine.
+        runtime_scope: Creates the runtime of each run.
+        lock: The lock that is held while client code runs.
+        holds_handlers: Whether each run holds its handlers back until `release_handlers` or `release` is called.
+        can_be_held: Whether `open` can start a run that only `close` ends.
+        drive: Runs a coroutine inside `Runtime.call`. If `Runtime.call` awaits results, it returns the coroutine.
     """
 
     def __init__(
@@ -110,18 +111,18 @@ class ManagerCore:
             warnings.warn("ssl=False: the server's certificate is not verified", stacklevel=3)
 
     def __del__(self) -> None:
-        if getattr(self, "_host", None) is Host.NOBODY:
+        if getattr(self, "_host", None) is Host.OPEN:
             warnings.warn(
                 f"unclosed Manager of {self.url}: open() was called, close() was not", ResourceWarning, 2, self
             )
 
-    # Runs in a scope of somebody else
+    # Runs in the scope of connect() or open_io()
 
     def start_on(self, scope: Scope, *, held: bool) -> Run:
-        """Start a run that ends with a scope.
+        """Start a run that ends with the given scope.
 
         Raises:
-            StateError: It is running already.
+            StateError: The Manager is already running.
         """
         with self.link.lock:
             begin_start(self.blueprint, self.link)
@@ -135,14 +136,14 @@ class ManagerCore:
     # Runs in a scope of its own
 
     async def start(self, host: Host) -> None:
-        """Start a run.
+        """Start a run with a scope of its own.
 
         Raises:
-            StateError: It is running already.
+            StateError: The Manager is already running.
         """
         with self.link.lock:
             if self._scope is None and self.link.status.state is RunState.RUNNING:
-                raise StateError(f"the Manager of {self.url} runs in the scope of connect() or open_io() already")
+                raise StateError(f"the Manager of {self.url} is already running in the scope of connect() or open_io()")
             begin_start(self.blueprint, self.link)
         scope = Scope(self.runtime_scope)
         try:
@@ -155,9 +156,9 @@ class ManagerCore:
                 self._scope, self._host = scope, host
                 run = scope.start(self.blueprint, self.link, held=self._holds_handlers)
                 self._notify_started()
-                if host is not Host.NOBODY:
+                if host is not Host.OPEN:
                     self.begin(run)
-        except BaseException as error:  # an interrupt, most likely
+        except BaseException as error:  # most likely an interrupt
             await self._end(scope, error)
             raise
 
@@ -170,12 +171,12 @@ class ManagerCore:
             callback()
 
     def begin(self, run: Run) -> None:
-        """Open the connection in the background, if `auto_connect` says so."""
+        """Open the connection in the background if `auto_connect` is True."""
         if self.blueprint.options.auto_connect:
             run.open(reconnect=True)
 
     async def end(self, error: BaseException | None = None) -> bool | None:
-        """End the run, because of `error` if there is one. If somebody else is ending it, wait until it has ended."""
+        """End the run, with the exception that caused it, if any. If it is already ending, wait until it has ended."""
         scope = self._scope
         return None if scope is None else await self._end(scope, error)
 
@@ -196,7 +197,7 @@ class ManagerCore:
                 scope.stopped.resolve()
 
     async def run(self, started: Callable[[], None]) -> None:
-        """Run in the present task until it is cancelled or `close` is called. Calls `started` when the run is started."""
+        """Run in the current task until it is cancelled or `close` is called. Call `started` when the run has started."""
         await self.start(Host.TASK)
         scope = self._scope
         assert scope is not None
@@ -209,7 +210,7 @@ class ManagerCore:
         await self.end()
 
     async def open(self) -> None:
-        """Open the connection and wait until it is open. Starts a run if there is none, where that is possible."""
+        """Open the connection and wait until it is open. If the Manager is not running, start it if `can_be_held`."""
         is_new = await self.start_to_open()
         try:
             await self.opened()
@@ -219,7 +220,7 @@ class ManagerCore:
             raise
 
     async def start_to_open(self) -> bool:
-        """Start a run that belongs to nobody, unless there is one. Returns whether that was done."""
+        """Start a run that only `close` ends, unless there is a run. Return whether a run was started."""
         if self.link.active() is not None:
             return False
         if not self._can_be_held:
@@ -227,7 +228,7 @@ class ManagerCore:
                 f"the Manager of {self.url} is not running: start it with `async with manager`, or with `await "
                 "nursery.start(manager.run)` (task_group.start with anyio); open() opens the connection of one that is running"
             )
-        await self.start(Host.NOBODY)
+        await self.start(Host.OPEN)
         return True
 
     async def opened(self) -> None:
@@ -235,7 +236,7 @@ class ManagerCore:
         await self.link.current().opened()
 
     async def close(self) -> None:
-        """Close the connection; end a run that ends by this, and wait until it has ended."""
+        """Close the connection. End the run unless it belongs to a block, and wait until it has ended."""
         self.link.check_caller()
         scope, host = self._scope, self._host
         if scope is not None and host is not Host.BLOCK:
@@ -244,10 +245,10 @@ class ManagerCore:
                 is_handler = is_called_by_handler(scope.runtime)
                 if is_handler:
                     scope.stop()
-                    if host is Host.NOBODY:
+                    if host is Host.OPEN:
                         scope.runtime.spawn(lambda: self._end_for_handler(scope), f"closes the Manager of {self.url}")
             if not is_handler:
-                await (self._end(scope) if host is Host.NOBODY else self._wait_stopped(scope))
+                await (self._end(scope) if host is Host.OPEN else self._wait_stopped(scope))
                 return
         run = self.link.active()
         if run is not None:
@@ -256,10 +257,10 @@ class ManagerCore:
 
     async def _end_for_handler(self, scope: Scope) -> None:
         try:
-            # `call` releases the lock, which must not be held while a run ends.
+            # The lock must not be held while a run ends; `call` releases it.
             await scope.runtime.call(lambda: self._drive(self._end(scope, wait=False)))
         except Exception as error:
-            log.error("the Manager of %s was closed by a handler", self.url, exc_info=error)  # noqa: TRY400
+            log.error("closing the Manager of %s failed; a handler had called close()", self.url, exc_info=error)  # noqa: TRY400
 
     async def _wait_stopped(self, scope: Scope) -> None:
         with scope.runtime.lock:
@@ -268,7 +269,7 @@ class ManagerCore:
     # Sockets and sessions
 
     def socket(self, nsp: str, options: Mapping[str, Any]) -> SocketCore:
-        """Return the socket of a namespace, and connect it in the background if `auto_connect` says so."""
+        """Return the socket of a namespace, and connect it in the background if `auto_connect` is True."""
         settings = socket_settings(options)
         with self.link.lock:
             self.link.check_caller()
@@ -280,7 +281,7 @@ class ManagerCore:
                 core = self._sockets[namespace.name] = SocketCore(spec, self.link)
                 run = self.link.active()
                 if run is not None:
-                    run.of(spec)  # here, so that its handlers run in a copy of the caller's context
+                    run.of(spec)  # now, so that its handlers run in a copy of the caller's context
             else:
                 warn_of_ignored(f"the socket of {namespace.name}", options, core.spec.options)
             if self.blueprint.options.auto_connect and not namespace.active:
@@ -288,7 +289,7 @@ class ManagerCore:
         return core
 
     def session(self) -> SessionRun | None:
-        """Return the present Engine.IO session, or None."""
+        """Return the current Engine.IO session, or None."""
         with self.link.lock:
             run = self.link.active()
             return None if run is None else run.session()
@@ -302,21 +303,21 @@ class ManagerCore:
     # Options and statistics
 
     def get_option(self, name: str) -> Any:
-        """Return an option that may be set while running."""
+        """Return an option that can be set while running."""
         return getattr(self.blueprint.machine, name)
 
     def set_option(self, name: str, value: Any) -> None:
-        """Set an option that may be set while running."""
+        """Set an option that can be set while running."""
         with self.link.lock:
             self.link.check_caller()
             setattr(self.blueprint.machine, name, value)
             run = self.link.active()
             if run is not None and name == "reconnection":
                 run.pump.drain()
-                run.settle("reconnection was switched off")
+                run.fail_unless_trying("reconnection was set to False")
 
     def statistics(self) -> Statistics:
-        """Return what has been counted, and how much is pending."""
+        """Return the counters, and the current sizes of the queues."""
         with self.link.lock:
             run = self.link.active()
             return self.blueprint.machine.statistics() if run is None else run.statistics()

@@ -1,4 +1,4 @@
-"""A namespace of a Manager, durably: what a Socket is a face of."""
+"""The durable object behind a Socket."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ..run.namespace import Flags
 
 
 class SocketCore:
-    """Connects a namespace and emits on it, on the current run.
+    """Connects a namespace and emits events on it, in the current run.
 
     Args:
         spec: The namespace.
-        link: The way to the current run.
+        link: Holds the current run.
 
     Attributes:
-        face: The Socket, once there is one.
+        public: The Socket of this core, or None before it is created.
     """
 
-    __slots__ = ("face", "link", "spec")
+    __slots__ = ("public", "link", "spec")
 
     def __init__(self, spec: NamespaceSpec, link: Link) -> None:
-        self.face: Any = None
+        self.public: Any = None
         self.spec = spec
         self.link = link
 
     def set_auth(self, value: Auth) -> None:
-        """Set what is sent when joining, from the next time on."""
+        """Set the credentials to send from the next attempt on."""
         check_askable("auth", value)
         with self.link.lock:
             self.link.check_caller()
@@ -44,23 +44,23 @@ class SocketCore:
     # Connecting
 
     async def connect(self) -> None:
-        """Connect, and wait until the server has accepted."""
+        """Connect the namespace, and wait until it is connected."""
         self.begin()
         await self.wait_connected()
 
     def begin(self) -> None:
-        """Connect in the background."""
+        """Connect the namespace in the background."""
         self.link.current().of(self.spec).connect()
 
     def want(self) -> None:
-        """Connect in the background; if there is no run, when the next one opens its connection."""
+        """Connect the namespace in the background. If there is no run, connect it in the next run."""
         if self.link.active() is None:
             self.spec.wanted = True
         else:
             self.begin()
 
     def disconnect(self) -> None:
-        """Disconnect."""
+        """Disconnect the namespace, and do not connect it in the next run."""
         self.link.check_caller()
         self.spec.wanted = False
         run = self.link.active()
@@ -68,15 +68,16 @@ class SocketCore:
             run.of(self.spec).disconnect()
 
     async def wait_connected(self) -> None:
-        """Wait until the server has accepted."""
+        """Wait until the namespace is connected."""
         if not self.spec.namespace.connected:
             namespace = self.link.sending().of(self.spec)
             if not namespace.is_trying:
-                raise namespace.failure or DisconnectedError(f"nothing connects {self.spec.name}; call connect()")
+                name = self.spec.name
+                raise namespace.failure or DisconnectedError(f"{name} is not connected or connecting: call connect()")
             await namespace.connections.wait()
 
     async def wait_first_attempt(self) -> None:
-        """Wait until the server has accepted. Raises ConnectError when the first attempt fails."""
+        """Wait until the namespace is connected. Raise ConnectError if the first attempt fails."""
         namespace = self.link.sending().of(self.spec)
         if namespace.failure is not None:
             raise namespace.failure
@@ -84,18 +85,18 @@ class SocketCore:
             await namespace.first_attempts.wait()
 
     async def wait_closed(self) -> None:
-        """Wait until it is disconnected and nothing reconnects it."""
+        """Wait until the namespace is disconnected and the client does not reconnect it."""
         run = self.link.active()
         if run is None:
             if self.spec.wanted and self.link.run is None:
-                self.link.sending()  # raises an error that says how to start the Manager
+                self.link.sending()  # raise the error that says how to start the Manager
             return
         namespace = run.of(self.spec)
         if namespace.is_trying:
             await namespace.closings.wait()
 
     def events(self, how_to_open: str) -> EventBuffer:
-        """Return a new stream of events."""
+        """Create a stream of the namespace's events."""
         self.link.check_caller()
         return EventBuffer(self.link.sending().of(self.spec).dispatcher, how_to_open)
 
@@ -109,18 +110,18 @@ class SocketCore:
         run.of(self.spec).emit(args, flags, ack)
 
     def emit_nowait(self, args: Sequence[Any], flags: Flags, ack: Handler | None) -> None:
-        """Emit, however much is queued."""
+        """Emit without waiting until the connection is writable."""
         with self.link.lock:
             self.link.sending().of(self.spec).emit(args, flags, ack)
 
     async def emit_with_ack(self, args: Sequence[Any], flags: Flags) -> Any:
         """Wait until the connection is writable, emit, and wait for the acknowledgement."""
-        run = self.link.current()  # none would come any more while it is being stopped
+        run = self.link.current()  # while the run is stopping, no acknowledgement can arrive
         try:
             if not (run.machine.writable or flags.volatile):
                 await run.drained()
             return await run.of(self.spec).emit_with_ack(args, flags)
         except AckTimeout:
             raise
-        except TimeoutError:  # of a blocking call
+        except TimeoutError:  # the time limit of a blocking call
             raise AckTimeout(f"event {args[0]!r} was not acknowledged within the timeout of the call") from None

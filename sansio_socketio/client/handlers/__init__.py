@@ -1,6 +1,7 @@
-"""Handlers: how they are registered, which arguments they are called with, and typed payloads.
+"""Handlers: registration, fitting of arguments, typed payloads.
 
 - `registry`: which handlers are registered for which event, and the arguments that each one takes.
-- `registration`: the methods by which users register them (`on`, `once`, `off`, `on_any` and the others).
-- `typed`: converts an event's values to what a handler's annotations say. It needs pydantic, so nothing here imports it.
+- `registration`: the methods with which applications register handlers (`on`, `once`, `off`, `on_any` and the others).
+- `typed`: converts the values of an event to the types of a handler's annotations. It is imported on first use, because it
+  requires pydantic.
 """

@@ -1,10 +1,10 @@
-"""The methods by which users register and remove handlers.
+"""The methods with which applications register and remove handlers.
 
 Rules of this file:
 
-- A class that inherits these methods has a `HandlerRegistry`, and says what is held while it changes (`_registering`).
-- `on`, `once` and `off` return the object, so that calls can be chained. What registers a handler of every event returns
-  the handler, so that it is a decorator with and without parentheses.
+- A subclass has a `HandlerRegistry` in `_handlers`, and the lock for its changes in `_registering`.
+- `on`, `once` and `off` return the object, so that calls can be chained. `on_any` and the methods like it return the
+  handler, so that they are decorators with and without parentheses.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ H = TypeVar("H", bound=Handler)
 
 
 class HandlerRegistration:
-    """The methods for handlers of an event."""
+    """The methods for handlers of single events."""
 
     _handlers: HandlerRegistry
 
@@ -53,27 +53,27 @@ class HandlerRegistration:
         manual_ack: bool = False,
         typed: bool = False,
     ) -> Callable[[H], H] | Self:
-        """Call `handler` for each `event`. Without a handler, return a decorator.
+        """Register a handler of an event. Without `handler`, return a decorator.
 
-        The handler may be async (with the blocking driver it is a plain function). It is called with as many of the
-        event's values as it accepts. Its return value is the acknowledgement, if the server asked for one: a value, or a
-        tuple of several values. If every handler returns None, an empty acknowledgement is sent after the last one.
+        The handler may be async, except with the blocking driver. It is called with as many of the event's values as it
+        accepts. If the server requested an acknowledgement, the return value is sent: one value, or a tuple of several
+        values. If every handler returns None, an empty acknowledgement is sent after the last one.
 
         Args:
             event: The event's name.
             handler: The function to call.
-            concurrency: How many calls of this handler may run concurrently, besides the other handlers. By default the
-                handlers of a namespace are called one at a time, in order. Not for the events of a Manager or an Engine,
-                whose handlers run concurrently once they have started.
-            manual_ack: Pass the handler, as its last argument, a function that acknowledges the event with its
-                arguments; the return value is ignored. It may be called once, at any time. If the server asked for no
-                acknowledgement, it does nothing.
-            typed: Convert the values to the annotations of the handler's parameters, with pydantic (the extra `typed`).
-                If a value does not match, the handler is not called and a PayloadError is reported.
+            concurrency: The maximum number of concurrent calls of this handler. They also run concurrently with other
+                handlers. By default the handlers of a namespace are called one at a time, in order. Not allowed for the
+                events of a Manager or an Engine, whose handlers always run concurrently once they have started.
+            manual_ack: Whether to pass an acknowledgement function as the last argument, instead of using the return
+                value. It acknowledges the event with its arguments, and can be called once, at any time. It does nothing
+                if the server requested no acknowledgement.
+            typed: Whether to convert the values to the types of the handler's annotations, with pydantic (the extra
+                `typed`). If a value does not match, the handler is not called and a PayloadError is reported.
 
         Raises:
-            OptionError: The event or the handler is invalid, `concurrency` is not a whole number of at least 1, or an
-                annotation cannot be converted to.
+            OptionError: The event or the handler is invalid, `concurrency` is not a whole number of at least 1, or
+                pydantic does not support an annotation.
         """
         return self._register(event, handler, manual_ack=manual_ack, typed=typed, concurrency=concurrency)
 
@@ -86,7 +86,7 @@ class HandlerRegistration:
     def once(
         self, event: str | float, handler: Handler | None = None, *, manual_ack: bool = False, typed: bool = False
     ) -> Callable[[H], H] | Self:
-        """Call `handler` for the next such event only. Otherwise as `on`."""
+        """Register a handler that is called only for the next such event. Otherwise like `on`."""
         return self._register(event, handler, manual_ack=manual_ack, typed=typed, once=True)
 
     def off(self, event: str | float | None = None, handler: Handler | None = None) -> Self:
@@ -95,7 +95,7 @@ class HandlerRegistration:
         A handler that is not registered is ignored.
         """
         if event is None and handler is not None:
-            raise OptionError("off() needs the handler's event as well: off(event, handler)")
+            raise OptionError("off() with a handler needs its event: off(event, handler)")
         with self._registering():
             self._handlers.remove(event, handler)
         return self
@@ -105,7 +105,7 @@ class HandlerRegistration:
         return [each.handler for each in self._handlers.get(event_name(event))]
 
     def _registering(self) -> AbstractContextManager[None]:
-        """Return what is held while the handlers change."""
+        """Return the context manager in which handlers are registered and removed."""
         return nullcontext()
 
     def _register(
@@ -140,24 +140,23 @@ class HandlerRegistration:
 
 
 class AnyHandlerRegistration(HandlerRegistration):
-    """The methods for handlers of every event that is received or sent; lifecycle events are not among them."""
+    """The methods for handlers of all received or all sent events. These do not include connect and disconnect."""
 
     @overload
     def on_any(self, handler: None = None, *, concurrency: int | None = None) -> Callable[[H], H]: ...
     @overload
     def on_any(self, handler: H, *, concurrency: int | None = None) -> H: ...
     def on_any(self, handler: H | None = None, *, concurrency: int | None = None) -> Callable[[H], H] | H:
-        """Call `handler(event, *values)` for each event from the server, before the event's own handlers.
+        """Register a handler of all events from the server: `handler(event, *values)`, before the event's own handlers.
 
         The return value is not an acknowledgement.
 
         Args:
             handler: The function to call.
-            concurrency: As in `on`.
+            concurrency: See `on`.
 
         Returns:
-            The handler; without one, a decorator. Both `@socket.on_any` and `@socket.on_any()` leave the function as it
-            is.
+            The handler, or without one a decorator: both `@socket.on_any` and `@socket.on_any()` work.
         """
         return self._register_any(self._handlers.any, handler, first=False, concurrency=concurrency)
 
@@ -184,12 +183,12 @@ class AnyHandlerRegistration(HandlerRegistration):
     @overload
     def on_any_outgoing(self, handler: H) -> H: ...
     def on_any_outgoing(self, handler: H | None = None) -> Callable[[H], H] | H:
-        """Call `handler(event, *values)` for each event that is sent to the server.
+        """Register a handler of all events that are sent to the server: `handler(event, *values)`.
 
-        It is called when the event has been handed to the connection: not while it is buffered, not if it is dropped,
-        and with `retries` at each attempt. Acknowledgements are not events. The call takes its turn among the other
-        handlers, so it cannot change what is sent. When `inbox_events` or `inbox_bytes` of them are queued, further ones
-        are dropped and an `InboxOverflow` is reported to `on_handler_error`.
+        It is called after the event has been handed to the connection: not while it is buffered, not if it is dropped,
+        and with `retries` for each try. It is not called for acknowledgements. The calls are queued with those of the
+        other handlers. Beyond `inbox_events` or `inbox_bytes` queued calls, further ones are dropped and an
+        `InboxOverflow` is reported to `on_handler_error`.
 
         Returns:
             The handler, or a decorator: see `on_any`.
@@ -227,9 +226,9 @@ class AnyHandlerRegistration(HandlerRegistration):
 
 
 def _converting(handler: Handler, event: str, *, manual_ack: bool) -> Handler:
-    """Return a function that converts its arguments and calls the handler. Raises OptionError if that is impossible."""
+    """Return a function that converts its arguments and calls the handler. Raise OptionError if that is impossible."""
     try:
-        from .typed import converting  # noqa: PLC0415  # an extra, which is slow to import
+        from .typed import converting  # noqa: PLC0415  # pydantic is optional and slow to import
     except ImportError as error:
         raise OptionError("typed needs pydantic: pip install 'sansio-socketio[typed]'") from error
     return converting(handler, event, manual_ack=manual_ack)

@@ -3,9 +3,9 @@
 Rules of this file:
 
 - A handler is called with as many positional arguments as it accepts. Its signature is inspected once, at registration.
-- The handlers of an event are a tuple that is replaced, never changed. So a handler may register or remove others while
-  the tuple is iterated over.
-- An event name that is a number is equivalent to its text, as in JavaScript.
+- The handlers of an event are stored in a tuple that is replaced, not modified. So a handler may register or remove others
+  during an iteration.
+- An event name that is a number is equivalent to the number as text, as in JavaScript.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from ...runtime.calls import name_of
 Handler = Callable[..., Awaitable[Any] | Any]
 
 LIFECYCLE_EVENTS: Final = frozenset({"connect", "connect_error", "disconnect"})
-"""The events of a Socket that the server's application does not emit."""
+"""The events of a Socket that the client emits itself."""
 
 _POSITIONAL: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class RegisteredHandler:
-    """A handler as it was registered.
+    """A registered handler and its options.
 
     Attributes:
         handler: The handler.
-        call: What is called: the handler, or a function that converts the arguments and calls it.
-        required: How many positional arguments it requires.
-        accepted: How many it accepts; None for any number.
+        call: The function to call: the handler, or a function that converts the arguments and calls the handler.
+        required: The number of positional arguments that it requires.
+        accepted: The number of positional arguments that it accepts; None for any number.
         once: Whether it is removed before its first call.
-        manual_ack: Whether its last argument is the function that acknowledges.
-        concurrency: How many calls of it may run concurrently; None for one call at a time, in order.
-        is_async: Whether it is an async function. A plain one may return something that is awaitable, too.
-        watched: What calls a plain one in a run; None before its first call.
+        manual_ack: Whether its last argument is the acknowledgement function.
+        concurrency: The maximum number of concurrent calls; None for one call at a time, in order.
+        is_async: Whether it is an async function. A plain function may return an awaitable as well.
+        watched: The watched function of a plain handler (see `run.unawaited`); None before its first call.
     """
 
     __slots__ = ("accepted", "call", "concurrency", "handler", "is_async", "manual_ack", "once", "required", "watched")
@@ -63,23 +63,25 @@ class RegisteredHandler:
 
     @property
     def name(self) -> str:
-        """The handler's name, for messages."""
+        """The name of the handler, for messages."""
         return name_of(self.handler)
 
     def fit(self, values: Sequence[Any]) -> Sequence[Any]:
-        """Return the values that the handler is called with, without the function that acknowledges.
+        """Return the values that the handler is called with, without the acknowledgement function.
 
         Raises:
             TypeError: The handler requires more values.
         """
         if len(values) < self.required:
-            raise TypeError(f"handler {self.name} needs at least {self.required} values, but {len(values)} came")
+            raise TypeError(
+                f"handler {self.name} needs at least {self.required} values, but the event has {len(values)}"
+            )
         accepted = self.accepted
         return values if accepted is None or len(values) <= accepted else values[:accepted]
 
 
 class AnyHandlers:
-    """The handlers that are called for every event.
+    """The handlers of all received, or all sent, events.
 
     Args:
         changed: Called after each change.
@@ -110,10 +112,10 @@ class AnyHandlers:
 
 
 class HandlerRegistry:
-    """The handlers by event, those of every received event, and those of every sent event.
+    """The handlers of one object: by event, of all received events, and of all sent events.
 
     Args:
-        known: The names of the events that exist; None for any name.
+        known: The names of the existing events; None if any name is allowed.
         changed: Called after each change.
     """
 
@@ -130,7 +132,7 @@ class HandlerRegistry:
         return bool(self._by_event or self.any.registered or self.outgoing.registered)
 
     def get(self, event: str) -> tuple[RegisteredHandler, ...]:
-        """Return the handlers of an event in the order of their registration."""
+        """Return the handlers of an event in the order of registration."""
         return self._by_event.get(event, ())
 
     def take(self, event: str) -> tuple[RegisteredHandler, ...]:
@@ -181,12 +183,12 @@ class HandlerRegistry:
 
 
 def event_name(event: object) -> str:
-    """Return an event's name as text. Raises OptionError unless it is a str or a number."""
+    """Return the name of an event as a str. Raise OptionError unless it is a str or a number."""
     if isinstance(event, str):
         return event
     if isinstance(event, (int, float)) and not isinstance(event, bool):
         return str(event)
-    raise OptionError(f"an event's name is a str or a number, not {event!r}")
+    raise OptionError(f"the name of an event must be a str or a number, not {event!r}")
 
 
 def _without(registered: tuple[RegisteredHandler, ...], handler: Handler) -> tuple[RegisteredHandler, ...]:
@@ -197,10 +199,10 @@ def _without(registered: tuple[RegisteredHandler, ...], handler: Handler) -> tup
 
 
 def _arity(handler: Handler) -> tuple[int, int | None]:
-    """Return how many positional arguments a handler requires, and how many it accepts (None: any number).
+    """Return how many positional arguments a handler requires and accepts (None: any number).
 
     Raises:
-        OptionError: It cannot be called with positional arguments alone.
+        OptionError: The handler is not callable, or requires a keyword argument.
     """
     if not callable(handler):
         raise OptionError(f"a handler must be callable; {handler!r} is not")
@@ -211,7 +213,7 @@ def _arity(handler: Handler) -> tuple[int, int | None]:
     for parameter in parameters:
         if parameter.kind is Parameter.KEYWORD_ONLY and parameter.default is Parameter.empty:
             raise OptionError(
-                f"handler {name_of(handler)} requires the keyword argument {parameter.name}; no event has it"
+                f"handler {name_of(handler)} requires the keyword argument {parameter.name}, which handlers do not receive"
             )
     positional = [parameter for parameter in parameters if parameter.kind in _POSITIONAL]
     required = sum(parameter.default is Parameter.empty for parameter in positional)

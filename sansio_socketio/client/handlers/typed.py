@@ -1,11 +1,11 @@
-"""Typed handlers: the values of an event, converted to what the annotations of its handler say (by pydantic, an extra).
+"""Typed handlers: convert the values of an event to the types of the handler's annotations, with pydantic.
 
 Rules of this file:
 
-- What is converted, and how, is found out once, at registration. What cannot be found out is an OptionError there.
-- Converting is a part of the call: it happens where the handler runs, and its errors are reported as the handler's.
-- A PayloadError says where the mismatch is and what was wanted, and shows no value: it ends up in logs, and the server
-  chooses how long a value is and how secret. Whatever else is shown (a key, a name) is cut off.
+- Annotations are evaluated once, at registration. If that fails, registration raises OptionError.
+- Values are converted in the call of the handler. Errors of the conversion are reported like exceptions in the handler.
+- The message of a PayloadError has the path of the mismatch and the expected type. It omits the value, which may be long or
+  secret, because messages are logged. Keys and names in it are truncated.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from ...runtime.calls import name_of
 from .registry import Handler
 
 _MOST_MISMATCHES: Final = 5
-"""How many of the mismatches of one value the cause of a PayloadError tells."""
+"""The maximum number of mismatches in the cause of a PayloadError."""
 _LONGEST: Final = 200
-"""How many characters are shown of a key, and of what pydantic says."""
+"""The maximum length of keys and of pydantic's messages. Longer ones are truncated."""
 
 _CONVERTED: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.VAR_POSITIONAL)
 
 
 def converting(handler: Handler, event: str, *, manual_ack: bool) -> Handler:
-    """The handler behind a function that converts its arguments; with `manual_ack` all but the last.
+    """Return a function that converts its arguments (with `manual_ack`, all but the last) and calls the handler.
 
     Raises:
-        OptionError: The handler does not tell its parameters, or nothing can be converted to what one is annotated with.
+        OptionError: The handler has no signature, or pydantic does not support an annotation.
     """
     parameters = [each for each in _signature(handler) if each.kind in _CONVERTED]
     if manual_ack and parameters[-1].kind is not Parameter.VAR_POSITIONAL:
-        parameters.pop()  # that one is for the function that acknowledges
+        parameters.pop()  # the acknowledgement function
     targets = [_Target(parameter, index, handler, event) for index, parameter in enumerate(parameters)]
 
     def call(*values: Any) -> Any:
         end = len(values) - manual_ack
         converted = [
-            targets[min(index, len(targets) - 1)].convert(value, index)  # the last one may take all that are left
+            targets[min(index, len(targets) - 1)].convert(value, index)  # the last one may be *args
             for index, value in enumerate(values[:end])
         ]
         return handler(*converted, *values[end:])
@@ -53,7 +53,7 @@ def converting(handler: Handler, event: str, *, manual_ack: bool) -> Handler:
 
 
 class _Target:
-    """A parameter that values are converted for, if it is annotated."""
+    """Converts the values for one parameter of a handler, if it is annotated."""
 
     __slots__ = ("_adapter", "_event", "_index", "_name", "_takes_all")
 
@@ -65,7 +65,7 @@ class _Target:
         self._adapter = None if parameter.annotation is Parameter.empty else _adapter(parameter, handler)
 
     def convert(self, value: Any, index: int) -> Any:
-        """What the handler gets for the value at `index`. Raises PayloadError."""
+        """Return the converted value of the argument at `index`. Raise PayloadError if the value does not match."""
         if self._adapter is None:
             return value
         try:
@@ -85,7 +85,7 @@ def _signature(handler: Handler) -> list[Parameter]:
     try:
         return list(signature(handler).parameters.values())
     except (TypeError, ValueError) as error:
-        raise OptionError(f"typed needs a handler that tells its parameters; {name_of(handler)} does not") from error
+        raise OptionError(f"typed needs a handler with a signature; {name_of(handler)} has none") from error
 
 
 def _adapter(parameter: Parameter, handler: Handler) -> TypeAdapter[Any]:
@@ -93,30 +93,30 @@ def _adapter(parameter: Parameter, handler: Handler) -> TypeAdapter[Any]:
     try:
         annotation = get_type_hints(hint, _globals(handler), include_extras=True)[parameter.name]
         adapter: TypeAdapter[Any] = TypeAdapter(annotation)
-        if not adapter.pydantic_complete:  # something that it refers to is not there (yet)
+        if not adapter.pydantic_complete:  # a forward reference could not be resolved
             adapter.rebuild()
-    except Exception as error:  # whatever the evaluation of an annotation may raise
+    except Exception as error:  # evaluating an annotation may raise any exception
         why = _cut(str(error).partition("\n")[0])
         raise OptionError(
-            f"typed cannot convert to the annotation of {parameter.name} of the handler {name_of(handler)}: {why}"
+            f"typed cannot use the annotation of the parameter {parameter.name} of handler {name_of(handler)}: {why}"
         ) from error
     return adapter
 
 
 def _globals(handler: Any) -> dict[str, Any]:
-    """The names that the annotations of a handler are written with."""
+    """Return the globals of the module in which a handler is defined, to evaluate its annotations."""
     function = unwrap(handler)
     while isinstance(function, partial):
         function = unwrap(function.func)
     if isinstance(function, type):
-        function = function.__init__  # type: ignore[misc]  # any will do: what counts is where it is defined
+        function = function.__init__  # type: ignore[misc]  # only its globals are used
     elif not hasattr(function, "__globals__"):
         function = function.__call__
     return getattr(unwrap(function), "__globals__", {})
 
 
 def _in_short(error: ValidationError, place: tuple[str | int, ...]) -> ValidationError:
-    """The same, from the parameter on, without values, and not longer than a log can bear."""
+    """Return a copy of the error whose paths begin with `place`, without values, and truncated."""
     mismatches = [
         InitErrorDetails(
             type=PydanticCustomError(mismatch["type"], _cut(mismatch["msg"])),  # pyright: ignore[reportArgumentType]
@@ -129,7 +129,7 @@ def _in_short(error: ValidationError, place: tuple[str | int, ...]) -> Validatio
 
 
 def _path(place: tuple[str | int, ...]) -> str:
-    """Such as `positions[3].x`."""
+    """Return a path such as `positions[3].x`."""
     name, *keys = place
     return _cut(str(name) + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys))
 

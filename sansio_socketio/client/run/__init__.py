@@ -1,13 +1,13 @@
-"""One run of a Manager: what exists only while it is started. Made at the start, discarded at the end.
+"""The objects of one run of a Manager, created at the start and discarded at the end.
 
-- `blueprint`: what every run is made from. It outlives the runs.
-- `link`: the way from the durable objects to the current run; `state`: the states of a run.
-- `run`: one run: its queues, waiters and namespaces, and what is done for each event of the state machine.
+- `blueprint`: the state machine, the options and the handlers of a Manager, which outlive its runs.
+- `link`: gives the durable objects access to the current run; `state`: the states of a run.
+- `run`: one run, which routes each event of the state machine to queues, waiting callers and namespaces.
 - `pump`: feeds the state machine from streams and the timer, and carries out its actions.
 - `lifecycle`: the queue of the handlers of the Manager and the Engine.
-- `namespace`, `dispatcher`, `replies`, `event_stream`: one namespace, from its events to their handlers.
-- `scope`: a runtime and the runs on it, from start to stop.
-- `tasks`, `waiters`, `watchdog`: tasks that run handlers, waiting callers, warnings about slow handlers.
+- `namespace`, `dispatcher`, `replies`, `event_stream`: one namespace in a run, from its events to their handlers.
+- `scope`: a runtime and its runs, from start to stop.
+- `tasks`, `waiters`, `watchdog`: the tasks that call handlers, the waiting callers, the detection of slow handlers.
 
-Nothing here imports the public API.
+These modules do not import the public API.
 """

@@ -1,4 +1,4 @@
-"""What every run of a Manager is made from. It outlives the runs, with the state machine and the handlers."""
+"""The state machine, the options and the handlers of a Manager, which outlive its runs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..options import Auth, LocalOptions
 
 
 class NamespaceSpec:
-    """A namespace that the Manager has a socket for.
+    """The durable part of a namespace for which the Manager has a socket.
 
     Args:
         namespace: The namespace of the state machine.
-        options: The options that the socket was made with.
-        ack_timeout: The option of this name.
+        options: The options with which the socket was created.
+        ack_timeout: The option `ack_timeout`.
 
     Attributes:
         name: The namespace's name.
         handlers: The handlers of the socket.
-        auth: What is sent when joining, or the function that returns it.
-        wanted: Whether it is to be connected when a connection is opened.
+        auth: The credentials to send when joining, or the function that returns them.
+        wanted: Whether to connect the namespace when the next run opens its connection.
     """
 
     def __init__(self, namespace: Namespace, options: Mapping[str, Any], ack_timeout: float | None) -> None:
@@ -38,18 +38,18 @@ class NamespaceSpec:
         self.handlers = HandlerRegistry(changed=self._handlers_changed)
 
     def _handlers_changed(self) -> None:
-        self.namespace.report_sent = bool(self.handlers.outgoing.registered)  # otherwise it costs nothing
+        self.namespace.report_sent = bool(self.handlers.outgoing.registered)  # reporting costs time
 
 
 @dataclass(slots=True)
 class Blueprint:
-    """A Manager without a run.
+    """The durable part of a Manager, from which each run is created.
 
     Attributes:
         url: The server's URL.
         machine: The state machine. Its buffers, cookies and recovery state outlive a run.
-        options: The options that do not concern the state machine.
-        connector: How streams are opened.
+        options: The options of the client.
+        connector: Opens the streams.
         functions: The functions that return `query` or `extra_headers`, by the option's name.
         handlers: The handlers of the Manager.
         namespaces: The namespaces by name.

@@ -1,12 +1,13 @@
-"""The dispatcher of a namespace: from its events to their handlers.
+"""The dispatcher: queues the events of a namespace and calls their handlers.
 
 Rules of this file:
 
-- A dispatcher handles what is in its inbox one item after the other, in one task: events, lifecycle events, callbacks of
+- One task handles the items of the inbox, one at a time and in order: events, lifecycle events, callbacks of
   acknowledgements, and sent events. Only handlers that were registered with `concurrency` run concurrently.
-- It holds the handlers back until `release`, so that those that are registered meanwhile miss nothing.
-- Putting an item into the inbox never waits, calls no code of the application, and is bounded: see `received` and `sent`.
-- An exception of a handler ends nothing. It is reported with the event's name.
+- Handlers are held back until `release`, so that handlers that are registered before that miss no events.
+- Adding an item to the inbox never waits and calls no code of the application. The inbox is bounded: see `received` and
+  `sent`.
+- After an exception in a handler, the dispatcher reports it with the event's name, and continues.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .watchdog import Watchdog
 log = logging.getLogger("sansio_socketio.client.socket")
 
 _BATCH: Final = 100
-"""How many items are handled before other tasks run."""
+"""The number of items that are handled before other tasks get a chance to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,9 @@ class Limits:
     """The bounds of a dispatcher.
 
     Attributes:
-        events: How many events may be queued.
-        size: How many bytes they may hold.
-        slow: After how many seconds a handler that blocks the queue is warned about; None for never.
+        events: The maximum number of queued events (`inbox_events`).
+        size: The maximum size of queued events in bytes (`inbox_bytes`).
+        slow: After how many seconds to warn about a handler that blocks the queue (`slow_handler_warning`), or None.
     """
 
     events: int
@@ -53,8 +54,8 @@ class Lifecycle:
 
     Attributes:
         name: The event's name.
-        args: What its handlers are called with.
-        after: What to wait for before they are called; None for nothing.
+        args: The arguments of its handlers.
+        after: A future to wait for before the handlers are called, or None.
     """
 
     __slots__ = ("after", "args", "name")
@@ -77,11 +78,11 @@ class AckCallback:
 
 
 class EndStreams:
-    """The streams of events end here."""
+    """The end of the event streams, queued behind the events before it."""
 
 
 class Failure:
-    """An error that is reported like an exception of a handler."""
+    """An error to report like an exception in a handler."""
 
     __slots__ = ("error", "name")
 
@@ -91,11 +92,11 @@ class Failure:
 
 
 class Lane:
-    """The calls of one handler that may run concurrently.
+    """The calls of one handler with `concurrency`.
 
     Attributes:
-        waiting: Those that wait for one of the running ones to end.
-        running: How many are running.
+        waiting: The calls that wait until fewer are running.
+        running: The number of running calls.
     """
 
     __slots__ = ("running", "waiting")
@@ -114,11 +115,11 @@ class Dispatcher:
         handlers: The handlers.
         limits: The bounds.
         held: Whether to hold the handlers back until `release`.
-        report: What to do with an exception of a handler; called with it and the event's name.
-        acknowledge: How to acknowledge an event.
+        report: Called with the exception of a handler and the event's name.
+        acknowledge: Acknowledges an event.
         overflowed: Called when the inbox is full.
         finished: Called when a task of the dispatcher has ended.
-        broken: Called with an exception that no handler raised.
+        broken: Called with an unexpected exception, which no handler raised.
     """
 
     def __init__(
@@ -145,9 +146,9 @@ class Dispatcher:
         self._inbox: deque[EventReceived | EventSent | Lifecycle | AckCallback | EndStreams | Failure] = deque()
         self._streams: tuple[EventBuffer, ...] = ()
         self._bytes = 0
-        self._sent = 0  # how many of the items are sent events
+        self._sent = 0  # the number of items that are sent events
         self._sent_bytes = 0
-        self._concurrent = 0  # how many events wait in lanes
+        self._concurrent = 0  # the number of calls that wait in lanes
         self._is_full = False
         self._is_full_of_sent = False
         self._lanes: dict[RegisteredHandler, Lane] = {}
@@ -177,7 +178,7 @@ class Dispatcher:
 
     @property
     def waiting_events(self) -> int:
-        """How many events of the server wait for their handlers, or to be taken from a stream."""
+        """The number of received events that are queued for handlers or in event streams."""
         queued = sum([isinstance(item, EventReceived) for item in self._inbox])
         return queued + self._concurrent + sum([len(stream) for stream in self._streams])
 
@@ -188,23 +189,23 @@ class Dispatcher:
 
     @property
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Whether the dispatcher has ended."""
         return self._is_finishing and not self._tasks
 
     @property
     def is_handling(self) -> bool:
-        """Whether something is being handled."""
+        """Whether an item is being handled, or a concurrent handler is running."""
         return self._idle is None or bool(self._lanes)
 
     def running(self) -> list[str]:
-        """Return the names of the handlers that are running, for a message."""
+        """Return the names of the running handlers, for a message."""
         handler = self._watchdog.handler
         return [*([handler.name] if handler else []), *(handler.name for handler in self._lanes)]
 
     # Input
 
     def received(self, event: EventReceived) -> None:
-        """Queue an event of the server. When the inbox is full the connection is closed and further events are dropped."""
+        """Queue a received event. If the inbox is full, close the connection and drop further events."""
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s: received %r, %d bytes", self._name, event.args[0], event.size)
         if self._is_full:
@@ -220,7 +221,7 @@ class Dispatcher:
             self._wake()
 
     def sent(self, event: EventSent) -> None:
-        """Queue a sent event. If too many are queued it is dropped and reported; the connection goes on."""
+        """Queue a sent event. If too many are queued, drop it and report an InboxOverflow."""
         if self.fits(self._sent, self._sent_bytes, event.size):
             self._sent += 1
             self._sent_bytes += event.size
@@ -235,29 +236,29 @@ class Dispatcher:
             self.put(Failure(name, error))
 
     def put(self, item: EventSent | Lifecycle | AckCallback | EndStreams | Failure) -> None:
-        """Queue anything else. It always fits."""
+        """Queue an item that does not count towards the bounds."""
         self._inbox.append(item)
         if self._idle is not None:
             self._wake()
 
     def accept(self) -> None:
-        """Queue events again: they come on a new connection."""
+        """Queue received events again after an overflow, because there is a new connection."""
         self._is_full = False
 
     def attach(self, stream: EventBuffer) -> None:
-        """Give the events to a stream, too."""
+        """Add the events to a stream as well."""
         self._streams = (*self._streams, stream)
 
     def detach(self, stream: EventBuffer) -> None:
-        """Stop giving them to it."""
+        """Stop adding the events to a stream."""
         self._streams = tuple(each for each in self._streams if each is not stream)
 
     def fits(self, events: int, size: int, more: int) -> bool:
-        """Return whether an event of `more` bytes may join `events` that hold `size` bytes. A single one always fits."""
+        """Return whether `events` events of `size` bytes and one of `more` bytes are within the bounds. One always is."""
         return events < self._limits.events and (events == 0 or size + more <= self._limits.size)
 
     def overflow(self, name: str, events: int, size: int) -> None:
-        """Report that the event `name` does not fit."""
+        """Report that the event `name` exceeds the bounds."""
         self._overflowed(
             InboxOverflow(
                 f"handlers are too slow: event {name!r} arrived while {events} events of {size} bytes were queued; make "
@@ -276,7 +277,7 @@ class Dispatcher:
         self._released.resolve()
 
     def finish(self) -> None:
-        """End when all that is queued has been handled; at once if the handlers are held back."""
+        """End when all items have been handled, or at once if the handlers are held back."""
         self._is_finishing = True
         if self.is_held:
             self._forget()
@@ -284,7 +285,7 @@ class Dispatcher:
         self._wake()
 
     def cancel(self) -> None:
-        """End at once. A thread ends when the handler that it runs returns."""
+        """End at once. A thread ends when its handler returns."""
         self._is_finishing = True
         self._forget()
         for stream in self._streams:
@@ -396,7 +397,7 @@ class Dispatcher:
     async def _call_in_order(
         self, handler: RegisteredHandler, name: str, values: Sequence[Any], reply: Reply | None
     ) -> None:
-        """Call one handler, before anything else is handled."""
+        """Call a handler and wait until it is done."""
         watchdog = self._watchdog
         watchdog.handler = handler
         watchdog.event = name
@@ -406,7 +407,7 @@ class Dispatcher:
         await self._call(handler, name, values, reply)
 
     async def _call(self, handler: RegisteredHandler, name: str, values: Sequence[Any], reply: Reply | None) -> None:
-        """Call one handler. What it returns is an acknowledgement; what it raises is reported."""
+        """Call a handler. Send its return value as the acknowledgement, and report its exception."""
         watched = watch(handler)
         call = handler.call if watched is None else watched
         try:

@@ -1,4 +1,4 @@
-"""The events of a namespace as a stream."""
+"""Streams of the events of a namespace."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from .waiters import Waiters
 
 
 class InboxOverflow(SocketIOError):
-    """Events arrived faster than their handlers took them, and a bound was reached.
+    """Handlers are too slow: the maximum number or size of queued events was reached.
 
-    If the bound is `inbox_events` or `inbox_bytes`, the connection is closed, and this is the `details` of its
-    `disconnect` event. Nothing is closed where the events were sent ones, on their way to the handlers of
-    `on_any_outgoing`, or events of a Manager or an Engine: then this is reported like an exception of a handler.
+    If received events exceed `inbox_events` or `inbox_bytes`, the connection is closed, and this error is the `details` of
+    the `disconnect` event. For handlers of `on_any_outgoing`, of the Manager and of the Engine, events are dropped instead,
+    and this error is reported to `on_handler_error`.
     """
 
 
 class Event:
-    """An event from the server, as a stream yields it.
+    """An event from the server, as `socket.events()` yields it.
 
     Attributes:
-        name: Its name.
-        args: Its values.
-        wants_ack: Whether the server asked for an acknowledgement.
-        ack: Acknowledge it with any number of values, once. Does nothing if the server asked for no acknowledgement.
+        name: The name of the event.
+        args: The values of the event.
+        wants_ack: Whether the server requested an acknowledgement.
+        ack: A function that acknowledges the event with its arguments. It can be called once, and does nothing if the
+            server requested no acknowledgement.
     """
 
     __slots__ = ("ack", "args", "name", "wants_ack")
@@ -44,7 +45,7 @@ class Event:
 
 
 class Inbox(Protocol):
-    """What a stream needs of the dispatcher that fills it."""
+    """The part of the dispatcher that its streams use."""
 
     @property
     def runtime(self) -> Runtime: ...
@@ -55,7 +56,7 @@ class Inbox(Protocol):
 
 
 class _State(Enum):
-    """How far a stream has got."""
+    """The state of a stream."""
 
     NEW = "new"
     OPEN = "open"
@@ -63,11 +64,11 @@ class _State(Enum):
 
 
 class EventBuffer:
-    """The buffer behind a stream of events. Several tasks may read it; each event goes to one of them.
+    """The buffer of a stream of events. If several tasks read it, each event is received by one of them.
 
     Args:
-        inbox: The dispatcher that fills it.
-        how_to_open: What to write to open the stream, for a message.
+        inbox: The dispatcher that adds the events.
+        how_to_open: How to open the stream, for an error message.
     """
 
     def __init__(self, inbox: Inbox, how_to_open: str) -> None:
@@ -82,12 +83,12 @@ class EventBuffer:
         return len(self._events)
 
     async def open(self) -> None:
-        """Receive events from now on."""
+        """Start to receive events."""
         self._state = _State.OPEN
         self._inbox.attach(self)
 
     async def close(self) -> None:
-        """Receive no more events, and end."""
+        """Stop receiving events, and end the stream."""
         self._inbox.detach(self)
         self.end()
 
@@ -102,15 +103,15 @@ class EventBuffer:
             self._inbox.overflow(event.name, len(self._events), self._bytes)
 
     def end(self) -> None:
-        """End after the events that are already in it."""
+        """End the stream after the buffered events."""
         self._state = _State.ENDED
         self._arrivals.wake()
 
     async def next(self) -> Event | None:
-        """Wait for the next event, and return it; None at the end.
+        """Wait for the next event and return it. Return None at the end.
 
         Raises:
-            StateError: The stream was not opened.
+            StateError: The stream has not been opened.
         """
         while not self._events:
             if self._state is _State.NEW:

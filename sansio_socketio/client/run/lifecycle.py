@@ -1,15 +1,16 @@
-"""The lifecycle queue: calls the handlers of the Manager and the Engine so that none of them can hold up the connection.
+"""The lifecycle queue: calls the handlers of the Manager and the Engine, none of which can block the connection.
 
 Rules of this file:
 
-- Handlers start in the order of their events, then of their registration. The next one starts when the one before has
-  *started*: when it has returned, raised or suspended for the first time; in a thread also when it has entered a blocking
-  call of ours, or after `START_LIMIT` seconds. Past its start a handler runs concurrently.
-- What follows from an event waits until the event's handlers have started (`barrier`, `then`). If nothing is queued, it
-  happens at once.
-- Nothing grows without bound: of one event at most `MOST_CALLS` are queued, and of one handler at most `MOST_CALLS` calls
-  run concurrently. What is beyond that is left out and reported once.
-- One task at a time serves the queue. When a handler suspends, its task keeps the handler, and another task takes over
+- Handlers start in the order of their events, and for one event in the order of registration. The next handler starts when
+  the previous one has *started*: it has returned, raised or suspended for the first time. In a thread, a handler has also
+  started when it enters a blocking call of this library, or after `START_LIMIT` seconds. After its start, a handler runs
+  concurrently.
+- The consequences of an event are queued behind its handlers (`barrier`, `then`). If nothing is queued, they take effect at
+  once.
+- At most `MOST_CALLS` events of one kind are queued, and at most `MOST_CALLS` calls of one handler run concurrently.
+  Further ones are dropped; the first dropped one is reported.
+- One task at a time serves the queue. When a handler suspends, its task continues with the handler, and another task serves
   the queue.
 """
 
@@ -33,24 +34,24 @@ from .waiters import on_wait
 log = logging.getLogger("sansio_socketio.client.manager")
 
 START_LIMIT: Final = 1.0
-"""How many seconds the queue waits for a thread's handler to start."""
+"""How long the queue waits for the start of a handler in a thread, in seconds."""
 MOST_CALLS: Final = 1000
-"""How many calls of one handler run concurrently, and how many of one event are queued, at most."""
+"""The maximum number of concurrent calls of one handler, and of queued events of one kind."""
 
 
 class _State(Enum):
-    """What the queue does with its items."""
+    """The state of the queue."""
 
     HELD = "held"
-    """It keeps them until `release`: handlers are still being registered."""
+    """Events are queued until `release`, because handlers are still being registered."""
     SERVING = "serving"
-    """It calls handlers."""
+    """Handlers are called."""
     FINISHING = "finishing"
-    """It calls the handlers of what is queued, and ends."""
+    """The handlers of queued events are called. Then the queue ends."""
 
 
-class _LifecycleEvent:
-    """An event of the Manager or the Engine, with the registry of its handlers."""
+class _QueuedEvent:
+    """A queued event of the Manager or the Engine, with the registry of its handlers."""
 
     __slots__ = ("args", "handlers", "name")
 
@@ -70,17 +71,17 @@ class _Call:
         self.event = event
         self.args = args
         self.watched: Watched | None = watch(handler)
-        self.handed_over = False  # another task serves the queue since this call has suspended
+        self.handed_over = False  # the handler has suspended, and another task serves the queue
 
 
 class LifecycleQueue:
-    """The queue. See the rules of this file.
+    """The queue of the Manager's and the Engine's handlers of one run.
 
     Args:
         runtime: The runtime.
-        report: What to do with an exception of a handler; called with it and the event's name.
+        report: Called with the exception of a handler and the event's name.
         finished: Called when a task of the queue has ended.
-        broken: Called with an exception that no handler raised.
+        broken: Called with an unexpected exception, which no handler raised.
         held: Whether to hold the handlers back until `release`.
     """
 
@@ -96,35 +97,35 @@ class LifecycleQueue:
         self.runtime = runtime
         self._report = report
         self._state = _State.HELD if held else _State.SERVING
-        self._items: deque[_LifecycleEvent | Callable[[], None]] = deque()
-        self._calls: deque[_Call] = deque()  # of the event that is being handled: those that have not started yet
+        self._items: deque[_QueuedEvent | Callable[[], None]] = deque()
+        self._calls: deque[_Call] = deque()  # calls for the current event that have not begun
         self._starting: _Call | None = None
         self._running: dict[RegisteredHandler, int] = {}
         self._queued: dict[tuple[HandlerRegistry, str], int] = {}
         self._overflowed: set[object] = set()
         self._is_served = False
-        self._idle: Future | None = None  # what the task that serves the queue waits for
+        self._idle: Future | None = None  # the task that serves the queue waits for this
         self._start_timer: Timer | None = None
         self._tasks = HandlerTasks(self, finished, broken)
 
     # Input
 
     def post(self, handlers: HandlerRegistry, name: str, *args: Any) -> None:
-        """Call the handlers of an event, in turn."""
+        """Queue an event. Its handlers are called after those of earlier events."""
         if not (handlers.get(name) or self.is_busy or self.is_held):
-            return  # otherwise a handler may be registered before the event's turn comes
+            return  # if something is queued, a handler may still be registered before the event is handled
         key = (handlers, name)
         queued = self._queued.get(key, 0)
         if queued < MOST_CALLS:
             self._queued[key] = queued + 1
-            self._put(_LifecycleEvent(handlers, name, args))
+            self._put(_QueuedEvent(handlers, name, args))
         else:
             self._overflow(key, name, f"{queued} of these events are queued")
 
     def then(self, function: Callable[[], None]) -> None:
-        """Call `function` when the handlers of what is queued have started; at once if nothing is queued or held back.
+        """Call `function` when the handlers of all queued events have started. `function` must not wait.
 
-        It must not wait.
+        Call it at once if nothing is queued, or if the handlers are held back.
         """
         if self.is_busy and not self.is_held:
             self._put(function)
@@ -132,7 +133,7 @@ class LifecycleQueue:
             function()
 
     def barrier(self) -> Future | None:
-        """Return a future that is resolved when the handlers of what is queued have started; None if nothing is queued."""
+        """Return a future that is resolved when the handlers of all queued events have started, or None if none is queued."""
         if not self.is_busy:
             return None
         barrier = self.runtime.future()
@@ -146,14 +147,14 @@ class LifecycleQueue:
             self.runtime.call_soon(self._begin)  # later, so that handlers that are registered now are called
 
     def finish(self) -> None:
-        """End when the handlers of what is queued have been called; at once if they were held back."""
+        """End the queue when the handlers of queued events have been called, or at once if they are held back."""
         if self.is_held:
             self._forget()
         self._state = _State.FINISHING
         self._serve()
 
     def cancel(self) -> None:
-        """End at once. A thread ends when the handler that it runs returns."""
+        """End the queue at once. A thread ends when its handler returns."""
         self._state = _State.FINISHING
         self._forget()
         if self._start_timer is not None:
@@ -170,7 +171,7 @@ class LifecycleQueue:
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is queued, or a handler has not started yet."""
+        """Whether an event is queued, or a handler has not started."""
         return bool(self._items or self._calls or self._starting)
 
     @property
@@ -180,22 +181,22 @@ class LifecycleQueue:
 
     @property
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Whether the queue has ended."""
         return self._state is _State.FINISHING and not self._tasks
 
     def running(self) -> list[str]:
-        """Return the names of the handlers that are running, for a message."""
+        """Return the names of the running handlers, for a message."""
         return [handler.name for handler in self._running]
 
     # The tasks
 
-    def _put(self, item: _LifecycleEvent | Callable[[], None]) -> None:
+    def _put(self, item: _QueuedEvent | Callable[[], None]) -> None:
         self._items.append(item)
         if not self.is_held:
             self._serve()
 
     def _serve(self) -> None:
-        """Have a task serve the queue."""
+        """Ensure that a task serves the queue."""
         idle, self._idle = self._idle, None
         if idle is not None:
             idle.resolve()
@@ -226,10 +227,10 @@ class LifecycleQueue:
                 return
 
     def _next_call(self) -> _Call | None:
-        """Take the next call from the queue; do what does not need one on the way."""
+        """Return the next call, or None. Run the functions that are queued before it."""
         while not self._calls and self._items:
             item = self._items.popleft()
-            if not isinstance(item, _LifecycleEvent):
+            if not isinstance(item, _QueuedEvent):
                 item()
                 continue
             key = (item.handlers, item.name)
@@ -241,7 +242,7 @@ class LifecycleQueue:
         return self._calls.popleft() if self._calls else None
 
     async def _call(self, call: _Call) -> bool:
-        """Call a handler. Returns whether another task serves the queue by now."""
+        """Call a handler. Return whether another task serves the queue afterwards."""
         handler, running = call.handler, self._running.get(call.handler, 0)
         if running >= MOST_CALLS:
             self._overflow(handler, call.event, f"{running} calls of its handler {handler.name} are running")
@@ -267,7 +268,7 @@ class LifecycleQueue:
         return call.handed_over
 
     def _starting_call(self, call: _Call) -> Callable[..., Any]:
-        """Return the handler, wrapped so that the queue learns when it suspends."""
+        """Return a function that calls the handler, and notifies the queue when the handler suspends."""
         function = call.handler.call if call.watched is None else call.watched
 
         def waits(runtime: Runtime) -> None:
@@ -282,7 +283,7 @@ class LifecycleQueue:
             try:
                 result = function(*args)
                 if isawaitable(result):
-                    # Its code up to the first wait runs in this iteration of the event loop; the next task, in a later one.
+                    # The handler runs up to its first wait in this event loop iteration, the next task in a later one.
                     self._hand_over(call)
                 return result
             finally:
@@ -291,7 +292,7 @@ class LifecycleQueue:
         return start
 
     def _hand_over(self, call: _Call) -> None:
-        """The handler has started and goes on: let another task serve the queue."""
+        """Let another task serve the queue, because the handler has started and continues."""
         if self._starting is call:
             call.handed_over = True
             self._started(call)
@@ -311,7 +312,7 @@ class LifecycleQueue:
             self._overflowed.discard(handler)
 
     def _watch_start(self, call: _Call) -> None:
-        """Go on without a handler that blocks its thread."""
+        """Start the timer that limits how long the queue waits for the start of a handler."""
         if self._start_timer is None:
             self._start_timer = self.runtime.timer(self._start_took_too_long)
         self._start_timer.set(self.runtime.now() + START_LIMIT)
@@ -320,7 +321,7 @@ class LifecycleQueue:
         call = self._starting
         if call is not None:
             log.warning(
-                "handler %s of %r has blocked the handlers of the connection's events for %g second; they go on without it",
+                "handler %s of %r has blocked its thread for %g second; the next handlers of the Manager and the Engine start",
                 call.handler.name,
                 call.event,
                 START_LIMIT,
@@ -331,7 +332,7 @@ class LifecycleQueue:
         if key in self._overflowed:
             return
         self._overflowed.add(key)
-        error = InboxOverflow(f"the handlers of {event!r} are too slow, so this and the next ones are left out: {why}")
+        error = InboxOverflow(f"handlers of {event!r} are too slow: events are dropped from this one on ({why})")
 
         async def report() -> None:
             await self._report(error, event)
@@ -343,5 +344,5 @@ class LifecycleQueue:
         items, self._items = self._items, deque()
         self._queued.clear()
         for item in items:
-            if not isinstance(item, _LifecycleEvent):
+            if not isinstance(item, _QueuedEvent):
                 item()

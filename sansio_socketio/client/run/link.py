@@ -1,4 +1,4 @@
-"""The way from the durable objects (Manager, Socket, Engine) to the current run."""
+"""`Link`: gives the durable objects of a Manager access to the current run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Link:
 
     Args:
         url: The server's URL, for messages.
-        lock: What is held while code of the client runs. All runs of a Manager share it.
+        lock: The lock that is held while client code runs. All runs of a Manager share it.
 
     Attributes:
-        status: The state of the runs.
-        run: The present run, or the last one; None before the first.
-        on_start: What to call when a run has been started, before anything happens in it.
+        status: The state of the current run.
+        run: The current run, or the last one; None before the first run.
+        on_start: Functions that are called when a run has been created, before it opens its connection.
     """
 
     __slots__ = ("_lock", "_url", "on_start", "run", "status")
@@ -35,25 +35,25 @@ class Link:
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
-        """What is held while code of the client runs. Raises StateError in a forked child of a process with threads."""
+        """The lock that is held while client code runs. Raises StateError in a forked child (blocking driver)."""
         return self._lock if self.run is None else self.run.runtime.lock
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a run on which the connection may be opened."""
+        """Whether the Manager is running."""
         return self.status.state is RunState.RUNNING
 
     def active(self) -> Run | None:
-        """Return the run, unless nothing goes in or out of it any more."""
+        """Return the run, or None if there is none or it has ended."""
         run = self.run
         return None if run is None or run.pump.ended else run
 
     def current(self) -> Run:
-        """Return the run on which the connection may be opened.
+        """Return the run if the Manager is running.
 
         Raises:
-            StateError: There was none yet, or the caller is in another thread or event loop.
-            DisconnectedError: It has been stopped, or is being stopped.
+            StateError: The Manager has not been started, or the caller is in another thread or event loop.
+            DisconnectedError: The Manager has been stopped, or is stopping.
         """
         run = self.sending()
         run.pump.now()
@@ -64,9 +64,9 @@ class Link:
         return run
 
     def sending(self) -> Run:
-        """Return the run on which events are sent: as `current`, but also while it is being stopped.
+        """Return the run if the Manager is running or stopping, to send events. Raise the same errors as `current`.
 
-        It does not check the caller's thread: what follows reads the clock or waits, which does.
+        This does not check the thread of the caller. The caller then reads the clock or waits, which checks it.
         """
         run = self.run
         if run is None:
@@ -80,7 +80,7 @@ class Link:
         return run
 
     def check_caller(self) -> None:
-        """Raise StateError if there is a run in another thread or event loop."""
+        """Raise StateError if the current run is in another thread or event loop."""
         run = self.active()
         if run is not None:
             run.pump.now()

@@ -1,10 +1,10 @@
-"""One namespace in one run: its dispatcher, its waiting callers, and what is done for each of its events.
+"""One namespace in one run: its dispatcher, its waiting callers and the handling of its events.
 
 Rules of this file:
 
-- The state of a namespace is the state machine's. Here is only who waits for it: for acknowledgements, for a connection,
-  for the end.
-- Waiting callers are woken when an event is routed here. What has handlers goes into the dispatcher's inbox.
+- The state machine has the state of the namespace. This module only has the callers that wait for acknowledgements, for a
+  connection or for its end.
+- Events of the state machine wake waiting callers directly. Events for handlers go into the dispatcher's inbox.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ log = logging.getLogger("sansio_socketio.client.socket")
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """How an event is to be sent."""
+    """The flags with which an event is sent."""
 
     timeout: float | Literal[Unset.UNSET] | None = UNSET
     volatile: bool = False
     compress: bool = True
 
     def but(self, **changes: Any) -> Flags:
-        """Return these flags with some changed."""
+        """Return a copy of the flags with changes."""
         return replace(self, **changes)
 
 
@@ -45,22 +45,22 @@ PLAIN: Final = Flags()
 
 
 class NamespaceRun:
-    """A namespace in a run.
+    """One namespace in a run.
 
     Args:
         spec: The namespace.
         runtime: The runtime.
         pump: The pump of the connection.
         lifecycle: The lifecycle queue of the connection.
-        make_dispatcher: Makes the dispatcher, given how to acknowledge an event.
-        is_trying: Returns whether the connection is open, opening, or waits for the next attempt.
-        overflow: Returns why this side closed the connection, if an inbox was full.
+        make_dispatcher: Creates the dispatcher, given a function that acknowledges events.
+        is_trying: Returns whether the connection is open or opening, or will be opened automatically.
+        overflow: Returns the InboxOverflow for which the client has closed the connection, or None.
 
     Attributes:
         failure: Why the last attempt failed; None after a success.
-        connections: Those who wait until the namespace is joined.
-        first_attempts: Those who wait for the end of the first attempt.
-        closings: Those who wait until it is disconnected, and nothing reconnects it.
+        connections: Callers that wait until the namespace is connected.
+        first_attempts: Callers that wait until the first attempt has succeeded or failed.
+        closings: Callers that wait until the namespace is disconnected and the client does not reconnect it.
     """
 
     def __init__(
@@ -93,11 +93,11 @@ class NamespaceRun:
 
     @property
     def is_trying(self) -> bool:
-        """Whether the namespace is connected, or may become so without a call."""
+        """Whether the namespace is connected, or will connect automatically."""
         return self._namespace.active and self._is_trying()
 
     def connect(self) -> None:
-        """Connect in the background."""
+        """Connect the namespace in the background."""
         now = self._pump.now()
         self.spec.wanted = False
         self.failure = None
@@ -105,20 +105,20 @@ class NamespaceRun:
         self._pump.drain()
 
     def disconnect(self) -> None:
-        """Disconnect."""
+        """Disconnect the namespace."""
         self.failure = None
         if not self._pump.ended:
             self._namespace.disconnect(self._pump.now())
             self._pump.drain()
-            self.settle(DisconnectedError(f"disconnect() was called before {self.spec.name} was connected"))
+            self.fail_unless_trying(DisconnectedError(f"disconnect() was called before {self.spec.name} was connected"))
 
-    def rest(self) -> None:
-        """Disconnect because the run stops, to be connected again by the next one."""
+    def suspend(self) -> None:
+        """Disconnect at the end of the run. The next run connects the namespace again."""
         self.spec.wanted = self.spec.wanted or self._namespace.active
         self._namespace.disconnect(self._pump.now())
 
-    def settle(self, error: Exception) -> None:
-        """Wake those who wait for a connection with `error`, if nothing tries to connect."""
+    def fail_unless_trying(self, error: Exception) -> None:
+        """Raise `error` in the callers that wait for a connection, unless the client is trying to connect."""
         if self.is_trying:
             return
         self.connections.fail(error)
@@ -128,13 +128,13 @@ class NamespaceRun:
             self.dispatcher.put(EndStreams())
 
     def fail_acks(self, error: Exception) -> None:
-        """Wake those who wait for acknowledgements with `error`. Their events are withdrawn unless they have been sent."""
+        """Raise `error` in the callers that wait for acknowledgements. Events that have not been sent are withdrawn."""
         for future in self._acks.values():
             future.fail(error)
 
     def end(self, error: Exception) -> None:
-        """The run has stopped: wake everybody who waits."""
-        self.settle(error)
+        """End the namespace's part of the run: raise `error` in all waiting callers."""
+        self.fail_unless_trying(error)
         self.fail_acks(error)
         self._acks.clear()
         self._callbacks.clear()
@@ -143,7 +143,7 @@ class NamespaceRun:
     # Sending
 
     def emit(self, args: Sequence[Any], flags: Flags, ack: Handler | None) -> None:
-        """Hand an event to the state machine. `ack` is called with its acknowledgement."""
+        """Pass an event to the state machine. `ack` is called with its acknowledgement."""
         if ack is None:
             self._send(args, flags, ack=False)
         else:
@@ -154,7 +154,7 @@ class NamespaceRun:
         self._pump.drain()
 
     async def emit_with_ack(self, args: Sequence[Any], flags: Flags) -> Any:
-        """Hand an event to the state machine, and wait for its acknowledgement."""
+        """Pass an event to the state machine, and wait for its acknowledgement."""
         handle = self._send(args, flags, ack=True)
         self._acks[handle] = future = self.runtime.future()
         self._pump.drain()
@@ -169,7 +169,9 @@ class NamespaceRun:
 
     def _send(self, args: Sequence[Any], flags: Flags, *, ack: bool) -> int:
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s: emitting %r with %d values%s", self.spec.name, args[0], len(args) - 1, ", ack wanted" * ack)
+            log.debug(
+                "%s: emitting %r with %d values%s", self.spec.name, args[0], len(args) - 1, ", ack requested" * ack
+            )
         return self._namespace.emit(
             args, self._pump.now(), ack=ack, timeout=flags.timeout, volatile=flags.volatile, compress=flags.compress
         )
@@ -217,7 +219,7 @@ class NamespaceRun:
         log.info("%s: cannot connect: %s", self.spec.name, error)
         self.failure = error
         self.first_attempts.fail(error)
-        self.settle(error)
+        self.fail_unless_trying(error)
         self._put("connect_error", error)
 
     def disconnected(self, event: events.Disconnected) -> None:
@@ -228,15 +230,15 @@ class NamespaceRun:
         error.__cause__ = details
         self._put("disconnect", event.reason, details)
         self.first_attempts.fail(_connect_error(error))
-        self.settle(error)
+        self.fail_unless_trying(error)
 
     def _put(self, name: str, *args: Any) -> None:
-        """Queue a lifecycle event behind the Manager's handlers of the event that led to it."""
+        """Queue a lifecycle event. It is handled when the Manager's handlers of the events before it have started."""
         self.dispatcher.put(Lifecycle(name, args, self._lifecycle.barrier()))
 
 
 def _connect_error(error: Exception) -> ConnectError:
-    """Return the error as a ConnectError, with the failure beneath it as its cause."""
+    """Return the error as a ConnectError, whose cause is the original error."""
     if isinstance(error, ConnectError):
         return error
     wrapped = ConnectError(str(error))

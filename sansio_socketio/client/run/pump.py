@@ -1,13 +1,13 @@
-"""The pump: feeds the state machine, and carries out what it asks for.
+"""The pump: feeds inputs to the state machine, and carries out its actions.
 
 Rules of this file:
 
-- One pump for one run. Every input is followed by a drain, and so must every command be.
-- The drain is guarded against re-entry. What runs inside it (a task that starts eagerly, for example) may give the
-  machine commands; the drain that is already running carries out what follows from them.
-- No code of the application runs inside a drain. Routes only queue events, and wake waiting callers.
-- An unexpected exception is an internal error. It ends the pump: everything is closed, and `broken` is called with it. It is
-  never raised into a runtime's callback.
+- Each run has one pump. After every input and every command, `drain` takes all outputs of the machine.
+- `drain` is not reentrant. Code that it calls (for example a task that starts eagerly) may give commands to the machine. The
+  `drain` that is already running takes their outputs.
+- `drain` calls no code of the application. Routes only queue events and wake waiting callers.
+- An unexpected exception is an internal error. The pump closes everything, ends, and calls `broken` with the exception,
+  which is never raised into a callback of the runtime.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ log = logging.getLogger("sansio_socketio.client.streams")
 
 
 class Pump:
-    """A state machine on a runtime.
+    """Runs a state machine on a runtime.
 
     Args:
         machine: The state machine.
         runtime: The runtime.
-        connector: How streams are opened.
-        routes: What to call with each event of the machine, by the event's class.
+        connector: Opens the streams.
+        routes: Maps the class of an event to the function that is called with the event.
         broken: Called with an unexpected exception.
 
     Attributes:
         now: The runtime's clock.
-        ended: Whether nothing goes in or out any more.
-        after_drain: What to call after each drain, if anything.
+        ended: Whether the pump has ended.
+        after_drain: A function that is called after each `drain`, or None.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Pump:
         }
 
     def drain(self) -> None:
-        """Carry out all that the machine asks for. To be called after every command."""
+        """Take all outputs of the machine: carry out actions and route events. Call this after every command."""
         if self._is_draining or self.ended:
             return
         self._is_draining = True
@@ -86,10 +86,10 @@ class Pump:
             self._is_draining = False
 
     def feed(self, take: Callable[..., None], *inputs: Any) -> None:
-        """Give the machine an input, and carry out what follows from it."""
+        """Feed an input to the machine, and take its outputs."""
         if self.ended:
             return
-        now = self.now()  # raises in another thread, which is the caller's mistake and breaks nothing
+        now = self.now()  # raises in another thread: an error of the caller, not an internal one
         try:
             take(*inputs, now)
         except Exception as error:
@@ -98,11 +98,11 @@ class Pump:
             self.drain()
 
     def lost(self, stream: int) -> None:
-        """The runtime has closed a stream."""
+        """Forget a stream that the runtime has closed."""
         self._streams.pop(stream, None)
 
     def end(self) -> None:
-        """Abort every stream and stop the timer. Nothing goes in or out any more."""
+        """Abort all streams and cancel the timer. Later inputs are ignored."""
         if self.ended:
             return
         self.ended = True
@@ -142,7 +142,7 @@ class Pump:
 
 
 class _StreamInput:
-    """The receiver of one stream: feeds the machine with what happens to it."""
+    """The receiver of one stream: feeds its notifications to the machine."""
 
     __slots__ = ("_machine", "_pump", "_stream")
 
@@ -167,6 +167,6 @@ class _StreamInput:
         self._pump.feed(self._machine.data_sent, self._stream)
 
     def closed(self, error: Exception | None) -> None:
-        log.debug("stream %d was closed by the peer: %s", self._stream, error or "an orderly end")
+        log.debug("stream %d was closed by the peer: %s", self._stream, error or "end of stream")
         self._pump.lost(self._stream)
         self._pump.feed(self._machine.stream_closed, self._stream, error)

@@ -1,4 +1,4 @@
-"""Acknowledging an event of the server."""
+"""Acknowledge events of the server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...runtime.interface import Runtime
 
 
 class Reply:
-    """The acknowledgement that the server asked for with one event. The first one given is sent."""
+    """The acknowledgement of one event, which the server has requested. It is sent once, by the first call."""
 
     __slots__ = ("_ack_id", "_is_due", "_is_given", "_pending", "_send")
 
@@ -19,37 +19,37 @@ class Reply:
         self._ack_id = ack_id
         self._send = send
         self._is_given = False
-        self._is_due = True  # an empty one, when no handler gives another
+        self._is_due = True  # an empty acknowledgement is due if no handler gives another
         self._pending = 1
 
     def give(self, values: Sequence[Any]) -> None:
-        """Acknowledge, unless that was done before. Raises PacketError if a value cannot be encoded."""
+        """Send the acknowledgement unless it was sent before. Raise PacketError if a value cannot be encoded."""
         if not self._is_given:
             self._send(self._ack_id, values)
             self._is_given = True
 
     def returned(self, result: Any) -> None:
-        """Acknowledge with what a handler returned, unless it is None."""
+        """Send the return value of a handler as the acknowledgement, unless it is None."""
         if result is not None:
             self.give(result if isinstance(result, tuple) else (result,))
 
     def waive(self) -> None:
-        """Send no empty acknowledgement: a handler failed, or acknowledges by a function."""
+        """Send no empty acknowledgement, because a handler has failed or has the acknowledgement function."""
         self._is_due = False
 
     def hold(self) -> None:
-        """Wait for one more handler before an empty acknowledgement is sent."""
+        """Delay an empty acknowledgement until one more handler is done."""
         self._pending += 1
 
     def release(self) -> None:
-        """A handler is done. After the last one, send an empty acknowledgement if none was given."""
+        """Note that a handler is done. After the last one, send an empty acknowledgement if it is due."""
         self._pending -= 1
         if self._pending == 0 and self._is_due:
             self.give(())
 
 
 class Acknowledge:
-    """The function by which a handler, or the consumer of a stream, acknowledges an event."""
+    """The function with which a handler, or the consumer of a stream, acknowledges an event."""
 
     __slots__ = ("_called", "_reply", "_runtime")
 
@@ -59,7 +59,7 @@ class Acknowledge:
         self._called = False
 
     def __call__(self, *values: Any) -> None:
-        """Acknowledge the event with these values. Does nothing if the server asked for no acknowledgement.
+        """Acknowledge the event with `values`. Do nothing if the server requested no acknowledgement.
 
         Raises:
             StateError: It was called before.
@@ -67,7 +67,7 @@ class Acknowledge:
         """
         with self._runtime.lock:
             if self._called:
-                raise StateError("the event has been acknowledged already; an event is acknowledged once")
+                raise StateError("the event was acknowledged before; an event can be acknowledged only once")
             if self._reply is not None:
                 self._reply.give(values)
             self._called = True

@@ -1,12 +1,12 @@
-"""One run of a Manager: made at start, discarded at the end.
+"""One run of a Manager, created at the start and discarded at the end.
 
 Rules of this file:
 
-- A run is made from a blueprint, on a runtime. It starts the pump, the lifecycle queue, and a half of its own for each
-  namespace, which is made when it is first needed.
-- What the state machine reports is routed here by a table: to waiting callers, to the lifecycle queue, to the namespaces.
-- Questions of the state machine are answered by tasks. What fails there is an error of that attempt to connect.
-- At the end everybody who waits is woken, what is running is cancelled, and nothing goes on.
+- A run is created from a blueprint, on a runtime. It has a pump, a lifecycle queue, and a `NamespaceRun` for each namespace,
+  which is created on first use.
+- A table routes the events of the state machine to waiting callers, to the lifecycle queue and to the namespaces.
+- Tasks answer the questions of the state machine. If such a task fails, the attempt to connect fails.
+- At the end, waiting callers are woken with an error, and running tasks are cancelled.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ log = logging.getLogger("sansio_socketio.client.manager")
 
 
 class Run:
-    """A run.
+    """One run of a Manager.
 
     Args:
-        blueprint: What it is made from.
+        blueprint: The durable part of the Manager.
         runtime: The runtime.
         status: The state of the Manager's runs.
-        held: Whether to hold the handlers back until they are released.
+        held: Whether to hold the handlers back until `release_handlers`.
         request_stop: Called when the run has failed, so that its scope ends.
 
     Attributes:
-        failure: What ended it from inside: an exception of a handler under on_handler_error="raise", or an internal error.
+        failure: The error that ended the run: an exception in a handler with on_handler_error="raise", or an internal error.
     """
 
     def __init__(
@@ -86,18 +86,18 @@ class Run:
         self._closings = Waiters(runtime)
         self._drains = Waiters(runtime)
         self._answering: dict[tuple[events.Asked, str | None], Task] = {}
-        self._finished: Future | None = None  # resolved when it has disconnected and everything is handled
+        self._finished: Future | None = None  # resolved when the run has disconnected and all events are handled
         self._stop_timer = runtime.timer(self._stop_took_too_long)
         machine.asks_before_reconnecting = True
         for spec in blueprint.namespaces.values():
             self.of(spec)
 
     def of(self, spec: NamespaceSpec) -> NamespaceRun:
-        """Return the run's half of a namespace."""
+        """Return the `NamespaceRun` of a namespace."""
         return self._namespaces[spec.name]
 
     def release_handlers(self) -> None:
-        """Stop holding the handlers back. They are called from the next iteration of the event loop on."""
+        """Stop holding the handlers back. They are called from the next event loop iteration on."""
         self._is_held = False
         self.lifecycle.release()
         for namespace in self._namespaces.values():
@@ -107,12 +107,12 @@ class Run:
 
     @property
     def is_trying(self) -> bool:
-        """Whether the connection is open, opening, or waits for the next attempt."""
+        """Whether the connection is open or opening, or will be opened automatically."""
         machine = self.machine
         return not self.pump.ended and (machine.state != "closed" or machine.reconnecting)
 
     def open(self, *, reconnect: bool) -> None:
-        """Open the connection in the background. `reconnect`: whether a failure starts a reconnection."""
+        """Open the connection in the background. `reconnect`: whether to retry if the first attempt fails."""
         self.machine.open(self.pump.now(), reconnect=reconnect)
         for namespace in list(self._namespaces.values()):
             if namespace.spec.wanted:
@@ -120,7 +120,7 @@ class Run:
         self.pump.drain()
 
     async def opened(self) -> None:
-        """Open the connection and wait until it is open. A failure starts no reconnection."""
+        """Open the connection and wait until it is open. If the attempt fails, do not retry."""
         self._open_error = None
         self.open(reconnect=False)
         if self._open_error is not None:
@@ -129,7 +129,7 @@ class Run:
             await self._openings.wait()
 
     async def closed(self) -> None:
-        """Close the connection, and wait until all that was sent has left, or it is opened again."""
+        """Close the connection, and wait until it is closed or is opened again."""
         self.pump.after_drain = self._after_drain
         self.pump.feed(self.machine.close)
         if not (self.machine.idle or self.pump.ended):
@@ -139,11 +139,11 @@ class Run:
         """Wait until the connection is writable."""
         while not self.machine.writable:
             await self._drains.wait()
-        if self.pump.ended:  # the abort at the end has emptied the buffer
+        if self.pump.ended:  # the end of the run has discarded the write buffer
             raise DisconnectedError(f"the connection to {self._blueprint.url} has been stopped")
 
     def session(self) -> SessionRun | None:
-        """Return the session that carries the connection, or is to carry it."""
+        """Return the current Engine.IO session, open or opening, or None."""
         session = self.machine.engine
         if session is None:
             return None
@@ -157,52 +157,51 @@ class Run:
         if session.session.state != "closed" and not self.pump.ended:
             await session.closings.wait()
 
-    def settle(self, why: str) -> None:
-        """Wake those who wait for their namespaces with an error, if nothing tries to connect."""
+    def fail_unless_trying(self, why: str) -> None:
+        """Raise a ConnectError in callers that wait for a connection, unless the client is trying to connect."""
         for namespace in self._namespaces.values():
             error = ConnectError(f"{namespace.spec.name} is not connected: {why}")
             error.__cause__ = self._open_error
-            namespace.settle(error)
+            namespace.fail_unless_trying(error)
 
     def statistics(self) -> Statistics:
-        """Return what has been counted, and how much is pending."""
+        """Return the counters, and the current sizes of the queues."""
         waiting = sum([namespace.dispatcher.waiting_events for namespace in self._namespaces.values()])
         return replace(self.machine.statistics(), waiting_events=waiting)
 
     # From stopping to the end
 
     def stop(self) -> None:
-        """Start to disconnect for good; what has been received is still handled."""
+        """Start to stop the run: disconnect, and handle the received events."""
         if self._status.state is RunState.RUNNING:
             self._status.move(RunState.STOPPING)
             self._finished = self.runtime.future()
             self.pump.after_drain = self._after_drain
             now = self.pump.now()
             self._stop_timer.set(now + self.machine.options.close_timeout)
-            self._rest()
+            self._suspend()
             self.machine.close(now)
             self.pump.drain()
             for namespace in self._namespaces.values():
-                namespace.fail_acks(
-                    self._stopped_error()
-                )  # of events that are buffered; they would only come in the next run
+                # Those of buffered events would only arrive in the next run.
+                namespace.fail_acks(self._stopped_error())
         self.lifecycle.finish()
         for namespace in self._namespaces.values():
             namespace.dispatcher.finish()
         self._check_finished()
 
     async def finished(self) -> None:
-        """Wait until everything is closed and handled, for at most `close_timeout`."""
+        """Wait until the run has disconnected and all events are handled, for at most `close_timeout`."""
         if self._finished is not None:
             await self.runtime.wait(self._finished)
 
     def end(self) -> None:
-        """End at once what is left, and wake everybody who waits."""
+        """End the run at once, and wake all waiting callers."""
         if self._status.state is RunState.RUNNING:
             self._status.move(RunState.STOPPING)
         self.pump.feed(self.machine.abort)
         if not self.pump.ended:
-            self._rest()
+            self._suspend()
         self.pump.end()
         self._stop_timer.set(None)
         error = self._stopped_error()
@@ -220,9 +219,9 @@ class Run:
         error.__cause__ = self.failure
         return error
 
-    def _rest(self) -> None:
+    def _suspend(self) -> None:
         for namespace in self._namespaces.values():
-            namespace.rest()
+            namespace.suspend()
 
     def _queues(self) -> Sequence[LifecycleQueue | Dispatcher]:
         return [self.lifecycle, *(namespace.dispatcher for namespace in self._namespaces.values())]
@@ -245,12 +244,12 @@ class Run:
     # Errors
 
     async def report(self, error: Exception, event: str) -> None:
-        """Do what `on_handler_error` says with an exception of a handler."""
+        """Handle an exception of a handler according to `on_handler_error`."""
         is_stopping = self._status.state is not RunState.RUNNING
         if isinstance(error, SocketIOError) and (
             self.pump.ended or (is_stopping and isinstance(error, DisconnectedError))
         ):
-            return  # it waited for something, or started it, and the run ends
+            return  # a call of the handler failed only because the run ends
         policy = self._blueprint.options.on_handler_error
         if policy == "raise" and self.failure is None:
             self.failure = error
@@ -260,22 +259,28 @@ class Run:
             try:
                 await self.runtime.call(policy, *RegisteredHandler(policy).fit((error, event)))
             except Exception:
-                log.exception("on_handler_error raised; it was called for a handler of %r that raised %r", event, error)
+                log.exception(
+                    "on_handler_error raised an exception; it was called for a handler of %r that raised %r",
+                    event,
+                    error,
+                )
         else:
-            log.error("a handler of %r raised", event, exc_info=error)
+            log.error("exception in a handler of %r", event, exc_info=error)
 
     def _broken(self, error: Exception) -> None:
-        """End the run after an internal error."""
+        """End the run because of an internal error."""
         if self.failure is None:
             self.failure = error
-        log.critical("an internal error of sansio_socketio ends the connection; please report it", exc_info=error)
+        log.critical(
+            "internal error in sansio_socketio; the connection is closed; please report it", exc_info=error
+        )
         self._blueprint.is_broken = True
         self._request_stop()
         self.end()
 
     def _overflowed(self, error: InboxOverflow) -> None:
-        """An inbox is full: close the connection for good."""
-        if self._overflow is None:  # otherwise what came with that event has filled another inbox as well
+        """Close the connection permanently, because an inbox is full."""
+        if self._overflow is None:  # several inboxes can overflow at once; the first one is reported
             log.error("closing the connection: %s", error)
             self._overflow = error
             self.pump.feed(self.machine.abort)
@@ -314,7 +319,7 @@ class Run:
 
     def _after_drain(self) -> None:
         self._check_finished()
-        if self._closings and (self.machine.idle or self.is_trying):  # it may have been opened again meanwhile
+        if self._closings and (self.machine.idle or self.is_trying):  # the connection may have been opened again
             self._closings.wake()
 
     def _post(self, name: str, *args: Any) -> None:
@@ -341,7 +346,7 @@ class Run:
     def _reconnect_attempt(self, event: events.ReconnectAttempt) -> None:
         log.info("%s: reconnection attempt %d", self._blueprint.url, event.attempt)
         self._post("reconnect_attempt", event.attempt)
-        # The attempt begins when its handlers have started, so that what they set takes effect on it.
+        # The attempt begins when the handlers have started, so that options that they set take effect on it.
         self.lifecycle.then(partial(self.pump.feed, self.machine.answer, event.question, None))
 
     def _reconnected(self, event: events.Reconnected) -> None:
@@ -349,13 +354,13 @@ class Run:
         self._post("reconnect", event.attempt)
 
     def _reconnect_failed(self, _: events.ReconnectFailed) -> None:
-        log.info("%s: giving up", self._blueprint.url)
-        self.settle("there are no more attempts to connect")
+        log.info("%s: giving up: all reconnection attempts have failed", self._blueprint.url)
+        self.fail_unless_trying("no reconnection attempts are left")
         self._post("reconnect_failed")
 
     def _engine_opened(self, event: events.EngineOpened) -> None:
         log.info("connected to %s by %s", self._blueprint.url, event.transport)
-        self.session()  # it has the handlers that those of the Manager's "open" register
+        self.session()  # create it now: handlers of the Manager's "open" may register handlers on it
         self._of_engine(event)
 
     def _engine_upgrading(self, event: events.EngineUpgrading) -> None:
@@ -385,7 +390,7 @@ class Run:
 
     def _asked(self, question: events.Question) -> None:
         earlier = self._answering.get((question.about, question.namespace))
-        if earlier is not None:  # its answer is not needed any more
+        if earlier is not None:  # its answer is obsolete
             earlier.cancel()
         self.lifecycle.then(partial(self._start_answer, question))
 
@@ -403,12 +408,12 @@ class Run:
         function: Any = self._blueprint.functions.get(about)
         if question.namespace is not None:
             function = self._blueprint.namespaces[question.namespace].auth
-            if not callable(function):  # it was set meanwhile
+            if not callable(function):  # a mapping was set after the question was asked
                 return function
         try:
             return await self.runtime.call(function)
         except Exception as error:
-            # Neither the log nor a message shows what the exception says, or its traceback: it may contain secrets.
+            # The message and the traceback of the exception may contain secrets, so they are not logged.
             log.error("the function for %s raised %s", about, type(error).__name__)  # noqa: TRY400
             failure = ConnectError(f"the function for {about} raised {type(error).__name__}")
             failure.__cause__ = error
@@ -446,7 +451,7 @@ class Run:
 
 
 class _Namespaces(dict[str, NamespaceRun]):
-    """The namespaces of a run by name. Each is made when it is first looked up."""
+    """The namespaces of a run by name. A missing one is created."""
 
     def __init__(self, make: Callable[[str], NamespaceRun]) -> None:
         super().__init__()

@@ -1,12 +1,13 @@
-"""A runtime and the runs on it, from start to stop.
+"""`Scope`: a runtime and its runs, from start to stop.
 
 Rules of this file:
 
-- A scope that ends, also by an exception, disconnects and lets what has been received be handled, within `close_timeout`.
-  One that is cancelled or interrupted ends everything at once, without waiting.
-- An exception of the body is raised as it is. If a handler's exception ended a connection (on_handler_error="raise"), that
-  one is raised, unless the body raised one that is not of this library (which may well follow from it).
-- Nothing here is a generator: where the runtime allows it, one task may start a scope and another one end it.
+- When a scope ends, normally or with an exception, it disconnects, and received events are handled, within `close_timeout`.
+  When it is cancelled or interrupted, everything ends at once.
+- An exception in the body is raised unchanged. If an exception in a handler has closed a connection
+  (on_handler_error="raise"), it is raised instead of no exception or an exception of this library, which may be its
+  consequence.
+- No generator is used, so that one task can start a scope and another task can end it, if the runtime allows that.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from .state import RunState
 
 
 class Scope:
-    """A runtime, and the runs that end with it.
+    """A runtime, and the runs that end together with it.
 
     Attributes:
         runtime: The runtime.
-        stop_requested: Resolved when the scope should end: somebody asked for it, or a run has failed.
-        stopped: Resolved when it has ended.
-        is_ending: Whether somebody is ending it.
+        stop_requested: Resolved when the scope should end, because of `close` or a failed run.
+        stopped: Resolved when the scope has ended.
+        is_ending: Whether a call that ends the scope is in progress.
     """
 
     runtime: Runtime
@@ -48,7 +49,7 @@ class Scope:
         return self
 
     def start(self, blueprint: Blueprint, link: Link, *, held: bool) -> Run:
-        """Start a run of a Manager, whose state is STARTING."""
+        """Start a run of a Manager. Call `begin_start` before."""
         run = Run(blueprint, self.runtime, link.status, held=held, request_stop=self.stop_requested.resolve)
         link.run = run
         link.status.move(RunState.RUNNING)
@@ -56,7 +57,7 @@ class Scope:
         return run
 
     def stop(self) -> None:
-        """Start to disconnect all of them for good."""
+        """Start to stop all runs."""
         for run, _ in self._runs:
             run.stop()
 
@@ -67,7 +68,7 @@ class Scope:
         try:
             with self.runtime.lock:
                 await self._end_runs(gracefully=error is None or isinstance(error, Exception))
-        except BaseException as another:  # a cancellation, most likely
+        except BaseException as another:  # most likely a cancellation
             instead = another
         else:
             if error is None or isinstance(error, SocketIOError):
@@ -93,21 +94,23 @@ class Scope:
 
 
 def begin_start(blueprint: Blueprint, link: Link) -> None:
-    """Let a Manager start, if it is not running.
+    """Set the state of a Manager to STARTING.
 
     Raises:
-        StateError: It is running, or an internal error left its state machine unusable.
+        StateError: The Manager is running, or an internal error has left its state machine unusable.
     """
     if blueprint.is_broken:
-        raise StateError(f"the Manager of {blueprint.url} was broken by an internal error; make another one")
+        raise StateError(f"the Manager of {blueprint.url} is unusable after an internal error; create another one")
     state = link.status.state
     if state in {RunState.STARTING, RunState.RUNNING, RunState.STOPPING}:
-        raise StateError(f"the Manager of {blueprint.url} is {state} already; it may be started when it has stopped")
+        raise StateError(
+            f"the Manager of {blueprint.url} is already {state}; it can be started again when it has stopped"
+        )
     link.status.move(RunState.STARTING)
 
 
 def exc_info(
     error: BaseException | None,
 ) -> tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]:
-    """Return the arguments of `__aexit__` for an exception."""
+    """Return the arguments for `__aexit__` with an exception or None."""
     return (None, None, None) if error is None else (type(error), error, error.__traceback__)

@@ -1,4 +1,4 @@
-"""One Engine.IO session of a run: its events, and who waits for its end."""
+"""One Engine.IO session of a run: its events, and the callers that wait for its end."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .waiters import Waiters
 
 @dataclass(frozen=True, slots=True)
 class EngineTransport:
-    """A transport of a session.
+    """A transport of an Engine.IO session.
 
     Attributes:
-        name: For example "polling" or "websocket"; None if the session has no transport yet.
+        name: The name of the transport, such as "polling" or "websocket"; None if the session has no transport.
     """
 
     name: str | None
@@ -36,19 +36,19 @@ _EVENTS: Final[Mapping[type[events.EngineEvent], tuple[str, Callable[[Any], tupl
     events.EngineDrained: ("drain", lambda _: ()),
     events.EngineClosed: ("close", lambda event: (event.reason, event.details)),
 }
-"""The name of each event of a session, and what its handlers are called with."""
+"""Maps the class of a session's event to the event's name and the arguments of its handlers."""
 
 ENGINE_EVENTS: Final = frozenset(name for name, _ in _EVENTS.values())
 _PER_PACKET: Final = ("packet", "packet_create", "flush", "drain")
 
 
 class SessionRun:
-    """A session and its handlers.
+    """One Engine.IO session and its handlers.
 
     Attributes:
         session: The session of the state machine.
         handlers: The handlers of its Engine.
-        closings: Those who wait for its end.
+        closings: Callers that wait until the session has ended.
     """
 
     def __init__(self, session: EngineSession, runtime: Runtime, queue: LifecycleQueue) -> None:
@@ -63,5 +63,5 @@ class SessionRun:
         self._queue.post(self.handlers, name, *args(event))
 
     def _handlers_changed(self) -> None:
-        # What happens with each packet is only reported while somebody listens.
+        # Events for each packet are created only while they have handlers.
         self.session.report_packets = any(self.handlers.get(name) for name in _PER_PACKET)

@@ -1,4 +1,4 @@
-"""The states of a Manager's run, and which transitions are legal."""
+"""The states of a Manager's run and their legal transitions."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from ...protocol.states import Transitions, transition
 
 
 class RunState(StrEnum):
-    """How far the run of a Manager has got."""
+    """The state of the run of a Manager."""
 
     NOT_STARTED = "not started"
-    """There has been no run yet."""
+    """The Manager has not been started."""
     STARTING = "starting"
     """The runtime is being set up."""
     RUNNING = "running"
-    """There is a runtime; the connection may be opened and closed."""
+    """The connection can be opened and closed."""
     STOPPING = "stopping"
-    """It disconnects for good. What has been received is still handled; nothing connects any more."""
+    """The run disconnects. Received events are still handled. The connection cannot be opened."""
     STOPPED = "stopped"
-    """It has ended and left nothing behind. Another run may be started."""
+    """The run has ended, and all of its tasks, threads and streams too. The Manager can be started again."""
     FAILED = "failed"
-    """As STOPPED, but an error ended it: of a handler under on_handler_error="raise", or an internal one."""
+    """The run has ended because of an exception in a handler (on_handler_error="raise") or an internal error."""
 
 
 RUN_TRANSITIONS: Final[Transitions[RunState]] = {
@@ -33,11 +33,11 @@ RUN_TRANSITIONS: Final[Transitions[RunState]] = {
     RunState.STOPPED: frozenset({RunState.STARTING}),
     RunState.FAILED: frozenset({RunState.STARTING}),
 }
-"""The legal transitions."""
+"""Maps each state to the states that may follow it."""
 
 
 class RunStatus:
-    """The state of a Manager's run. It outlives each run.
+    """Holds the state of a Manager's current run.
 
     Attributes:
         state: The state.
@@ -49,5 +49,5 @@ class RunStatus:
         self.state = RunState.NOT_STARTED
 
     def move(self, state: RunState) -> None:
-        """Perform a transition."""
+        """Change the state. Raise IllegalTransition if the transition is illegal."""
         self.state = transition(RUN_TRANSITIONS, self.state, state)

@@ -10,7 +10,7 @@ from ...runtime.interface import Runtime, Task
 
 
 class HandlerQueue(Protocol):
-    """What calls handlers: the dispatcher of a namespace, or the lifecycle queue."""
+    """A queue that calls handlers: the dispatcher of a namespace, or the lifecycle queue."""
 
     @property
     def runtime(self) -> Runtime: ...
@@ -21,11 +21,11 @@ class HandlerQueue(Protocol):
 
 
 _current_queue: ContextVar[HandlerQueue | None] = ContextVar("current_queue", default=None)
-"""The queue in whose task the present code runs, or which called what started it."""
+"""The queue whose task runs the current code, directly or through a task that a handler has started."""
 
 
 def is_called_by_handler(runtime: Runtime) -> bool:
-    """Return whether the caller is, or was started by, a handler that is running now on this runtime."""
+    """Return whether the caller is a running handler on this runtime, or was started by one."""
     queue = _current_queue.get()
     return queue is not None and queue.runtime is runtime and queue.is_handling
 
@@ -36,7 +36,7 @@ class HandlerTasks:
     Args:
         queue: The queue.
         finished: Called when a task has ended.
-        broken: Called with an exception that no handler raised.
+        broken: Called with an unexpected exception, which no handler raised.
     """
 
     __slots__ = ("_broken", "_context", "_finished", "_queue", "_tasks")
@@ -67,11 +67,11 @@ class HandlerTasks:
 
         self._tasks[key] = None
         task = self._context.copy().run(self._queue.runtime.spawn, run, name)
-        if key in self._tasks:  # a task that starts eagerly may have ended
+        if key in self._tasks:  # an eager task may have ended already
             self._tasks[key] = task
 
     def cancel(self) -> None:
-        """Cancel all of them. A thread ends when the handler that it runs returns."""
+        """Cancel all tasks. A thread ends when its handler returns."""
         for task in list(self._tasks.values()):
             if task is not None:
                 task.cancel()

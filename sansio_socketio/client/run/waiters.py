@@ -2,9 +2,9 @@
 
 Rules of this file:
 
-- Waiters are woken directly when the state machine reports what they wait for, never through a queue of handlers. So a
-  handler may wait for anything.
-- Every wait of the client goes through `wait_for`. There a thread's handler of the Manager counts as started.
+- Waiters are woken directly by the events of the state machine, not through a queue of handlers. So a handler may wait for
+  anything.
+- All waiting calls of the API use `wait_for`, which notifies the lifecycle queue when a handler in a thread waits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ on_wait: ContextVar[Callable[[Runtime], None] | None] = ContextVar("on_wait", de
 
 
 async def wait_for(runtime: Runtime, future: Future) -> Any:
-    """Wait for the future's result: return its value, or raise its error."""
+    """Wait for a future. Return its value or raise its exception."""
     before = on_wait.get()
     if before is not None:
         before(runtime)
@@ -40,7 +40,7 @@ class Waiters:
         return len(self._futures)
 
     async def wait(self) -> None:
-        """Wait until `wake` is called. Raises the error that `fail` is called with."""
+        """Wait until `wake` is called, or `fail`, whose error is raised."""
         future = self._runtime.future()
         self._futures[future] = None
         try:
@@ -49,13 +49,13 @@ class Waiters:
             self._futures.pop(future, None)
 
     def wake(self) -> None:
-        """Wake all of them."""
+        """Wake all waiting callers."""
         futures, self._futures = self._futures, {}
         for future in futures:
             future.resolve()
 
     def fail(self, error: Exception) -> None:
-        """Raise `error` in all of them."""
+        """Raise `error` in all waiting callers."""
         futures, self._futures = self._futures, {}
         for future in futures:
             future.fail(error)

@@ -1,4 +1,4 @@
-"""Detection of a handler that blocks its queue."""
+"""Detect handlers that block their queue."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from ...runtime.interface import Runtime, Timer
 from ..handlers.registry import RegisteredHandler
 
 _SAMPLES: Final = 4
-"""How often the present call is looked at within the limit. Looking now and then costs nothing for each call; the warning
-may come up to a quarter of the limit late."""
+"""How many times the watchdog checks for a new call within the limit. Sampling adds no cost per call, but may delay the
+warning by up to a quarter of the limit."""
 
 
 class Watchdog:
-    """Calls back once for each call that takes too long.
+    """Calls `warn` once for each call of a handler that takes too long.
 
     Args:
         runtime: The runtime.
-        limit: How many seconds a call may take; None for no limit.
-        warn: What to call then.
+        limit: The time limit of a call in seconds, or None.
+        warn: The function to call after that time.
 
     Attributes:
-        handler: The handler that is running, or None. The queue sets it.
-        event: The name of its event.
-        calls: How many calls have been started. The queue counts them.
-        armed: Whether it looks at the calls. While it does not, the queue calls `arm` with its next call.
+        handler: The running handler, or None. Set by the queue.
+        event: The name of its event. Set by the queue.
+        calls: The number of calls that were started. Incremented by the queue.
+        armed: Whether the watchdog is sampling, or disabled. If False, the queue calls `arm` with its next call.
     """
 
     __slots__ = ("_limit", "_runtime", "_samples", "_seen", "_timer", "_warn", "armed", "calls", "event", "handler")
@@ -43,13 +43,13 @@ class Watchdog:
         self._samples = 0
 
     def stop(self) -> None:
-        """Look at nothing any more."""
+        """Stop sampling permanently."""
         self.armed = True
         if self._timer is not None:
             self._timer.set(None)
 
     def arm(self) -> None:
-        """Look at the call that starts now, and at those that follow."""
+        """Start to sample, with the call that starts now."""
         self.armed = True
         self._seen = self.calls
         self._samples = 0

@@ -18,7 +18,7 @@ def test_a_manager_opens_and_has_sockets(world: World) -> None:
         admin = manager.socket("/admin", auth={"token": 1})
         await admin.wait_connected()
         assert manager.socket("/admin") is admin
-        with pytest.warns(UserWarning, match="the socket of /admin exists already .* ignored: auth"):
+        with pytest.warns(UserWarning, match="the socket of /admin already exists .* ignored: auth"):
             manager.socket("/admin", auth={"token": 2})
         await admin.disconnect()
         assert manager.socket("/admin") is admin

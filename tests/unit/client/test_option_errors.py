@@ -72,7 +72,7 @@ WORDS: dict[str, str] = {
     "randomization_factor": "a number from 0 to 1",
     "auth": "a mapping, or None, or a function that returns it, not this ",
     "parser": "an object with the methods encoder() and decoder(max_attachments)",
-    "ssl": "an ssl.SSLContext, None to verify as the system does, or False not to verify",
+    "ssl": "an ssl.SSLContext, None to verify with the system's certificates, or False not to verify",
     "server_hostname": "a str, or None",
     "proxy": "a URL such as ",
     "open_stream": "a function that opens a stream, or None",
@@ -228,7 +228,7 @@ def test_an_unknown_option_of_io(name: str, meant: str, world: World) -> None:
 
 def test_options_in_the_wrong_place(world: World) -> None:
     for name in sorted(SOCKET_OPTIONS):
-        with pytest.raises(OptionError, match=f"^{name} is an option of a socket: give it to"):
+        with pytest.raises(OptionError, match=f"^{name} is an option of a socket: pass it to"):
             world.manager_class(URL, **{name: None})  # type: ignore[arg-type]  # that is the point
     with pytest.raises(OptionError, match=r"^auto_connect is an option of Manager and io"):
         world.scopes.connect(URL, auto_connect=True)

@@ -326,9 +326,9 @@ def test_the_other_attributes_of_io(world: World, scopes: Scopes, manager_class:
 
 def test_a_scope_is_entered_once(world: World, scopes: Scopes) -> None:
     scope = scopes.connect(URL)
-    with scope, pytest.raises(StateError, match=r"entered once; call connect\(\) again"):
+    with scope, pytest.raises(StateError, match=r"entered only once; call connect\(\) again"):
         scope.__enter__()
-    with pytest.raises(StateError, match="entered once"), scope:
+    with pytest.raises(StateError, match="entered only once"), scope:
         raise AssertionError
 
 

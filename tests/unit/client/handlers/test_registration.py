@@ -75,13 +75,16 @@ def test_off_finds_bound_methods_and_names_that_are_numbers(registry: Registry) 
 @pytest.mark.parametrize(
     ("register", "message"),
     [
-        (lambda registry: registry.on(None, print), "an event's name is a str or a number"),
-        (lambda registry: registry.on(True), "an event's name is a str or a number"),
+        (lambda registry: registry.on(None, print), "the name of an event must be a str or a number"),
+        (lambda registry: registry.on(True), "the name of an event must be a str or a number"),
         (lambda registry: registry.on("e", 5), "a handler must be callable; 5 is not"),
         (lambda registry: registry.on("e", print, concurrency=0), "concurrency takes a whole number of at least 1"),
         (lambda registry: registry.on("e", print, concurrency=True), "concurrency takes a whole number"),
-        (lambda registry: registry.on("e", lambda *, key: key), "requires the keyword argument key; no event has it"),
-        (lambda registry: registry.off(None, print), "needs the handler's event as well"),
+        (
+            lambda registry: registry.on("e", lambda *, key: key),
+            "requires the keyword argument key, which handlers do not receive",
+        ),
+        (lambda registry: registry.off(None, print), "with a handler needs its event"),
     ],
 )
 def test_invalid_registrations_are_errors_at_the_call(
@@ -111,7 +114,7 @@ def test_a_handler_is_called_with_as_many_values_as_it_accepts(handler: Callable
 def test_a_handler_that_requires_more_values_is_an_error_that_names_it() -> None:
     def needs_three(a: int, b: int, c: int) -> None: ...
 
-    with pytest.raises(TypeError, match="needs_three needs at least 3 values, but 2 came"):
+    with pytest.raises(TypeError, match="needs_three needs at least 3 values, but the event has 2"):
         RegisteredHandler(needs_three).fit([1, 2])
     with pytest.raises(TypeError, match=r"partial.* needs at least 2"):
         RegisteredHandler(partial(needs_three, 1)).fit([1])

@@ -194,7 +194,7 @@ def test_values_that_are_missing_or_too_many(registry: Registry) -> None:
     registry.on("e", handler, typed=True)
     assert registry.call("e", {"x": 1}, "as it is") == (Point(1), "as it is", None)
     assert registry.call("e", {"x": 1}, {"x": 1}, "red", "offset") == (Point(1), {"x": 1}, Colour.RED)
-    with pytest.raises(TypeError, match="needs at least 2 values, but 1 came"):
+    with pytest.raises(TypeError, match="needs at least 2 values, but the event has 1"):
         registry.call("e", {"x": 1})
 
 
@@ -247,12 +247,12 @@ def later(value: Later) -> None: ...
 @pytest.mark.parametrize(
     ("handler", "message"),
     [
-        (local_name, "annotation of value of the handler local_name: name 'Decimal' is not defined"),
+        (local_name, "annotation of the parameter value of handler local_name: name 'Decimal' is not defined"),
         (no_such_name, "name 'NoSuchName' is not defined"),
-        (no_type, "annotation of value"),
+        (no_type, "annotation of the parameter value"),
         (strange, "Unable to generate pydantic-core schema"),
         (later, "not fully defined|NeverDefined"),
-        (dict, "typed needs a handler that tells its parameters; dict does not"),
+        (dict, "typed needs a handler with a signature; dict has none"),
     ],
 )
 def test_an_annotation_that_nothing_can_be_converted_to(registry: Registry, handler: Any, message: str) -> None:
@@ -405,7 +405,7 @@ def test_a_mismatch_is_reported_like_an_error_of_the_handler(world: World, caplo
     world.run_connected(body)
     assert world.server.acks() == []
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert record.getMessage() == "a handler of 'move' raised"
+    assert record.getMessage() == "exception in a handler of 'move'"
     assert "event 'move', position.x: Input should be a valid number" in caplog.text
     assert "north" not in caplog.text
 

@@ -163,7 +163,7 @@ def test_errors_are_reported_whether_the_handler_has_suspended_or_not(
 
     world.run_started(body)
     assert story == ["last"]
-    assert warnings_of(caplog) == ["a handler of 'open' raised"] * 3
+    assert warnings_of(caplog) == ["exception in a handler of 'open'"] * 3
 
 
 @pytest.mark.parametrize("eager", [False, True])
@@ -296,7 +296,7 @@ def test_in_a_thread_a_handler_that_does_not_start_is_warned_of_and_the_others_g
         threads.block(10)
     assert story == [("second", START_LIMIT), ("connect", START_LIMIT), ("stuck", 5)]
     [message] = warnings_of(caplog)
-    assert "stuck of 'open' has blocked the handlers of the connection's events for 1 second" in message
+    assert "stuck of 'open' has blocked its thread for 1 second" in message
 
 
 def test_in_a_thread_a_handler_of_reconnect_may_ask_the_server(threads: World) -> None:
