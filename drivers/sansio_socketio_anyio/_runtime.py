@@ -1,9 +1,9 @@
-"""The services of `runtime.interface`, by anyio, on whichever backend is running.
+"""The runtime interface on anyio, with any backend.
 
 Rules of this file:
 
-- The nursery is a task group of anyio's own. A native group of asyncio in a cancelled scope of anyio's would be woken over
-  and over again until its last task is done.
+- The nursery is a task group of anyio, because a native task group of asyncio in a cancelled scope of anyio would be woken
+  repeatedly until its last task is done.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from anyio.abc import ByteReceiveStream, ByteStream
 from sansio_socketio.runtime import cancelled_inside
 from sansio_socketio.runtime.structured import Library, StructuredRuntime, open_structured
 
-_CHUNK = 1 << 18  # bytes to receive at most at once
+_CHUNK = 1 << 18  # the maximum number of bytes to receive at once
 
 
 async def _receive(stream: ByteReceiveStream) -> bytes:
@@ -61,5 +61,5 @@ class AnyioRuntime(StructuredRuntime):
 
 
 def open_runtime() -> AbstractAsyncContextManager[AnyioRuntime]:
-    """Make a runtime in a task group of its own. Everything that it started ends with this scope."""
+    """Create a runtime in a task group of its own. On exit, everything that it started ends."""
     return open_structured(_ANYIO, AnyioRuntime)

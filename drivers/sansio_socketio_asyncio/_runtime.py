@@ -1,10 +1,10 @@
-"""The services of `runtime.interface`, by asyncio: protocols and transports, `call_at`, tasks, events.
+"""The runtime interface on asyncio: protocols and transports, `call_at`, tasks, events.
 
 Rules of this file:
 
-- Writes of one loop iteration are joined. The transport's high-water mark is zero, so that `resume_writing` means that the
-  operating system has accepted the last byte, not only that little is left.
-- A task that the runtime started does not outlive the scope, even if it swallows its cancellation.
+- Writes of one loop iteration are joined. The transport's high-water mark is zero, so that `resume_writing` is called when
+  the operating system has accepted all data.
+- A task that the runtime started does not outlive the scope, even if it suppresses its cancellation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FROM_THREAD = "loop.call_soon_threadsafe or asyncio.run_coroutine_threadsafe, w
 
 
 class AsyncioStream(BaseStream, asyncio.Protocol):
-    """A stream that is the protocol of its transport."""
+    """A stream that implements the protocol of its asyncio transport."""
 
     def __init__(
         self, runtime: AsyncioRuntime, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None
@@ -42,7 +42,7 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
         self._opening = runtime.spawn(lambda: self._open(host, port, hook), f"open a stream to {host}:{port}")
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Queue bytes. They are written at the end of this loop iteration."""
+        """Queue bytes, to be written at the end of this loop iteration."""
         if not self._written:
             self._runtime.call_soon(self._flush)
         self._written.append(data)
@@ -68,7 +68,7 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
         try:
             if hook is None:
                 addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-                # `create_connection` tries them, too, but leaks a socket when it is cancelled at the wrong moment.
+                # Not `create_connection`, which leaks a socket if it is cancelled at the wrong moment.
                 sock = await first_connected(self._runtime, addresses, self._connect)
                 result: Any = await loop.create_connection(lambda: self, sock=sock)
             else:
@@ -111,42 +111,42 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
     # The protocol: called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport; the hook may still be using it. asyncio and uvloop set TCP_NODELAY themselves."""
+        """Store the transport, which the hook may still use. asyncio and uvloop set TCP_NODELAY themselves."""
         self._transport = cast("asyncio.Transport", transport)
         self._runtime.streams.add(self)
         if self.receiver is None:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Pass data on, or keep it until the hook returns."""
+        """Pass data on, or buffer it until the hook returns."""
         if not self.is_open:
             self._early.append(data)
         elif self.receiver is not None:
             self.receiver.received(data)
 
     def pause_writing(self) -> None:
-        """The operating system cannot accept more for now."""
+        """Note that the operating system accepts no more data for now."""
         self._full = True
 
     def resume_writing(self) -> None:
-        """The operating system has accepted everything."""
+        """Continue to write: the operating system has accepted all data."""
         self._full = False
         if self.receiver is not None and not self._written:
             self.receiver.sent()
 
     def eof_received(self) -> None:
-        """The peer closed the stream. Unsent data is dropped: the peer might never accept it."""
+        """Close the stream, as the peer has closed it. Unsent data is dropped, because the peer may never accept it."""
         self.notify_closed(None)
         self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The transport is closed."""
+        """Report that the stream is closed."""
         self._runtime.streams.discard(self)
         self.notify_closed(exc)
 
 
 class AsyncioRuntime:
-    """The services, on the running event loop."""
+    """The runtime on the running event loop."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -158,7 +158,7 @@ class AsyncioRuntime:
         self._ending = self._ended = False
 
     def now(self) -> float:
-        """Return the loop's time. Raises StateError in another thread."""
+        """Return the loop's time. Raise StateError in another thread."""
         if get_ident() != self._thread:
             raise wrong_thread(_FROM_THREAD)
         return self.loop.time()
@@ -166,34 +166,34 @@ class AsyncioRuntime:
     def open_stream(
         self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
     ) -> AsyncioStream:
-        """Start to open a TCP stream, or the one that the hook, `async (protocol_factory, host, port)`, returns.
+        """Start to open a TCP stream, or a stream that `await hook(protocol_factory, host, port)` returns.
 
-        The hook returns `(transport, protocol)`, as `loop.create_unix_connection(protocol_factory, path)` does.
+        The hook returns `(transport, protocol)`, like `loop.create_unix_connection(protocol_factory, path)`.
         """
         return AsyncioStream(self, host, port, receiver, hook)
 
     def timer(self, callback: Callable[[], None]) -> LoopTimer:
-        """Make a timer."""
+        """Create a timer."""
         timer = LoopTimer(self.loop, callback)
         self._timers.add(timer)
         return timer
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Call back in the next loop iteration."""
+        """Call `callback` in the next loop iteration."""
         self.loop.call_soon(callback)
 
     def future(self, *, outlives_runtime: bool = False) -> EventFuture[asyncio.Event]:
-        """Make a future."""
+        """Create a future."""
         return EventFuture(asyncio.Event(), outlives_runtime=outlives_runtime)
 
     async def wait(self, future: Future) -> Any:
-        """Wait for a future of this runtime. Raises StateError in another event loop."""
+        """Wait for a future of this runtime. Raise StateError in another event loop."""
         assert isinstance(future, EventFuture)
         if not future.done:
             if get_ident() != self._thread or not self.loop.is_running():
                 raise wrong_thread(_FROM_THREAD)
             if self._ending and asyncio.current_task() in self._tasks:
-                raise asyncio.CancelledError  # the task swallowed the cancellation that was to end it
+                raise asyncio.CancelledError  # the task has suppressed its cancellation
             if self._ended and not future.outlives_runtime:
                 raise runtime_ended()
             await future.event.wait()
@@ -220,7 +220,7 @@ class AsyncioRuntime:
             raise cancelled_inside(function) from error
 
     async def end(self) -> None:
-        """End everything that was started. A cancellation in the meantime is raised once everything has ended."""
+        """End everything that was started. If this is cancelled, raise the cancellation when everything has ended."""
         self._ending = True
         for timer in self._timers:
             timer.set(None)
@@ -231,7 +231,7 @@ class AsyncioRuntime:
             task.cancel()
         cancelled: asyncio.CancelledError | None = None
         is_busy = True
-        while is_busy:  # and one loop iteration more, for the callbacks of `call_soon`
+        while is_busy:  # and one more loop iteration for the callbacks of `call_soon`
             tasks = self._tasks - this_task
             is_busy = bool(tasks or self.streams)
             try:
@@ -245,7 +245,7 @@ class AsyncioRuntime:
 
 @asynccontextmanager
 async def open_runtime() -> AsyncGenerator[AsyncioRuntime, None]:
-    """Make a runtime on the running event loop. Everything that it started ends with this scope."""
+    """Create a runtime on the running event loop. On exit, everything that it started ends."""
     runtime = AsyncioRuntime()
     try:
         yield runtime

@@ -1,13 +1,13 @@
-"""The services of `runtime.interface`, by threads: one for all input and output, and one for each task.
+"""The runtime interface on threads: a network thread for all I/O, and a thread for each task.
 
 Rules of this file:
 
 - The runtime is a monitor: a thread that runs client code holds the lock. The lock is released in `select`, in `wait` and
   while the application's code is called.
-- Only the network thread touches the sockets of streams and the selector. Other threads give it callbacks (`call_soon`).
-- Name resolution blocks, and so may a hook that opens a socket: each stream has a thread for that.
-- All threads are daemons. A thread that does not end is abandoned, with a warning if a handler runs in it.
-- In a forked child the descriptors are copies. They are closed there, which the peer does not notice.
+- Only the network thread uses the selector and the sockets of streams. Other threads pass callbacks to it (`call_soon`).
+- Name resolution blocks, and so may a hook that opens a socket. Each stream has a thread for it.
+- All threads are daemons. A thread that does not end is abandoned, with a warning if a handler is running in it.
+- A forked child has copies of the file descriptors. It closes them, which does not affect the connection of the parent.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from sansio_socketio.runtime.interface import Future, StreamHook, StreamReceiver
 from sansio_socketio.runtime.nonblocking import NonblockingStream
 from sansio_socketio.runtime.timers import LONGEST_WAIT, Deadlines, DeadlineTimer
 
-_JOIN_TIMEOUT = 1.0  # seconds for all threads to end; the client has waited for its handlers before
+_JOIN_TIMEOUT = 1.0  # seconds to wait for all threads; the client has already waited for the handlers
 
 
 class LockedEvent(threading.Condition):
-    """An event for threads that hold the runtime's lock, except while they wait."""
+    """An event for threads that hold the runtime's lock. Waiting releases the lock."""
 
     set = threading.Condition.notify_all
 
@@ -51,13 +51,13 @@ class BlockingTask:
 
 
 class ThreadDeadline(threading.local):
-    """The time at which the waits of the current thread time out."""
+    """The deadline of the current thread's waits."""
 
     time = inf
 
 
 class BlockingRuntime:
-    """The services, and the network thread."""
+    """The runtime, with its network thread."""
 
     def __init__(self, lock: threading.RLock | None) -> None:
         self._timers = Deadlines(self.wake)
@@ -66,8 +66,10 @@ class BlockingRuntime:
         self._soon: deque[Callable[[], None]] = deque()
         self._waiting: list[EventFuture[LockedEvent]] = []
         self._deadline = ThreadDeadline()
-        self._threads: WeakKeyDictionary[threading.Thread, bool] = WeakKeyDictionary()  # by whether handlers run in it
-        self._asleep = False  # the network thread is in `select`, and must be woken
+        self._threads: WeakKeyDictionary[threading.Thread, bool] = (
+            WeakKeyDictionary()
+        )  # whether handlers run in the thread
+        self._asleep = False  # the network thread is waiting in `select`
         self._ended = self._forked = False
         self._waker, sleeper = socket.socketpair()
         self._selector.register(sleeper, EVENT_READ, lambda _readable, _writable: sleeper.recv(64))
@@ -78,7 +80,7 @@ class BlockingRuntime:
     def lock(self) -> threading.RLock:
         """The lock that is held while client code runs. Raises StateError in a forked child."""
         if self._forked:  # pragma: no cover  # no coverage is measured in a child of the tests
-            raise StateError("the connection belongs to the parent process: a forked child must open its own")
+            raise StateError("this connection belongs to the parent process: open a new connection in the forked child")
         return self._lock
 
     def now(self) -> float:
@@ -88,24 +90,24 @@ class BlockingRuntime:
     def open_stream(
         self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
     ) -> NonblockingStream:
-        """Start to open a TCP stream, or use the connected `socket.socket` that the hook, `(host, port)`, returns."""
+        """Start to open a TCP stream, or use the connected `socket.socket` that `hook(host, port)` returns."""
         return NonblockingStream(self, host, port, receiver, hook)
 
     def timer(self, callback: Callable[[], None]) -> DeadlineTimer:
-        """Make a timer. Its callback is called from the network thread."""
+        """Create a timer. Its callback is called in the network thread."""
         return self._timers.timer(callback)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Call back from the network thread. The caller need not hold the lock."""
+        """Call `callback` in the network thread. The caller need not hold the lock."""
         self._soon.append(callback)
         self.wake()
 
     def future(self, *, outlives_runtime: bool = False) -> EventFuture[LockedEvent]:
-        """Make a future. Resolve it while holding the lock."""
+        """Create a future. Hold the lock to resolve it."""
         return EventFuture(LockedEvent(self._lock), outlives_runtime=outlives_runtime)
 
     async def wait(self, future: Future) -> Any:
-        """Block this thread until the future is done. Raises TimeoutError once the thread's `deadline` has passed."""
+        """Block the calling thread until the future is done. Raise TimeoutError after the thread's `deadline`."""
         assert isinstance(future, EventFuture)
         if self._ended and not future.done and not future.outlives_runtime:
             raise runtime_ended()
@@ -122,7 +124,7 @@ class BlockingRuntime:
 
     @contextmanager
     def deadline(self, timeout: float | None) -> Generator[None, None, None]:
-        """Let every `wait` of this thread raise TimeoutError once `timeout` seconds have passed; None for no limit."""
+        """Make each `wait` of the calling thread raise TimeoutError after `timeout` seconds from now; None for no limit."""
         before = self._deadline.time
         self._deadline.time = inf if timeout is None else monotonic() + timeout
         try:
@@ -141,14 +143,14 @@ class BlockingRuntime:
         return BlockingTask()
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call the application's code, without the lock."""
+        """Call the application's code without holding the lock."""
         with self._unlocked():
             return call_in_thread(function, *args)
 
     # For the streams
 
     def call_blocking(self, notify: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
-        """Call a function that may block in a thread of its own, and report its result or exception."""
+        """Call a function that may block in a separate thread, then `notify` with its result or exception."""
 
         def run() -> None:
             try:
@@ -173,7 +175,7 @@ class BlockingRuntime:
     # The threads
 
     def wake(self) -> None:
-        """Wake the network thread up."""
+        """Wake the network thread."""
         if self._asleep:
             self._asleep = False
             with suppress(OSError):  # it may be closed meanwhile by the network thread
@@ -224,7 +226,7 @@ class BlockingRuntime:
     # The end
 
     def end(self) -> None:
-        """End everything that was started. Abandon threads that do not end."""
+        """End everything that was started. Abandon threads that do not end in time."""
         with self._lock:
             self._ended = True
             self.wake()
@@ -239,9 +241,9 @@ class BlockingRuntime:
                     )
 
     def abandon(self) -> None:  # pragma: no cover  # as above
-        """Clean up in a forked child, which has none of the threads. The connections are the parent's."""
+        """Clean up in a forked child, in which the threads do not exist. The connections belong to the parent."""
         self._forked = self._ended = True
-        self._lock = threading.RLock()  # a thread of the parent may have held the old one
+        self._lock = threading.RLock()  # a thread of the parent may hold the old lock
         self._threads.clear()
         self._close_sockets()
 
@@ -268,7 +270,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows cannot fork
 
 @asynccontextmanager
 async def open_runtime(lock: threading.RLock | None = None) -> AsyncGenerator[BlockingRuntime, None]:
-    """Make a runtime with a network thread. Everything that it started ends with this scope."""
+    """Create a runtime with a network thread. On exit, everything that it started ends."""
     runtime = BlockingRuntime(lock)
     try:
         yield runtime

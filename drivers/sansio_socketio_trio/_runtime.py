@@ -1,8 +1,8 @@
-"""The services of `runtime.interface`, by trio.
+"""The runtime interface on trio.
 
 Rules of this file:
 
-- Client code is protected from KeyboardInterrupt, which is raised where the application's own code runs.
+- Client code is protected from KeyboardInterrupt. The interrupt is raised in the application's code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.protocol.namespace import Namespace
 from sansio_socketio.runtime.structured import Library, Nursery, StructuredRuntime, open_structured
 
-_CHUNK = 1 << 18  # bytes to receive at most at once
+_CHUNK = 1 << 18  # the maximum number of bytes to receive at once
 
 _TRIO = Library(
     event=trio.Event,
@@ -40,15 +40,15 @@ _TRIO = Library(
 
 
 class TrioRuntime(StructuredRuntime):
-    """The services, with protection from KeyboardInterrupt."""
+    """The runtime, which protects client code from KeyboardInterrupt."""
 
     def start(self, nursery: Nursery, name: str, function: Callable[..., Awaitable[None]], *args: Any) -> None:
-        """Run client code in a task, with protection."""
+        """Run client code in a task, protected from KeyboardInterrupt."""
         super().start(nursery, name, _protected, function, *args)
 
     @disable_ki_protection
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call the application's code, without protection."""
+        """Call the application's code, not protected from KeyboardInterrupt."""
         return await super().call(function, *args)
 
 
@@ -58,7 +58,7 @@ async def _protected(function: Callable[..., Awaitable[None]], *args: Any) -> No
 
 
 def _protect_methods(*classes: type) -> None:
-    """Protect client code that runs in tasks of the application: an interrupt must not stop it halfway."""
+    """Protect client code that runs in the application's tasks, so that an interrupt cannot stop it halfway."""
     for protected in classes:
         for method in filter(isfunction, vars(protected).values()):
             enable_ki_protection(method)
@@ -68,5 +68,5 @@ _protect_methods(Pump, ClientProtocol, Namespace)
 
 
 def open_runtime() -> AbstractAsyncContextManager[TrioRuntime]:
-    """Make a runtime in a nursery of its own. Everything that it started ends with this scope."""
+    """Create a runtime in a nursery of its own. On exit, everything that it started ends."""
     return open_structured(_TRIO, TrioRuntime)
