@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages. It needs no network."""
+"""Configuration of Sphinx. The build needs no network."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ version = release = __version__
 sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "option_table"]
 exclude_patterns = ["_build"]
-default_role = "code"  # what stands in `backticks` in a docstring
+default_role = "code"  # the role of `backticks` in docstrings
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
-napoleon_custom_sections = [("Keys", "params_style")]  # of a TypedDict
+napoleon_custom_sections = [("Keys", "params_style")]  # the keys of a TypedDict
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
@@ -39,7 +39,7 @@ _ATTRIBUTES = {"attribute", "property"}
 
 
 def _hide_signature(_app: Sphinx, what: str, name: str, *_: Any) -> tuple[str, None] | None:
-    """How a class is made is of no interest where the library makes it, or where it is a contract."""
+    """Hide the signature of classes that applications do not create, and of interfaces."""
     is_contract = name.startswith("sansio_socketio.runtime.interface.") or name.endswith("PollingRuntime")
     if what == "class" and (is_contract or name.rpartition(".")[2] in _NOT_MADE_BY_USERS):
         return "", None
@@ -47,7 +47,7 @@ def _hide_signature(_app: Sphinx, what: str, name: str, *_: Any) -> tuple[str, N
 
 
 class _Whole:
-    """The docstrings of properties as they are: napoleon takes what stands before a colon for a type."""
+    """Restores the docstrings of properties, in which napoleon takes the text before a colon for a type."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []

@@ -1,4 +1,4 @@
-"""Generate docs/states.md from the tables of transitions. With --check: fail if the page is stale, and change nothing.
+"""Generate docs/states.md from the tables of transitions. With --check, only fail if the page is stale.
 
 To add a state machine, add a row to MACHINES.
 """
@@ -33,19 +33,19 @@ HEAD = """\
 
 # States
 
-What are the states of a connection? This page has the answer for each part of the client that has states. The first
-state of each table is the one that the part begins in. The enums and the tables are in `sansio_socketio/protocol/states.py`
-and `sansio_socketio/client/run/state.py`; no part changes its state in any other way.
+This page lists the states of a connection and of its parts, and the transitions between them. The first state of each table
+is the initial one. The enums and the tables are in `sansio_socketio/protocol/states.py` and
+`sansio_socketio/client/run/state.py`. A transition that is not in its table raises an internal error.
 """
 
 
 def page() -> str:
-    """The Markdown of the page."""
+    """Return the page as Markdown."""
     return "\n".join([HEAD, *(section(*machine) for machine in MACHINES)])
 
 
 def section(title: str, enum: type[StrEnum], table: Mapping[Any, frozenset[Any]]) -> str:
-    """The description of one state machine: what each state means, and the transitions as a diagram."""
+    """Return the section of one state machine: the meaning of each state, and a diagram of the transitions."""
     meanings = dict(docstrings(enum))
     missing = [state.name for state in enum if state.name not in meanings]
     assert not missing, f"{enum.__name__}: no docstring follows {missing}"
@@ -60,7 +60,7 @@ def section(title: str, enum: type[StrEnum], table: Mapping[Any, frozenset[Any]]
 
 
 def docstrings(enum: type[StrEnum]) -> Iterator[tuple[str, str]]:
-    """The string that follows each member of an enum in the source."""
+    """Yield the name and the docstring of each member of an enum, from the source."""
     body = ast.parse(getsource(enum)).body[0]
     assert isinstance(body, ast.ClassDef)
     for member, text in zip(body.body, body.body[1:], strict=False):
@@ -70,7 +70,7 @@ def docstrings(enum: type[StrEnum]) -> Iterator[tuple[str, str]]:
 
 
 def main(arguments: list[str]) -> None:
-    """Write the page, or with --check compare it."""
+    """Write the page, or with --check compare it with the file."""
     if arguments != ["--check"]:
         PAGE.write_text(page(), encoding="utf-8")
     elif PAGE.read_text(encoding="utf-8") != page():

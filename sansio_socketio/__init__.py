@@ -7,12 +7,12 @@ Import `connect`, `open_io` and `Manager` from the driver package of your runtim
 - `sansio_socketio_anyio` for anyio, on either of its backends (extra `anyio`)
 - `sansio_socketio_blocking` for threads, without `await`
 
-All drivers export the same names. The errors and classes among them that depend on no runtime are those of this package,
-for code that works with any driver. The TypedDicts of the options are here only. `sansio_socketio.protocol` is the state
-machine, for programs that embed it in a loop of their own.
+All drivers export the same names. This package exports those that are independent of the runtime (errors, events and
+others), for code that works with any driver, and the TypedDicts of the options. `sansio_socketio.protocol` is the state
+machine, for programs that embed it in their own loop.
 
-Importing this package loads no driver. The names below are imported when they are first used, so that `import
-sansio_socketio` and `import sansio_socketio.protocol` load nothing that does I/O.
+Importing this package does not import a driver. Its names are imported on first use, so that `import sansio_socketio` and
+`import sansio_socketio.protocol` import no modules that do I/O.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 else:  # a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
-        """Import a public name when it is first used (PEP 562)."""
+        """Import a public name on first use (PEP 562)."""
         names = import_module(".names", __name__)
         if name == "__all__":
             return [*_OPTIONS, "__version__", *names.__all__]

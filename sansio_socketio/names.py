@@ -1,4 +1,4 @@
-"""The public names that do not depend on a runtime. Every package of this library exports them."""
+"""The public names that are independent of the runtime. `sansio_socketio` and every driver export them."""
 
 from __future__ import annotations
 

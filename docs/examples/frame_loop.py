@@ -1,7 +1,7 @@
-"""Embed the machine in a program that has a loop of its own, such as a game: call `poll()` once a frame.
+"""Embed the state machine in a program with its own loop, such as a game: call `poll()` once per frame.
 
-This is all that a driver does: open streams, transfer bytes, keep one timer, deliver events. For brevity there is no TLS,
-and name resolution blocks; see "Write a driver" for one that leaves both to the library.
+Like a driver, this code opens streams, transfers bytes, keeps one timer and delivers events. For brevity it has no TLS, and
+name resolution blocks. "Write a driver" shows how to leave both to the library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sansio_socketio.protocol.client import ClientProtocol
 
 
 class FrameClient:
-    """A Socket.IO client that works when it is polled, and never blocks."""
+    """A Socket.IO client that does its work in `poll`, and never blocks."""
 
     def __init__(self, url: str) -> None:
         self.machine = ClientProtocol(url, random=SystemRandom())

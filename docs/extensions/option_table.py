@@ -1,14 +1,14 @@
-"""The directive `option-table`: what a TypedDict of options holds, a row for each, from the docstrings in the code.
+"""The directive `option-table`: a table of the options of a TypedDict, generated from docstrings.
 
     .. option-table:: sansio_socketio.client.IOOptions sansio_socketio.client.Options
 
-The second name, if there is one, is that of a TypedDict whose options are left out.
+The optional second name is that of a TypedDict whose options are omitted.
 
 Rules of this file:
 
-- Nothing is written twice. The type is the TypedDict's; the default is that of the dataclass that has the option; what it
-  says stands in the docstring of either, under "Keys" or "Attributes".
-- An option that nobody explains, or that has no default, is an error.
+- The type of an option is from the TypedDict, the default from the dataclass that has the option, the description from the
+  docstring of either, under "Keys" or "Attributes".
+- An option without a description or a default is an error.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ EXPLAINED_BY: Final = [
     ClientOptions,
     EngineOptions,
 ]
-"""Where an option may be explained; the first one counts."""
+"""The classes whose docstrings describe options. The first description is used."""
 
 DEFAULTS: Final[dict[str, Any]] = {"force_new": False, "multiplex": True}
-"""Those of options that no dataclass has."""
+"""The defaults of options that are not in a dataclass."""
 
 MIB: Final = 1024 * 1024
 
 
 class OptionTable(SphinxDirective):
-    """A table of the options that a TypedDict has; where a second one is named, without those of that one."""
+    """A table of the options of a TypedDict, without those of an optional second TypedDict."""
 
     required_arguments = 1
     optional_arguments = 1
@@ -61,18 +61,18 @@ class OptionTable(SphinxDirective):
 
 
 def options_of(kind: Any) -> dict[str, str]:
-    """What each option takes, as it stands in the code."""
+    """Return the type of each option, as in the source."""
     return {name: takes.__forward_arg__ for name, takes in kind.__annotations__.items()}
 
 
 def row(*cells: str) -> Iterator[str]:
-    """A row of a list-table."""
+    """Yield the lines of a row of a list-table."""
     for index, cell in enumerate(cells):
         yield f"   {'* -' if index == 0 else '  -'} {cell}"
 
 
 def default_of(name: str) -> str:
-    """The default, from the dataclass that has the option."""
+    """Return the default of an option, from the dataclass that has it."""
     for kind in (ClientOptions, NamespaceOptions, client_options.LocalOptions):
         for option in fields(kind):
             if option.name == name:
@@ -81,7 +81,7 @@ def default_of(name: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """A default as a reader wants to see it."""
+    """Return a default value in a readable form."""
     if value == math.inf:
         return "no limit"
     if isinstance(value, int) and value >= MIB and not value % MIB:
@@ -90,16 +90,16 @@ def shown(value: Any) -> str:
 
 
 def explanation_of(name: str) -> str:
-    """What an option does, from the first docstring that says so."""
+    """Return the description of an option, from the first docstring that has one."""
     for kind in EXPLAINED_BY:
         for names, text in explanations(getdoc(kind) or ""):
             if name in names:
                 return text
-    raise KeyError(f"nobody explains the option {name}")
+    raise KeyError(f"no docstring describes the option {name}")
 
 
 def explanations(docstring: str) -> Iterator[tuple[list[str], str]]:
-    """What stands under "Keys:" or "Attributes:", with the names that it is about."""
+    """Yield the entries under "Keys:" or "Attributes:": their names and their text."""
     section = re.search(r"^(?:Keys|Attributes):\n((?: {4}.*\n?|\n)+)", docstring, re.MULTILINE)
     for entry in re.split(r"^ {4}(?=\S)", section[1], flags=re.MULTILINE)[1:] if section else []:
         names, _, text = entry.partition(":")
@@ -107,6 +107,6 @@ def explanations(docstring: str) -> Iterator[tuple[list[str], str]]:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Make the directive known."""
+    """Register the directive."""
     app.add_directive("option-table", OptionTable)
     return {"parallel_read_safe": True}

@@ -15,7 +15,7 @@ from ._runtime import open_runtime
 
 
 class Manager(_Manager):
-    """Connection to a server, shared by the sockets of its namespaces. See the base class."""
+    """A connection to a server, which the sockets of several namespaces share. See the base class."""
 
     runtime_scope: ClassVar[RuntimeScope] = open_runtime
     can_be_held: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""The services of `sansio_socketio.runtime`, by asyncio's streams."""
+"""The runtime interface on asyncio's streams."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from sansio_socketio.runtime import (
     runtime_ended,
 )
 
-_CHUNK = 1 << 18  # bytes to receive at most at once
+_CHUNK = 1 << 18  # the maximum number of bytes to receive at once
 
 
 class StreamsStream(TaskStream):
-    """A stream with one task that opens it and reads, and one that writes."""
+    """A stream with two tasks: one opens the stream and reads, the other writes."""
 
     def __init__(
         self, runtime: StreamsRuntime, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None
@@ -60,7 +60,7 @@ class StreamsStream(TaskStream):
 
 
 class StreamsRuntime:
-    """The services, on the running event loop."""
+    """The runtime on the running event loop."""
 
     def __init__(self) -> None:
         self.lock = nullcontext()  # everything runs on the loop's thread
@@ -120,7 +120,7 @@ class StreamsRuntime:
 
 @asynccontextmanager
 async def open_runtime() -> AsyncGenerator[StreamsRuntime, None]:
-    """Make a runtime. Everything that it started ends with this scope."""
+    """Create a runtime. On exit, everything that it started ends."""
     runtime = StreamsRuntime()
     try:
         yield runtime

@@ -271,9 +271,7 @@ class Run:
         """End the run because of an internal error."""
         if self.failure is None:
             self.failure = error
-        log.critical(
-            "internal error in sansio_socketio; the connection is closed; please report it", exc_info=error
-        )
+        log.critical("internal error in sansio_socketio; the connection is closed; please report it", exc_info=error)
         self._blueprint.is_broken = True
         self._request_stop()
         self.end()
