@@ -219,8 +219,11 @@ class _Story:
             self.handles.append((namespace.name, handle))
             if ack:
                 self.unacknowledged.add((namespace.name, handle))
-            # Under retries a timeout counts from each sending.
-            if ack and timeout not in {UNSET, None} and (volatile or namespace.name != "/retries"):
+            if namespace.name != "/retries":
+                times_out = timeout not in {UNSET, None}
+            else:  # where a timeout counts from each sending, and has a default
+                times_out = volatile and timeout is not None
+            if ack and times_out:
                 self.timed.add((namespace.name, handle))
         self.driver.run()
 
@@ -414,6 +417,8 @@ class _Story:
         self.check()
         self.driver.advance(_CLOSE_TIMEOUT)
         assert self.client.idle, "the client is not closed after close_timeout"
+        self.driver.tick()
+        assert self.driver.deadline is None or self.timed, "a deadline is left after the end"
         self.abort()
 
     def _check_aborted(self) -> None:

@@ -91,9 +91,10 @@ class _Session:
         driver.advance(_CLOSE_TIMEOUT)
         assert machine.idle, "the session is not closed after close_timeout"
         assert not driver.streams
+        driver.tick()
+        assert driver.deadline is None, "a deadline is left after the end"
         machine.abort(driver.now)
         driver.run()
-        assert driver.deadline is None, "a deadline is left after the end"
 
     def _perform(self, letter: str, argument: bytes) -> None:
         machine, driver = self.machine, self.driver
