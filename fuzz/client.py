@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, Final
 
 from fuzz.choices import Choices
-from fuzz.driver import Driver, Split, Stream, check_story
+from fuzz.driver import Driver, Split, Stream, check_scenario
 from fuzz.peer import accept_websocket, http_response, websocket_frame
 from sansio_socketio.protocol import ASK, UNSET, ClientOptions, ClientProtocol, Namespace, NamespaceOptions
 from sansio_socketio.protocol.errors import BufferFullError, OptionError, PacketError
@@ -111,21 +111,21 @@ _PARSERS: Final[Sequence[Parser]] = (JSONParser(), JSONParser(), JSONParser(), M
 
 def check_client(data: bytes) -> None:
     """Whatever happens to a client, it raises nothing, stalls never and ends cleanly, in every chunking and replay."""
-    check_story(partial(_play, data))
+    check_scenario(partial(_play, data))
 
 
 def _play(data: bytes, split: Split) -> Driver:
-    story = _Story(Choices(data), split)
+    scenario = _Scenario(Choices(data), split)
     for _ in range(_MAX_STEPS):
-        if not story.choices.are_left:
+        if not scenario.choices.are_left:
             break
-        story.choices.one_of(_STEPS)(story)
-        story.check()
-    story.finish()
-    return story.driver
+        scenario.choices.one_of(_STEPS)(scenario)
+        scenario.check()
+    scenario.finish()
+    return scenario.driver
 
 
-class _Story:
+class _Scenario:
     """A client and everything around it."""
 
     def __init__(self, choices: Choices, split: Split) -> None:
@@ -416,8 +416,8 @@ class _Story:
         self.close()
         self.check()
         self.driver.advance(_CLOSE_TIMEOUT)
-        assert self.client.idle, "the client is not closed after close_timeout"
         self.driver.tick()
+        assert self.client.idle, "the client is not closed after close_timeout"
         assert self.driver.deadline is None or self.timed, "a deadline is left after the end"
         self.abort()
 
@@ -431,34 +431,34 @@ class _Story:
         assert (statistics.queued_events, statistics.queued_bytes) == (0, 0)
 
 
-_STEPS: Final[Sequence[Callable[[_Story], None]]] = (
-    _Story.open_stream,
-    _Story.connect,
-    _Story.serve_handshake,
-    _Story.serve_packet,
-    _Story.emit,
-    _Story.respond,
-    _Story.serve_engine_packet,
-    _Story.wait,
-    _Story.answer,
-    _Story.acknowledge,
-    _Story.end_stream,
-    _Story.fail_stream,
-    _Story.disconnect,
-    _Story.close,
-    _Story.open,
-    _Story.set_option,
-    _Story.set_other,
-    _Story.wait_until_due,
-    _Story.jump,
-    _Story.tick,
-    _Story.forget,
-    _Story.close_session,
-    _Story.abort,
-    _Story.stop_reading,
-    _Story.serve_raw,
-    _Story.serve_text,
-    _Story.serve_binary,
+_STEPS: Final[Sequence[Callable[[_Scenario], None]]] = (
+    _Scenario.open_stream,
+    _Scenario.connect,
+    _Scenario.serve_handshake,
+    _Scenario.serve_packet,
+    _Scenario.emit,
+    _Scenario.respond,
+    _Scenario.serve_engine_packet,
+    _Scenario.wait,
+    _Scenario.answer,
+    _Scenario.acknowledge,
+    _Scenario.end_stream,
+    _Scenario.fail_stream,
+    _Scenario.disconnect,
+    _Scenario.close,
+    _Scenario.open,
+    _Scenario.set_option,
+    _Scenario.set_other,
+    _Scenario.wait_until_due,
+    _Scenario.jump,
+    _Scenario.tick,
+    _Scenario.forget,
+    _Scenario.close_session,
+    _Scenario.abort,
+    _Scenario.stop_reading,
+    _Scenario.serve_raw,
+    _Scenario.serve_text,
+    _Scenario.serve_binary,
 )
 STEP_NAMES: Final = [step.__name__ for step in _STEPS]
 """The names of the steps, in the order of the bytes that select them."""

@@ -30,10 +30,10 @@ Split = Callable[[bytes], Iterable[bytes]]
 START: Final = 1000.0
 _MAX_TICKS: Final = 12
 _CHUNKS: Final = (1, 2, 5, 1, 9, 17)
-"""The sizes of the chunks in which a story is played again."""
-# What still depends on the chunks goes when its cause is fixed: these codes, and `_Responses`.
+"""The sizes of the chunks in which a scenario is played again."""
+# The exceptions for what still depends on the chunks, to be removed with their causes: these codes, and `_Responses`.
 _EITHER_CODE: Final = {1007: 1009}
-"""A message that is too large and not valid UTF-8: which of the two the close code says."""
+"""Which of two errors the close code names, for a message that is too large and not valid UTF-8."""
 
 
 class _Responses:
@@ -70,6 +70,7 @@ class Stream:
         received: All that the machine has sent.
         has_unsent: Whether the machine waits to be notified that its bytes were sent.
         is_websocket: Whether a WebSocket handshake was accepted.
+        responses: The HTTP responses that the machine waits for.
     """
 
     number: int
@@ -223,15 +224,15 @@ def _without_reason(data: bytes) -> bytes:
     return data[:1] if is_close else data
 
 
-Story = Callable[[Split], Driver]
+Scenario = Callable[[Split], Driver]
 """Something that happens to a machine: a function that plays it, with the peer's bytes split in this way."""
 
 
-def check_story(story: Story) -> None:
-    """Check that the story has the same outputs when it is played again, and the same events in other chunks."""
-    first, again = _play(story, _whole), _play(story, _whole)
+def check_scenario(scenario: Scenario) -> None:
+    """Check that the scenario has the same outputs when it is played again, and the same events in other chunks."""
+    first, again = _play(scenario, _whole), _play(scenario, _whole)
     _check_equal("outputs of a replay", first.outputs, again.outputs)
-    split = _play(story, _in_chunks)
+    split = _play(scenario, _in_chunks)
     if not first.is_ambiguous and not split.is_ambiguous:
         _check_equal("events in other chunks", first.events, split.events)
         assert split.written == first.written, "the bytes sent depend on the chunks"
@@ -243,10 +244,10 @@ def _check_equal(what: str, first: list[str], other: list[str]) -> None:
         raise AssertionError(f"the {what} differ:\n{one}\n{two}")
 
 
-def _play(story: Story, split: Split) -> Driver:
+def _play(scenario: Scenario, split: Split) -> Driver:
     # wsproto draws its keys and masks from the system. Here they are always the same.
     with mock.patch("os.urandom", bytes):
-        return story(split)
+        return scenario(split)
 
 
 def _whole(data: bytes) -> Iterable[bytes]:

@@ -1,4 +1,4 @@
-"""The bytes of a server, for the seeds and the stories: HTTP responses, WebSocket handshakes and frames."""
+"""The bytes of a server, for the seeds and the scenarios: HTTP responses, WebSocket handshakes and frames."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from functools import partial
 from random import Random
 from typing import Any, Final
 
-from fuzz.driver import Driver, Split, Stream, check_story
+from fuzz.driver import Driver, Split, Stream, check_scenario
 from fuzz.peer import accept_websocket
 from sansio_socketio.protocol import EngineOptions, EngineProtocol
 from sansio_socketio.protocol.errors import PacketError
@@ -40,12 +40,12 @@ _OPTIONS: Final[list[dict[str, Any]]] = [
 
 def check_polling(data: bytes) -> None:
     """Whatever an HTTP server sends, nothing is raised and the session ends cleanly, in every chunking."""
-    check_story(partial(_play, "polling", data))
+    check_scenario(partial(_play, "polling", data))
 
 
 def check_websocket(data: bytes) -> None:
     """Whatever a WebSocket server sends, nothing is raised and the session ends cleanly, in every chunking."""
-    check_story(partial(_play, "websocket", data))
+    check_scenario(partial(_play, "websocket", data))
 
 
 def _play(transport: str, data: bytes, split: Split) -> Driver:
@@ -89,9 +89,9 @@ class _Session:
         driver.run()
         self._check_liveness()
         driver.advance(_CLOSE_TIMEOUT)
+        driver.tick()
         assert machine.idle, "the session is not closed after close_timeout"
         assert not driver.streams
-        driver.tick()
         assert driver.deadline is None, "a deadline is left after the end"
         machine.abort(driver.now)
         driver.run()

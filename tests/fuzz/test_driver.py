@@ -8,7 +8,7 @@ from math import nan
 
 import pytest
 
-from fuzz.driver import Driver, Split, check_story
+from fuzz.driver import Driver, Split, check_scenario
 from sansio_socketio.protocol import Machine
 from sansio_socketio.protocol.actions import CloseStream, OpenStream, Output, Send, SetTimer
 from sansio_socketio.protocol.errors import TransportError
@@ -51,7 +51,7 @@ def test_an_action_that_breaks_the_contract(outputs: list[Output], complaint: st
         driver.run()
 
 
-def story(on_data: Callable[[bytes], Output]) -> Callable[[Split], Driver]:
+def scenario(on_data: Callable[[bytes], Output]) -> Callable[[Split], Driver]:
     def play(split: Split) -> Driver:
         driver = Driver(Script(OPEN, on_data=on_data), split)
         driver.run()
@@ -65,19 +65,19 @@ def story(on_data: Callable[[bytes], Output]) -> Callable[[Split], Driver]:
 def test_outputs_that_differ_in_a_replay() -> None:
     numbers = count()
     with pytest.raises(AssertionError, match=r"outputs of a replay differ:\nEngineMessage.*'0'.*\nEngineMessage.*'1'"):
-        check_story(story(lambda _: EngineMessage(str(next(numbers)))))
+        check_scenario(scenario(lambda _: EngineMessage(str(next(numbers)))))
 
 
 def test_events_that_depend_on_the_chunks() -> None:
     with pytest.raises(
         AssertionError, match=r"events in other chunks differ:\nEngineMessage.*'10'.*\nEngineMessage.*'1'"
     ):
-        check_story(story(lambda data: EngineMessage(str(len(data)))))
+        check_scenario(scenario(lambda data: EngineMessage(str(len(data)))))
 
 
 def test_errors_that_depend_on_the_chunks_in_more_than_their_words() -> None:
     with pytest.raises(AssertionError, match="events in other chunks differ"):
-        check_story(story(lambda data: Failed(TransportError("broken", close_code=len(data)))))
+        check_scenario(scenario(lambda data: Failed(TransportError("broken", close_code=len(data)))))
 
 
 def test_a_chunk_is_not_kept() -> None:
