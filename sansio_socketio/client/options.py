@@ -263,7 +263,7 @@ def split_options(
     return manager, socket
 
 
-def warn_of_ignored(what: str, given: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+def warn_about_ignored(what: str, given: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
     """Warn about options that are ignored because an existing object was created with other options."""
     ignored = sorted(name for name, value in given.items() if name not in kept or kept[name] != value)
     if ignored:

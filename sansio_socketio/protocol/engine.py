@@ -168,7 +168,7 @@ class EngineSession:
             self._change(SessionState.CLOSING)
             self._close_by = now + self._options.close_timeout
             self._timers.set(self, "close", self._close_by)
-            self._go_on_closing(now)
+            self._continue_closing(now)
         elif self.state in {SessionState.NEW, SessionState.OPENING}:
             self._end("forced close", None, now)
 
@@ -177,7 +177,7 @@ class EngineSession:
         if self.state is not _CLOSED:
             if self._transport is not None:
                 self._transport.abort()
-            self._end("forced close", None, now, tell_peer=False)
+            self._end("forced close", None, now, notify_peer=False)
 
     def fail(self, error: Exception, now: float) -> None:
         """Close with a transport error that the user of the session has detected."""
@@ -216,7 +216,7 @@ class EngineSession:
             self._flush(now)
         else:
             self._observer.on_engine_drain(self, now)
-            self._go_on_closing(now)
+            self._continue_closing(now)
 
     def on_pause(self, transport: Transport, now: float) -> None:
         if self._probe is not None:
@@ -232,7 +232,7 @@ class EngineSession:
         if self.state is _OPENING and self._options.try_all_transports and self._candidates:
             self._open_on(self._candidates[0], now)
         else:
-            self._end(reason, details, now, tell_peer=False)
+            self._end(reason, details, now, notify_peer=False)
 
     def timer_fired(self, name: str | int, now: float) -> None:
         if name == "ping":
@@ -339,7 +339,7 @@ class EngineSession:
         if was_pausing and self._transport is not None and self.state is not _CLOSED:
             self._transport.resume(now)
             self._flush(now)
-            self._go_on_closing(now)
+            self._continue_closing(now)
         self._probe_next(now)
 
     # The write buffer
@@ -394,7 +394,7 @@ class EngineSession:
     def _change_upgrade(self, state: UpgradeState) -> None:
         self._upgrade = transition(UPGRADE_TRANSITIONS, self._upgrade, state)
 
-    def _go_on_closing(self, now: float) -> None:
+    def _continue_closing(self, now: float) -> None:
         is_drained = not self._buffer and not self._in_flight and self._upgrade is not _PAUSING
         if self.state is SessionState.CLOSING and is_drained:
             self._end("forced close", None, now)
@@ -405,7 +405,9 @@ class EngineSession:
         error.__cause__ = cause
         self._end("transport error", error, now)
 
-    def _end(self, reason: DisconnectReason, details: Exception | None, now: float, *, tell_peer: bool = True) -> None:
+    def _end(
+        self, reason: DisconnectReason, details: Exception | None, now: float, *, notify_peer: bool = True
+    ) -> None:
         if self.state is _CLOSED:
             return
         self._change(SessionState.CLOSED)
@@ -420,7 +422,7 @@ class EngineSession:
             probe.abort()
         if transport is not None:
             transport.endpoint.close_by = self._close_by
-            if tell_peer:
+            if notify_peer:
                 transport.close(now)
         self._observer.on_engine_close(self, reason, details, now)
 

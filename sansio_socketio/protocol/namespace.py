@@ -264,7 +264,7 @@ class Namespace:
             if self._join is _JOINED:
                 self._deliver_event(event)
             elif self._join is JoinState.SENT:
-                self._keep_early(event, now)
+                self._buffer_early(event, now)
         elif kind == ACK:
             self._ack_received(packet, now)
         elif kind == CONNECT:
@@ -358,7 +358,7 @@ class Namespace:
         for event in self._take_early():
             self._deliver_event(event)
         self._send_unsent(now)
-        self._drain_queue(now)
+        self._send_next_queued(now)
         if self.connected:  # sending may have closed the connection
             self._connection.outbox.deliver(Connected(self.name, sid, self.recovered))
 
@@ -395,7 +395,7 @@ class Namespace:
 
     def _left(self, reason: DisconnectReason, details: Exception | None) -> None:
         self._connection.outbox.deliver(Disconnected(self.name, reason, details, self.active))
-        self._fail_sent(reason)
+        self._fail_awaited_acks(reason)
 
     def _send_disconnect(self, now: float) -> None:
         try:
@@ -410,7 +410,7 @@ class Namespace:
 
     # Events from the server
 
-    def _keep_early(self, event: EventReceived, now: float) -> None:
+    def _buffer_early(self, event: EventReceived, now: float) -> None:
         """Buffer an event that arrived before the response to CONNECT."""
         self._early.append(event)
         self._early_bytes += event.size
@@ -477,7 +477,7 @@ class Namespace:
 
     def _remove(self, emit: Emit) -> None:
         """Remove an emit from all containers, without reporting its outcome."""
-        self._expect_no_more(emit)
+        self._forget_ack(emit)
         self._emits.pop(emit.handle, None)
         if self._unsent.pop(emit.handle, None) is not None:
             self._connection.buffered(-1, -emit.size)
@@ -500,7 +500,7 @@ class Namespace:
         if emit.timeout is not None:
             self._connection.timers.set(self, emit.handle, now + emit.timeout)
 
-    def _expect_no_more(self, emit: Emit) -> None:
+    def _forget_ack(self, emit: Emit) -> None:
         """Stop waiting for the acknowledgement of an emit: drop its id and its timeout."""
         if emit.wire_id is not None:
             del self._sent[emit.wire_id]
@@ -514,23 +514,23 @@ class Namespace:
         self._remove(emit)
         if emit.ack:
             self._connection.outbox.deliver(Acknowledged(self.name, emit.handle, packet.data))
-        self._drain_queue(now)
+        self._send_next_queued(now)
 
     def _ack_timed_out(self, emit: Emit, now: float) -> None:
         error = AckTimeout(f"event {emit.args[0]!r} was not acknowledged within {emit.timeout:g} seconds")
         if emit.queued:
             self._try_failed(emit, error)
-            self._drain_queue(now)
+            self._send_next_queued(now)
         else:
             self._fail(emit, error)
 
-    def _fail_sent(self, reason: DisconnectReason) -> None:
+    def _fail_awaited_acks(self, reason: DisconnectReason) -> None:
         """Fail the acknowledgements that were awaited on the connection that has ended."""
         error = DisconnectedError(f"disconnected before the acknowledgement arrived: {reason}", reason)
         for emit in list(self._sent.values()):
             if emit.queued and emit.timeout is None:
                 # The JavaScript client does not count this as a failed try: the event waits for the next connection.
-                self._expect_no_more(emit)
+                self._forget_ack(emit)
             elif emit.queued:
                 self._try_failed(emit, error)
             elif emit.handle not in self._unsent:
@@ -544,9 +544,9 @@ class Namespace:
         self._queue.append(emit)
         self._emits[emit.handle] = emit
         self._connection.buffered(1, emit.size)
-        self._drain_queue(now)
+        self._send_next_queued(now)
 
-    def _drain_queue(self, now: float) -> None:
+    def _send_next_queued(self, now: float) -> None:
         """Send the first event of the queue, unless it is in flight."""
         while self.connected and self._queue and self._queue[0].wire_id is None:
             emit = self._queue[0]
@@ -560,7 +560,7 @@ class Namespace:
 
     def _try_failed(self, emit: Emit, error: Exception) -> None:
         """Give up an emit after its last try. Otherwise leave it at the head of the queue."""
-        self._expect_no_more(emit)
+        self._forget_ack(emit)
         if emit.tries > self._options.retries:
             self._fail(emit, error)
 

@@ -99,7 +99,7 @@ class TLSStream(StackedStream):
         except (OSError, ValueError) as error:  # an invalid server_hostname, or a server-side context
             self._fail(error)
         else:
-            self._shake_hands()
+            self._continue_handshake()
 
     def failed(self, error: Exception) -> None:
         """Report that the plain stream could not be opened."""
@@ -109,7 +109,7 @@ class TLSStream(StackedStream):
         """Decrypt received data, which may end in the middle of a record."""
         self._incoming.write(data)
         if not self._open:
-            self._shake_hands()
+            self._continue_handshake()
         if self._open and not self._over:
             self._decrypt()
 
@@ -131,7 +131,7 @@ class TLSStream(StackedStream):
 
     # Between the two sides
 
-    def _shake_hands(self) -> None:
+    def _continue_handshake(self) -> None:
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:

@@ -35,13 +35,13 @@ class Emitter:
     @property
     def volatile(self) -> Emitter:
         """A view of the socket whose events are dropped if they cannot be sent immediately."""
-        return _View(self._call, self._core, self._flags.but(volatile=True))
+        return _View(self._call, self._core, self._flags.replace(volatile=True))
 
     def compress(self, value: bool) -> Emitter:
         """Return a view of the socket that enables or disables the compression of its events."""
         if not isinstance(value, bool):
             raise OptionError(f"compress takes True or False, not {value!r}")
-        return _View(self._call, self._core, self._flags.but(compress=value))
+        return _View(self._call, self._core, self._flags.replace(compress=value))
 
     def timeout(self, seconds: float | None) -> Emitter:
         """Return a view of the socket with a time limit for acknowledgements, in seconds; None for no limit.
@@ -49,7 +49,7 @@ class Emitter:
         This overrides the option `ack_timeout`.
         """
         check_option("timeout", seconds)
-        return _View(self._call, self._core, self._flags.but(timeout=seconds))
+        return _View(self._call, self._core, self._flags.replace(timeout=seconds))
 
     def emit(self, event: str | float, *values: Any, ack: Handler | None = None, timeout: float | None = None) -> None:
         """Emit an event. While the namespace is not connected, the event is buffered.

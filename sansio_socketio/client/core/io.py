@@ -7,7 +7,7 @@ from typing import Any
 
 from ...protocol.client import namespace_name
 from ...protocol.url import URL, parse_url, resolve_url
-from ..options import IO_OPTIONS, check_flag, socket_settings, split_options, warn_of_ignored
+from ..options import IO_OPTIONS, check_flag, socket_settings, split_options, warn_about_ignored
 from ..run.scope import Scope
 from .manager import ManagerCore
 from .socket import SocketCore
@@ -52,7 +52,7 @@ class IOCore:
         manager = self._shared.get(key)
         if share and manager is not None and nsp not in manager.blueprint.namespaces:
             kept = _with_query(manager.blueprint.machine.url, manager.options)
-            warn_of_ignored(f"the Manager of {manager.url}", _with_query(place, options), kept)
+            warn_about_ignored(f"the Manager of {manager.url}", _with_query(place, options), kept)
             return manager
         self.managers.append(new)
         new.begin(new.start_on(self._scope, held=False))

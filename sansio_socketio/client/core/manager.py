@@ -23,7 +23,7 @@ from ...protocol.statistics import Statistics
 from ...runtime.connect import Connector
 from ...runtime.interface import RuntimeScope
 from ..handlers.registry import HandlerRegistry
-from ..options import manager_settings, socket_settings, warn_of_ignored
+from ..options import manager_settings, socket_settings, warn_about_ignored
 from ..run.blueprint import Blueprint, NamespaceSpec
 from ..run.link import Link
 from ..run.run import Run
@@ -283,7 +283,7 @@ class ManagerCore:
                 if run is not None:
                     run.of(spec)  # now, so that its handlers run in a copy of the caller's context
             else:
-                warn_of_ignored(f"the socket of {namespace.name}", options, core.spec.options)
+                warn_about_ignored(f"the socket of {namespace.name}", options, core.spec.options)
             if self.blueprint.options.auto_connect and not namespace.active:
                 core.want()
         return core

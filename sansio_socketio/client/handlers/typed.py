@@ -72,7 +72,7 @@ class _Target:
             return self._adapter.validate_python(value)
         except ValidationError as error:
             place = (self._name, index - self._index) if self._takes_all else (self._name,)
-            mismatch = _in_short(error, place)
+            mismatch = _abridged(error, place)
             more = error.error_count() - 1
         first = mismatch.errors()[0]
         path = _path(first["loc"])
@@ -115,7 +115,7 @@ def _globals(handler: Any) -> dict[str, Any]:
     return getattr(unwrap(function), "__globals__", {})
 
 
-def _in_short(error: ValidationError, place: tuple[str | int, ...]) -> ValidationError:
+def _abridged(error: ValidationError, place: tuple[str | int, ...]) -> ValidationError:
     """Return a copy of the error whose paths begin with `place`, without values, and truncated."""
     mismatches = [
         InitErrorDetails(

@@ -231,7 +231,7 @@ class Dispatcher:
             name = str(event.args[0])
             error = InboxOverflow(
                 f"on_any_outgoing handlers are too slow: notifications are dropped from event {name!r} on ({self._sent} "
-                f"events of {self._sent_bytes} bytes are queued); make them faster, {self._or_raise_the_bounds}"
+                f"events of {self._sent_bytes} bytes are queued); make them faster, {self._bounds_hint}"
             )
             self.put(Failure(name, error))
 
@@ -262,12 +262,12 @@ class Dispatcher:
         self._overflowed(
             InboxOverflow(
                 f"handlers are too slow: event {name!r} arrived while {events} events of {size} bytes were queued; make "
-                f"the handlers faster (concurrency=…), {self._or_raise_the_bounds}"
+                f"the handlers faster (concurrency=…), {self._bounds_hint}"
             )
         )
 
     @property
-    def _or_raise_the_bounds(self) -> str:
+    def _bounds_hint(self) -> str:
         return f"or raise inbox_events ({self._limits.events}) or inbox_bytes ({self._limits.size})"
 
     # From start to end

@@ -36,7 +36,7 @@ class Flags:
     volatile: bool = False
     compress: bool = True
 
-    def but(self, **changes: Any) -> Flags:
+    def replace(self, **changes: Any) -> Flags:
         """Return a copy of the flags with changes."""
         return replace(self, **changes)
 

@@ -62,7 +62,7 @@ class FrameCodec:
         "_max_message_size",
         "_protocol",
         "_size",
-        "_surely_small",
+        "_max_safe_length",
         "_texts",
         "failure",
     )
@@ -72,7 +72,7 @@ class FrameCodec:
         self._protocol = FrameProtocol(client=True, extensions=list(extensions))
         self._deflate = next((each for each in extensions if isinstance(each, Deflate)), None)
         self._max_message_size = max_message_size
-        self._surely_small = max_message_size // 4  # a character takes at most four bytes
+        self._max_safe_length = max_message_size // 4  # a character takes at most four bytes
         self._is_closing = False
         # The fragments of an incomplete message, and their size in bytes
         self._texts: list[str] = []
@@ -108,7 +108,7 @@ class FrameCodec:
         try:
             for opcode, payload, _, finished in self._protocol.received_frames():
                 # The common case: a whole message of short text.
-                if finished and isinstance(payload, str) and not self._size and len(payload) <= self._surely_small:
+                if finished and isinstance(payload, str) and not self._size and len(payload) <= self._max_safe_length:
                     if not self._is_closing:
                         received.append(payload)
                 elif isinstance(payload, tuple):

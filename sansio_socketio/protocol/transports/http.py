@@ -61,7 +61,7 @@ def refusal(what: str, status: int, body: bytes) -> TransportError:
 def unreachable(authority: str, error: Exception) -> TransportError:
     """Return the error for a stream that could not be opened, with the status and body of a proxy's response."""
     status, body = (error.status, error.body) if isinstance(error, TransportError) else (None, None)
-    failure = TransportError(f"could not connect to {authority}: {words_of(error)}", status=status, body=body)
+    failure = TransportError(f"could not connect to {authority}: {message_of(error)}", status=status, body=body)
     failure.__cause__ = error
     return failure
 
@@ -71,7 +71,7 @@ def show(data: bytes | bytearray) -> str:
     return f"{bytes(data[:_MAX_SHOWN])!r}{'…' if len(data) > _MAX_SHOWN else ''}"
 
 
-def words_of(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """Return the truncated message of another library's exception, or its type if the message is empty."""
     text = str(error) or type(error).__name__
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
@@ -110,7 +110,7 @@ class Exchange:
             raise
         except Exception as error:  # h11 raises various exceptions for invalid bytes
             raise TransportError(
-                f"the server's HTTP response is invalid: {words_of(error)}{self._received()}"
+                f"the server's HTTP response is invalid: {message_of(error)}{self._received()}"
             ) from error
 
     def receive_eof(self) -> Response:

@@ -28,7 +28,7 @@ from ..packets.engineio import CLOSE, Packet, decode_payload, encode_payload
 from ..states import POLLING_TRANSITIONS, PollingState, transition
 from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
-from .http import Exchange, Response, refusal, show, unreachable, words_of
+from .http import Exchange, Response, message_of, refusal, show, unreachable
 from .requests import USER_AGENT, Requests
 
 _TEXT = b"text/plain;charset=UTF-8"
@@ -90,7 +90,7 @@ class PollingTransport(Transport):
     def pause(self, now: float) -> None:
         if self._state is PollingState.OPEN:
             self._change(PollingState.PAUSING)
-            self._pause_if_quiet(now)
+            self._pause_if_idle(now)
 
     def resume(self, now: float) -> None:
         if self._state in {PollingState.PAUSING, PollingState.PAUSED}:
@@ -153,7 +153,7 @@ class PollingTransport(Transport):
             return
         try:
             if error is not None:
-                raise TransportError(f"the stream of a {request.method} request broke: {words_of(error)}") from error
+                raise TransportError(f"the stream of a {request.method} request broke: {message_of(error)}") from error
             response = channel.exchange.receive_eof()
         except TransportError as broken:
             self._lost(channel, broken, now)
@@ -285,10 +285,10 @@ class PollingTransport(Transport):
             details = TransportError("the server's first response has no OPEN packet: is it an Engine.IO 4 server?")
             self._fail("transport error", details, now)
         self._poll_if_open(now)
-        self._pause_if_quiet(now)
-        self._go_on_closing(now)
+        self._pause_if_idle(now)
+        self._continue_closing(now)
 
-    def _pause_if_quiet(self, now: float) -> None:
+    def _pause_if_idle(self, now: float) -> None:
         if self._state is PollingState.PAUSING and not self._polling and not self._posting:
             self._change(PollingState.PAUSED)
             self.session.on_pause(self, now)
@@ -330,7 +330,7 @@ class PollingTransport(Transport):
         self.writable = False
         self._close_by = min(now + self.endpoint.options.close_timeout, self.endpoint.close_by)
         self.timers.set(self, "close", self._close_by)
-        self._go_on_closing(now)
+        self._continue_closing(now)
 
     def _ended(self, request: _Request, now: float) -> None:
         """Handle the end of a request while closing, whether it was completed or failed."""
@@ -338,9 +338,9 @@ class PollingTransport(Transport):
             self._polling = False
         else:
             self._posting = False
-        self._go_on_closing(now)
+        self._continue_closing(now)
 
-    def _go_on_closing(self, now: float) -> None:
+    def _continue_closing(self, now: float) -> None:
         if self._state not in _CLOSING or self._posting:
             return
         if self._state is PollingState.CLOSING:

@@ -31,7 +31,7 @@ from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
 from .deflate import DEFAULT_THRESHOLD, Deflate
 from .frames import Close, FrameCodec, Ping
-from .http import MAX_EXCERPT, join_header, refusal, show, unreachable, words_of
+from .http import MAX_EXCERPT, join_header, message_of, refusal, show, unreachable
 from .requests import USER_AGENT, Requests
 
 _OPEN: Final = WebSocketState.OPEN
@@ -87,7 +87,7 @@ class WebSocketTransport(Transport):
 
     def pause(self, now: float) -> None:
         self._pausing = True
-        self._pause_if_quiet(now)
+        self._pause_if_idle(now)
 
     def resume(self, now: float) -> None:
         self._pausing = False
@@ -154,10 +154,10 @@ class WebSocketTransport(Transport):
         if not self.writable:
             self.writable = True
             self.session.on_drain(self, now)
-            self._pause_if_quiet(now)
+            self._pause_if_idle(now)
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
-        how = "the server closed the stream" if error is None else f"the stream broke: {words_of(error)}"
+        how = "the server closed the stream" if error is None else f"the stream broke: {message_of(error)}"
         if self._state is WebSocketState.REFUSED:
             self._refuse(now)
         elif self._state is WebSocketState.OPENING:
@@ -169,7 +169,7 @@ class WebSocketTransport(Transport):
             details.__cause__ = error
             self._fail("transport close", details, now)
 
-    def _pause_if_quiet(self, now: float) -> None:
+    def _pause_if_idle(self, now: float) -> None:
         if self._pausing and self.writable:
             self._pausing = False
             self.session.on_pause(self, now)
@@ -217,7 +217,7 @@ class WebSocketTransport(Transport):
         except Exception as error:  # wsproto raises ValueError, IndexError and more for malformed responses
             # The message of wsproto is always "Bad HTTP message". The exception of h11 says what is wrong.
             why = error.__context__ if isinstance(error.__context__, h11.RemoteProtocolError) else error
-            self._fail_handshake(f"failed: {words_of(why)} (received {show(section)})", error, now)
+            self._fail_handshake(f"failed: {message_of(why)} (received {show(section)})", error, now)
             return
         for event in events:
             if isinstance(event, AcceptConnection):
