@@ -34,6 +34,7 @@ from ...protocol.errors import OptionError
 from ...protocol.options import RunningOptions, check_option
 from ...protocol.packets.socketio import PROTOCOL
 from ...protocol.statistics import Statistics
+from ...protocol.url import redacted
 from ...runtime.interface import BlockingRuntime, BlockingRuntimeScope, RuntimeScope
 from ..core.io import IOCore
 from ..core.manager import Host, ManagerCore

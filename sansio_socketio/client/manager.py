@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Protocol, Self, TypeVar, Unpack
 
 from ..protocol.options import RunningOptions
 from ..protocol.statistics import Statistics
+from ..protocol.url import redacted
 from ..runtime.interface import RuntimeScope
 from .core.manager import Host, ManagerCore
 from .core.socket import SocketCore
@@ -40,7 +41,7 @@ class Socket(Emitter, AnyHandlerRegistration):
 
     def __repr__(self) -> str:
         state = "connected" if self.connected else "active" if self.active else "inactive"
-        return f"<Socket {self.nsp} of {self.io.url}, {state}>"
+        return f"<Socket {self.nsp} of {redacted(self.io.url)}, {state}>"
 
     @property
     def nsp(self) -> str:
@@ -225,7 +226,7 @@ class Manager(ManagerBase):
         super().__init__(new_core(type(self), url, options))
 
     def __repr__(self) -> str:
-        return f"<Manager of {self.url}, {self._core.blueprint.machine.state}>"
+        return f"<Manager of {self._core.blueprint.url}, {self._core.blueprint.machine.state}>"
 
     async def __aenter__(self) -> Self:
         await self._core.start(Host.BLOCK)

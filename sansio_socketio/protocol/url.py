@@ -5,7 +5,8 @@ Rules of this file:
 - The schemes are `http`, `https`, `ws` and `wss`; the default is `https`, as in the JavaScript client outside a browser.
 - A query is a mapping of str to str. It is encoded and decoded as by JavaScript's `encodeURIComponent` and
   `decodeURIComponent`, so a plus sign is not decoded as a space.
-- An invalid URL raises an OptionError that quotes the URL, except for the error that it contains credentials.
+- An invalid URL raises an OptionError that quotes the URL. Neither that nor any other message, log or repr shows the user,
+  the password or the values of the query, which may be secret: see `redacted`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from .errors import OptionError
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _UNESCAPED = "-_.!~*'()"
+_USER = re.compile(r"^([^/?#]*//)?[^?#]*@")  # greedy: a password may contain a slash or an "@"
+_QUERY_VALUE = re.compile(r"(=)[^&#]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +62,14 @@ def parse_url(text: str) -> URL:
     if not isinstance(text, str):
         raise OptionError(f"url must be a str, not {type(text).__name__}")
     if any(ord(character) <= 0x20 or character == "\x7f" for character in text):
-        raise OptionError(f"invalid URL {text!r}: it contains a space or a control character")
+        raise OptionError(f"invalid URL {redacted(text)!r}: it contains a space or a control character")
     try:
         parts = urlsplit(text if _SCHEME.match(text) else f"https://{text.removeprefix('//')}")
         port = parts.port
-    except ValueError as error:
-        raise OptionError(f"invalid URL {text!r}: {error}") from None
+    except ValueError:  # its message may quote a part of the password
+        raise OptionError(f"invalid URL {redacted(text)!r}: the host or the port is invalid") from None
     if parts.scheme not in _SECURE:
-        raise OptionError(f"invalid URL {text!r}: the scheme must be http, https, ws or wss")
+        raise OptionError(f"invalid URL {redacted(text)!r}: the scheme must be http, https, ws or wss")
     if parts.username is not None or parts.password is not None:
         raise OptionError("invalid URL: it contains a user or a password; pass credentials in auth or extra_headers")
     host = _ascii_host(parts.hostname or "", text)
@@ -77,6 +80,12 @@ def parse_url(text: str) -> URL:
         path=parts.path or "/",
         query=_parse_query(parts.query),
     )
+
+
+def redacted(text: str) -> str:
+    """Return a URL for a message: without user and password, and without the values of the query."""
+    address, mark, query = _USER.sub(lambda match: f"{match[1] or ''}***@", text).partition("?")
+    return address + mark + _QUERY_VALUE.sub(r"\1***", query)
 
 
 def resolve_url(text: str | None, base: URL | None) -> str:
@@ -91,10 +100,12 @@ def resolve_url(text: str | None, base: URL | None) -> str:
     if text is not None and not isinstance(text, str):
         raise OptionError(f"url must be a str, not {type(text).__name__}")
     if text is not None and text.startswith("?"):
-        raise OptionError(f"invalid URL {text!r}: it is only a query; for the server of open_io(), pass '/{text}'")
+        raise OptionError(
+            f"invalid URL {redacted(text)!r}: it is only a query; for the server of open_io(), pass '/?…'"
+        )
     if text is None or (text.startswith("/") and not text.startswith("//")):
         if base is None:
-            given = "no URL" if text is None else f"only the path {text!r}"
+            given = "no URL" if text is None else f"only the path {redacted(text)!r}"
             raise OptionError(f"io() was given {given}; pass the server's URL to io() or to open_io()")
         return f"{base.scheme}://{base.authority}{text or '/'}"
     if base is None or _SCHEME.match(text):
@@ -114,8 +125,8 @@ def _parse_query(text: str) -> tuple[tuple[str, str], ...]:
 
 def _ascii_host(host: str, text: str) -> str:
     if not host:
-        raise OptionError(f"invalid URL {text!r}: it has no host")
+        raise OptionError(f"invalid URL {redacted(text)!r}: it has no host")
     try:
         return host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError as error:
-        raise OptionError(f"invalid URL {text!r}: the host name cannot be encoded: {error}") from None
+        raise OptionError(f"invalid URL {redacted(text)!r}: the host name cannot be encoded: {error}") from None

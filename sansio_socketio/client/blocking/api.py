@@ -12,6 +12,7 @@ from ...protocol.errors import OptionError
 from ...protocol.options import RunningOptions, check_option
 from ...protocol.packets.socketio import PROTOCOL
 from ...protocol.statistics import Statistics
+from ...protocol.url import redacted
 from ...runtime.interface import BlockingRuntime, BlockingRuntimeScope, RuntimeScope
 from ..core.io import IOCore
 from ..core.manager import Host, ManagerCore
@@ -186,7 +187,7 @@ class Socket(Emitter, AnyHandlerRegistration):
 
     def __repr__(self) -> str:
         state = "connected" if self.connected else "active" if self.active else "inactive"
-        return f"<Socket {self.nsp} of {self.io.url}, {state}>"
+        return f"<Socket {self.nsp} of {redacted(self.io.url)}, {state}>"
 
     @property
     def nsp(self) -> str:
@@ -452,7 +453,7 @@ class Manager(ManagerBase):
         return self
 
     def __repr__(self) -> str:
-        return f"<Manager of {self.url}, {self._core.blueprint.machine.state}>"
+        return f"<Manager of {self._core.blueprint.url}, {self._core.blueprint.machine.state}>"
 
     @property
     def url(self) -> str:

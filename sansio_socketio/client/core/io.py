@@ -52,7 +52,7 @@ class IOCore:
         manager = self._shared.get(key)
         if share and manager is not None and nsp not in manager.blueprint.namespaces:
             kept = _with_query(manager.blueprint.machine.url, manager.options)
-            warn_about_ignored(f"the Manager of {manager.url}", _with_query(place, options), kept)
+            warn_about_ignored(f"the Manager of {manager.blueprint.url}", _with_query(place, options), kept)
             return manager
         self.managers.append(new)
         new.begin(new.start_on(self._scope, held=False))

@@ -20,6 +20,7 @@ from typing import Any
 from ...protocol.client import ClientProtocol
 from ...protocol.errors import StateError
 from ...protocol.statistics import Statistics
+from ...protocol.url import redacted
 from ...runtime.connect import Connector
 from ...runtime.interface import RuntimeScope
 from ..handlers.registry import HandlerRegistry
@@ -90,10 +91,11 @@ class ManagerCore:
         self.url = url
         self.options = options
         self.runtime_scope = runtime_scope
-        self.link = Link(url, lock)
+        machine = ClientProtocol(url, settings.machine, random=Random())
+        self.link = Link(redacted(url), lock)
         self.blueprint = Blueprint(
-            url,
-            ClientProtocol(url, settings.machine, random=Random()),
+            redacted(url),
+            machine,
             local,
             Connector(
                 ssl=local.ssl, server_hostname=local.server_hostname, proxy=local.proxy, open_stream=local.open_stream
@@ -113,7 +115,10 @@ class ManagerCore:
     def __del__(self) -> None:
         if getattr(self, "_host", None) is Host.OPEN:
             warnings.warn(
-                f"unclosed Manager of {self.url}: open() was called, close() was not", ResourceWarning, 2, self
+                f"unclosed Manager of {self.blueprint.url}: open() was called, close() was not",
+                ResourceWarning,
+                2,
+                self,
             )
 
     # Runs in the scope of connect() or open_io()
@@ -143,7 +148,9 @@ class ManagerCore:
         """
         with self.link.lock:
             if self._scope is None and self.link.status.state is RunState.RUNNING:
-                raise StateError(f"the Manager of {self.url} is already running in the scope of connect() or open_io()")
+                raise StateError(
+                    f"the Manager of {self.blueprint.url} is already running in the scope of connect() or open_io()"
+                )
             begin_start(self.blueprint, self.link)
         scope = Scope(self.runtime_scope)
         try:
@@ -225,7 +232,7 @@ class ManagerCore:
             return False
         if not self._can_be_held:
             raise StateError(
-                f"the Manager of {self.url} is not running: start it with `async with manager`, or with `await "
+                f"the Manager of {self.blueprint.url} is not running: start it with `async with manager`, or with `await "
                 "nursery.start(manager.run)` (task_group.start with anyio); open() opens the connection of one that is running"
             )
         await self.start(Host.OPEN)
@@ -246,7 +253,9 @@ class ManagerCore:
                 if is_handler:
                     scope.stop()
                     if host is Host.OPEN:
-                        scope.runtime.spawn(lambda: self._end_for_handler(scope), f"closes the Manager of {self.url}")
+                        scope.runtime.spawn(
+                            lambda: self._end_for_handler(scope), f"closes the Manager of {self.blueprint.url}"
+                        )
             if not is_handler:
                 await (self._end(scope) if host is Host.OPEN else self._wait_stopped(scope))
                 return
@@ -260,7 +269,9 @@ class ManagerCore:
             # The lock must not be held while a run ends; `call` releases it.
             await scope.runtime.call(lambda: self._drive(self._end(scope, wait=False)))
         except Exception as error:
-            log.error("closing the Manager of %s failed; a handler had called close()", self.url, exc_info=error)  # noqa: TRY400
+            log.error(
+                "closing the Manager of %s failed; a handler had called close()", self.blueprint.url, exc_info=error
+            )
 
     async def _wait_stopped(self, scope: Scope) -> None:
         with scope.runtime.lock:

@@ -46,7 +46,7 @@ class Blueprint:
     """The durable part of a Manager, from which each run is created.
 
     Attributes:
-        url: The server's URL.
+        url: The server's URL, for messages: without what may be secret.
         machine: The state machine. Its buffers, cookies and recovery state outlive a run.
         options: The options of the client.
         connector: Opens the streams.

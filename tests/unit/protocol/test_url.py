@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio_socketio.protocol.errors import OptionError
-from sansio_socketio.protocol.url import default_port, encode_query, parse_url, resolve_url
+from sansio_socketio.protocol.url import default_port, encode_query, parse_url, redacted, resolve_url
 
 
 @pytest.mark.row("io.no_scheme")
@@ -147,10 +147,46 @@ def test_what_is_missing_is_taken_from_the_base(base: str | None, text: str | No
     [
         (None, r"no URL; pass the server's URL to io\(\) or to open_io\(\)"),
         ("/chat", "only the path '/chat'; pass the server's URL"),
-        ("?token=1", r"it is only a query; for the server of open_io\(\), pass '/\?token=1'"),
+        ("?token=1", r"it is only a query; for the server of open_io\(\), pass '/\?…'"),
         (5, "url must be a str, not int"),
     ],
 )
 def test_what_nothing_can_complete(text: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         resolve_url(text, None)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://user:s3cret@host",
+        "http://user:s3cret@host:port",
+        "http://user:s3cret@host:99999",
+        "http://user:s3/s3cret@host",
+        "http://user:s3cret@",
+        "http://user:s3@s3cret@host /",
+        "user:s3cret@host",
+        "http://[user:s3cret@host",
+        "http://user:s3cret@a..b\u2100",
+        "?token=s3cret",
+        "ftp://host?token=s3cret&other=s3cret#s3cret=s3cret",
+    ],
+)
+def test_no_message_shows_what_may_be_secret(url: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        parse_url(url)
+    assert "s3cret" not in str(caught.value).partition("#")[0]
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://host/chat", "http://host/chat"),
+        ("http://user:pass@host/chat?token=abc&x=1", "http://***@host/chat?token=***&x=***"),
+        ("host:3000", "host:3000"),
+        ("/chat?a", "/chat?a"),
+    ],
+)
+def test_what_is_shown_of_a_url(url: str, shown: str) -> None:
+    assert redacted(url) == shown

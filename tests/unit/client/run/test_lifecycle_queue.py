@@ -187,7 +187,7 @@ def test_an_internal_error_ends_the_connection(
     with pytest.raises(ZeroDivisionError, match="internal"):
         world.run_started(body)
     [message] = warnings_of(caplog)
-    assert message == "an internal error of sansio_socketio ends the connection; please report it"
+    assert message == "internal error in sansio_socketio; the connection is closed; please report it"
 
 
 def test_calls_beyond_the_bound_are_left_out_and_reported_once(world: World) -> None:
