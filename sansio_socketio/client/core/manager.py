@@ -269,9 +269,8 @@ class ManagerCore:
             # The lock must not be held while a run ends; `call` releases it.
             await scope.runtime.call(lambda: self._drive(self._end(scope, wait=False)))
         except Exception as error:
-            log.error(
-                "closing the Manager of %s failed; a handler had called close()", self.blueprint.url, exc_info=error
-            )
+            message = "closing the Manager of %s failed; a handler had called close()"
+            log.error(message, self.blueprint.url, exc_info=error)  # noqa: TRY400
 
     async def _wait_stopped(self, scope: Scope) -> None:
         with scope.runtime.lock:

@@ -20,7 +20,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum
-from functools import partial
+from functools import partial, wraps
 from inspect import isawaitable
 from typing import Any, Final
 
@@ -278,6 +278,7 @@ class LifecycleQueue:
                 # It waits in another run, whose lock it holds. Taking a second one could deadlock with a handler of that run.
                 self.runtime.call_soon(partial(self._hand_over, call))
 
+        @wraps(call.handler.handler, assigned=["__qualname__"], updated=())  # errors show the handler's name
         def start(*args: Any) -> Any:
             on_wait.set(waits)
             try:

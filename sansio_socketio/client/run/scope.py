@@ -12,6 +12,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import logging
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,8 @@ from .blueprint import Blueprint
 from .link import Link
 from .run import Run
 from .state import RunState
+
+log = logging.getLogger("sansio_socketio.client.manager")
 
 
 class Scope:
@@ -73,6 +76,9 @@ class Scope:
         else:
             if error is None or isinstance(error, SocketIOError):
                 instead = next((run.failure for run, _ in self._runs if run.failure is not None), None)
+        for run, _ in self._runs:
+            if run.failure is not None and run.failure is not instead:
+                log.error("an exception ended the connection; another one is raised", exc_info=run.failure)
         try:
             is_handled = await self._runtime_scope.__aexit__(*exc_info(instead or error))
         finally:

@@ -68,6 +68,9 @@ class Watched:
         self._name = handler.name
         self.dropped: list[str] = []
 
+    def __repr__(self) -> str:
+        return self._name  # for errors about the handler
+
     def __call__(self, *args: Any) -> Any:
         thread = this_thread()
         before = _kept.get(thread)  # a task that starts eagerly may run a handler inside a handler

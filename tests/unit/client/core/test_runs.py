@@ -232,6 +232,24 @@ def test_close_raises_the_error_of_a_handler(world: World) -> None:
     world.run(main)
 
 
+def test_the_error_of_a_handler_is_logged_if_the_body_raises_another_one(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with world.scopes.connect(URL, on_handler_error="raise") as socket:
+            socket.on("e", lambda: 1 / 0)
+            world.server.emit("e")
+            await world.settle()
+            raise KeyError("of the body")
+
+    with pytest.raises(KeyError, match="of the body"):
+        world.run(main)
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.getMessage() == "an exception ended the connection; another one is raised"
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+
+
 def test_an_internal_error_after_that_of_a_handler_does_not_hide_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
