@@ -170,9 +170,9 @@ def test_the_wheel_has_every_package_with_its_types_and_nothing_else(installed: 
 def test_the_sdist_has_what_the_tests_need(sdist: Path) -> None:
     wanted = {
         path.relative_to(ROOT)
-        for folder in ["sansio_socketio", "drivers", "tests", "docs"]
+        for folder in ["sansio_socketio", "drivers", "tests", "docs", "fuzz", "scripts"]
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and not {"node_modules", "__pycache__", "_build"} & {*path.relative_to(ROOT).parts}
+        if path.is_file() and not {"node_modules", "__pycache__", "_build", "work"} & {*path.relative_to(ROOT).parts}
     }
     wanted |= {Path(name) for name in [".pre-commit-config.yaml", "Makefile", "pyproject.toml", "LICENSE"]}
     wanted |= {path.relative_to(ROOT) for path in ROOT.glob("*.md")}

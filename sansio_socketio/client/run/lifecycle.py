@@ -216,8 +216,6 @@ class LifecycleQueue:
         while True:
             call = self._next_call()
             if call is None:
-                if self._items:
-                    continue
                 if self._state is _State.FINISHING:
                     self._is_served = False
                     return

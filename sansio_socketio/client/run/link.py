@@ -38,11 +38,6 @@ class Link:
         """The lock that is held while client code runs. Raises StateError in a forked child (blocking driver)."""
         return self._lock if self.run is None else self.run.runtime.lock
 
-    @property
-    def is_running(self) -> bool:
-        """Whether the Manager is running."""
-        return self.status.state is RunState.RUNNING
-
     def active(self) -> Run | None:
         """Return the run, or None if there is none or it has ended."""
         run = self.run
