@@ -16,6 +16,7 @@ from sansio_socketio.client import blocking
 from sansio_socketio.client.blocking.entry import drive
 from sansio_socketio.runtime import runtime_ended
 from sansio_socketio.runtime.calls import call_in_thread
+from sansio_socketio.runtime.interface import StreamHook, StreamReceiver
 from tests.support.drivers import View
 from tests.support.fake_runtime import Cancelled, FakeFuture, FakeRuntime, FakeStream, World
 
@@ -153,8 +154,8 @@ class ThreadsRuntime(FakeRuntime):
         self._world.call_soon(task.step)
         return task
 
-    def open_stream(self, *args: Any) -> FakeStream:
-        self.streams.append(super().open_stream(*args))
+    def open_stream(self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None) -> FakeStream:
+        self.streams.append(super().open_stream(host, port, receiver, hook))
         return self.streams[-1]
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
