@@ -59,7 +59,8 @@ docs: $(VENV_READY)
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 unit: $(VENV_READY) $(PEERS_READY)
-	$(BIN)/pytest --cov --numprocesses $(JOBS) --dist worksteal
+	$(BIN)/pytest tests/unit --cov --numprocesses $(JOBS) --dist worksteal
+	$(BIN)/pytest --ignore tests/unit --numprocesses $(JOBS) --dist worksteal
 
 bench: $(VENV_READY) $(PEERS_READY)
 	$(BIN)/python -m tests.benchmarks $(ROUNDS)

@@ -109,5 +109,5 @@ async def test_what_is_no_transport_is_refused_at_the_call(driver: Driver, node_
     for make in (driver.connect, driver.manager):
         with pytest.raises(OptionError, match=r"transports takes .*subclasses of Transport"):
             make(node_server.url, transports=[Counting])
-        with pytest.raises(OptionError, match=r"transport_options takes .*not of 'tunnel'"):
+        with pytest.raises(OptionError, match=r"transport_options takes .*'tunnel' is not one of them"):
             make(node_server.url, transport_options={"tunnel": {}})

@@ -277,7 +277,7 @@ def test_events_for_which_typed_and_manual_ack_are_errors(registry: Registry) ->
 
 
 def test_without_pydantic_the_error_says_what_to_install(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "sansio_socketio.client.handlers.typed")
+    monkeypatch.delitem(sys.modules, "sansio_socketio.client.handlers.typed", raising=False)
     monkeypatch.setitem(sys.modules, "pydantic", None)
     with pytest.raises(OptionError, match=r"pip install 'sansio-socketio\[typed\]'"):
 
