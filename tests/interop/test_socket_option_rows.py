@@ -21,6 +21,7 @@ async def test_what_is_not_acknowledged_is_sent_again(driver: Driver, plain_fres
         await socket.timeout(0.05).emit("silent", "given up", ack=told.append)
         await socket.emit("n", 0)
         assert await socket.emit_with_ack("count") == {"total": 1, "ordered": True}
+        await driver.until(lambda: bool(told))  # the callback has its turn in the queue of the namespace
         assert [type(error) for error in told] == [AckTimeout]
     sent = [packet["data"] for packet in target.peer.control("log") if '"silent"' in str(packet.get("data", ""))]
     assert len(sent) == 3
