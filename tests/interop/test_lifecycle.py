@@ -83,10 +83,13 @@ async def test_a_handler_that_waits(
     manager = driver.manager(target.url(), **options)
     socket = manager.socket("/", auth=auth)
 
+    registered: list[str] = []
+
     def register() -> None:
         emitters = {"Manager": manager, "Socket": socket, "Engine": manager.engine}
         for name in program:
             emitters[emitter].on(event, handlers.waiting(WAITS[name], socket))
+        registered.append(event)
 
     if emitter != "Engine":
         register()
@@ -97,6 +100,7 @@ async def test_a_handler_that_waits(
             register()
         await driver.registered(socket)
         await target.settle(driver, socket)
+        await driver.until(lambda: bool(registered))
         await manager.engine.close()
         await check(driver, socket)
         await driver.until(lambda: 0 < handlers.started == handlers.ended)
