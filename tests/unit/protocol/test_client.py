@@ -1,4 +1,4 @@
-"""The connection: opening, what is told in which order, closing, backpressure, and what a server or a parser does wrong."""
+"""The connection: opening, the order of its events, closing, backpressure, and invalid data from a server or a parser."""
 
 from __future__ import annotations
 
