@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.client import InboxOverflow, Socket
+from sansio_socketio.client import Socket
 from sansio_socketio.client.handlers.registry import HandlerRegistry
-from sansio_socketio.client.run.lifecycle import MOST_CALLS, START_LIMIT
-from sansio_socketio.protocol.errors import OptionError
+from sansio_socketio.client.run.lifecycle import START_LIMIT
 from tests.support.fake_runtime import URL, Cancelled, World
 
 
@@ -27,25 +26,6 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Order
-
-
-def test_handlers_start_in_order_and_run_concurrently_after_that(world: World) -> None:
-    story: list[Any] = []
-
-    async def body(manager: Any) -> None:
-        async def slow() -> None:
-            story.append("slow starts")
-            await world.sleep(5)
-            story.append("slow ends")
-
-        manager.on("ping", slow).on("ping", lambda: story.append("plain"))
-        await manager.connect()
-        world.server.ping()
-        world.server.ping()
-        await world.sleep(10)
-
-    world.run_started(body)
-    assert story == ["slow starts", "plain"] * 2 + ["slow ends"] * 2
 
 
 @pytest.mark.parametrize("eager", [False, True])
@@ -67,27 +47,6 @@ def test_a_handler_of_the_manager_starts_before_the_sockets_event_that_follows(w
 
     world.run_started(body)
     assert story == ["open starts", "second", "connect", "open ends"]
-
-
-def test_what_a_handler_of_reconnect_attempt_sets_before_its_first_wait_takes_effect_on_the_attempt(
-    world: World,
-) -> None:
-    async def body(manager: Any) -> None:
-        socket = manager.socket("/")
-
-        async def attempt(number: int) -> None:
-            socket.auth = {"set": "before"}
-            await world.sleep(1)
-            socket.auth = {"set": "after"}
-
-        manager.on("reconnect_attempt", attempt)
-        await socket.wait_connected()
-        for _ in range(2):
-            world.server.lose()
-            await world.sleep(10)
-
-    world.run_started(body)
-    assert world.server.payloads() == [None, {"set": "before"}, {"set": "before"}]
 
 
 def test_a_handler_that_does_not_suspend_does_not_delay_what_follows(world: World) -> None:
@@ -132,40 +91,6 @@ def test_a_handler_may_wait_for_the_connection(world: World, event: str) -> None
 # Errors and bounds
 
 
-def test_concurrency_does_not_apply(world: World) -> None:
-    async def body(manager: Any) -> None:
-        for target, event in ((manager, "open"), (manager.engine, "packet")):
-            with pytest.raises(OptionError, match=f"concurrency does not apply to '{event}': its handlers run conc"):
-                target.on(event, print, concurrency=2)
-
-    world.run_started(body)
-
-
-def test_errors_are_reported_whether_the_handler_has_suspended_or_not(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    story: list[str] = []
-
-    async def body(manager: Any) -> None:
-        async def later() -> None:
-            await world.sleep(1)
-            raise KeyError("later")
-
-        def at_once() -> None:
-            raise KeyError("at once")
-
-        async def unsuspended() -> None:
-            raise KeyError("unsuspended")
-
-        for handler in (at_once, later, unsuspended, lambda: story.append("last")):
-            manager.on("open", handler)
-        await world.sleep(5)
-
-    world.run_started(body)
-    assert story == ["last"]
-    assert warnings_of(caplog) == ["exception in a handler of 'open'"] * 3
-
-
 @pytest.mark.parametrize("eager", [False, True])
 def test_an_internal_error_ends_the_connection(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, eager: bool
@@ -188,62 +113,6 @@ def test_an_internal_error_ends_the_connection(
         world.run_started(body)
     [message] = warnings_of(caplog)
     assert message == "internal error in sansio_socketio; the connection is closed; please report it"
-
-
-def test_calls_beyond_the_bound_are_left_out_and_reported_once(world: World) -> None:
-    reported: list[Any] = []
-    running: list[Any] = []
-
-    async def body(manager: Any) -> None:
-        async def slow(packet: Any) -> None:
-            running.append(packet.data)
-            await world.sleep(10)
-
-        await manager.connect()
-        manager.engine.on("packet", slow)
-        for repetition in (1, 2):
-            for number in range(MOST_CALLS + 5):
-                world.server.emit("e", number)
-                await world.checkpoint()
-            await world.settle()
-            assert len(running) == MOST_CALLS
-            assert [(event, type(error)) for error, event in reported] == [("packet", InboxOverflow)] * repetition
-            assert f"{MOST_CALLS} calls of its handler" in str(reported[0][0])
-            await world.sleep(20)
-            running.clear()
-        assert manager.engine is not None
-
-    world.run_started(body, on_handler_error=lambda error, event: reported.append((error, event)))
-    assert len(reported) == 2
-
-
-def test_events_queued_beyond_the_bound_are_left_out_and_reported_once(threads: World) -> None:
-    reported: list[Any] = []
-    calls: list[None] = []
-
-    with threads.blocking_manager_class(
-        URL, on_handler_error=lambda error, event: reported.append((event, str(error)))
-    ) as manager:
-
-        @manager.on("ping")
-        def ping() -> None:
-            calls.append(None)
-            if len(calls) in {1, MOST_CALLS + 2}:  # while this call blocks its thread, the others are queued
-                for _ in range(MOST_CALLS + 5):
-                    threads.server.ping()
-
-        manager.connect()
-        threads.server.ping()
-        threads.block(5)
-        assert len(calls) == MOST_CALLS + 1
-        [(event, message)] = reported
-        assert event == "ping"
-        assert f"{MOST_CALLS} of these events are queued" in message
-        threads.server.ping()
-        threads.block(5)
-        assert len(calls) == 2 * (MOST_CALLS + 1)
-        assert len(reported) == 2
-        assert manager.engine is not None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -276,27 +145,6 @@ def test_in_a_thread_a_handler_has_started_when_it_enters_a_blocking_call(
         *[("answer", START_LIMIT / 2), ("answer", START_LIMIT)],
     ]
     assert warnings_of(caplog) == []
-
-
-def test_in_a_thread_a_handler_that_does_not_start_is_warned_of_and_the_others_go_on(
-    threads: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    story: list[Any] = []
-    with threads.blocking_manager_class(URL) as manager:
-        socket = manager.socket("/")
-        begin = threads.time
-
-        def stuck() -> None:
-            threads.block(5)
-            story.append(("stuck", threads.time - begin))
-
-        manager.on("open", stuck).on("open", lambda: story.append(("second", threads.time - begin)))
-        socket.on("connect", lambda: story.append(("connect", threads.time - begin)))
-        socket.wait_connected()
-        threads.block(10)
-    assert story == [("second", START_LIMIT), ("connect", START_LIMIT), ("stuck", 5)]
-    [message] = warnings_of(caplog)
-    assert "stuck of 'open' has blocked its thread for 1 second" in message
 
 
 def test_in_a_thread_a_handler_of_reconnect_may_ask_the_server(threads: World) -> None:
