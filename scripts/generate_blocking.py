@@ -36,6 +36,7 @@ from ...protocol.packets.socketio import PROTOCOL
 from ...protocol.statistics import Statistics
 from ...protocol.url import redacted
 from ...runtime.interface import BlockingRuntime, BlockingRuntimeScope, RuntimeScope
+from ..context import BlockingContext
 from ..core.io import IOCore
 from ..core.manager import Host, ManagerCore
 from ..core.socket import SocketCore
@@ -52,7 +53,7 @@ CLASSES: Final = {
     "Emitter": ("emitter.py", "class Emitter:"),
     "Socket": ("manager.py", "class Socket(Emitter, AnyHandlerRegistration):"),
     "Engine": ("engine.py", "class Engine(HandlerRegistration):"),
-    "Manager": ("manager.py", "class Manager(ManagerBase):"),
+    "Manager": ("manager.py", "class Manager(ManagerBase, BlockingContext):"),
     "IO": ("scopes.py", "class IO:"),
 }
 
@@ -63,6 +64,7 @@ OWN: Final = {
     _call: Entry
 """,
     "Socket": '''
+    _allows_async = False
     _flags = PLAIN
 
     def __init__(self, core: SocketCore, manager: Manager) -> None:
@@ -94,6 +96,8 @@ OWN: Final = {
         return self._call.registering()
 ''',
     "Engine": """
+    _allows_async = False
+
     def __init__(self, session: SessionRun, manager: ManagerCore, call: Entry) -> None:
         self._session = session
         self._manager = manager
@@ -104,6 +108,8 @@ OWN: Final = {
         return self._call.registering()
 """,
     "Manager": '''
+    _usage = "Manager(url)"
+
     runtime_scope: ClassVar[BlockingRuntimeScope]
     """Makes the runtime of each run. Each driver's subclass has its own."""
 
@@ -226,6 +232,8 @@ class EventStream:
     "Engine": '''
 class ManagerBase(RunningOptions, HandlerRegistration):
     """Base class of `Manager`: the core, the handlers and the options that can be set while running."""
+
+    _allows_async = False
 
     def __init__(self, core: ManagerCore) -> None:
         self._core = core

@@ -18,6 +18,7 @@ from threading import get_ident
 from typing import Any, cast
 from weakref import WeakSet
 
+from sansio_socketio.protocol.errors import StateError
 from sansio_socketio.runtime.calls import cancelled_inside
 from sansio_socketio.runtime.futures import EventFuture, runtime_ended, wrong_thread
 from sansio_socketio.runtime.interface import Future, StreamHook, StreamReceiver
@@ -149,7 +150,12 @@ class AsyncioRuntime:
     """The runtime on the running event loop."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
+        try:
+            self.loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise StateError(
+                "sansio_socketio_asyncio needs a running asyncio event loop; with trio use sansio_socketio_trio"
+            ) from None
         self.lock = nullcontext()
         self.streams: set[AsyncioStream] = set()  # streams that have a transport
         self._timers = WeakSet[LoopTimer]()

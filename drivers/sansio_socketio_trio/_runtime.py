@@ -17,6 +17,7 @@ from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
 from sansio_socketio.client.run.pump import Pump
 from sansio_socketio.protocol.client import ClientProtocol
+from sansio_socketio.protocol.errors import StateError
 from sansio_socketio.protocol.namespace import Namespace
 from sansio_socketio.runtime.structured import Library, Nursery, StructuredRuntime, open_structured
 
@@ -69,4 +70,6 @@ _protect_methods(Pump, ClientProtocol, Namespace)
 
 def open_runtime() -> AbstractAsyncContextManager[TrioRuntime]:
     """Create a runtime in a nursery of its own. On exit, everything that it started ends."""
+    if not trio.lowlevel.in_trio_run():
+        raise StateError("sansio_socketio_trio works in trio.run() only; with asyncio use sansio_socketio_asyncio")
     return open_structured(_TRIO, TrioRuntime)

@@ -14,6 +14,7 @@ from ..protocol.options import RunningOptions
 from ..protocol.statistics import Statistics
 from ..protocol.url import redacted
 from ..runtime.interface import RuntimeScope
+from .context import AsyncContext
 from .core.manager import Host, ManagerCore
 from .core.socket import SocketCore
 from .emitter import Emitter, EventStream
@@ -190,7 +191,7 @@ class ManagerBase(RunningOptions, HandlerRegistration):
         return self._core.link.lock
 
 
-class Manager(ManagerBase):
+class Manager(ManagerBase, AsyncContext):
     """A connection to a server, which the sockets of several namespaces share.
 
     There are several ways to run a Manager:
@@ -218,6 +219,8 @@ class Manager(ManagerBase):
 
     runtime_scope: ClassVar[RuntimeScope]
     """Creates the runtime of each run. Set by the driver."""
+
+    _usage = "Manager(url)"
 
     can_be_held: ClassVar[bool] = False
     """Whether `open` can start the Manager and `close` stop it, even in another task. False if tasks belong to a nursery."""

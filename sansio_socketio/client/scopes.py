@@ -10,44 +10,20 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from types import TracebackType
-from typing import Final, Generic, TypeVar, Unpack
+from typing import Final, Unpack
 
-from ..protocol.errors import StateError
 from ..protocol.packets.socketio import PROTOCOL
 from ..protocol.url import URL
+from .context import EnteredOnce
 from .core.connect import Connection, server_url
 from .core.io import IOCore
 from .core.manager import ManagerCore
 from .manager import Manager, Socket, new_core, public_socket, wrap_core
 from .options import IOOptions, Options
 from .run.scope import Scope
-
-T = TypeVar("T")
-
-
-class EnteredOnce(Generic[T]):
-    """A context manager that creates its scope when it is entered. It can be entered once."""
-
-    def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]], call: str) -> None:
-        self._make = make
-        self._call = call
-        self._scope: AbstractAsyncContextManager[T] | None = None
-
-    async def __aenter__(self) -> T:
-        if self._scope is not None:
-            raise StateError(f"the context manager of {self._call} can be entered only once; call {self._call} again")
-        self._scope = self._make()
-        return await self._scope.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        assert self._scope is not None
-        return await self._scope.__aexit__(kind, error, traceback)
 
 
 class IO:
@@ -119,7 +95,7 @@ class Scopes:
             OptionError: The URL or an option is invalid. Raised by the call itself.
         """
         connection = Connection(url, options, partial(new_core, self._manager_class), retry=retry)
-        return EnteredOnce(lambda: self._connect(connection), "connect()")
+        return EnteredOnce(lambda: self._connect(connection), "connect(url)")
 
     def open_io(self, url: str | None = None) -> AbstractAsyncContextManager[IO]:
         """Open a block in which sockets are created by URL, like JavaScript's `io()`::
@@ -136,7 +112,7 @@ class Scopes:
             OptionError: The URL is invalid. Raised by the call itself.
         """
         base = None if url is None else server_url(url)
-        return EnteredOnce(lambda: self._open_io(base), "open_io()")
+        return EnteredOnce(lambda: self._open_io(base), "open_io(url)")
 
     @asynccontextmanager
     async def _connect(self, connection: Connection) -> AsyncGenerator[Socket, None]:

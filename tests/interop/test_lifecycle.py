@@ -6,7 +6,6 @@ answer again, and every handler must have ended.
 
 from __future__ import annotations
 
-import queue
 import time
 from collections.abc import Awaitable, Callable
 from random import Random
@@ -14,7 +13,6 @@ from typing import Any, Final
 
 import pytest
 
-import sansio_socketio_blocking
 from sansio_socketio.protocol.errors import DisconnectedError, SocketIOError
 from tests.support.drivers import ASYNC_DRIVERS, PATIENCE, Driver
 from tests.support.hooks import hook_to
@@ -269,14 +267,3 @@ async def test_a_handler_whose_exception_ends_its_task(driver: Driver, node_serv
         await manager.engine.close()
         await check(driver, socket)
         assert [await seen.get(), await seen.get()] == ["next", "next"]
-
-
-def test_the_error_about_an_async_handler_of_a_manager_in_a_thread_names_the_handler(node_server: Peer) -> None:
-    errors: queue.SimpleQueue[Exception] = queue.SimpleQueue()
-
-    async def on_open() -> None: ...
-
-    with sansio_socketio_blocking.Manager(node_server.url, on_handler_error=errors.put) as manager:
-        manager.on("open", on_open)
-        manager.socket().wait_connected(PATIENCE)
-        assert "on_open is an async function" in str(errors.get(timeout=PATIENCE))

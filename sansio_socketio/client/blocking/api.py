@@ -14,6 +14,7 @@ from ...protocol.packets.socketio import PROTOCOL
 from ...protocol.statistics import Statistics
 from ...protocol.url import redacted
 from ...runtime.interface import BlockingRuntime, BlockingRuntimeScope, RuntimeScope
+from ..context import BlockingContext
 from ..core.io import IOCore
 from ..core.manager import Host, ManagerCore
 from ..core.socket import SocketCore
@@ -155,6 +156,7 @@ class Socket(Emitter, AnyHandlerRegistration):
         io: The Manager of the connection, which the sockets of all its namespaces share.
     """
 
+    _allows_async = False
     _flags = PLAIN
 
     def __init__(self, core: SocketCore, manager: Manager) -> None:
@@ -303,6 +305,8 @@ class Engine(HandlerRegistration):
     packet (packet, packet_create, flush, drain) are only created while one of them has a handler.
     """
 
+    _allows_async = False
+
     def __init__(self, session: SessionRun, manager: ManagerCore, call: Entry) -> None:
         self._session = session
         self._manager = manager
@@ -345,6 +349,8 @@ class Engine(HandlerRegistration):
 class ManagerBase(RunningOptions, HandlerRegistration):
     """Base class of `Manager`: the core, the handlers and the options that can be set while running."""
 
+    _allows_async = False
+
     def __init__(self, core: ManagerCore) -> None:
         self._core = core
         self._handlers = core.blueprint.handlers
@@ -361,7 +367,7 @@ class ManagerBase(RunningOptions, HandlerRegistration):
         return self._call.registering()
 
 
-class Manager(ManagerBase):
+class Manager(ManagerBase, BlockingContext):
     """A connection to a server, which the sockets of several namespaces share.
 
     A Manager runs in a block, `with Manager(url, **options) as manager`, or from `manager.open()` to `manager.close()`, which
@@ -383,6 +389,8 @@ class Manager(ManagerBase):
     Raises:
         OptionError: The URL or an option is invalid.
     """
+
+    _usage = "Manager(url)"
 
     runtime_scope: ClassVar[BlockingRuntimeScope]
     """Makes the runtime of each run. Each driver's subclass has its own."""

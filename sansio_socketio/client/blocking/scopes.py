@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import Generic, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, Unpack, cast
 
 from ...protocol.url import URL
 from ...runtime.interface import RuntimeScope
+from ..context import BlockingContext, EnteredOnce
 from ..core.connect import Connection, server_url
 from ..core.io import IOCore
 from ..options import Options
 from ..run.scope import Scope
-from ..scopes import EnteredOnce
 from .api import IO, Manager, Socket, new_core, public_socket, release_all, wrap_core
 from .entry import drive
 
@@ -50,7 +50,7 @@ class Scopes:
         """
         make = partial(new_core, self._manager_class, self._manager_class.make_lock())
         connection = Connection(url, options, make, retry=retry)
-        return Driven(EnteredOnce(partial(self._connect, connection), "connect()"))
+        return Driven(partial(self._connect, connection), "connect(url)")
 
     def open_io(self, url: str | None = None) -> AbstractContextManager[IO]:
         """Open a block in which sockets are created by URL, like JavaScript's `io()`::
@@ -67,7 +67,7 @@ class Scopes:
             OptionError: The URL is invalid. Raised by the call itself.
         """
         base = None if url is None else server_url(url)
-        return Driven(EnteredOnce(partial(self._open_io, base), "open_io()"))
+        return Driven(partial(self._open_io, base), "open_io(url)")
 
     @asynccontextmanager
     async def _connect(self, connection: Connection) -> AsyncGenerator[Socket, None]:
@@ -92,11 +92,27 @@ class Scopes:
                     release_all(manager)
 
 
-class Driven(Generic[T]):
-    """A plain context manager around an async one whose coroutines never suspend."""
+class Driven(BlockingContext, Generic[T]):
+    """A plain context manager around an async one whose coroutines never suspend.
 
-    def __init__(self, scope: AbstractAsyncContextManager[T, bool | None]) -> None:
-        self._scope = scope
+    Args:
+        make: Creates the async context manager.
+        usage: The call that creates this object, for messages.
+    """
+
+    def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]], usage: str) -> None:
+        self._scope = EnteredOnce(make, usage)
+        self._usage = usage
+
+    def __repr__(self) -> str:
+        return repr(self._scope)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f"{self._usage} returns a context manager, which has no {name!r}: write `with {self._usage} as ...`"
+            )
 
     def __enter__(self) -> T:
         return drive(self._scope.__aenter__())

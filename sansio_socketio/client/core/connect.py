@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...protocol.client import namespace_name
 from ...protocol.errors import OptionError
 from ...protocol.url import URL, parse_url
 from ..options import CONNECT_OPTIONS, check_flag, socket_settings, split_options
 from ..run.run import Run
 from ..run.scope import Scope
 from .manager import ManagerCore
-from .socket import SocketCore
+from .socket import SocketCore, url_namespace
 
 
 class Connection:
@@ -41,7 +40,7 @@ class Connection:
         if "auto_connect" in manager_options:
             raise OptionError("auto_connect is an option of Manager and io(); connect() always connects")
         socket_settings(self._socket_options)
-        self._nsp = namespace_name(parse_url(url).path)
+        self._nsp = url_namespace(url, manager_options)
         self._retry = retry
         self.manager = make(url, manager_options)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...protocol.client import namespace_name
-from ...protocol.url import URL, parse_url, resolve_url
+from ...protocol.url import URL, resolve_url
 from ..options import IO_OPTIONS, check_flag, socket_settings, split_options, warn_about_ignored
 from ..run.scope import Scope
 from .manager import ManagerCore
-from .socket import SocketCore
+from .socket import SocketCore, url_namespace
 
 
 class IOCore:
@@ -40,7 +39,7 @@ class IOCore:
         manager_options, socket_options = split_options(options, IO_OPTIONS)
         socket_settings(socket_options)  # check the options before a Manager is started
         whole = resolve_url(url, self._base)
-        nsp = namespace_name(parse_url(whole).path)
+        nsp = url_namespace(whole, manager_options)
         with self._scope.runtime.lock:
             manager = self._manager(whole, manager_options, nsp, share=multiplex and not force_new)
             return manager, manager.socket(nsp, socket_options)

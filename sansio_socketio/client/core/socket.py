@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...protocol.errors import AckTimeout, DisconnectedError
-from ...protocol.options import ASK
+from ...protocol.client import namespace_name
+from ...protocol.errors import AckTimeout, DisconnectedError, OptionError
+from ...protocol.options import ASK, ClientOptions
+from ...protocol.url import parse_url, redacted
 from ..handlers.registry import Handler
 from ..options import Auth, check_askable
 from ..run.blueprint import NamespaceSpec
@@ -125,3 +127,19 @@ class SocketCore:
             raise
         except TimeoutError:  # the time limit of a blocking call
             raise AckTimeout(f"event {args[0]!r} was not acknowledged within the timeout of the call") from None
+
+
+def url_namespace(url: str, options: Mapping[str, Any]) -> str:
+    """Return the namespace that the path of a URL names.
+
+    Raises:
+        OptionError: The URL is invalid, or its path is the server's endpoint, such as /socket.io/.
+    """
+    path = parse_url(url).path
+    endpoint = options.get("path", ClientOptions().path)
+    if isinstance(endpoint, str) and path.strip("/") == endpoint.strip("/") != "":
+        raise OptionError(
+            f"the path of {redacted(url)!r} is the server's endpoint; in this URL the path names a namespace: "
+            "leave it out (the option `path` sets the endpoint)"
+        )
+    return namespace_name(path)

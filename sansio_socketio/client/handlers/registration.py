@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Self, TypeVar, overload
+from typing import Any, ClassVar, Self, TypeVar, overload
 
 from ...protocol.errors import OptionError
 from .registry import AnyHandlers, Handler, HandlerRegistry, RegisteredHandler, event_name
@@ -23,6 +23,7 @@ class HandlerRegistration:
     """The methods for handlers of single events."""
 
     _handlers: HandlerRegistry
+    _allows_async: ClassVar[bool] = True
 
     @overload
     def on(
@@ -108,6 +109,14 @@ class HandlerRegistration:
         """Return the context manager in which handlers are registered and removed."""
         return nullcontext()
 
+    def _checked(self, handler: Handler, **options: Any) -> RegisteredHandler:
+        registered = RegisteredHandler(handler, **options)
+        if registered.is_async and not self._allows_async:
+            raise OptionError(
+                f"handler {registered.name} is an async function, which the blocking driver cannot await: use a plain function"
+            )
+        return registered
+
     def _register(
         self,
         event: str | float,
@@ -123,7 +132,7 @@ class HandlerRegistration:
             raise OptionError(f"typed takes True or False, not {typed!r}")
 
         def add(handler: Handler) -> None:
-            registered = RegisteredHandler(handler, once=once, concurrency=concurrency, manual_ack=manual_ack)
+            registered = self._checked(handler, once=once, concurrency=concurrency, manual_ack=manual_ack)
             if typed:
                 registered.call = _converting(handler, name, manual_ack=manual_ack)
             with self._registering():
@@ -217,7 +226,7 @@ class AnyHandlerRegistration(HandlerRegistration):
         self, handlers: AnyHandlers, handler: H | None, *, first: bool, concurrency: int | None = None
     ) -> Callable[[H], H] | H:
         def register(handler: H) -> H:
-            registered = RegisteredHandler(handler, concurrency=concurrency)
+            registered = self._checked(handler, concurrency=concurrency)
             with self._registering():
                 handlers.add(registered, first=first)
             return handler

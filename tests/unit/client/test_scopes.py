@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -459,11 +461,52 @@ def test_a_query_that_a_shared_manager_ignores_is_warned_of(world: World) -> Non
     run_io(world, body)
 
 
+def test_wrong_ways_to_enter_a_context_manager(world: World) -> None:
+    async def wait(awaitable: Any) -> None:
+        await awaitable
+
+    scopes: list[tuple[Any, str]] = [
+        (world.scopes.connect(URL), "connect(url)"),
+        (world.scopes.open_io(), "open_io(url)"),
+        (world.manager_class(URL), "Manager(url)"),
+    ]
+    for scope, call in scopes:
+        with pytest.raises(TypeError, match=re.escape(f"{call} cannot be awaited: write `async with {call} as ...`")):
+            world.run(partial(wait, scope))
+        with (
+            pytest.raises(TypeError, match=re.escape(f"{call} of an async driver needs `async with`, not `with`")),
+            scope,
+        ):
+            raise AssertionError
+    for scope, call in scopes[:2]:
+        assert repr(scope) == f"<context manager of {call}>"
+        with pytest.raises(AttributeError, match=re.escape(f"{call} returns a context manager, which has no 'on'")):
+            scope.on("hello", print)
+
+
+@pytest.mark.parametrize("url", [f"{URL}/socket.io", f"{URL}/socket.io/?token=1"])
+def test_a_url_that_contains_the_path_of_the_endpoint(world: World, url: str) -> None:
+    message = (
+        "the path of 'http://.*/(socket.io|other).*' is the server's endpoint; in this URL the path names a namespace"
+    )
+    with pytest.raises(OptionError, match=message):
+        world.scopes.connect(url)
+    with pytest.raises(OptionError, match=message):
+        world.scopes.connect(url.replace("socket.io", "other"), path="/other/")
+    world.scopes.connect(url, path="/other")  # in which case it may be a namespace
+
+    async def body(io: Any) -> None:
+        with pytest.raises(OptionError, match=message):
+            io(url)
+
+    run_io(world, body)
+
+
 def test_a_scope_is_entered_once(world: World) -> None:
     async def main() -> None:
         for scope, call in ((world.scopes.connect(URL), "connect"), (world.scopes.open_io(), "open_io")):
             async with scope:
-                with pytest.raises(StateError, match=rf"entered only once; call {call}\(\) again"):
+                with pytest.raises(StateError, match=rf"{call}\(url\) can be entered only once; call it again"):
                     await scope.__aenter__()
             with pytest.raises(StateError, match="entered only once"):
                 async with scope:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextvars import Context
+from functools import partial
 from typing import Any
 
 import pytest
@@ -324,9 +326,54 @@ def test_the_other_attributes_of_io(world: World, scopes: Scopes, manager_class:
             io("?token=1")
 
 
+def test_wrong_ways_to_enter_a_context_manager(world: World, scopes: Scopes, manager_class: type[Manager]) -> None:
+    async def enter(scope: Any) -> None:
+        async with scope:
+            raise AssertionError
+
+    async def wait(scope: Any) -> None:
+        await scope
+
+    managers: list[tuple[Any, str]] = [
+        (scopes.connect(URL), "connect(url)"),
+        (scopes.open_io(), "open_io(url)"),
+        (manager_class(URL), "Manager(url)"),
+    ]
+    for manager, call in managers:
+        with pytest.raises(TypeError, match=re.escape(f"{call} of the blocking driver cannot be awaited")):
+            world.run(partial(wait, manager))
+        with pytest.raises(TypeError, match=re.escape(f"{call} of the blocking driver needs `with`, not `async with`")):
+            world.run(partial(enter, manager))
+    for manager, call in managers[:2]:
+        assert repr(manager) == f"<context manager of {call}>"
+        with pytest.raises(AttributeError, match=re.escape(f"{call} returns a context manager, which has no 'on'")):
+            manager.on("hello", print)
+
+
+def test_an_async_handler_is_refused_at_registration(world: World, manager_class: type[Manager]) -> None:
+    async def handler() -> None: ...
+
+    with manager_class(URL) as manager:
+        engine = manager.connect().engine
+        assert engine is not None
+        socket = manager.socket()
+        for register in (
+            lambda: manager.on("open", handler),
+            lambda: manager.once("open")(handler),
+            lambda: engine.on("packet", handler),
+            lambda: socket.on("hello", handler),
+            lambda: socket.on("hello")(handler),
+            lambda: socket.on_any(handler),
+            lambda: socket.prepend_any_outgoing(handler),
+        ):
+            with pytest.raises(OptionError, match=r"handler .*handler is an async function, .*: use a plain function"):
+                register()
+        assert socket.listeners("hello") == []
+
+
 def test_a_scope_is_entered_once(world: World, scopes: Scopes) -> None:
     scope = scopes.connect(URL)
-    with scope, pytest.raises(StateError, match=r"entered only once; call connect\(\) again"):
+    with scope, pytest.raises(StateError, match=r"connect\(url\) can be entered only once; call it again"):
         scope.__enter__()
     with pytest.raises(StateError, match="entered only once"), scope:
         raise AssertionError
