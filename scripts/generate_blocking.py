@@ -92,6 +92,21 @@ OWN: Final = {
             buffer = self._core.events("write `with socket.events() as events: for event in events: …`")
         return EventStream(buffer, self._call, timeout)
 
+    def start_handlers(self) -> Self:
+        """Call handlers from now on, because all of them are registered. For a thread that waits by other means.
+
+        Without it, the handlers are called when this thread makes a call that may block, or one second after the last one was
+        registered. The handlers of the Manager start as well.
+
+        Raises:
+            DisconnectedError: The Manager has been stopped.
+            StateError: The Manager is not running.
+        """
+        with self._core.link.lock:
+            self._core.link.current()
+            self._call.hold.release()
+        return self
+
     def _registering(self) -> AbstractContextManager[None]:
         return self._call.registering()
 ''',
@@ -130,6 +145,17 @@ OWN: Final = {
     ) -> bool | None:
         release_all(self._core)
         return drive(self._core.end(error))
+
+    def start_handlers(self) -> Self:
+        """Call the handlers of the Manager and of its sockets from now on. See `Socket.start_handlers`.
+
+        Raises:
+            DisconnectedError: The Manager has been stopped.
+            StateError: The Manager is not running.
+        """
+        with self._core.link.lock:
+            self._core.link.current().release_handlers()
+        return self
 
     def connect(self, *, timeout: float | None = None) -> Self:
         """Open the connection and wait until it is open. If the attempt fails, the client does not retry.

@@ -56,6 +56,16 @@ def test_a_program_from_top_to_bottom(node_server: Peer) -> None:
         assert not socket.connected
 
 
+@pytest.mark.row("socket.start_handlers")
+def test_handlers_start_when_the_application_says_so(node_server: Peer) -> None:
+    welcomes: SimpleQueue[Any] = SimpleQueue()
+    with Manager(node_server.url) as manager:
+        socket = manager.socket("/chat").on("welcome", welcomes.put)
+        assert socket.start_handlers() is socket
+        assert welcomes.get(timeout=PATIENCE)
+        assert manager.start_handlers() is manager
+
+
 def test_handlers_run_although_nobody_calls(node_server: Peer) -> None:
     welcomes: SimpleQueue[Any] = SimpleQueue()
     with connect(node_server.url) as socket:

@@ -8,8 +8,8 @@ Rules of this file:
 - Every call that may block accepts `timeout`, the time limit of the call in seconds. After it TimeoutError is raised.
   (`socket.timeout(seconds)` is something else: as in the other drivers, it limits the time for an acknowledgement.)
 - The handlers of a socket are held back until the thread that created it makes a call that may block, until any thread
-  makes such a call through the socket, or until `SETTLED` seconds after the last handler was registered. The last rule is
-  for threads that wait for something else.
+  makes such a call through the socket or calls its `start_handlers`, or until `SETTLED` seconds after the last handler was
+  registered. The last rule is for threads that wait for something else.
 """
 
 from __future__ import annotations

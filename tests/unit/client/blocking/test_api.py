@@ -105,6 +105,30 @@ def test_handlers_are_not_held_back_for_long_if_the_thread_makes_no_blocking_cal
         assert seen == ["connect", "welcome", "late"]
 
 
+def test_handlers_start_when_the_application_says_so(world: World, manager_class: type[Manager]) -> None:
+    seen: list[str] = []
+    world.server.greets = ["welcome"]
+    manager = manager_class(URL)
+    main, chat = manager.socket(), manager.socket("/chat")
+    for start in (manager.start_handlers, main.start_handlers):
+        with pytest.raises(StateError, match="is not running"):
+            start()
+    with manager:
+        manager.on("open", lambda: seen.append("open"))
+        main.on("welcome", lambda: seen.append("main"))
+        chat.on("welcome", lambda: seen.append("chat"))
+        world.block(SETTLED / 2)
+        assert seen == []
+        assert main.start_handlers() is main
+        world.block(0)
+        assert seen == ["open", "main"]
+        assert manager.start_handlers() is manager
+        world.block(0)
+        assert seen == ["open", "main", "chat"]
+    with pytest.raises(DisconnectedError):
+        manager.start_handlers()
+
+
 def test_handlers_are_called_at_the_latest_when_the_scope_ends(world: World, scopes: Scopes) -> None:
     seen: list[str] = []
     world.server.greets = ["welcome"]
