@@ -206,7 +206,8 @@ IO_OPTIONS: Final = frozenset({"force_new", "multiplex"})
 """The options that only `io` accepts."""
 CONNECT_OPTIONS: Final = frozenset({"retry"})
 """The parameters of `connect` that are not options."""
-_CALLABLE: Final = frozenset({"query", "extra_headers"})
+CALLABLE_OPTIONS: Final = frozenset({"query", "extra_headers"})
+"""The options of a Manager that may be a function."""
 
 
 def manager_settings(options: Mapping[str, Any]) -> ManagerSettings:
@@ -215,9 +216,9 @@ def manager_settings(options: Mapping[str, Any]) -> ManagerSettings:
         if name in SOCKET_OPTIONS:
             raise OptionError(f"{name} is an option of a socket: pass it to socket() or connect(), not to Manager")
         check_name(name, MANAGER_OPTIONS)
-    for name in _CALLABLE & options.keys():
+    for name in CALLABLE_OPTIONS & options.keys():
         check_askable(name, options[name])
-    functions = {name: options[name] for name in _CALLABLE if callable(options.get(name))}
+    functions = {name: options[name] for name in CALLABLE_OPTIONS if callable(options.get(name))}
     machine: dict[str, Any] = {name: value for name, value in options.items() if name in CLIENT_OPTIONS}
     machine.update(dict.fromkeys(functions, ASK))
     local = {name: value for name, value in options.items() if name in LOCAL_OPTIONS}

@@ -13,6 +13,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from random import Random
 from typing import Any, Final
@@ -42,7 +43,7 @@ from .events import (
 )
 from .machine import Machine
 from .namespace import Namespace
-from .options import ASK, ClientOptions, NamespaceOptions, RunningOptions, answer_error, check_option
+from .options import ASK, ClientOptions, NamespaceOptions, RunningOptions, answer_error
 from .packets.engineio import check_message
 from .packets.socketio import Decoder, Encoder, JSONParser, Packet, Parser, check_namespace
 from .states import CONNECTION_TRANSITIONS, ConnectionState, transition
@@ -114,11 +115,15 @@ class ClientProtocol(RunningOptions, Machine):
     # The options that may be set while running (options.RunningOptions)
 
     def _get_option(self, name: str) -> Any:
+        if name == "query" and self.url.query:
+            return dict(self.url.query)
         return getattr(self.options, name)
 
     def _set_option(self, name: str, value: Any) -> None:
-        check_option(name, value)
+        check_engine_options(replace(self.options, **{name: value}))
         setattr(self.options, name, value)
+        if name == "query":
+            self.url = replace(self.url, query=())
         if name == "reconnection" and not value and self.state in {ConnectionState.WAITING, ConnectionState.ASKING}:
             self._stop_attempts()
             self._change(ConnectionState.CLOSED)
@@ -340,7 +345,7 @@ class ClientProtocol(RunningOptions, Machine):
         self._next_session += 1
         self.engine = self._sessions[number] = EngineSession(
             self.url,
-            self.options,
+            copy(self.options),  # options that are set from now on do not apply to this session
             self,
             number=number,
             memory=self._memory,
@@ -370,8 +375,8 @@ class ClientProtocol(RunningOptions, Machine):
             self._open_engine(self.engine, now)
 
     def _open_engine(self, engine: EngineSession, now: float) -> None:
-        query = request_query(self.url, self.options, self._answers.get("query"))
-        headers = self._answers.get("extra_headers", self.options.extra_headers)
+        query = request_query(engine.url, engine.options, self._answers.get("query"))
+        headers = self._answers.get("extra_headers", engine.options.extra_headers)
         engine.open(now, query=query, headers={} if headers is ASK else headers)
 
     def _open_failed(self, error: Exception, now: float) -> None:

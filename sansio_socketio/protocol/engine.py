@@ -79,6 +79,8 @@ class EngineSession:
 
     Attributes:
         number: The number of the session in its machine, counted from 1.
+        url: The server.
+        options: The options of the session.
         state: The state of the session.
         sid: The id that the server assigned, or None before the handshake.
         buffered_bytes: The size of the packets that are buffered or in flight: text in characters, binary in bytes.
@@ -102,8 +104,8 @@ class EngineSession:
         self.sid: str | None = None
         self.buffered_bytes = 0
         self.report_packets = False
-        self._url = url
-        self._options = options
+        self.url = url
+        self.options = options
         self._observer = observer
         self._query = _NONE
         self._headers = _NONE
@@ -152,7 +154,7 @@ class EngineSession:
         """
         self._change(SessionState.OPENING)
         self._query, self._headers = query, headers
-        remembered = self._options.remember_upgrade and self._memory.websocket_worked
+        remembered = self.options.remember_upgrade and self._memory.websocket_worked
         self._memory.websocket_worked = False  # set again when WebSocket has opened
         name = "websocket" if remembered and "websocket" in self._candidates else self._candidates[0]
         self._open_on(name, now)
@@ -166,7 +168,7 @@ class EngineSession:
         """Close when the write buffer has drained and an upgrade in progress has completed, within `close_timeout`."""
         if self.state is _OPEN:
             self._change(SessionState.CLOSING)
-            self._close_by = now + self._options.close_timeout
+            self._close_by = now + self.options.close_timeout
             self._timers.set(self, "close", self._close_by)
             self._continue_closing(now)
         elif self.state in {SessionState.NEW, SessionState.OPENING}:
@@ -229,7 +231,7 @@ class EngineSession:
         if reason == "transport error":
             self._memory.websocket_worked = False
         self._candidates = [name for name in self._candidates if name != transport.name]
-        if self.state is _OPENING and self._options.try_all_transports and self._candidates:
+        if self.state is _OPENING and self.options.try_all_transports and self._candidates:
             self._open_on(self._candidates[0], now)
         else:
             self._end(reason, details, now, notify_peer=False)
@@ -247,10 +249,10 @@ class EngineSession:
         self._transport.open(now)
 
     def _create(self, name: str) -> Transport:
-        options = transport_options(self._options, name)
-        own = self._options.transport_options.get(name, {})
+        options = transport_options(self.options, name)
+        own = self.options.transport_options.get(name, {})
         endpoint = Endpoint(
-            url=self._url,
+            url=self.url,
             options=options,
             random=self._random,
             query={**self._query, **own.get("query", {})},
@@ -294,7 +296,7 @@ class EngineSession:
 
     def _begin_probe(self, current: str, offered: Sequence[str], now: float) -> None:
         """Probe the transports that client and server support, one after the other, until one works."""
-        if self._options.upgrade:
+        if self.options.upgrade:
             self._upgrades = [name for name in self._candidates if name in offered and name != current]
             self._probe_next(now)
 

@@ -324,6 +324,15 @@ class RunningOptions:
     """The maximum random deviation of a delay, as a fraction of the delay from 0 to 1."""
     timeout = RunningOption["float | None"]()
     """The time limit for opening the connection in seconds, or None. A new value applies from the next attempt on."""
+    path = RunningOption[str]()
+    """The path of the server's endpoint. A new value applies from the next attempt on, as do those of the next options."""
+    transports = RunningOption["Sequence[str | type[Any]]"]()
+    """The transports to use, in order of preference."""
+    query = RunningOption["Mapping[str, str] | Callable[[], Any] | Literal[Ask.ASK]"]()
+    """Query parameters to add to each request (or a function that returns them; for the state machine, ASK). A new value
+    also replaces the query of the URL."""
+    extra_headers = RunningOption["Mapping[str, str] | Callable[[], Any] | Literal[Ask.ASK]"]()
+    """Headers to send with each request (or a function that returns them; for the state machine, ASK)."""
 
     def _get_option(self, name: str) -> Any:
         """Return the current value of the option."""

@@ -107,6 +107,31 @@ async def test_headers(driver: Driver, recorded: Recorded) -> None:
         assert (headers["x-token"], headers["user-agent"], headers["cookie"]) == ("abc", "mine", "own=1")
 
 
+@pytest.mark.row("manager.path", "manager.transports", "manager.query", "manager.extra_headers")
+async def test_options_that_are_set_when_an_attempt_has_failed(driver: Driver, recorded: Recorded) -> None:
+    target = recorded(path="/right")
+    unused = {"polling": "websocket", "websocket": "polling"}.get(target.transport, "websocket")
+    wrong = {"path": "/wrong", "transports": [unused], "timeout": 0.1}  # the server does not respond
+    async with driver.manager(target.url(), **{**target.options, **wrong}) as manager:
+        socket = manager.socket()
+
+        def change(error: Exception) -> None:
+            manager.timeout = None
+            manager.path = "/right"
+            manager.transports = target.options["transports"]
+            manager.query = lambda: {"token": "2"}
+            manager.extra_headers = {"X-Token": "3"}
+
+        socket.once("connect_error", change)
+        await socket.wait_connected()
+        await target.settle(driver, socket)
+        assert (manager.path, manager.extra_headers) == ("/right", {"X-Token": "3"})
+    successful = [request for request in requests_of(target) if urlsplit(request["url"]).path == "/right/"]
+    assert {transport_of(request) for request in successful} == set(target.options["transports"])
+    assert {query_of(request)["token"] for request in successful} == {"2"}
+    assert {request["headers"]["x-token"] for request in successful} == {"3"}
+
+
 @pytest.mark.row("option.timestamp_requests")
 @pytest.mark.parametrize(
     ("wanted", "stamped"),

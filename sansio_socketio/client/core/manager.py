@@ -314,13 +314,13 @@ class ManagerCore:
 
     def get_option(self, name: str) -> Any:
         """Return an option that can be set while running."""
-        return getattr(self.blueprint.machine, name)
+        return self.blueprint.option(name)
 
     def set_option(self, name: str, value: Any) -> None:
         """Set an option that can be set while running."""
         with self.link.lock:
             self.link.check_caller()
-            setattr(self.blueprint.machine, name, value)
+            self.blueprint.set_option(name, value)
             run = self.link.active()
             if run is not None and name == "reconnection":
                 run.pump.drain()

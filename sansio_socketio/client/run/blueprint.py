@@ -8,9 +8,10 @@ from typing import Any
 
 from ...protocol.client import ClientProtocol
 from ...protocol.namespace import Namespace
+from ...protocol.options import ASK
 from ...runtime.connect import Connector
 from ..handlers.registry import HandlerRegistry
-from ..options import Auth, LocalOptions
+from ..options import CALLABLE_OPTIONS, Auth, LocalOptions, check_askable
 
 
 class NamespaceSpec:
@@ -60,7 +61,21 @@ class Blueprint:
     machine: ClientProtocol
     options: LocalOptions
     connector: Connector
-    functions: Mapping[str, Callable[[], Any]]
+    functions: dict[str, Callable[[], Any]]
     handlers: HandlerRegistry
     namespaces: dict[str, NamespaceSpec] = field(default_factory=dict)
     is_broken: bool = False
+
+    def option(self, name: str) -> Any:
+        """Return an option that can be set while running."""
+        return self.functions.get(name) or getattr(self.machine, name)
+
+    def set_option(self, name: str, value: Any) -> None:
+        """Set an option that can be set while running. Raise OptionError if the value is invalid."""
+        is_function = name in CALLABLE_OPTIONS and callable(value)
+        if name in CALLABLE_OPTIONS:
+            check_askable(name, value)
+        setattr(self.machine, name, ASK if is_function else value)
+        self.functions.pop(name, None)
+        if is_function:
+            self.functions[name] = value

@@ -403,11 +403,10 @@ class Run:
 
     async def _answer_to(self, question: events.Question) -> Any:
         about = question.about
-        function: Any = self._blueprint.functions.get(about)
-        if question.namespace is not None:
-            function = self._blueprint.namespaces[question.namespace].auth
-            if not callable(function):  # a mapping was set after the question was asked
-                return function
+        name = question.namespace
+        function = self._blueprint.option(about) if name is None else self._blueprint.namespaces[name].auth
+        if not callable(function):  # a mapping was set after the question was asked
+            return function
         try:
             return await self.runtime.call(function)
         except Exception as error:

@@ -170,6 +170,10 @@ SETTABLE = (
     "reconnection_delay_max",
     "randomization_factor",
     "timeout",
+    "path",
+    "transports",
+    "query",
+    "extra_headers",
 )
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
+from random import Random
 from typing import Any, assert_type
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sansio_socketio.protocol.actions import Send
+from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.protocol.errors import OpenTimeout, OptionError
 from sansio_socketio.protocol.events import ConnectFailed, Failed, ReconnectAttempt
-from sansio_socketio.protocol.options import ClientOptions, RunningOption, RunningOptions
+from sansio_socketio.protocol.options import ASK, ClientOptions, RunningOption, RunningOptions
+from sansio_socketio.protocol.transports.base import Transport
 from tests.support.fake_server import FakeServer, kinds, wires
 from tests.support.options import BAD, GOOD
 
@@ -21,7 +25,7 @@ Serve = type[FakeServer]
 NAMES = [name for name, option in vars(RunningOptions).items() if isinstance(option, RunningOption)]
 
 
-def test_there_are_six() -> None:
+def test_the_options_that_can_be_set() -> None:
     assert NAMES == [
         "reconnection",
         "reconnection_attempts",
@@ -29,6 +33,10 @@ def test_there_are_six() -> None:
         "reconnection_delay_max",
         "randomization_factor",
         "timeout",
+        "path",
+        "transports",
+        "query",
+        "extra_headers",
     ]
 
 
@@ -97,6 +105,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "reconnection_delay_max": st.floats(0, 1e9) | st.integers(0, 3),
     "randomization_factor": st.floats(0, 1),
     "timeout": st.none() | st.floats(0, 1e9) | st.integers(0, 3),
+    "path": st.sampled_from(["/socket.io", "", "/other"]),
+    "transports": st.permutations(["polling", "websocket"]) | st.sampled_from([["polling"], ("websocket",)]),
+    "query": st.just(ASK) | st.dictionaries(st.sampled_from("ab"), st.sampled_from(["1", "&"])),
+    "extra_headers": st.just(ASK) | st.dictionaries(st.sampled_from(["A", "Cookie"]), st.sampled_from(["1", "b=c"])),
 }
 
 
@@ -153,3 +165,50 @@ def test_a_delay_that_is_set_while_waiting_counts_for_the_next_wait(serve: Serve
     assert server.events() == []
     server.advance(0.1)
     assert server.events() == [ReconnectAttempt(2)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "target"),
+    [
+        ("path", "/other", "GET /other/?token=1&"),
+        ("query", {"token": "2"}, "GET /socket.io/?token=2&"),
+        ("transports", ["websocket"], "?token=1&EIO=4&transport=websocket HTTP"),
+        ("extra_headers", {"X-Token": "2"}, "\r\nX-Token: 2\r\n"),
+    ],
+)
+def test_an_option_of_the_session_applies_from_the_next_attempt_on(name: str, value: Any, target: str) -> None:
+    client = ClientProtocol("http://localhost?token=1", ClientOptions(randomization_factor=0), random=Random(1))
+    client.open(0)
+
+    def request(stream: int, now: float) -> str:
+        client.stream_opened(stream, now)
+        return b"".join(each.data for each in outputs(client) if isinstance(each, Send)).decode()
+
+    def outputs(machine: ClientProtocol) -> list[Any]:
+        return list(iter(machine.next_output, None))
+
+    setattr(client, name, value)
+    outputs(client)
+    assert target not in request(1, 0)
+    client.stream_closed(1, None, 0)
+    client.tick(1)
+    outputs(client)
+    assert target in request(2, 1)
+
+
+def test_the_query_that_is_set_replaces_that_of_the_url() -> None:
+    client = ClientProtocol("http://localhost?token=1", random=Random(1))
+    assert client.query == {"token": "1"}
+    client.query = ASK
+    assert client.query is ASK
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("extra_headers", {"A": "b\r\nC: d"}), ("transports", [Transport]), ("query", {"a": 1})]
+)
+def test_a_value_that_another_check_refuses_is_not_set(name: str, value: Any) -> None:
+    client = ClientProtocol("http://localhost", random=Random(1))
+    kept = getattr(client, name)
+    with pytest.raises(OptionError):
+        setattr(client, name, value)
+    assert getattr(client, name) == kept
