@@ -32,7 +32,9 @@ from typing import Any, ClassVar, Final, Self, TypeVar, Unpack, cast
 
 from ...protocol.errors import OptionError
 from ...protocol.options import RunningOptions, check_option
+from ...protocol.packets import engineio
 from ...protocol.packets.socketio import PROTOCOL
+from ...protocol.states import SessionState
 from ...protocol.statistics import Statistics
 from ...protocol.url import redacted
 from ...runtime.interface import BlockingRuntime, BlockingRuntimeScope, RuntimeScope

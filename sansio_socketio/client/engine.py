@@ -6,8 +6,10 @@ The class delegates to `run.session.SessionRun`. The blocking class is generated
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any, Self
+from typing import Any, Final, Self
 
+from ..protocol.packets import engineio
+from ..protocol.states import SessionState
 from .core.manager import ManagerCore
 from .handlers.registration import HandlerRegistration
 from .run.session import EngineTransport, SessionRun
@@ -19,9 +21,14 @@ class Engine(HandlerRegistration):
 
     The events of an Engine are open(), upgrading(transport), upgrade(transport), upgrade_error(error), packet(packet),
     packet_create(packet), flush(), drain(), close(reason, details). A packet has a `type` ("open", "close", "ping",
-    "pong", "message", "upgrade" or "noop") and `data`; a transport has a `name`. The events that occur for each
+    "pong", "message", "upgrade" or "noop"), `data` and `compress`; a transport has a `name`. The events that occur for each
     packet (packet, packet_create, flush, drain) are only created while one of them has a handler.
+
+    Attributes:
+        protocol: The version of the Engine.IO protocol.
     """
+
+    protocol: Final = engineio.PROTOCOL
 
     def __init__(self, session: SessionRun, manager: ManagerCore) -> None:
         self._session = session
@@ -36,6 +43,11 @@ class Engine(HandlerRegistration):
         """The id of the session. None before the handshake is done and after the session has ended."""
         session = self._session.session
         return None if session.state == "closed" else session.sid
+
+    @property
+    def state(self) -> SessionState:
+        """The state of the session: "new", "opening", "open", "closing" or "closed", as an enum that is a str."""
+        return self._session.session.state
 
     @property
     def transport(self) -> EngineTransport:

@@ -430,7 +430,7 @@ class EngineSession:
 
 
 def _named(packet: Packet) -> EnginePacket:
-    return EnginePacket(TYPES[packet.type], packet.data)
+    return EnginePacket(TYPES[packet.type], packet.data, packet.compress)
 
 
 def _show(packet: Packet) -> str:

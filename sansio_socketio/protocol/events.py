@@ -49,10 +49,11 @@ class EngineEvent(MachineEvent):
 
 @dataclass(frozen=True, slots=True)
 class EnginePacket:
-    """An Engine.IO packet: the name of its type and its data."""
+    """An Engine.IO packet: the name of its type, its data, and whether the transport may compress it."""
 
     type: PacketType
     data: Data
+    compress: bool = True
 
 
 @dataclass(slots=True)

@@ -25,6 +25,8 @@ async def heard(queue: Queue, *names: str) -> list[Any]:
 @pytest.mark.row(
     "manager.engine",
     "engine.id",
+    "engine.state",
+    "engine.protocol",
     "engine.transport",
     "engine.event.open",
     "engine.event.upgrading",
@@ -44,6 +46,7 @@ async def test_a_session_tells_of_its_life(driver: Driver, target: Target) -> No
         assert manager.engine == engine
         shake = await socket.emit_with_ack("handshake")
         assert shake["engine"] == engine.id
+        assert (engine.state, engine.protocol) == ("open", 4)
         first, *_ = target.options["transports"]
         assert await seen.get() == ("open", engine.id, first)
         if first != target.settled:
@@ -53,6 +56,7 @@ async def test_a_session_tells_of_its_life(driver: Driver, target: Target) -> No
         assert await seen.get() == ("close", "forced close", None)
         assert manager.engine is None
         assert engine.id is None
+        assert engine.state == "closed"
 
 
 @pytest.mark.row("engine.on")

@@ -402,7 +402,7 @@ class View:
 
 def _view(value: Any) -> Any:
     """Return a view of an object of the library, and any other value as it is."""
-    ours = type(value).__module__.startswith("sansio_socketio") and not isinstance(value, BaseException)
+    ours = type(value).__module__.startswith("sansio_socketio") and not isinstance(value, BaseException | str)
     return View(value) if ours else value
 
 

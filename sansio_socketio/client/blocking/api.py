@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Final, Self, TypeVar, Unpack, cast
 
 from ...protocol.errors import OptionError
 from ...protocol.options import RunningOptions, check_option
+from ...protocol.packets import engineio
 from ...protocol.packets.socketio import PROTOCOL
+from ...protocol.states import SessionState
 from ...protocol.statistics import Statistics
 from ...protocol.url import redacted
 from ...runtime.interface import BlockingRuntime, BlockingRuntimeScope, RuntimeScope
@@ -316,8 +318,11 @@ class Engine(HandlerRegistration):
 
     The events of an Engine are open(), upgrading(transport), upgrade(transport), upgrade_error(error), packet(packet),
     packet_create(packet), flush(), drain(), close(reason, details). A packet has a `type` ("open", "close", "ping",
-    "pong", "message", "upgrade" or "noop") and `data`; a transport has a `name`. The events that occur for each
+    "pong", "message", "upgrade" or "noop"), `data` and `compress`; a transport has a `name`. The events that occur for each
     packet (packet, packet_create, flush, drain) are only created while one of them has a handler.
+
+    Attributes:
+        protocol: The version of the Engine.IO protocol.
     """
 
     _allows_async = False
@@ -331,6 +336,8 @@ class Engine(HandlerRegistration):
     def _registering(self) -> AbstractContextManager[None]:
         return self._call.registering()
 
+    protocol: Final = engineio.PROTOCOL
+
     def __repr__(self) -> str:
         return f"<Engine {self.id}, {self._session.session.state}, by {self.transport.name}>"
 
@@ -339,6 +346,11 @@ class Engine(HandlerRegistration):
         """The id of the session. None before the handshake is done and after the session has ended."""
         session = self._session.session
         return None if session.state == "closed" else session.sid
+
+    @property
+    def state(self) -> SessionState:
+        """The state of the session: "new", "opening", "open", "closing" or "closed", as an enum that is a str."""
+        return self._session.session.state
 
     @property
     def transport(self) -> EngineTransport:

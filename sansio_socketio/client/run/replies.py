@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...protocol.errors import StateError
 from ...protocol.events import AckId
 from ...runtime.interface import Runtime
+
+log = logging.getLogger("sansio_socketio.client.socket")
 
 
 class Reply:
@@ -59,15 +61,15 @@ class Acknowledge:
         self._called = False
 
     def __call__(self, *values: Any) -> None:
-        """Acknowledge the event with `values`. Do nothing if the server requested no acknowledgement.
+        """Acknowledge the event with `values`. Do nothing if the server requested no acknowledgement, or got one before.
 
         Raises:
-            StateError: It was called before.
             PacketError: A value cannot be encoded.
         """
         with self._runtime.lock:
             if self._called:
-                raise StateError("the event was acknowledged before; an event can be acknowledged only once")
+                log.debug("an event was acknowledged a second time, which is ignored")
+                return
             if self._reply is not None:
                 self._reply.give(values)
             self._called = True

@@ -23,6 +23,9 @@ import orjson
 from ..errors import PacketError
 from ..events import Data, PacketType
 
+PROTOCOL: Final = 4
+"""The version of the protocol."""
+
 OPEN = "0"
 CLOSE = "1"
 PING = "2"

@@ -19,14 +19,13 @@ from typing import Final
 from urllib.parse import quote
 
 from ..errors import OptionError
+from ..packets.engineio import PROTOCOL
 from ..url import encode_query
 from .base import Endpoint
 
 Headers = list[tuple[bytes, bytes]]
 
 USER_AGENT: Final = b"sansio-socketio"
-
-_PROTOCOL_VERSION = "4"
 _OURS: Final = frozenset(("EIO", "transport", "sid"))
 _RESERVED: Final = frozenset(
     (
@@ -86,7 +85,7 @@ class Requests:
         query = {key: value for key, value in endpoint.query.items() if key not in _OURS}
         if self._stamp:
             query[endpoint.options.timestamp_param] = f"{self._stamp}{_base36(next(self._counter))}"
-        query |= {"EIO": _PROTOCOL_VERSION, "transport": self._transport}
+        query |= {"EIO": str(PROTOCOL), "transport": self._transport}
         if endpoint.sid is not None:
             query["sid"] = endpoint.sid
         if base64:
