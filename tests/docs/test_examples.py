@@ -1,11 +1,14 @@
-"""The examples of docs/examples as a reader would use them, against the real server."""
+"""The programs of docs/examples work with a real server."""
 
 from __future__ import annotations
+
+import asyncio
 
 import pytest
 
 from docs.examples import frame_loop, sansio_socketio_streams
-from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, SocketIOError
+from docs.examples.sansio_socketio_streams._runtime import open_runtime
+from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, SocketIOError, StateError
 from tests.conftest import TLS, PeerFactory
 from tests.support.drivers import AsyncioDriver
 from tests.support.peers import Peer
@@ -15,7 +18,7 @@ BYTES = bytes(range(256)) * 2_000
 
 
 class StreamsDriver(AsyncioDriver):
-    """The driver of "Write a driver", looked at for what it leaves as those of the house are."""
+    """The driver of "Write a driver". Like the drivers of the library, it must leave nothing behind."""
 
     name = "streams"
     module = sansio_socketio_streams
@@ -29,7 +32,7 @@ DRIVER = StreamsDriver()
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_the_driver_carries_events_and_acknowledgements_both_ways(
+def test_the_driver_exchanges_events_and_acknowledgements(
     transport: str, scheme: str, node_server: Peer, node_server_tls: Peer, tls: TLS
 ) -> None:
     url = node_server.url if scheme == "http" else node_server_tls.url
@@ -49,7 +52,7 @@ def test_the_driver_carries_events_and_acknowledgements_both_ways(
     DRIVER.run(main)
 
 
-def test_the_driver_connects_again(fresh_node_server: PeerFactory) -> None:
+def test_the_driver_reconnects(fresh_node_server: PeerFactory) -> None:
     server = fresh_node_server()
 
     async def main() -> None:
@@ -65,7 +68,7 @@ def test_the_driver_connects_again(fresh_node_server: PeerFactory) -> None:
     DRIVER.run(main)
 
 
-def test_the_driver_raises_when_nobody_listens() -> None:
+def test_the_driver_raises_when_the_server_cannot_be_reached() -> None:
     async def main() -> None:
         with pytest.raises(ConnectError):
             async with DRIVER.connect("http://127.0.0.1:1"):
@@ -74,7 +77,7 @@ def test_the_driver_raises_when_nobody_listens() -> None:
     DRIVER.run(main)
 
 
-def test_the_driver_leaves_at_once_when_it_is_cancelled(node_server: Peer) -> None:
+def test_the_driver_stops_at_once_when_it_is_cancelled(node_server: Peer) -> None:
     async def stay(ready: object) -> None:
         async with DRIVER.connect(node_server.url) as socket:
             assert callable(ready)
@@ -87,7 +90,7 @@ def test_the_driver_leaves_at_once_when_it_is_cancelled(node_server: Peer) -> No
     DRIVER.run(main)
 
 
-def test_the_driver_tells_who_waits_that_the_scope_is_over(node_server: Peer) -> None:
+def test_calls_of_the_driver_raise_when_its_context_manager_has_exited(node_server: Peer) -> None:
     async def main() -> None:
         async with DRIVER.module.Manager(node_server.url) as manager:
             socket = manager.socket()
@@ -98,14 +101,41 @@ def test_the_driver_tells_who_waits_that_the_scope_is_over(node_server: Peer) ->
     DRIVER.run(main)
 
 
+def test_the_driver_refuses_calls_from_another_thread(node_server: Peer) -> None:
+    async def main() -> None:
+        async with DRIVER.connect(node_server.url) as socket:
+            with pytest.raises(StateError, match="called from another thread"):
+                await asyncio.to_thread(socket.emit_nowait, "n", 0)
+
+    DRIVER.run(main)
+
+
+def test_a_task_of_the_driver_may_end_the_scope() -> None:
+    """As a handler does that closes its Manager."""
+
+    async def main() -> None:
+        scope, ended = open_runtime(), asyncio.Event()
+        runtime = await scope.__aenter__()
+
+        async def end() -> None:
+            await scope.__aexit__(None, None, None)
+            ended.set()
+
+        runtime.spawn(end, "ends the scope")
+        async with asyncio.timeout(10):
+            await ended.wait()
+
+    DRIVER.run(main)
+
+
 # The frame loop
 
 
 @pytest.mark.parametrize("payload", [["hello", 42], [BYTES, {"bytes": BYTES}]])
-def test_the_frame_loop_is_answered(node_server: Peer, payload: list[object]) -> None:
+def test_the_frame_loop_returns_the_acknowledgement(node_server: Peer, payload: list[object]) -> None:
     assert frame_loop.ask(node_server.url, "echo_ack", *payload) == payload
 
 
-def test_the_frame_loop_raises_what_went_wrong() -> None:
+def test_the_frame_loop_raises_the_error_of_the_connection() -> None:
     with pytest.raises(SocketIOError):
         frame_loop.ask("http://127.0.0.1:1", "echo_ack")

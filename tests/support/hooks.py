@@ -55,6 +55,18 @@ class AsyncioHook(Hook):
         return open_stream
 
 
+class StreamsHook(Hook):
+    @property
+    def option(self) -> Callable[..., Any]:
+        async def open_stream(host: str, port: int) -> Any:
+            self._begin(host, port)
+            if isinstance(self.place, str):
+                return self.after(await asyncio.open_unix_connection(self.place))
+            return self.after(await asyncio.open_connection(*self.place))
+
+        return open_stream
+
+
 class TrioHook(Hook):
     @property
     def option(self) -> Callable[..., Any]:
@@ -102,6 +114,7 @@ HOOKS: dict[str, type[Hook]] = {
     "anyio-trio": AnyioHook,
     "blocking": BlockingHook,
     "threads": BlockingHook,
+    "streams": StreamsHook,
 }
 
 

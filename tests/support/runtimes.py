@@ -22,6 +22,7 @@ from typing import Any, Self
 import anyio
 import trio
 
+import docs.examples.sansio_socketio_streams._runtime as on_streams
 import sansio_socketio_anyio._runtime as on_anyio
 import sansio_socketio_asyncio._runtime as on_asyncio
 import sansio_socketio_blocking._runtime as on_threads
@@ -69,6 +70,7 @@ BACKENDS = [
     Backend("anyio-asyncio", on_anyio.open_runtime, lambda main: anyio.run(main, backend="asyncio")),
     Backend("anyio-trio", on_anyio.open_runtime, lambda main: anyio.run(main, backend="trio")),
     Backend("threads", on_threads.open_runtime, drive),
+    Backend("streams", on_streams.open_runtime, lambda main: asyncio.run(main())),
 ]
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 from sansio_socketio.runtime import (
@@ -17,7 +18,9 @@ from sansio_socketio.runtime import (
     TaskStream,
     call_in_task,
     cancelled_inside,
+    invalid_stream,
     runtime_ended,
+    wrong_thread,
 )
 
 _CHUNK = 1 << 18  # the maximum number of bytes to receive at once
@@ -38,7 +41,10 @@ class StreamsStream(TaskStream):
 
     async def _run(self, host: str, port: int, hook: StreamHook | None) -> None:
         try:
-            reader, writer = await self._runtime.call(hook or asyncio.open_connection, host, port)
+            opened = await self._runtime.call(hook or asyncio.open_connection, host, port)
+            if not isinstance(opened, tuple):
+                raise invalid_stream("a StreamReader and a StreamWriter", opened)
+            reader, writer = opened
         except Exception as error:
             self.notify_failed(error)
             return
@@ -67,8 +73,12 @@ class StreamsRuntime:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: list[LoopTimer] = []
+        self._thread = get_ident()
         self._ended = False
-        self.now = self._loop.time
+
+    def now(self) -> float:
+        self._check_thread()
+        return self._loop.time()
 
     def open_stream(
         self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
@@ -88,6 +98,7 @@ class StreamsRuntime:
 
     async def wait(self, future: Future) -> Any:
         assert isinstance(future, EventFuture)
+        self._check_thread()
         if self._ended and not future.done and not future.outlives_runtime:
             raise runtime_ended()
         await future.event.wait()
@@ -112,10 +123,15 @@ class StreamsRuntime:
         self._ended = True
         for timer in self._timers:
             timer.set(None)
-        for task in self._tasks:
+        this_task = {asyncio.current_task()}  # which is one of them if a handler ends the scope
+        for task in self._tasks - this_task:
             task.cancel()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while tasks := self._tasks - this_task:
+            await asyncio.wait(tasks)
+
+    def _check_thread(self) -> None:
+        if get_ident() != self._thread:
+            raise wrong_thread("asyncio.run_coroutine_threadsafe")
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.timeout(60),
     pytest.mark.parametrize(
         "backend",
-        [backend for backend in BACKENDS if backend.name not in {"asyncio", "threads"}],
+        [backend for backend in BACKENDS if backend.name in {"trio", "anyio-asyncio", "anyio-trio"}],
         ids=lambda backend: backend.name,
     ),
 ]
