@@ -74,7 +74,7 @@ class RegisteredHandler:
         """
         if len(values) < self.required:
             raise TypeError(
-                f"handler {self.name} needs at least {self.required} values, but the event has {len(values)}"
+                f"too few values for handler {self.name}: it requires {self.required}, the event has {len(values)}"
             )
         accepted = self.accepted
         return values if accepted is None or len(values) <= accepted else values[:accepted]

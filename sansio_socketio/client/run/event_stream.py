@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from reprlib import repr as short_repr
 from typing import Any, Protocol
 
 from ...protocol.errors import SocketIOError, StateError
@@ -41,7 +42,7 @@ class Event:
         self.wants_ack = wants_ack
 
     def __repr__(self) -> str:
-        return f"Event({self.name!r}, {len(self.args)} values{', wants_ack' if self.wants_ack else ''})"
+        return f"Event({self.name!r}, {short_repr(self.args)}{', wants_ack=True' if self.wants_ack else ''})"
 
 
 class Inbox(Protocol):

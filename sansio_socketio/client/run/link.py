@@ -66,7 +66,7 @@ class Link:
         run = self.run
         if run is None:
             raise StateError(
-                f"the Manager of {self._url} is not running: start it with `async with` (`with`), open() or run()"
+                f"the Manager of {self._url} is not running: start it as a context manager, or with open() or run()"
             )
         if run.pump.ended:
             raise DisconnectedError(

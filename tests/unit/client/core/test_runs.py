@@ -573,7 +573,7 @@ def test_sockets_may_be_made_before_the_start(world: World, start: Start) -> Non
             socket.wait_closed,
         ):
             with pytest.raises(
-                StateError, match=r"is not running: start it with `async with` \(`with`\), open\(\) or run\(\)"
+                StateError, match=r"is not running: start it as a context manager, or with open\(\) or run\(\)"
             ):
                 await call()
         for plain in (lambda: socket.emit_nowait("e"), socket.events):

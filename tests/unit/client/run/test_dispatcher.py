@@ -355,7 +355,7 @@ def test_a_handler_that_requires_more_arguments_is_reported_with_the_event(
 
     world.run_connected(body)
     assert "'e'" in caplog.text
-    assert "needs at least 2 values, but the event has 1" in caplog.text
+    assert "it requires 2, the event has 1" in caplog.text
     assert world.server.acks() == []
 
 

@@ -23,13 +23,22 @@ def test_a_stream_has_the_events_and_acknowledges_them(world: World) -> None:
                 got.append((event.name, event.args, event.wants_ack))
                 event.ack("received")
                 if event.name == "f":
-                    assert repr(event) == "Event('f', 1 values)"
+                    assert repr(event) == "Event('f', (2,))"
                     break
-                assert repr(event) == "Event('e', 1 values, wants_ack)"
+                assert repr(event) == "Event('e', (1,), wants_ack=True)"
 
     world.run_connected(body)
     assert got == [("e", (1,), True), ("f", (2,), False)]
     assert world.server.acks() == [(4, ["received"])]
+
+
+def test_the_repr_of_an_event_shortens_its_values(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        async with socket.events() as events:
+            world.server.emit("e", "x" * 1000, list(range(1000)))
+            assert repr(await anext(events)) == "Event('e', ('xxxxxxxxxxxx...xxxxxxxxxxxxx', [0, 1, 2, 3, 4, 5, ...]))"
+
+    world.run_connected(body)
 
 
 def test_the_value_of_a_handler_comes_before_the_acknowledgement_of_a_stream(world: World) -> None:
