@@ -187,17 +187,17 @@ OWN: Final = {
     def close(self, *, timeout: float | None = None) -> Self:
         """Send what is buffered, close the connection, and wait until it is closed, for at most `close_timeout`.
 
-        If the connection is opened again meanwhile, for example by a `disconnect` handler, the wait ends. In a block the
-        connection can be opened again. A Manager that was started by `open` is stopped after all received events have been
-        handled. If a handler calls `close`, the call does not wait for the stop, which itself waits for the handler. Do
-        nothing if the Manager is not running.
+        If the connection is opened again meanwhile, for example by a `disconnect` handler, `close` returns. A Manager that
+        runs as a context manager stays running and can be opened again. A Manager that was started by `open` is stopped
+        after all received events have been handled. If a handler calls `close`, the call does not wait for the stop, which
+        itself waits for the handler. Do nothing if the Manager is not running.
 
         Args:
             timeout: The time limit of the call in seconds, or None.
 
         Raises:
-            TimeoutError: The connection was not closed within `timeout` seconds. In a block, closing continues in the
-                background. A Manager that was started by `open` has stopped.
+            TimeoutError: The connection was not closed within `timeout` seconds. Closing continues in the background if the
+                Manager runs as a context manager. A Manager that was started by `open` has stopped.
         """
         run = self._core.link.run
         if run is not None:
@@ -376,10 +376,10 @@ WORDS: Final = [
     different threads may call.
 """,
     ),
-    ("In a block or a task the connection", "In a block the connection"),
-    ("if `emit` is cancelled", "if `emit` is interrupted"),
+    ("With `async with` or `run` the connection", "With `with` the connection"),
+    ("if `emit` is\n    cancelled", "if `emit` is\n    interrupted"),
     ("If the call is\n    cancelled, the event", "If the call is\n    interrupted, the event"),
-    ("Nothing is awaited after that", "Nothing is waited for after that"),
+    ("`emit` completes without suspending", "`emit` completes without waiting"),
 ]
 """Replacements in the docstrings."""
 

@@ -46,8 +46,8 @@ class Emitter:
     async def emit(self, event: str | float, *values: Any, ack: Handler | None = None) -> None:
         """Emit an event. While the namespace is not connected, the event is buffered.
 
-        Waits while the connection is not writable. Nothing is awaited after that: if `emit` is cancelled, the event was not
-        sent. If it returns, the event was sent or buffered (or, if it is volatile, dropped).
+        Waits while the connection is not writable. Once it is writable, `emit` completes without suspending: if `emit` is
+        cancelled, the event was not sent. If it returns, the event was sent or buffered (or, if it is volatile, dropped).
 
         Args:
             event: The event's name.

@@ -61,7 +61,11 @@ class Socket(Emitter, AnyHandlerRegistration):
 
     @property
     def active(self) -> bool:
-        """Whether the namespace is connected, or will connect automatically when the connection is open."""
+        """Whether the application wants the socket connected. It does not mean that the client still tries to connect it.
+
+        It becomes False by `disconnect`, and when the server refuses or disconnects the socket. It stays True when the
+        client gives up: with `reconnection=False`, after the last attempt, and after `Manager.close`.
+        """
         return self._core.spec.namespace.active
 
     @property
@@ -76,7 +80,10 @@ class Socket(Emitter, AnyHandlerRegistration):
 
     @property
     def auth(self) -> Auth:
-        """The credentials to send when connecting: a mapping, or a function that returns it. Can be set for the next time."""
+        """The credentials to send when connecting: a mapping, or a function that returns it.
+
+        A new value is used from the next connection on.
+        """
         return self._core.spec.auth
 
     @auth.setter
@@ -203,7 +210,7 @@ class Manager(ManagerBase, AsyncContext):
     When a Manager stops, it disconnects, and all of its tasks, threads and streams end. It can be started again. Sockets can
     be created and handlers registered before it is started; they are kept when it stops.
 
-    In a block or a task the connection is opened in the background, unless `auto_connect` is False.
+    With `async with` or `run` the connection is opened in the background, unless `auto_connect` is False.
 
     The events of a Manager are open(), error(error), close(reason, details), ping(), reconnect_attempt(number),
     reconnect(number), reconnect_error(error), reconnect_failed(). Their handlers start in order and then run concurrently,
@@ -272,10 +279,10 @@ class Manager(ManagerBase, AsyncContext):
     async def close(self) -> Self:
         """Send what is buffered, close the connection, and wait until it is closed, for at most `close_timeout`.
 
-        If the connection is opened again meanwhile, for example by a `disconnect` handler, the wait ends. In a block the
-        connection can be opened again. A Manager that was started by `open` or `run` is stopped after all received events
-        have been handled. If a handler calls `close`, the call does not wait for the stop, which itself waits for the
-        handler. Do nothing if the Manager is not running.
+        If the connection is opened again meanwhile, for example by a `disconnect` handler, `close` returns. A Manager that
+        runs as a context manager stays running and can be opened again. A Manager that was started by `open` or `run` is
+        stopped after all received events have been handled. If a handler calls `close`, the call does not wait for the stop,
+        which itself waits for the handler. Do nothing if the Manager is not running.
         """
         await self._core.close()
         return self

@@ -4,7 +4,7 @@ Rules of this file:
 
 - A driver creates a `Scopes` with its Manager class, and exports its methods as functions.
 - Handlers are held back until just before the body runs. So handlers that the body registers before its first `await` miss
-  no events. (With threads, `blocking` decides when handlers are called.)
+  no events. (The blocking driver holds them back until the first blocking call.)
 - Managers are shared within one `open_io` block and stop at its end. There is no global state.
 """
 

@@ -22,7 +22,7 @@ class StreamReceiver(Protocol):
     """The object that a stream notifies.
 
     Its methods are called in a later loop iteration than `open_stream`, and never from inside `write`. The first call is
-    `opened` or `failed`. `failed` and `closed` are the last call. After `Stream.close` and `Stream.abort` there is none.
+    `opened` or `failed`. After `failed` or `closed` no method is called, nor after `Stream.close` or `Stream.abort`.
     """
 
     def opened(self) -> None:

@@ -9,7 +9,10 @@ from ...protocol.states import Transitions, transition
 
 
 class RunState(StrEnum):
-    """The state of the run of a Manager."""
+    """The state of the run of a Manager.
+
+    After an exception in a handler the Manager can be started again; after an internal error it cannot.
+    """
 
     NOT_STARTED = "not started"
     """The Manager has not been started."""
