@@ -19,7 +19,7 @@ from tests.differential.scenarios import HERE, Outcome, Scenario
 from tests.support.drivers import Driver
 from tests.support.peers import Peer, node
 
-REFERENCE_TIMEOUT = 120.0
+JAVASCRIPT_TIMEOUT = 120.0
 
 
 class Played(Protocol):
@@ -38,11 +38,11 @@ def selected(request: pytest.FixtureRequest) -> dict[str, Scenario]:
 def reference(selected: dict[str, Scenario]) -> dict[str, Any]:
     """The outcomes of the JavaScript client by the names of the scenarios."""
     done = subprocess.run(
-        [*node(), str(HERE / "reference.js")],
+        [*node(), str(HERE / "javascript.js")],
         input=json.dumps(selected),
         capture_output=True,
         encoding="utf-8",
-        timeout=REFERENCE_TIMEOUT,
+        timeout=JAVASCRIPT_TIMEOUT,
         check=False,
     )
     assert done.returncode == 0, done.stderr

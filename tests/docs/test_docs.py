@@ -1,15 +1,15 @@
-"""Every piece of code in README.md and docs/ is run against the real server, and prints what the page says.
+"""The code in README.md and docs/ runs against a real server, and prints what the page shows.
 
 Rules of this file:
 
-- A fence of ```python is a whole program, which runs on its own; a fence of ```python continued goes on with it.
-- A fence of ```python socket is what stands in `async with connect("http://localhost:3000") as socket:`, a fence of
-  ```python scope what stands in an `async def`. They run with each async driver, whose names they find.
-- A fence of ```js is a whole program for Node, among whose modules the reference client is.
-- A fence of ```text behind one of these is what it prints. One that has none behind it prints nothing.
-- http://localhost:3000 stands for the server, which has the behaviours of tests/peers/server.js. A page that needs one
-  of another configuration says so in a comment: <!-- server: {"options": {…}} -->.
-- No other word may stand behind ```python, and no language but those of NOT_RUN is left alone.
+- A fence of ```python is a whole program; a fence of ```python continued continues it.
+- A fence of ```python socket is the body of `async with connect("http://localhost:3000") as socket:`, a fence of
+  ```python scope the body of an `async def`. They run with each async driver, with its names.
+- A fence of ```js is a whole program for Node, with the JavaScript client installed.
+- A fence of ```text after one of these is what it prints. A fence without one prints nothing.
+- http://localhost:3000 is replaced with the address of tests/peers/server.js. A page that needs a server with other
+  settings has a comment: <!-- server: {"options": {…}} -->.
+- Other words after ```python are errors, and so are other languages than those of NOT_RUN.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FENCE: Final = re.compile(r"^(?P<mark>`{3,})(?P<info>[^\n]*)\n(?P<code>.*?)^(?P=
 
 @dataclass(frozen=True)
 class Fence:
-    """A piece of code on a page, and what it prints."""
+    """Code on a page, and what it prints."""
 
     page: Path
     line: int
@@ -61,7 +61,7 @@ class Fence:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
     def run(self, server: Peer, names: dict[str, Any]) -> None:
-        """Execute it, such that a traceback shows the page and the line."""
+        """Execute it. A traceback shows the page and the line."""
         head = HEADS.get(self.kind, "")
         body = indent(self.code, "    ") if head else self.code
         skipped = "\n" * (self.line - head.count("\n"))
@@ -70,7 +70,7 @@ class Fence:
 
 
 def fences(page: Path) -> Iterator[Fence]:
-    """The fences of a page that are run. A mistake in their marks is an AssertionError."""
+    """Yield the fences of a page that are run. Raise AssertionError for an invalid fence."""
     text = page.read_text("utf-8")
     found = list(FENCE.finditer(text))
     marks = len(re.findall(r"^\s*```", text, re.MULTILINE))
@@ -81,17 +81,17 @@ def fences(page: Path) -> Iterator[Fence]:
         if language in ("python", NODE):
             line = text.count("\n", 0, fence.start()) + 1
             kinds = {WHOLE, CONTINUED, *HEADS} if language == "python" else {WHOLE}
-            assert kind in kinds, f"{page}:{line}: there is no kind {kind!r} of piece"
+            assert kind in kinds, f"{page}:{line}: unknown word {kind!r} after ```python"
             between = text[fence.end() : after.start()].strip() if after is not None else ""
             has_output = after is not None and after["info"] == "text" and not between
             output = after["code"] if after is not None and has_output else ""
             yield Fence(page, line, kind if language == "python" else NODE, fence["code"], output)
         else:
-            assert language in NOT_RUN or language.startswith("{"), f"{page}: nobody runs {language!r}"
+            assert language in NOT_RUN or language.startswith("{"), f"{page}: unknown language {language!r}"
 
 
 def programs(all_fences: list[Fence]) -> list[list[Fence]]:
-    """The programs, each with its continuations."""
+    """Return the programs, each with its continuations."""
     found: list[list[Fence]] = []
     for fence in all_fences:
         if fence.kind == WHOLE:
@@ -111,16 +111,16 @@ NODE_PROGRAMS = [fence for fence in FENCES if fence.kind == NODE]
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest, node_server: Peer, fresh_node_server: PeerFactory) -> Peer:
-    """The server that the page wants; the one that all share, where it wants none of its own."""
-    piece = request.getfixturevalue("fence" if "fence" in request.fixturenames else "program")
-    page = (piece if isinstance(piece, Fence) else piece[0]).page
-    wanted = CONFIGURATION.search(page.read_text("utf-8"))
-    return node_server if wanted is None else fresh_node_server(**json.loads(wanted["config"]))
+    """The server with the settings of the page, or the shared one if the page has none."""
+    fence = request.getfixturevalue("fence" if "fence" in request.fixturenames else "program")
+    page = (fence if isinstance(fence, Fence) else fence[0]).page
+    settings = CONFIGURATION.search(page.read_text("utf-8"))
+    return node_server if settings is None else fresh_node_server(**json.loads(settings["config"]))
 
 
 @contextmanager
 def logging_as_at_start() -> Generator[None]:
-    """Logging as a program finds it that was just started; what it sets up is gone after it."""
+    """Give a program the default configuration of logging, and undo its changes afterwards."""
     root, ours = logging.getLogger(), logging.getLogger("sansio_socketio")
     handlers, level = root.handlers, ours.level
     root.handlers = []
@@ -177,7 +177,7 @@ def test_programs_for_node_run(fence: Fence, server: Peer) -> None:
     assert run_node(fence.code.replace(PLACEHOLDER, server.url)) == fence.output
 
 
-def test_there_is_something_on_the_pages() -> None:
+def test_the_pages_have_code() -> None:
     pages = {fence.page.name for fence in FENCES}
 
     assert {"README.md", "asyncio.md", "trio.md", "anyio.md", "blocking.md", "machine.md", "behaviour.md"} <= pages

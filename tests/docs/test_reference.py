@@ -1,4 +1,4 @@
-"""Everything that the drivers export is in the reference, with all that users may call of it."""
+"""The reference has everything that the drivers export, with all public members."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ENTRY: Final = re.compile(
     r"^\.\. (?P<kind>currentmodule|auto\w+):: (?P<name>[\w.]+)\n(?P<options>(?:   :.*\n)*)", re.MULTILINE
 )
 NOT_FOR_USERS: Final = {"can_be_held", "counterpart", "make_lock", "runtime_scope"}
-"""What is public for those who write drivers."""
+"""Public members for authors of drivers."""
 
 
 def entries(page: str) -> dict[str, str]:
-    """The names that a page documents, in full, each with its options."""
+    """Return the qualified names that a page documents, each with its options."""
     found: dict[str, str] = {}
     module = ""
     for entry in ENTRY.finditer((REFERENCE / page).read_text("utf-8")):
@@ -36,7 +36,7 @@ def page_of(driver: Driver) -> str:
 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
-def test_everything_that_a_driver_exports_has_an_entry(driver: Driver) -> None:
+def test_every_export_of_a_driver_has_an_entry(driver: Driver) -> None:
     shown = {*entries("drivers.md"), *entries("errors.md"), *entries(page_of(driver))}
     names = {name.rpartition(".")[2] for name in shown}
     whole_modules = {name for name in shown if name.startswith("sansio_socketio.protocol.errors")}
@@ -51,7 +51,7 @@ def test_everything_that_a_driver_exports_has_an_entry(driver: Driver) -> None:
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
 @pytest.mark.parametrize("name", ["Manager", "Engine", "Socket"])
-def test_an_entry_of_a_class_has_all_of_its_members(name: str, driver: Driver) -> None:
+def test_the_entry_of_a_class_has_all_public_members(name: str, driver: Driver) -> None:
     kind: Any = getattr(driver.module, name)
     options = next(each for entry, each in entries(page_of(driver)).items() if entry.endswith(f".{name}"))
     members = re.search(r":members: (.*)", options)

@@ -1,14 +1,15 @@
-"""No row of the API is missing: neither in the tables of docs/from-javascript.md, nor in the API, nor in the tests.
+"""The tables of docs/from-javascript.md, the API and the tests are complete: each row has an entry in all three.
 
 Rules of this file:
 
-- The tables define the rows: `<a id="key"></a>` at the start of a row is its key. What it names in Python stands in
-  backticks in its second column; a dash there says that Python has no such thing.
-- REFERENCE has what the reference documents, as data. What its packages declare is compared with the tables as well.
-- A test says by `@pytest.mark.row("key", ...)` which rows it proves. The markers are read, not collected, so that this
-  holds for a run of a part of the tests, too.
-- A row is proven against the real server for Node, on every driver; those of ONCE, differences and dashes anywhere. A
-  difference that a scenario of tests/differential shows is proven there.
+- The tables define the rows: `<a id="key"></a>` at the start of a row is its key. The second column has the Python names in
+  backticks, or a dash if Python has no counterpart.
+- JAVASCRIPT_API has the entries of the JavaScript client's documentation. The declarations in its packages are compared
+  with the tables as well.
+- `@pytest.mark.row("key", ...)` links a test to rows. The markers are read from the source, not collected, so that this also
+  works for a run of a part of the tests.
+- Each row has a test against the real server for Node, on every driver. For the rows of ONCE, differences and dashes one
+  test anywhere is enough. A difference that a scenario of tests/differential shows has its test there.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ ROW: Final = re.compile(r'^\| <a id="(?P<key>[^"]*)"></a>(?P<javascript>.*?) \| 
 CODE: Final = re.compile(r"`([^`]+)`")
 NONE: Final = "—"
 
-# What the reference documents: key -> the name that its row must show.
-REFERENCE: Final = {
+# What the documentation of the JavaScript client lists: key -> the name that its row must show.
+JAVASCRIPT_API: Final = {
     # io
     "io": "io(url, options)",
     "io.protocol": "io.protocol",
@@ -153,7 +154,7 @@ REFERENCE: Final = {
     "option.retries": "retries",
 }
 
-# What has no name of its own there, or is not there at all.
+# Rows without a name in that documentation.
 ALSO: Final = {
     "io.default_url",
     "io.multiplexing",
@@ -163,7 +164,7 @@ ALSO: Final = {
     "io.websocket_url",
     "io.no_scheme",
     "io.ipv6",
-    "manager.held",
+    "manager.without_context_manager",
     "socket.chaining",
     "recovery.recovered",
     "recovery.missed_events",
@@ -196,7 +197,7 @@ ONCE: Final = {
     "beyond.option_errors",
 }
 
-# What makes a test one against the real server for Node.
+# A test with one of these fixtures runs against the real server for Node.
 NODE_FIXTURES: Final = {
     "named_server",
     "recorded",
@@ -220,7 +221,7 @@ class Row:
 
     @property
     def names(self) -> list[str]:
-        """The pieces of code in the column of Python."""
+        """The code in the Python column."""
         return CODE.findall(self.python)
 
     @property
@@ -229,13 +230,13 @@ class Row:
 
     @property
     def anywhere(self) -> bool:
-        """Whether any test proves it."""
+        """Whether one test anywhere is enough."""
         return self.absent or self.key in ONCE or self.key.startswith("difference.")
 
 
 @dataclass(frozen=True)
 class Proof:
-    """A test that carries the marker."""
+    """A test that is linked to a row."""
 
     place: str
     parameters: frozenset[str]
@@ -247,14 +248,14 @@ def read_rows() -> dict[str, Row]:
     for line in lines:
         if "<a id=" in line:
             match = ROW.match(line)
-            assert match is not None, f"this is no row: {line}"
+            assert match is not None, f"invalid row: {line}"
             assert match["key"] not in found, f"two rows have the key {match['key']}"
             found[match["key"]] = Row(match["key"], match["javascript"], match["python"])
     return found
 
 
 def read_proofs() -> dict[str, list[Proof]]:
-    """The tests that carry the marker, by key."""
+    """Return the linked tests by key."""
     found: defaultdict[str, list[Proof]] = defaultdict(list)
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         if "node_modules" not in path.parts:
@@ -275,7 +276,7 @@ def proofs_in(path: Path) -> Iterator[tuple[str, Proof]]:
 
 
 def read_seen() -> list[str]:
-    """The differences that the scenarios of tests/differential show, as keys."""
+    """Return the keys of the differences that the scenarios of tests/differential show."""
     differences = json.loads(DIFFERENCES.read_text("utf-8"))
     return [f"difference.{each['id'].replace('-', '_')}" for each in differences]
 
@@ -285,15 +286,15 @@ PROOFS: Final = read_proofs()
 SEEN: Final = read_seen()
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The tables and the reference
+# The tables and the JavaScript client
 
 
-@pytest.mark.parametrize(("key", "name"), REFERENCE.items(), ids=REFERENCE)
-def test_every_entry_of_the_reference_has_a_row(key: str, name: str) -> None:
+@pytest.mark.parametrize(("key", "name"), JAVASCRIPT_API.items(), ids=JAVASCRIPT_API)
+def test_every_entry_of_the_javascript_api_has_a_row(key: str, name: str) -> None:
     assert name in CODE.findall(ROWS[key].javascript)
 
 
-def test_what_has_no_name_there_has_a_row_as_well() -> None:
+def test_entries_without_a_javascript_name_have_a_row() -> None:
     assert ROWS.keys() >= ALSO
 
 
@@ -302,11 +303,11 @@ DECLARED: Final = {
     "socket.io-client/build/esm/manager.d.ts": ["ManagerOptions", "ManagerReservedEvents", "Manager"],
     "socket.io-client/build/esm/socket.d.ts": ["SocketOptions", "SocketReservedEvents", "Socket"],
 }
-"""The files of the reference's packages that declare what an application may use, and the names there."""
+"""The files of the JavaScript packages that declare the public API, and the names there."""
 
 
 def declared_members(source: str, name: str) -> set[str]:
-    """The public members of an interface or a class in a file of declarations."""
+    """Return the public members of an interface or a class in a file of declarations."""
     source = re.sub(r"/\*.*?\*/", "", source, flags=re.DOTALL)
     body = re.search(rf"^export (?:interface|declare class) {name}\b.*?{{\n(.*?)^}}", source, re.DOTALL | re.MULTILINE)
     assert body is not None, name
@@ -317,7 +318,7 @@ def declared_members(source: str, name: str) -> set[str]:
 @pytest.mark.parametrize(
     ("path", "name"), [(path, name) for path, names in DECLARED.items() for name in names], ids=lambda value: value
 )
-def test_everything_that_the_references_packages_declare_has_a_row(path: str, name: str) -> None:
+def test_every_declaration_of_the_javascript_packages_has_a_row(path: str, name: str) -> None:
     shown = {
         word for row in ROWS.values() for code in CODE.findall(row.javascript) for word in re.findall(r"\w+", code)
     }
@@ -327,7 +328,7 @@ def test_everything_that_the_references_packages_declare_has_a_row(path: str, na
     assert members <= shown
 
 
-def test_every_deliberate_difference_that_is_seen_is_told() -> None:
+def test_every_difference_that_a_scenario_shows_has_a_row() -> None:
     assert set(SEEN) <= ROWS.keys()
 
 
@@ -339,16 +340,16 @@ EVENT: Final = re.compile(r'\b(manager|engine|socket)\.on\("(\w+)"')
 HOLDERS: Final = {"io": "IO", "manager": "Manager", "engine": "Engine", "socket": "Socket"}
 OPTIONS: Final = IOOptions.__optional_keys__
 NOT_FOR_USERS: Final = {"can_be_held", "counterpart", "make_lock", "runtime_scope"}
-"""What is public for those who write drivers."""
+"""Public members for authors of drivers."""
 
 
 def shown_members() -> set[tuple[str, str]]:
-    """What the tables name, as pairs such as ("socket", "emit")."""
+    """Return the members that the tables name, as pairs such as ("socket", "emit")."""
     return {pair for row in ROWS.values() for code in row.names for pair in MEMBER.findall(code)}
 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
-def test_every_row_names_something_that_exists(driver: Driver) -> None:
+def test_every_member_that_a_row_names_exists(driver: Driver) -> None:
     missing = {
         f"{holder}.{name}"
         for holder, name in shown_members()
@@ -362,13 +363,13 @@ def test_every_row_names_something_that_exists(driver: Driver) -> None:
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_everything_public_has_a_row(holder: str, driver: Driver) -> None:
+def test_every_public_member_has_a_row(holder: str, driver: Driver) -> None:
     public = {name for name in dir(getattr(driver.module, HOLDERS[holder])) if not name.startswith("_")}
 
     assert public - NOT_FOR_USERS <= {name for shown, name in shown_members() if shown == holder}
 
 
-def test_every_row_of_an_option_names_one_that_exists() -> None:
+def test_every_option_that_a_row_names_exists() -> None:
     for key, row in ROWS.items():
         if key.startswith("option.") and not row.absent:
             assert set(row.names) <= OPTIONS, key
@@ -378,7 +379,7 @@ def test_every_option_has_a_row() -> None:
     assert {f"option.{name}" for name in OPTIONS} <= ROWS.keys()
 
 
-def test_every_event_that_a_row_names_can_be_listened_to() -> None:
+def test_every_event_that_a_row_names_exists() -> None:
     for row in ROWS.values():
         for holder, event in {pair for code in row.names for pair in EVENT.findall(code)}:
             assert event in events_of(holder), row.key
@@ -394,14 +395,14 @@ def events_of(holder: str) -> frozenset[str]:
 @pytest.mark.parametrize(
     "name", ["auto_unref", "close_on_beforeunload", "host", "port", "secure", "request_timeout", "use_native_timers"]
 )
-def test_an_option_that_python_does_not_have_is_refused_by_name(name: str, driver: Driver) -> None:
+def test_options_without_a_python_counterpart_raise(name: str, driver: Driver) -> None:
     with pytest.raises(OptionError, match=name):
         driver.module.Manager("http://localhost", **{name: True})
 
 
 @pytest.mark.row("manager.event.packet", "manager.opts", "socket.buffers", "socket.hasListeners", "engine.event.other")
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
-def test_what_else_python_does_not_have(driver: Driver) -> None:
+def test_members_and_events_without_a_python_counterpart_do_not_exist(driver: Driver) -> None:
     absent = {
         "Manager": ["opts"],
         "Socket": ["send_buffer", "receive_buffer", "has_listeners", "remove_listener", "remove_all_listeners"],
@@ -421,7 +422,7 @@ def test_what_else_python_does_not_have(driver: Driver) -> None:
 
 @pytest.mark.row("manager.url")
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
-def test_a_manager_tells_where_its_server_is(driver: Driver) -> None:
+def test_a_manager_has_the_url_of_its_server(driver: Driver) -> None:
     assert driver.module.Manager("http://localhost:3000").url == "http://localhost:3000"
 
 
@@ -429,17 +430,17 @@ def test_a_manager_tells_where_its_server_is(driver: Driver) -> None:
 # The tables and the tests
 
 
-def test_no_marker_names_a_row_that_there_is_not() -> None:
-    strange = {key: [proof.place for proof in PROOFS[key]] for key in PROOFS.keys() - ROWS.keys()}
+def test_every_marker_names_an_existing_row() -> None:
+    unknown = {key: [proof.place for proof in PROOFS[key]] for key in PROOFS.keys() - ROWS.keys()}
 
-    assert not strange
+    assert not unknown
 
 
 @pytest.mark.parametrize("key", [key for key in ROWS if key not in SEEN])
-def test_every_row_is_proven(key: str) -> None:
+def test_every_row_has_a_test(key: str) -> None:
     proofs = PROOFS.get(key, [])
     needed: Any = set() if ROWS[key].anywhere else {"driver"}
 
     assert any(needed <= proof.parameters and (not needed or proof.parameters & NODE_FIXTURES) for proof in proofs), (
-        f"no test proves {key}; those that say so: {[proof.place for proof in proofs]}"
+        f"{key} has no test, or none on every driver against the server for Node: {[proof.place for proof in proofs]}"
     )

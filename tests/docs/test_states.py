@@ -1,4 +1,4 @@
-"""The page about the states is generated from the tables."""
+"""The page about the states matches the tables from which it is generated."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_page_is_up_to_date(generator: ModuleType) -> None:
     generator.main(["--check"])
 
 
-def test_a_stale_page_is_noticed(generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stale_page_fails_the_check(generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "states.md"
     page.write_text("# States\n", encoding="utf-8")
     monkeypatch.setattr(generator, "PAGE", page)

@@ -27,7 +27,7 @@ async def told(seen: Queue, count: int) -> list[Any]:
 
 
 @pytest.mark.row("manager.open", "manager.connect", "manager.close", "manager.event.open", "manager.event.close")
-@pytest.mark.row("difference.close_is_told_once")
+@pytest.mark.row("difference.close_is_emitted_once")
 @pytest.mark.parametrize("name", ["open", "connect"])
 async def test_opening_and_closing(name: str, driver: Driver, target: Target) -> None:
     seen = driver.queue()

@@ -37,7 +37,7 @@ holding = pytest.mark.parametrize("driver", HOLDING, ids=lambda driver: driver.n
 # On every driver
 
 
-@pytest.mark.row("manager.held")
+@pytest.mark.row("manager.without_context_manager")
 async def test_a_manager_that_is_held(driver: Driver, plain_target: Target) -> None:
     target = plain_target
     seen = driver.queue()
@@ -326,7 +326,7 @@ asyncio.run(main())
 # trio and anyio
 
 
-@pytest.mark.row("manager.held")
+@pytest.mark.row("manager.without_context_manager")
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_in_a_task_group(backend: str, node_server: Peer) -> None:
     async def main() -> None:
@@ -347,7 +347,7 @@ def test_in_a_task_group(backend: str, node_server: Peer) -> None:
     anyio.run(main, backend=backend)
 
 
-@pytest.mark.row("manager.held")
+@pytest.mark.row("manager.without_context_manager")
 def test_in_a_nursery(node_server: Peer) -> None:
     async def main() -> None:
         manager = sansio_socketio_trio.Manager(node_server.url)

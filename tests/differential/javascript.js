@@ -1,15 +1,15 @@
 /*
- * The reference's side of the differential tests: plays scenarios with `socket.io-client` for Node.
+ * The JavaScript side of the differential tests: runs scenarios with `socket.io-client` for Node.
  *
- *     node reference.js < scenarios.json > outcomes.json
+ *     node javascript.js < scenarios.json > outcomes.json
  *
  * Rules of this file:
  *
  * - The scenarios come as a JSON object by name; the outcomes go out as one, by the same names.
- * - ours.py is its double: what a step does and what is logged is told there.
+ * - ours.py is its counterpart, and documents the steps and the log.
  * - Several scenarios run at a time, each against a server of its own; those that are `alone` run one by one at the
- *   end, since they use what the reference keeps for the whole process.
- * - What is logged of an error is its kind, by the words that the reference uses; see `describeError`.
+ *   end, since they use what the client keeps for the whole process.
+ * - What is logged of an error is its kind, by the words that the JavaScript client uses; see `describeError`.
  */
 
 "use strict";
