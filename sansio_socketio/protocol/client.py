@@ -136,6 +136,11 @@ class ClientProtocol(RunningOptions, Machine):
         return self.state is _OPEN
 
     @property
+    def is_opening(self) -> bool:
+        """Whether an attempt to open the connection is in progress."""
+        return self.state is ConnectionState.OPENING or self.state is ConnectionState.REOPENING
+
+    @property
     def reconnecting(self) -> bool:
         """Whether the client is reconnecting: waiting for the next attempt, or making one."""
         return self.state in _RECONNECTING

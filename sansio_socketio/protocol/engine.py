@@ -422,6 +422,9 @@ class EngineSession:
         self.buffered_bytes = self._bytes_in_flight = 0
         if probe is not None:
             probe.abort()
+            error = TransportError(f"probe error: the session ended: {reason}", transport=probe.name)
+            error.__cause__ = details
+            self._outbox.deliver(EngineUpgradeFailed(error, session=self.number))
         if transport is not None:
             transport.endpoint.close_by = self._close_by
             if notify_peer:

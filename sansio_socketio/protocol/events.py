@@ -92,7 +92,7 @@ class EngineUpgraded(EngineEvent):
 
 @dataclass(slots=True)
 class EngineUpgradeFailed(EngineEvent):
-    """The probe of a better transport failed; the session stays on its transport."""
+    """The probe of a better transport failed. The session stays on its transport, or it has ended (`EngineClosed` follows)."""
 
     error: Exception
 

@@ -62,6 +62,8 @@ class NamespaceConnection(Protocol):
     @property
     def is_open(self) -> bool: ...
     @property
+    def is_opening(self) -> bool: ...
+    @property
     def sends_at_once(self) -> bool: ...
     def encode(self, packet: Packet) -> Frames: ...
     def send_frames(self, frames: Frames, now: float, *, compress: bool) -> None: ...
@@ -136,7 +138,8 @@ class Namespace:
 
         During a delay before the next attempt to reconnect, that attempt does not begin earlier.
         """
-        self._connection.timers.fire_due(now)
+        if not self._connection.is_opening:  # otherwise the namespace is notified if the attempt fails
+            self._connection.timers.fire_due(now)
         if not self.connected:
             self.active = True
             self._connection.ensure_open(now)

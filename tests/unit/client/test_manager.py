@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sansio_socketio.client import Socket
-from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, OptionError
+from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, OpenTimeout, OptionError
 from tests.support.fake_runtime import URL, World
 
 
@@ -51,6 +51,27 @@ def test_open_raises_the_failure_and_starts_no_reconnection(world: World) -> Non
         assert world.server.connections == 1
 
     world.run_started(body, auto_connect=False)
+
+
+def test_sockets_are_notified_of_a_first_attempt_that_fails_at_once(world: World) -> None:
+    world.server.accepts = None
+    seen: list[Any] = []
+
+    async def watch(socket: Any) -> None:
+        socket.on("connect_error", seen.append)
+        await world.sleep(0.1)
+        assert [type(error.__cause__) for error in seen] == [OpenTimeout]
+        seen.clear()
+
+    async def main() -> None:
+        manager = world.manager_class(URL, timeout=0)
+        socket = manager.socket("/")
+        async with manager:
+            await watch(socket)
+        async with world.scopes.open_io(URL) as io:
+            await watch(io("/", timeout=0))
+
+    world.run(main)
 
 
 @pytest.mark.parametrize("eager", [False, True])

@@ -565,26 +565,29 @@ def test_what_comes_over_the_probe_before_the_switch_fails_the_upgrade(rig: Sess
     assert polling.calls[-1] == "resume"
 
 
-def test_polling_lost_while_the_probe_runs_ends_all(rig: SessionRig) -> None:
-    polling, websocket = rig.probing()
-    polling.closes("transport error")
-    assert rig.names == ["open", "close"]
+Ending = Callable[[SessionRig, FakeTransport], object]
+
+ENDINGS: dict[str, Ending] = {
+    "transport error": lambda _, polling: polling.closes("transport error"),
+    "transport close": lambda _, polling: polling.closes("transport close"),
+    "ping timeout": lambda rig, _: rig.time(DEADLINE),
+    "parse error": lambda rig, _: rig.session.fail(ValueError("of the session's user"), 0),
+    "close": lambda rig, _: (rig.session.close(0), rig.time(5)),
+    "abort": lambda rig, _: rig.session.abort(0),
+}
+
+
+@pytest.mark.parametrize("upgrading", [False, True], ids=["probing", "upgrading"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_upgrade_fails_with_its_session(rig: SessionRig, ending: str, upgrading: bool) -> None:
+    polling, websocket = rig.upgrading() if upgrading else rig.probing()
+    ENDINGS[ending](rig, polling)
+    assert rig.names == ["open", *["upgrading"] * upgrading, "upgrade_error", "close"]
+    _, reason, details = rig.told[-1]
+    error = rig.told[-2][1]
+    assert str(error) == f"probe error: the session ended: {reason}"
+    assert (error.transport, error.__cause__) == ("websocket", details)
     assert websocket.calls[-1] == "abort"
-    rig.assert_clean()
-
-
-def test_polling_lost_while_upgrading_ends_all(rig: SessionRig) -> None:
-    polling, websocket = rig.upgrading()
-    polling.closes("transport close")
-    assert rig.names == ["open", "upgrading", "close"]
-    assert websocket.calls[-1] == "abort"
-    rig.assert_clean()
-
-
-def test_a_ping_timeout_while_upgrading_ends_all(rig: SessionRig) -> None:
-    rig.upgrading()
-    rig.time(DEADLINE)
-    assert rig.told[-1] == ("close", "ping timeout", None)
     rig.assert_clean()
 
 

@@ -101,6 +101,21 @@ def test_an_attempt_that_takes_too_long_is_one_that_failed(serve: Serve) -> None
     assert server.streams == []
 
 
+@pytest.mark.parametrize("opens", [False, True])
+def test_a_namespace_that_connects_when_an_attempt_is_overdue_is_notified_of_its_failure(
+    serve: Serve, opens: bool
+) -> None:
+    server = serve(timeout=0)
+    socket = server.socket()
+    if opens:
+        server.client.open(server.now)
+        server.now += 0.001
+    socket.connect(server.now)
+    assert kinds(server.events()) == []
+    server.advance(0)
+    assert kinds(server.events()) == [Failed, ConnectFailed]
+
+
 def test_after_giving_up_connect_starts_anew(serve: Serve) -> None:
     server = lost(serve, reconnection_attempts=1)
     server.advance(1)
