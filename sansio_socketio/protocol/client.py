@@ -294,6 +294,13 @@ class ClientProtocol(RunningOptions, Machine):
         if not any(namespace.active for namespace in self.namespaces.values()):
             self._close(now)
 
+    def join_failed(self, error: OpenTimeout, now: float) -> bool:
+        """End the connection if no namespace has joined, because the attempt has failed. Return whether it was ended."""
+        if self.engine is None or any(namespace.connected for namespace in self.namespaces.values()):
+            return False
+        self.engine.fail(error, now)
+        return True
+
     def retry_delay(self, attempts: int) -> float | None:
         """Return the delay in seconds before the retry after `attempts` attempts, or None to give up."""
         if self.options.reconnection and attempts < self.options.reconnection_attempts:
@@ -447,7 +454,6 @@ class ClientProtocol(RunningOptions, Machine):
             self._outbox.counters.reconnects += 1
             self._outbox.deliver(Reconnected(self._backoff.attempts))
         self._outbox.deliver(EngineOpened(engine.sid or "", engine.transport or "", session=engine.number))
-        self._backoff.reset()
         for namespace in list(self.namespaces.values()):
             namespace.on_open(now)
 
@@ -511,6 +517,8 @@ class ClientProtocol(RunningOptions, Machine):
 
     def _lost(self, reason: DisconnectReason, details: Exception | None, now: float) -> None:
         """Report the loss of the connection, and reconnect."""
+        if not isinstance(details, OpenTimeout):  # the attempts to reconnect end when a namespace has been able to join
+            self._backoff.reset()
         gave_up = self._wait_or_close(now, retry=True)
         self._end(reason, details, now)
         if gave_up:

@@ -75,7 +75,7 @@ class TransportError(SocketIOError):
 
 
 class OpenTimeout(TransportError, TimeoutError):
-    """The connection was not open within the `timeout` option."""
+    """The connection was not open, or no response to CONNECT arrived, within the `timeout` option."""
 
 
 class ConnectError(SocketIOError):

@@ -7,6 +7,9 @@ Rules of this file:
   meanwhile, because other namespaces may need it.
 - At most one CONNECT awaits its response. If the namespace is disconnected before the response arrives, the join is
   abandoned: a DISCONNECT follows the response.
+- A join, including the question about `auth`, that takes longer than the option `timeout` has failed. If no other
+  namespace has joined, the connection has failed, too. Otherwise the failure is reported each time that `timeout` has
+  passed, and a late response is accepted. CONNECT is not sent again, because the server would answer both.
 - `emit` encodes the event, so that it raises for a value that cannot be sent. The event is kept in `_unsent` until it is
   sent. With retries it is kept in `_queue` until it is acknowledged, and each try encodes it again with a new id.
 - `_emits` has all emits whose outcome may still be reported, by handle. `_sent` has those that await an acknowledgement,
@@ -25,7 +28,7 @@ from typing import Any, Final, Literal, Protocol
 
 from .actions import Outbox
 from .emit import UNSET, Emit, Frames, Unset, check_event
-from .errors import AckTimeout, BufferFullError, ConnectError, DisconnectedError, PacketError
+from .errors import AckTimeout, BufferFullError, ConnectError, DisconnectedError, OpenTimeout, PacketError
 from .events import (
     AckFailed,
     AckId,
@@ -48,8 +51,8 @@ _V2_SERVER: Final = (
     "3 or later (a server with allowEIO3 also serves clients of version 2)"
 )
 
-
 _JOINED: Final = JoinState.JOINED
+_SHORTEST_RENEWAL: Final = 1.0  # seconds between two reports of a join that takes too long
 
 
 class NamespaceConnection(Protocol):
@@ -69,6 +72,7 @@ class NamespaceConnection(Protocol):
     def send_frames(self, frames: Frames, now: float, *, compress: bool) -> None: ...
     def ensure_open(self, now: float) -> None: ...
     def release(self, now: float) -> None: ...
+    def join_failed(self, error: OpenTimeout, now: float) -> bool: ...
     def ask(self, about: Asked, namespace: str) -> None: ...
     def retry_delay(self, attempts: int) -> float | None: ...
     def has_space(self, size: int) -> bool: ...
@@ -98,6 +102,7 @@ class Namespace:
         self._connection = connection
         self._counters = connection.outbox.counters
         self._join = JoinState.NONE
+        self._join_limit: float | None = None  # the timeout that the timer "join" was set with
         self._pid: str | None = None
         self._offset: str | None = None
         self._auth_failures = 0  # consecutive ones
@@ -140,8 +145,11 @@ class Namespace:
         """
         if not self._connection.is_opening:  # otherwise the namespace is notified if the attempt fails
             self._connection.timers.fire_due(now)
-        if not self.connected:
+        if not self.active:
             self.active = True
+            if self._join is JoinState.ABANDONED:
+                self._limit_join(self._connection.options.timeout, now)
+        if not self.connected:
             self._connection.ensure_open(now)
             self._advance(now)
 
@@ -251,7 +259,6 @@ class Namespace:
         """Send CONNECT with the application's answer to the question about `auth`."""
         if self._join is not JoinState.ASKING:
             return
-        self._connection.timers.cancel(self, "auth")
         error = _auth_error(value)
         if error is not None:
             self._auth_failed(error, now)
@@ -278,8 +285,8 @@ class Namespace:
             self._connect_error_received(packet, now)
 
     def timer_fired(self, name: str | int, now: float) -> None:
-        if name == "auth":
-            self._auth_due(now)
+        if name == "join":
+            self._join_due(now)
         elif isinstance(name, int):
             self._ack_timed_out(self._emits[name], now)
 
@@ -294,20 +301,31 @@ class Namespace:
             self._begin_join(now)
 
     def _begin_join(self, now: float) -> None:
+        self._limit_join(self._connection.options.timeout, now)
         if self._auth is ASK:
             self._change(JoinState.ASKING)
-            limit = self._connection.options.timeout
-            if limit is not None:
-                self._connection.timers.set(self, "auth", now + limit)
             self._connection.ask("auth", self.name)
         else:
             self._send_connect(self._auth, now)
 
-    def _auth_due(self, now: float) -> None:
+    def _limit_join(self, limit: float | None, now: float) -> None:
+        self._join_limit = limit
+        if limit is None:
+            self._connection.timers.cancel(self, "join")
+        else:
+            self._connection.timers.set(self, "join", now + limit)
+
+    def _join_due(self, now: float) -> None:
         if self._join is JoinState.WAITING:
             self._begin_join(now)
-        else:
+        elif self._join is JoinState.ASKING:
             self._auth_failed(ConnectError("auth failed: the question was not answered within the option timeout"), now)
+        else:
+            limit = self._join_limit or 0.0
+            error = OpenTimeout(f"the server did not answer CONNECT for {self.name} within {limit:g} seconds")
+            if not self._connection.join_failed(error, now):
+                self._deliver_connect_failed(error)
+                self._limit_join(max(limit, _SHORTEST_RENEWAL), now)
 
     def _auth_failed(self, error: ConnectError, now: float) -> None:
         """Ask the application again after a delay, or give up."""
@@ -317,7 +335,7 @@ class Namespace:
         else:
             self._auth_failures += 1
             self._change(JoinState.WAITING)
-            self._connection.timers.set(self, "auth", now + delay)
+            self._connection.timers.set(self, "join", now + delay)
             self._deliver_connect_failed(error)
 
     def _send_connect(self, auth: Mapping[str, Any] | None, now: float) -> None:
@@ -357,6 +375,7 @@ class Namespace:
         if not self.recovered:
             self._offset = None
         self._pid = pid
+        self._connection.timers.cancel(self, "join")
         self._change(JoinState.JOINED)
         for event in self._take_early():
             self._deliver_event(event)
@@ -391,7 +410,7 @@ class Namespace:
 
     def _end_join(self, join: JoinState = JoinState.NONE) -> None:
         """Reset the state of the join, which has ended."""
-        self._connection.timers.cancel(self, "auth")
+        self._connection.timers.cancel(self, "join")
         self._change(join)
         self.sid = None
         self._take_early()

@@ -270,7 +270,7 @@ class ClientOptions(EngineOptions):
         reconnection_delay: The delay before the first attempt to reconnect, in seconds. It doubles with each attempt.
         reconnection_delay_max: The longest delay between attempts, in seconds.
         randomization_factor: The maximum random deviation of a delay, as a fraction of the delay from 0 to 1.
-        timeout: The time limit for opening the connection in seconds, or None.
+        timeout: The time limit in seconds for opening the connection, and then for joining a namespace; or None.
         parser: The encoding of packets: `packets.msgpack.MessagePackParser()`, or a custom one (see
             `packets.socketio.Parser`). None for the default, JSON.
         max_buffered_events: The maximum number of events that are buffered for sending.
@@ -323,7 +323,8 @@ class RunningOptions:
     randomization_factor = RunningOption[float]()
     """The maximum random deviation of a delay, as a fraction of the delay from 0 to 1."""
     timeout = RunningOption["float | None"]()
-    """The time limit for opening the connection in seconds, or None. A new value applies from the next attempt on."""
+    """The time limit in seconds for opening the connection, and then for joining a namespace; or None. A new value applies
+    from the next attempt on."""
     path = RunningOption[str]()
     """The path of the server's endpoint. A new value applies from the next attempt on, as do those of the next options."""
     transports = RunningOption["Sequence[str | type[Any]]"]()

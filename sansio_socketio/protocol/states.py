@@ -79,7 +79,7 @@ class JoinState(StrEnum):
     WAITING = "waiting"
     """The application gave no valid `auth`. It is asked again when the delay is over."""
     SENT = "sent"
-    """CONNECT has been sent. Its response has not arrived."""
+    """CONNECT has been sent. Its response has not arrived. After the option `timeout` this is reported as a failure."""
     ABANDONED = "abandoned"
     """The namespace was disconnected after CONNECT was sent. The response to CONNECT has not arrived."""
     JOINED = "joined"

@@ -99,6 +99,7 @@ SAID = {
     "broken extension header": "extension",
     "protocol that was not asked for": "mqtt",
     "hang after the upgrade": "not open within",
+    "hang after the handshake": "did not answer CONNECT for / within 0.3 seconds",
     "garbage frames": "opcode",
     "masked frame": "masked",
     "oversized frame": "larger than max_message_size \\(1048576 bytes\\)",

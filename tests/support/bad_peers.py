@@ -231,6 +231,7 @@ POLLING: dict[str, Behaviour] = {
     "no handshake": body(b'42["news"]'),
     "handshake without sid": body(b'0{"upgrades":[],"pingInterval":25000,"pingTimeout":20000}'),
     "not UTF-8": body(b"\xff\xfe\xfd"),
+    "hang after the handshake": polling_session(b"2"),
     "text where binary is due": polling_session(ADMITTED, BINARY_HEADER + b"\x1e" + TEXT_INSTEAD),
 }
 
@@ -338,6 +339,7 @@ WEBSOCKET: dict[str, Behaviour] = {
     "deflate bomb": deflate_bomb,
     "compressed without an agreement": frames(frame(TEXT, b"4\x00\x01", first=0xC0)),
     "not UTF-8": frames(frame(TEXT, b"4\xff\xfe")),
+    "hang after the handshake": frames(frame(TEXT, b"2")),
     "close code": frames(frame(CLOSE, (1011).to_bytes(2, "big") + b"out of order")),
     "text where binary is due": frames(frame(TEXT, ADMITTED), frame(TEXT, BINARY_HEADER), frame(TEXT, TEXT_INSTEAD)),
     "binary that nobody announced": frames(frame(TEXT, ADMITTED), frame(BINARY, b"\x00\x01")),

@@ -73,8 +73,10 @@ def test_connect_raises_when_the_server_refuses(world: World) -> None:
     assert caught.value.data == 1
 
 
-def test_connect_raises_when_there_is_no_response_in_time(world: World) -> None:
-    world.server.accepts = None
+@pytest.mark.parametrize("accepts", [None, True], ids=["the stream does not open", "CONNECT is not answered"])
+def test_connect_raises_when_there_is_no_response_in_time(world: World, accepts: bool | None) -> None:
+    world.server.accepts = accepts
+    world.server.joins = False
 
     async def main() -> None:
         async with world.scopes.connect(URL, timeout=3):

@@ -461,6 +461,7 @@ def test_auth_that_does_not_come_within_the_timeout_is_asked_for_again(serve: Se
     server.lose()
     socket.connect(server.now)
     server.accept()
+    server.join("/other")
     server.advance(5)
     assert not socket.active
 
@@ -480,6 +481,8 @@ def test_auth_that_comes_late_is_ignored(serve: Serve, timeout: float | None) ->
     assert server.sent() == []
     server.client.answer(fresh, {"fresh": True}, server.now)
     assert server.sent() == [Packet(CONNECT, "/a", {"fresh": True})]
+    server.join("/a")
+    server.events()
     server.advance(100)
     assert server.events() == []
 

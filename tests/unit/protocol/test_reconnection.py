@@ -179,6 +179,8 @@ def test_opening_during_a_wait_does_not_wait_longer(serve: Serve) -> None:
     assert server.client.state == "reopening"
     server.accept()
     assert server.events() == [Opened(), Reconnected(1)]
+    server.join()
+    server.events()
     server.advance(100)
     assert server.events() == []
 
