@@ -20,6 +20,7 @@ from ..protocol.errors import OptionError
 from ..protocol.options import ASK, ClientOptions, NamespaceOptions, check_name, option_error, takes_value
 from ..protocol.packets.socketio import Parser
 from ..protocol.transports.base import Transport
+from ..protocol.url import ascii_host
 
 AuthValue = Mapping[str, Any] | None
 Auth = AuthValue | Callable[[], AuthValue | Awaitable[AuthValue]]
@@ -152,7 +153,10 @@ def _is_limit(value: object) -> bool:
 
 _CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "ssl": (_is_context, "an ssl.SSLContext, None to verify with the system's certificates, or False not to verify"),
-    "server_hostname": (lambda value: value is None or (isinstance(value, str) and value != ""), "a str, or None"),
+    "server_hostname": (
+        lambda value: value is None or (isinstance(value, str) and ascii_host(value) is not None),
+        "a valid host name or IP address, or None",
+    ),
     "open_stream": (lambda value: value is None or callable(value), "a function that opens a stream, or None"),
     "auto_connect": (lambda value: isinstance(value, bool), "True or False"),
     "on_handler_error": (_is_policy, "'log', 'raise', or a callable that takes the exception and the event's name"),

@@ -7,13 +7,16 @@ Rules of this file:
   `decodeURIComponent`, so a plus sign is not decoded as a space.
 - An invalid URL raises an OptionError that quotes the URL. Neither that nor any other message, log or repr shows the user,
   the password or the values of the query, which may be secret: see `redacted`.
+- A host must be one that can exist: an IP address, or a name of valid DNS labels (RFC 1035, section 2.3.4; underscores are
+  accepted, because they occur). Otherwise the client would try to connect to it again and again.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import quote, unquote, urlsplit
 
 from .errors import OptionError
@@ -21,8 +24,12 @@ from .errors import OptionError
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _UNESCAPED = "-_.!~*'()"
-_USER = re.compile(r"^([^/?#]*//)?[^?#]*@")  # greedy: a password may contain a slash or an "@"
-_QUERY_VALUE = re.compile(r"(=)[^&#]*")
+_PARTS = re.compile(r"((?:[^/?#@:]*:)?//)?([^/?#]*)([^?#]*)([^#]*)(.*)", re.DOTALL)
+_AT = re.compile(r".*(?:@|%40)", re.DOTALL)  # greedy: a password may contain a slash or an "@"
+_AUTHORITY = re.compile(r"(?:\[[^\]]*\]|[^\[\]:]*)(?::[0-9]*)?")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
+_MAX_HOST_NAME = 253
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +40,7 @@ class URL:
     host: str
     port: int
     path: str
-    query: tuple[tuple[str, str], ...]
+    query: tuple[tuple[str, str], ...] = field(repr=False)
 
     @property
     def secure(self) -> bool:
@@ -42,8 +49,11 @@ class URL:
 
     @property
     def authority(self) -> str:
-        """The value of the Host header: the host, in brackets if IPv6, and the port unless it is the default."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        """The value of the Host header: the host, in brackets if IPv6, and the port unless it is the default.
+
+        The zone of an IPv6 address is left out: it has a meaning on this machine only (RFC 6874, section 4).
+        """
+        host = f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host
         return host if self.port == default_port(secure=self.secure) else f"{host}:{self.port}"
 
     @property
@@ -62,30 +72,91 @@ def parse_url(text: str) -> URL:
     if not isinstance(text, str):
         raise OptionError(f"url must be a str, not {type(text).__name__}")
     if any(ord(character) <= 0x20 or character == "\x7f" for character in text):
-        raise OptionError(f"invalid URL {redacted(text)!r}: it contains a space or a control character")
+        raise _invalid(text, "it contains a space or a control character")
+    if not is_encodable(text):
+        raise _invalid(text, "it contains an unpaired surrogate")
     try:
         parts = urlsplit(text if _SCHEME.match(text) else f"https://{text.removeprefix('//')}")
         port = parts.port
     except ValueError:  # its message may quote a part of the password
-        raise OptionError(f"invalid URL {redacted(text)!r}: the host or the port is invalid") from None
+        raise _invalid(text, "the host or the port is invalid") from None
     if parts.scheme not in _SECURE:
-        raise OptionError(f"invalid URL {redacted(text)!r}: the scheme must be http, https, ws or wss")
+        raise _invalid(text, "the scheme must be http, https, ws or wss")
     if parts.username is not None or parts.password is not None:
         raise OptionError("invalid URL: it contains a user or a password; pass credentials in auth or extra_headers")
-    host = _ascii_host(parts.hostname or "", text)
+    if port == 0:
+        raise _invalid(text, "the port must be a number from 1 to 65535")
+    if not parts.hostname:
+        raise _invalid(text, "it has no host")
+    host = ascii_host(parts.hostname)
+    if host is None or ("[" in parts.netloc) is not (":" in host):
+        raise _invalid(
+            text,
+            "the host must be an IP address, or a name of at most 253 characters whose labels have 1 to 63 letters, digits, "
+            "hyphens or underscores",
+        )
+    try:
+        query = _parse_query(parts.query)
+    except UnicodeDecodeError:
+        raise _invalid(text, "its query is not percent-encoded UTF-8") from None
     return URL(
         scheme=parts.scheme,
         host=host,
         port=default_port(secure=_SECURE[parts.scheme]) if port is None else port,
         path=parts.path or "/",
-        query=_parse_query(parts.query),
+        query=query,
     )
 
 
+def ascii_host(host: str) -> str | None:
+    """Return a host for the resolver: an IP address (IPv6 without brackets) or the ASCII form of a name. None if invalid."""
+    if ":" in host:
+        address, _, zone = host.partition("%")
+        host = f"{address}%{zone.removeprefix('25')}" if zone else address  # RFC 6874: "%" is written as "%25"
+        try:
+            return host if host.isascii() and IPv6Address(host) else None
+        except AddressValueError:
+            return None
+    try:
+        host = host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return None
+    name = host.removesuffix(".")
+    if len(name) > _MAX_HOST_NAME or not _HOST_NAME.fullmatch(name):
+        return None
+    if _NUMBERS.fullmatch(name) and max(map(int, name.split("."))) > 255:
+        return None
+    return host
+
+
+def is_encodable(text: str) -> bool:
+    """Return whether a text can be encoded as UTF-8: it has no unpaired surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def redacted(text: str) -> str:
-    """Return a URL for a message: without user and password, and without the values of the query."""
-    address, mark, query = _USER.sub(lambda match: f"{match[1] or ''}***@", text).partition("?")
-    return address + mark + _QUERY_VALUE.sub(r"\1***", query)
+    """Return a URL for a message: without user and password, without the values of the query and without the fragment."""
+    match = _PARTS.match(text)
+    assert match is not None, "it matches any text"
+    scheme, authority, path, query, fragment = (part or "" for part in match.groups())
+    place, count = _AT.subn("***@", authority + path)
+    if not count and _AT.match(query + fragment) and not _AUTHORITY.fullmatch(authority):
+        return f"{scheme}***"  # the password may contain a "?" or "#"
+    values = "&".join(map(_without_value, query[1:].split("&")))
+    return f"{scheme}{place}{query[:1]}{values}{'#***' if fragment[1:] else fragment}"
+
+
+def _without_value(pair: str) -> str:
+    name, equals, _ = pair.partition("=")
+    return f"{name}=***" if equals else "***" if name else ""
+
+
+def _invalid(text: str, why: str) -> OptionError:
+    return OptionError(f"invalid URL {redacted(text)!r}: {why}")
 
 
 def resolve_url(text: str | None, base: URL | None) -> str:
@@ -100,9 +171,7 @@ def resolve_url(text: str | None, base: URL | None) -> str:
     if text is not None and not isinstance(text, str):
         raise OptionError(f"url must be a str, not {type(text).__name__}")
     if text is not None and text.startswith("?"):
-        raise OptionError(
-            f"invalid URL {redacted(text)!r}: it is only a query; for the server of open_io(), pass '/?…'"
-        )
+        raise _invalid(text, "it is only a query; for the server of open_io(), pass '/?…'")
     if text is None or (text.startswith("/") and not text.startswith("//")):
         if base is None:
             given = "no URL" if text is None else f"only the path {redacted(text)!r}"
@@ -119,14 +188,6 @@ def encode_query(query: Mapping[str, str]) -> str:
 
 
 def _parse_query(text: str) -> tuple[tuple[str, str], ...]:
+    """Decode a query. Raise UnicodeDecodeError if it is not percent-encoded UTF-8."""
     pairs = [pair.partition("=") for pair in text.split("&") if pair]
-    return tuple((unquote(key), unquote(value)) for key, _, value in pairs)
-
-
-def _ascii_host(host: str, text: str) -> str:
-    if not host:
-        raise OptionError(f"invalid URL {redacted(text)!r}: it has no host")
-    try:
-        return host if host.isascii() else host.encode("idna").decode("ascii")
-    except UnicodeError as error:
-        raise OptionError(f"invalid URL {redacted(text)!r}: the host name cannot be encoded: {error}") from None
+    return tuple((unquote(key, errors="strict"), unquote(value, errors="strict")) for key, _, value in pairs)

@@ -11,6 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 import os
+import re
 from base64 import b64encode
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -30,6 +31,7 @@ _USER_AGENT: Final = b"sansio-socketio"
 _MAX_BODY: Final = 4096  # the maximum number of bytes of a refusal's body in the error
 _MAX_REASON: Final = 200  # the maximum length of another error's message, which may quote all received bytes
 
+_HOST: Final = re.compile(r"[A-Za-z0-9_.-]{1,253}\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+(?:%[!-~]+)?")
 _SECURE: Final = {"http": False, "https": True}
 _HINTS: Final = {
     True: "; it rejected the user and password in the URL of the proxy",
@@ -83,7 +85,9 @@ def parse_proxy(text: str, what: str = "proxy") -> Proxy:
         host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
     except ValueError:
         raise invalid from None
-    if not host or any(ord(character) <= 0x20 or character == "\x7f" for character in text):
+    is_bare = parts.path in {"", "/"} and not parts.query and not parts.fragment
+    # A password that contains one of "/?#" is cut off there, and the user then is the host.
+    if not is_bare or port == 0 or not _HOST.fullmatch(host) or not text.isprintable() or " " in text:
         raise invalid
     if parts.scheme not in _SECURE:
         raise OptionError(

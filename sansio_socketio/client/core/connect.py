@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...protocol.errors import OptionError
-from ...protocol.url import URL, parse_url
+from ...protocol.url import URL, parse_url, redacted
 from ..options import CONNECT_OPTIONS, check_flag, socket_settings, split_options
 from ..run.run import Run
 from ..run.scope import Scope
@@ -61,5 +61,7 @@ def server_url(url: str) -> URL:
     """Parse the URL of a server. Raise OptionError if it is invalid, or has a path or a query."""
     place = parse_url(url)
     if place.path != "/" or place.query:
-        raise OptionError(f"open_io takes a URL without path and query, not {url!r}; pass path and query to io()")
+        raise OptionError(
+            f"open_io takes a URL without path and query, not {redacted(url)!r}; pass path and query to io()"
+        )
     return place

@@ -112,8 +112,8 @@ class WebSocketTransport(Transport):
 
     def stream_opened(self, stream: int, now: float) -> None:
         try:
-            request = self._handshake.send(self._request(now))
-        except Exception as error:  # wsproto and the idna codec raise various exceptions
+            request = self._write_request(now)
+        except Exception as error:  # wsproto and h11 raise various exceptions
             self._fail_handshake(f"could not be written: {error}", error, now)
         else:
             self.outbox.send(stream, request)
@@ -176,18 +176,21 @@ class WebSocketTransport(Transport):
 
     # The handshake
 
-    def _request(self, now: float) -> Request:
+    def _write_request(self, now: float) -> bytes:
         options = self.endpoint.options
         self._target = self._requests.target(base64=options.force_base64)
         defaults = {"Host": self.endpoint.url.authority.encode("ascii"), "User-Agent": USER_AGENT}
         headers = self._requests.headers(self._target, now, defaults)
-        return Request(
-            host=join_header([(name.lower(), value) for name, value in headers], b"host").decode("ascii"),
+        request = Request(
+            host="host",
             target=self._target,
             extensions=[] if self._deflate is None else [self._deflate],
             extra_headers=[(name, value) for name, value in headers if name.lower() != b"host"],
             subprotocols=list(options.protocols),
         )
+        # wsproto encodes the host as a name: it refuses a port after a long label, and a host that is not ASCII.
+        host = join_header([(name.lower(), value) for name, value in headers], b"host")
+        return self._handshake.send(request).replace(b"\r\nHost: host\r\n", b"\r\nHost: %b\r\n" % host, 1)
 
     def _read_handshake(self, data: bytes | bytearray | memoryview, now: float) -> None:
         self._head += data

@@ -66,7 +66,7 @@ def test_options_are_sorted() -> None:
         (manager_settings, {"timeout": -1}, "timeout takes a number .*, not -1"),
         (manager_settings, {"ssl": "no"}, "ssl takes an ssl.SSLContext"),
         (manager_settings, {"ssl": True}, "ssl takes an ssl.SSLContext"),
-        (manager_settings, {"server_hostname": ""}, "server_hostname takes a str"),
+        (manager_settings, {"server_hostname": ""}, "server_hostname takes a valid host name"),
         (manager_settings, {"open_stream": "/run/socket"}, "open_stream takes a function that opens a stream"),
         (manager_settings, {"auto_connect": 1}, "auto_connect takes True or False"),
         (manager_settings, {"on_handler_error": "ignore"}, "on_handler_error takes 'log', 'raise', or a callable"),

@@ -39,6 +39,8 @@ def no_proxies_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("proxy.test:3128", Proxy(False, "proxy.test", 3128)),
         ("http://[::1]:3128", Proxy(False, "::1", 3128)),
         ("http://bücher.test", Proxy(False, "xn--bcher-kva.test", 80)),
+        ("http://my_proxy.", Proxy(False, "my_proxy.", 80)),
+        ("http://[fe80::1%eth0]:3128", Proxy(False, "fe80::1%eth0", 3128)),
     ],
 )
 def test_urls_of_proxies(text: str, proxy: Proxy) -> None:
@@ -80,6 +82,13 @@ def test_credentials_are_not_in_the_repr(user: str, pair: str) -> None:
         ("http://Ada:secret@proxy..test", "is not a valid URL of a proxy"),
         ("http://Ada:secret@[::1", "is not a valid URL of a proxy"),
         ("http://Ada:secret@proxy.test\n", "is not a valid URL of a proxy"),
+        ("http://Ada:secret@proxy.test:0", "is not a valid URL of a proxy"),
+        ("http://Ada:secret@proxy*test", "is not a valid URL of a proxy"),
+        (f"http://Ada:secret@{'a.' * 127}a", "is not a valid URL of a proxy"),
+        ("http://secret:1/x@proxy.test", "is not a valid URL of a proxy"),
+        ("http://secret:1?x@proxy.test", "is not a valid URL of a proxy"),
+        ("http://secret:1#x@proxy.test", "is not a valid URL of a proxy"),
+        ("http://Ada:secret\ud800@proxy.test", "is not a valid URL of a proxy"),
         ("socks5://Ada:secret@proxy.test", "has the scheme 'socks5', but only http and https .* open_stream="),
         (b"http://Ada:secret@proxy.test", "takes a URL .* not this bytes"),
         (False, "takes a URL .* or None, not this bool"),
