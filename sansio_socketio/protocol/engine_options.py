@@ -59,7 +59,9 @@ def transport_options(options: EngineOptions, name: str) -> EngineOptions:
         check_name(key, common.keys() - _OF_THE_SESSION)
     for key, value in mappings.items():
         if not takes_value(key, value):
-            raise OptionError(f"{key} takes a mapping of str to str here, not this {type(value).__name__}")
+            raise OptionError(
+                f"{key} takes a mapping of str to str without unpaired surrogates here, not this {type(value).__name__}"
+            )
     check_headers(mappings.get("extra_headers", {}))
     return EngineOptions(**{**common, **{key: value for key, value in own.items() if key not in mappings}})
 

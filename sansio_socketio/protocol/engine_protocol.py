@@ -109,7 +109,8 @@ class EngineProtocol(Machine):
         While the session is closing or closed, the message is dropped: the server may close the session at any time.
 
         Raises:
-            PacketError: `data` is neither str nor bytes, or contains an unpaired surrogate.
+            PacketError: `data` is neither str nor bytes, or contains an unpaired surrogate or U+001E, which separates packets
+                over polling.
             StateError: The session has not been opened.
         """
         check_message(data)

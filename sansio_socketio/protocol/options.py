@@ -5,11 +5,13 @@ Rules of this file:
 - Names are those of the JavaScript client in snake_case. Times are in seconds, sizes in bytes.
 - There is a dataclass for each layer. Its fields are checked when it is created. An unknown name, a wrong type or a value
   out of range raises an OptionError that names the option and the accepted values.
+- The repr of a dataclass omits the options whose values may contain secrets, and so do error messages.
 - The value `ASK` means that the application is asked for the value each time (see `events.Question`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -19,6 +21,7 @@ from operator import methodcaller
 from typing import Any, Final, Generic, Literal, Self, TypeVar, overload
 
 from .errors import OptionError
+from .url import is_encodable
 
 T = TypeVar("T")
 
@@ -37,6 +40,7 @@ ASK: Final = Ask.ASK
 TRANSPORTS: Final = ("polling", "websocket")
 """The names of the built-in transports."""
 
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _LONGEST: Final = 1e9
 """The longest time in seconds: about thirty years, which the timers of all drivers accept."""
 
@@ -66,8 +70,12 @@ def _instance(kind: type, takes: str) -> Check:
     return (lambda value: isinstance(value, kind)), takes
 
 
-def _is_str_mapping(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(k, str) and isinstance(v, str) for k, v in value.items())
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and is_encodable(value)
+
+
+def _is_text_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(_is_text(name) and _is_text(text) for name, text in value.items())
 
 
 def transport_name(transport: Any) -> str | None:
@@ -84,7 +92,7 @@ def _are_transports(value: Any) -> bool:
 
 
 def _are_protocols(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(name, str) and name for name in value)
+    return isinstance(value, (list, tuple)) and all(isinstance(name, str) and _TOKEN.fullmatch(name) for name in value)
 
 
 def _are_transport_options(value: Any) -> bool:
@@ -103,10 +111,10 @@ def _is_deflate(value: Any) -> bool:
 
 
 _BOOL: Final = _instance(bool, "True or False")
-_STRINGS: Final = (_is_str_mapping, "a mapping of str to str")
+_TEXTS: Final = (_is_text_mapping, "a mapping of str to str without unpaired surrogates")
 
 _CHECKS: Final[Mapping[str, Check]] = {
-    "path": _instance(str, "a str such as '/socket.io'"),
+    "path": (_is_text, "a str such as '/socket.io' without unpaired surrogates"),
     "add_trailing_slash": _BOOL,
     "transports": (
         _are_transports,
@@ -115,13 +123,13 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "upgrade": _BOOL,
     "remember_upgrade": _BOOL,
     "try_all_transports": _BOOL,
-    "query": _STRINGS,
-    "extra_headers": _STRINGS,
+    "query": _TEXTS,
+    "extra_headers": _TEXTS,
     "force_base64": _BOOL,
     "timestamp_requests": _or_none(_BOOL),
-    "timestamp_param": (lambda value: isinstance(value, str) and value != "", "a non-empty str"),
+    "timestamp_param": (lambda value: _is_text(value) and value != "", "a non-empty str without unpaired surrogates"),
     "with_credentials": _BOOL,
-    "protocols": (_are_protocols, "a sequence of WebSocket subprotocols"),
+    "protocols": (_are_protocols, "a sequence of WebSocket subprotocols, of the characters of an HTTP token"),
     "transport_options": (_are_transport_options, "a mapping of a transport's name to a mapping of its options"),
     "per_message_deflate": (_is_deflate, "True, False, or the smallest size in bytes to compress"),
     "max_message_size": _integer(1),
@@ -144,7 +152,7 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "parser": _or_none((_is_parser, "an object with the methods encoder() and decoder(max_attachments)")),
 }
 
-_SECRETS: Final = frozenset({"auth", "query", "extra_headers", "transport_options"})
+_SECRETS: Final = frozenset({"auth", "query", "extra_headers", "protocols", "transport_options"})
 """Options whose values are omitted from error messages, because they may contain secrets."""
 
 _ASKABLE: Final = frozenset({"auth", "query", "extra_headers"})
@@ -247,14 +255,14 @@ class EngineOptions(_Checked):
     upgrade: bool = True
     remember_upgrade: bool = False
     try_all_transports: bool = False
-    query: Mapping[str, str] | Literal[Ask.ASK] = field(default_factory=dict)
-    extra_headers: Mapping[str, str] | Literal[Ask.ASK] = field(default_factory=dict)
+    query: Mapping[str, str] | Literal[Ask.ASK] = field(default_factory=dict, repr=False)
+    extra_headers: Mapping[str, str] | Literal[Ask.ASK] = field(default_factory=dict, repr=False)
     force_base64: bool = False
     timestamp_requests: bool | None = None
     timestamp_param: str = "t"
     with_credentials: bool = False
-    protocols: Sequence[str] = ()
-    transport_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    protocols: Sequence[str] = field(default=(), repr=False)
+    transport_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     per_message_deflate: bool | int = True
     max_message_size: int = 64 * 1024 * 1024
     close_timeout: float = 5.0
@@ -354,6 +362,6 @@ class NamespaceOptions(_Checked):
         retries: How many times an event is sent again if it is not acknowledged in time.
     """
 
-    auth: Mapping[str, Any] | Literal[Ask.ASK] | None = None
+    auth: Mapping[str, Any] | Literal[Ask.ASK] | None = field(default=None, repr=False)
     ack_timeout: float | None = None
     retries: int = 0

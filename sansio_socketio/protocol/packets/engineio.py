@@ -22,6 +22,7 @@ import orjson
 
 from ..errors import PacketError
 from ..events import Data, PacketType
+from ..url import is_encodable
 
 PROTOCOL: Final = 4
 """The version of the protocol."""
@@ -46,7 +47,8 @@ TYPES: Final[Mapping[str, PacketType]] = {
 """Maps the character of a packet type to the name of the type."""
 
 _BINARY = "b"
-_SEPARATOR = "\x1e"
+SEPARATOR: Final = "\x1e"
+"""The character between the packets of an HTTP body."""
 
 
 @dataclass(slots=True)
@@ -85,14 +87,15 @@ class Handshake:
 
 
 def check_message(data: Data) -> None:
-    """Raise PacketError unless `data` is bytes, or a str without unpaired surrogates."""
-    if not isinstance(data, (str, bytes)):
+    """Raise PacketError unless `data` is bytes, or a str without unpaired surrogates and U+001E."""
+    if isinstance(data, bytes):
+        return
+    if not isinstance(data, str):
         raise PacketError(f"a message must be str or bytes, not {type(data).__name__}")
-    if isinstance(data, str) and not data.isascii():
-        try:
-            data.encode()
-        except UnicodeEncodeError as error:
-            raise PacketError(f"a message contains an unpaired surrogate: {error}") from None
+    if SEPARATOR in data:
+        raise PacketError("a message contains U+001E, which separates packets over polling: send the message as bytes")
+    if not is_encodable(data):
+        raise PacketError("a message contains an unpaired surrogate")
 
 
 def encode_frame(packet: Packet, *, force_base64: bool = False) -> str | bytes:
@@ -144,7 +147,7 @@ def _decode_base64(text: str) -> bytes:
 
 def encode_payload(packets: Iterable[Packet]) -> bytes:
     """Return the HTTP body of one or more packets."""
-    return _SEPARATOR.join(map(_encode_text, packets)).encode()
+    return SEPARATOR.join(map(_encode_text, packets)).encode()
 
 
 def decode_payload(body: bytes) -> list[Packet]:
@@ -155,7 +158,7 @@ def decode_payload(body: bytes) -> list[Packet]:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise PacketError(f"an Engine.IO payload is not valid UTF-8: {error.reason} at byte {error.start}") from None
-    return [decode_frame(frame) for frame in text.split(_SEPARATOR)]
+    return [decode_frame(frame) for frame in text.split(SEPARATOR)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

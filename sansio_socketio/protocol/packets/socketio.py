@@ -32,6 +32,8 @@ from typing import Any, NoReturn, Protocol
 import orjson
 
 from ..errors import PacketError
+from ..url import is_encodable
+from .engineio import SEPARATOR
 
 PROTOCOL = 5
 """The version of the protocol."""
@@ -121,13 +123,13 @@ class JSONParser:
 
 
 def check_namespace(name: str) -> None:
-    """Raise PacketError unless `name` is a valid namespace: it starts with `/` and contains no comma."""
+    """Raise PacketError unless `name` is a valid namespace: it starts with `/`, and can be part of any packet's text."""
     if not name.startswith("/") or "," in name:
         raise PacketError(f"invalid namespace {name!r}: it must start with a slash and contain no comma")
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise PacketError(f"invalid namespace {name!r}: it contains an unpaired surrogate") from None
+    if SEPARATOR in name:
+        raise PacketError(f"invalid namespace {name!r}: it contains U+001E, which separates packets over polling")
+    if not is_encodable(name):
+        raise PacketError(f"invalid namespace {name!r}: it contains an unpaired surrogate")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -54,8 +54,8 @@ class Endpoint:
     url: URL
     options: EngineOptions
     random: Random
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     sid: str | None = None
     cookies: CookieJar | None = None
     close_by: float = inf

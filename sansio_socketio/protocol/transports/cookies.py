@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from calendar import timegm
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_tz
 from math import inf
 
@@ -26,7 +26,7 @@ _LONGEST_DATE = 64
 
 @dataclass(slots=True)
 class _Cookie:
-    value: bytes
+    value: bytes = field(repr=False)
     path: bytes
     secure: bool
     expires: float

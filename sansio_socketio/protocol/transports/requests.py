@@ -53,8 +53,11 @@ def check_headers(headers: Mapping[str, str]) -> None:
     """Raise OptionError unless all of `extra_headers` are valid (RFC 9110, section 5)."""
     for name, value in headers.items():
         if not _NAME.fullmatch(name):
+            # The message omits what follows an invalid character: a name such as "Authorization: Bearer …" has a value in it.
+            shown = _NAME.match(name)
             raise OptionError(
-                f"invalid name {name!r} in extra_headers: it contains a character that is not allowed in a header name"
+                f"invalid name {f'{shown[0]}…' if shown else '…'!r} in extra_headers: it is empty or contains a character "
+                "that is not allowed in a header name"
             )
         if name.lower() in _RESERVED:
             raise OptionError(f"extra_headers must not contain {name!r}: the transport sets this header")

@@ -236,4 +236,7 @@ def test_the_type_of_a_wrong_answer_is_told_and_not_the_value(serve: Serve, abou
     error = error_of(server.events()[0])
     assert isinstance(error, OptionError)
     kind = type(value).__name__
-    assert str(error) == f"the answer for {about} must be a mapping of str to str, not this {kind}"
+    assert (
+        str(error)
+        == f"the answer for {about} must be a mapping of str to str without unpaired surrogates, not this {kind}"
+    )

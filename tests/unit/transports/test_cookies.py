@@ -114,6 +114,7 @@ def test_a_longer_path_comes_first() -> None:
     assert sent(jar_with(b"a=1; Path=/", b"b=2; Path=/socket.io", b"a=3; Path=/socket.io/")) == b"a=3; b=2; a=1"
 
 
+@pytest.mark.row("difference.secure_cookies")
 def test_a_secure_cookie_goes_under_tls_alone() -> None:
     jar = jar_with(b"a=1; Secure")
     assert sent(jar) == b""
