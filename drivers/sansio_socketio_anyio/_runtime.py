@@ -4,21 +4,26 @@ Rules of this file:
 
 - The nursery is a task group of anyio, because a native task group of asyncio in a cancelled scope of anyio would be woken
   repeatedly until its last task is done.
+- On trio, client code is protected from KeyboardInterrupt, as in the driver for trio. asyncio cancels the main task instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import cache
 from math import inf
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 from anyio.abc import ByteReceiveStream, ByteStream
 
+from sansio_socketio.client.entry_points import entry_points
 from sansio_socketio.runtime import cancelled_inside
-from sansio_socketio.runtime.structured import Library, StructuredRuntime, open_structured
+from sansio_socketio.runtime.structured import Library, Nursery, StructuredRuntime, open_structured
 
 _CHUNK = 1 << 18  # the maximum number of bytes to receive at once
 
@@ -48,7 +53,11 @@ _ANYIO = Library(
 
 
 class AnyioRuntime(StructuredRuntime):
-    """The services."""
+    """The runtime, which protects client code from KeyboardInterrupt."""
+
+    def start(self, nursery: Nursery, name: str, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run client code in a task, protected from KeyboardInterrupt."""
+        super().start(nursery, name, _protected, function, *args)
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call the application's code, and await what it returns."""
@@ -60,6 +69,21 @@ class AnyioRuntime(StructuredRuntime):
             raise cancelled_inside(function) from error
 
 
+async def _protected(function: Callable[..., Awaitable[None]], *args: Any) -> None:
+    await function(*args)
+
+
+@cache
+def _protect_on_trio() -> None:
+    from trio.lowlevel import disable_ki_protection, enable_ki_protection  # noqa: PLC0415  # trio may not be installed
+
+    disable_ki_protection(AnyioRuntime.call)
+    for code in (_protected.__code__, *entry_points()):
+        enable_ki_protection(SimpleNamespace(__code__=code))
+
+
 def open_runtime() -> AbstractAsyncContextManager[AnyioRuntime]:
     """Create a runtime in a task group of its own. On exit, everything that it started ends."""
+    if "trio" in sys.modules:
+        _protect_on_trio()
     return open_structured(_ANYIO, AnyioRuntime)

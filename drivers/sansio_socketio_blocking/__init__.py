@@ -25,7 +25,7 @@ from sansio_socketio.names import *  # noqa: F403
 from sansio_socketio.protocol.packets.socketio import PROTOCOL
 from sansio_socketio.runtime import BlockingRuntimeScope
 
-from ._runtime import open_runtime
+from ._runtime import open_runtime, shield
 
 
 class Manager(_Manager):
@@ -33,6 +33,7 @@ class Manager(_Manager):
 
     runtime_scope: ClassVar[BlockingRuntimeScope] = open_runtime
     make_lock = staticmethod(RLock)
+    shield = staticmethod(shield)
 
 
 _scopes = Scopes(Manager)

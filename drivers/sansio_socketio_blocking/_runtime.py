@@ -18,7 +18,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from math import inf
@@ -33,6 +33,8 @@ from sansio_socketio.runtime.futures import EventFuture, runtime_ended
 from sansio_socketio.runtime.interface import Future, StreamHook, StreamReceiver
 from sansio_socketio.runtime.nonblocking import NonblockingStream
 from sansio_socketio.runtime.timers import LONGEST_WAIT, Deadlines, DeadlineTimer
+
+from ._interrupts import interruptible, shielded
 
 _JOIN_TIMEOUT = 1.0  # seconds to wait for all threads; the client has already waited for the handlers
 
@@ -109,18 +111,25 @@ class BlockingRuntime:
     async def wait(self, future: Future) -> Any:
         """Block the calling thread until the future is done. Raise TimeoutError after the thread's `deadline`."""
         assert isinstance(future, EventFuture)
-        if self._ended and not future.done and not future.outlives_runtime:
+        if future.done:
+            return future.result()
+        if self._ended and not future.outlives_runtime:
             raise runtime_ended()
         self._waiting.append(future)
         try:
-            while not future.done:
-                left = self._deadline.time - monotonic()
-                if left <= 0:
-                    raise TimeoutError("the call did not complete within its timeout")
-                future.event.wait(min(left, LONGEST_WAIT))
+            with interruptible(partial(self._wake_waiting, future.event)) as is_interrupted:
+                while not (future.done or is_interrupted()):
+                    left = self._deadline.time - monotonic()
+                    if left <= 0:
+                        raise TimeoutError("the call did not complete within its timeout")
+                    future.event.wait(min(left, LONGEST_WAIT))
         finally:
             self._waiting.remove(future)
         return future.result()
+
+    def _wake_waiting(self, event: LockedEvent) -> None:
+        with self._lock:
+            event.set()
 
     @contextmanager
     def deadline(self, timeout: float | None) -> Generator[None, None, None]:
@@ -257,6 +266,11 @@ class BlockingRuntime:
 
 
 _runtimes: WeakSet[BlockingRuntime] = WeakSet()
+
+
+def shield() -> AbstractContextManager[None]:
+    """Return a context manager around calls that start or end a run. It delays interrupts of the main thread."""
+    return shielded(lambda: _runtimes)
 
 
 def _abandon_all() -> None:  # pragma: no cover  # as above

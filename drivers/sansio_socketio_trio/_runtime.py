@@ -2,23 +2,22 @@
 
 Rules of this file:
 
-- Client code is protected from KeyboardInterrupt. The interrupt is raised in the application's code.
+- Client code is protected from KeyboardInterrupt, also in the application's tasks. The interrupt is raised in the
+  application's code, or by a wait of the main task.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from inspect import isfunction
+from types import SimpleNamespace
 from typing import Any
 
 import trio
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
-from sansio_socketio.client.run.pump import Pump
-from sansio_socketio.protocol.client import ClientProtocol
+from sansio_socketio.client.entry_points import entry_points
 from sansio_socketio.protocol.errors import StateError
-from sansio_socketio.protocol.namespace import Namespace
 from sansio_socketio.runtime.structured import Library, Nursery, StructuredRuntime, open_structured
 
 _CHUNK = 1 << 18  # the maximum number of bytes to receive at once
@@ -58,14 +57,8 @@ async def _protected(function: Callable[..., Awaitable[None]], *args: Any) -> No
     await function(*args)
 
 
-def _protect_methods(*classes: type) -> None:
-    """Protect client code that runs in the application's tasks, so that an interrupt cannot stop it halfway."""
-    for protected in classes:
-        for method in filter(isfunction, vars(protected).values()):
-            enable_ki_protection(method)
-
-
-_protect_methods(Pump, ClientProtocol, Namespace)
+for _code in entry_points():  # client code that runs in the application's tasks
+    enable_ki_protection(SimpleNamespace(__code__=_code))
 
 
 def open_runtime() -> AbstractAsyncContextManager[TrioRuntime]:

@@ -233,6 +233,14 @@ def combine_errors(errors: Sequence[Exception]) -> Exception:
     return errors[0] if len(errors) == 1 else OSError("; ".join(map(str, errors)))
 
 
+def find_interrupt(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """Return the KeyboardInterrupt or SystemExit in a nursery's group, or None. The nursery may contain other nurseries."""
+    found: BaseException | None = group.subgroup((KeyboardInterrupt, SystemExit))
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
+
+
 def unwrap_group(group: BaseExceptionGroup[BaseException], cancelled: type[BaseException]) -> BaseException:
     """Return the only exception in a nursery's group that is not a cancellation, or the group if there are several.
 

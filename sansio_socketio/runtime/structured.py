@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 from .calls import call_in_task
 from .futures import EventFuture, runtime_ended, wrong_thread
 from .interface import Future, StreamHook, StreamReceiver
-from .streams import TaskStream, invalid_stream, underlying_error, unwrap_group
+from .streams import TaskStream, find_interrupt, invalid_stream, underlying_error, unwrap_group
 
 
 class Event(Protocol):
@@ -249,6 +249,6 @@ async def open_structured(library: Library, runtime_class: Callable[[Library, Nu
             finally:
                 runtime.end()
     except BaseExceptionGroup as group:
-        error = error or unwrap_group(group, library.cancelled())
+        error = find_interrupt(group) or error or unwrap_group(group, library.cancelled())
     if error is not None:
         raise error

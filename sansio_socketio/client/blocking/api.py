@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, TypeVar, Unpack, cast
@@ -434,18 +434,25 @@ class Manager(ManagerBase, BlockingContext):
         """Make the reentrant lock that all runs of a Manager share. Each driver's subclass has its own."""
         raise NotImplementedError
 
+    @staticmethod
+    def shield() -> AbstractContextManager[None]:
+        """Return a context manager around calls that start or end a run, for example to delay interrupts."""
+        return nullcontext()
+
     def __init__(self, url: str, **options: Unpack[ManagerOptions]) -> None:
         super().__init__(new_core(type(self), type(self).make_lock(), url, options))
 
     def __enter__(self) -> Self:
-        drive(self._core.start(Host.BLOCK))
+        with self.shield():
+            drive(self._core.start(Host.BLOCK))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        release_all(self._core)
-        return drive(self._core.end(error))
+        with self.shield():
+            release_all(self._core)
+            return drive(self._core.end(error))
 
     def start_handlers(self) -> Self:
         """Call the handlers of the Manager and of its sockets from now on. See `Socket.start_handlers`.
@@ -472,13 +479,14 @@ class Manager(ManagerBase, BlockingContext):
             ConnectError: The connection could not be opened. `__cause__` is the failure.
             DisconnectedError: The connection was closed meanwhile.
         """
-        is_new = drive(self._core.start_to_open())
-        try:
-            self._call(self._core.opened, timeout)
-        except BaseException as error:
-            if is_new:
-                drive(self._core.end(error))
-            raise
+        with self.shield():
+            is_new = drive(self._core.start_to_open())
+            try:
+                self._call(self._core.opened, timeout)
+            except BaseException as error:
+                if is_new:
+                    drive(self._core.end(error))
+                raise
         return self
 
     open = connect
@@ -500,7 +508,7 @@ class Manager(ManagerBase, BlockingContext):
         """
         run = self._core.link.run
         if run is not None:
-            with cast("BlockingRuntime", run.runtime).deadline(timeout):
+            with self.shield(), cast("BlockingRuntime", run.runtime).deadline(timeout):
                 release_all(self._core)
                 drive(self._core.close())
         return self

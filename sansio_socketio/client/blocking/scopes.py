@@ -50,7 +50,7 @@ class Scopes:
         """
         make = partial(new_core, self._manager_class, self._manager_class.make_lock())
         connection = Connection(url, options, make, retry=retry)
-        return Driven(partial(self._connect, connection), "connect(url)")
+        return Driven(partial(self._connect, connection), "connect(url)", self._manager_class.shield)
 
     def open_io(self, url: str | None = None) -> AbstractContextManager[IO]:
         """Open a block in which sockets are created by URL, like JavaScript's `io()`::
@@ -67,7 +67,7 @@ class Scopes:
             OptionError: The URL is invalid. Raised by the call itself.
         """
         base = None if url is None else server_url(url)
-        return Driven(partial(self._open_io, base), "open_io(url)")
+        return Driven(partial(self._open_io, base), "open_io(url)", self._manager_class.shield)
 
     @asynccontextmanager
     async def _connect(self, connection: Connection) -> AsyncGenerator[Socket, None]:
@@ -98,11 +98,18 @@ class Driven(BlockingContext, Generic[T]):
     Args:
         make: Creates the async context manager.
         usage: The call that creates this object, for messages.
+        shield: See `Manager.shield`.
     """
 
-    def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]], usage: str) -> None:
+    def __init__(
+        self,
+        make: Callable[[], AbstractAsyncContextManager[T]],
+        usage: str,
+        shield: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self._scope = EnteredOnce(make, usage)
         self._usage = usage
+        self._shield = shield
 
     def __repr__(self) -> str:
         return repr(self._scope)
@@ -115,9 +122,11 @@ class Driven(BlockingContext, Generic[T]):
             )
 
     def __enter__(self) -> T:
-        return drive(self._scope.__aenter__())
+        with self._shield():
+            return drive(self._scope.__aenter__())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        return drive(self._scope.__aexit__(kind, error, traceback))
+        with self._shield():
+            return drive(self._scope.__aexit__(kind, error, traceback))

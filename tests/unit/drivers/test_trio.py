@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
 import trio
 from trio.lowlevel import currently_ki_protected
 
-from sansio_socketio.client.run.pump import Pump
-from sansio_socketio.protocol.client import ClientProtocol
-from sansio_socketio.runtime.connect import Connector
+from sansio_socketio_trio import Manager
 from sansio_socketio_trio._runtime import open_runtime
 from tests.support.runtimes import LoopbackServer, Recorder, echo
 
@@ -59,10 +55,10 @@ def test_client_code_is_protected_from_interrupts_and_the_applications_is_not() 
                 await recorder.until_notified("opened")
                 stream.write(b"x")
                 await recorder.until(lambda: bool(recorder.data) and "sent" in recorder.log)
-            machine = ClientProtocol("http://localhost", random=Random(1))
-            pump = Pump(machine, runtime, Connector(), routes={}, broken=lambda _: None)
-            pump.after_drain = lambda: look("a drain")
-            pump.drain()
+        manager = Manager("http://localhost", auto_connect=False)
+        manager._core.link.on_start.append(lambda: look("a method of the API"))
+        async with manager:
+            pass
 
     trio.run(main)
     assert not seen.pop("application")

@@ -1,0 +1,122 @@
+"""Ctrl-C in library code of the main thread.
+
+Rules of this file:
+
+- Python raises KeyboardInterrupt between any two instructions of the main thread. Library code that is stopped there would
+  leave locks, threads and sockets behind. So while a runtime is running, the library handles SIGINT itself, as asyncio and
+  trio do. It does so only if Python's default handler is installed.
+- In the application's code, KeyboardInterrupt is raised at once, as usual. A `wait` of the main thread ends with it.
+- In other library code it is delayed: the signal is sent again after `_DELAY`, until it arrives at a place where the
+  exception can be raised.
+- A handler of signals runs in the main thread between any two instructions, so it must not take a lock. What needs a lock or
+  takes time is done in a new thread. `threading` itself uses locks, so `_thread` is used.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from _thread import start_new_thread
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from time import sleep
+from types import FrameType
+from typing import Final
+
+from sansio_socketio.runtime.calls import call_in_thread
+
+_DELAY: Final = 0.001
+_LIBRARY: Final = (
+    *(f"sansio_socketio.{layer}." for layer in ("client", "runtime", "protocol")),
+    __name__.rpartition(".")[0] + ".",
+)
+"""How the names of modules with library code start."""
+
+
+class MainThreadWait:
+    """Makes waits of the main thread end with KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self._wake: Callable[[], None] | None = None  # called in a new thread
+        self._is_interrupted = False
+
+    def interrupt(self) -> bool:
+        """Interrupt the wait. Return False if the main thread is not waiting."""
+        wake = self._wake
+        if wake is None:
+            return False
+        self._is_interrupted = True
+        start_new_thread(wake, ())
+        return True
+
+    @contextmanager
+    def __call__(self, wake: Callable[[], None]) -> Generator[Callable[[], bool], None, None]:
+        """Return a context manager around a wait that `wake` ends. Its value returns whether to stop waiting.
+
+        At the end, KeyboardInterrupt is raised if the wait has been interrupted.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield lambda: False
+            return
+        before, self._wake = self._wake, wake
+        try:
+            yield lambda: self._is_interrupted
+        finally:
+            self._wake = before
+            if self._is_interrupted:
+                self._is_interrupted = False
+                raise KeyboardInterrupt
+
+
+interruptible: Final = MainThreadWait()
+
+
+@contextmanager
+def shielded(is_in_use: Callable[[], object]) -> Generator[None, None, None]:
+    """Return a context manager in which runtimes are started or ended.
+
+    On entry, replace Python's handler of SIGINT. On exit, restore it if no runtime is running. In other threads than the
+    main thread, do nothing.
+
+    Args:
+        is_in_use: Returns whether a runtime is running.
+    """
+    _replace(signal.default_int_handler, _interrupted)
+    try:
+        yield
+    finally:
+        if not is_in_use():
+            _replace(_interrupted, signal.default_int_handler)
+
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+def _replace(old: Handler, new: Handler) -> None:
+    if signal.getsignal(signal.SIGINT) is old:
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, new)
+
+
+def _interrupted(signal_number: int, frame: FrameType | None) -> None:
+    """Handle SIGINT."""
+    if not _is_in_library(frame):
+        signal.default_int_handler(signal_number, frame)
+    if not interruptible.interrupt():
+        start_new_thread(_interrupt_again, (threading.main_thread().ident,))
+
+
+def _is_in_library(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code is not call_in_thread.__code__:  # which calls the application's code
+        if frame.f_globals.get("__name__", "").startswith(_LIBRARY):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _interrupt_again(main_thread: int) -> None:
+    sleep(_DELAY)
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main_thread, signal.SIGINT)  # this also ends a system call of the main thread
+    else:  # Windows
+        signal.raise_signal(signal.SIGINT)

@@ -1,0 +1,55 @@
+"""The functions of the client that applications call, for drivers that must do something about all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import CodeType, FunctionType
+from typing import Any
+
+from .context import EnteredOnce
+from .emitter import Emitter, EventStream
+from .engine import Engine
+from .handlers.registration import AnyHandlerRegistration, HandlerRegistration
+from .manager import Manager, ManagerBase, Socket
+from .run.replies import Acknowledge
+from .scopes import IO
+
+_CLASSES = (
+    Acknowledge,
+    AnyHandlerRegistration,
+    Emitter,
+    EnteredOnce,
+    Engine,
+    EventStream,
+    HandlerRegistration,
+    IO,
+    Manager,
+    ManagerBase,
+    Socket,
+)
+
+
+def entry_points() -> Iterator[CodeType]:
+    """Yield the code of the public methods and properties, and of the functions that they return."""
+    for owner in _CLASSES:
+        for attribute in vars(owner).values():
+            for function in _functions(attribute):
+                yield from _nested(function.__code__)
+
+
+def _functions(attribute: Any) -> Iterator[FunctionType]:
+    if isinstance(attribute, property):
+        for accessor in (attribute.fget, attribute.fset):
+            if accessor is not None:
+                yield from _functions(accessor)
+    elif isinstance(attribute, FunctionType):
+        yield attribute
+        if hasattr(attribute, "__wrapped__"):
+            yield from _functions(attribute.__wrapped__)
+
+
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _nested(constant)

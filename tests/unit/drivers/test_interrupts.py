@@ -1,0 +1,275 @@
+"""Ctrl-C at chosen lines of library code: everything ends, nothing is left, and KeyboardInterrupt is raised.
+
+A trace function counts the lines of library code that the main thread executes, and sends the signal at one of them. Each
+test does this for lines that are evenly distributed over a program. `python -m tests.faults.interrupts` does the same at random
+moments, with signals from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import anyio
+import pytest
+import trio
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Request, TextMessage
+
+import sansio_socketio_anyio
+import sansio_socketio_asyncio
+import sansio_socketio_blocking
+import sansio_socketio_trio
+from sansio_socketio_blocking import _interrupts
+from tests.support.drivers import PATIENCE
+from tests.support.runtimes import Connection, LoopbackServer
+
+pytestmark = [
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(
+        threading.current_thread() is not threading.main_thread(), reason="signals need the main thread"
+    ),
+]
+SAMPLES = 40
+"""The number of lines that are interrupted in each program."""
+OPTIONS: dict[str, Any] = {"transports": ["websocket"], "close_timeout": 5}
+
+
+# The server
+
+
+def serve(connection: Connection) -> None:
+    """Accept a client, acknowledge its events, and send it an event for each."""
+    websocket = WSConnection(ConnectionType.SERVER)
+
+    def send(*texts: str) -> None:
+        connection.sock.sendall(b"".join([websocket.send(TextMessage(text)) for text in texts]))
+
+    try:
+        while data := connection.sock.recv(1 << 16):
+            websocket.receive_data(data)
+            for event in websocket.events():
+                if isinstance(event, Request):
+                    connection.sock.sendall(websocket.send(AcceptConnection()))
+                    send('0{"sid":"e","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}')
+                elif isinstance(event, TextMessage) and event.data == "40":
+                    send('40{"sid":"s"}')
+                elif isinstance(event, TextMessage) and event.data.startswith("42"):
+                    number = event.data[2:].partition("[")[0]
+                    send('42["n",1]', *([f"43{number}[]"] if number else []))
+                elif isinstance(event, CloseConnection):
+                    connection.sock.sendall(websocket.send(event.response()))
+                assert not isinstance(event, BytesMessage)
+    except ConnectionError:
+        pass  # the client was interrupted
+
+
+# The programs
+
+
+def blocking_connect(url: str) -> None:
+    with sansio_socketio_blocking.connect(url, **OPTIONS) as socket:
+        socket.on("n", lambda number: None)
+        for _ in range(3):
+            socket.emit("x")
+            socket.emit_with_ack("x")
+
+
+def blocking_manager(url: str) -> None:
+    manager = sansio_socketio_blocking.Manager(url, **OPTIONS)
+    socket = manager.socket("/")
+    with manager, socket.events() as events:
+        for _ in range(3):
+            socket.emit_nowait("x")
+            next(events)
+
+
+def blocking_open(url: str) -> None:
+    manager = sansio_socketio_blocking.Manager(url, **OPTIONS)
+    socket = manager.socket("/")
+    try:
+        manager.open()
+        socket.wait_connected()
+        manager.on("close", lambda reason, details: None)
+        socket.emit_with_ack("x")
+    finally:
+        manager.close()
+
+
+def blocking_io(url: str) -> None:
+    with sansio_socketio_blocking.open_io(url) as io:
+        socket = io(**OPTIONS)
+        socket.emit_with_ack("x")
+        socket.disconnect()
+
+
+async def connect(module: Any, url: str) -> None:
+    async def handle(number: int) -> None:
+        pass
+
+    async with module.connect(url, **OPTIONS) as socket:
+        socket.on("n", handle)
+        for _ in range(3):
+            await socket.emit("x")
+            await socket.emit_with_ack("x")
+
+
+async def manager_and_events(module: Any, url: str) -> None:
+    manager = module.Manager(url, **OPTIONS)
+    socket = manager.socket("/")
+    async with manager, socket.events() as events:
+        for _ in range(3):
+            socket.emit_nowait("x")
+            await anext(events)
+
+
+async def open_io(module: Any, url: str) -> None:
+    async with module.open_io(url) as io:
+        socket = io(**OPTIONS)
+        await socket.emit_with_ack("x")
+        await socket.disconnect()
+
+
+BLOCKING = [blocking_connect, blocking_manager, blocking_open, blocking_io]
+ASYNC = [connect, manager_and_events, open_io]
+
+
+def _blocking(program: Callable[[str], None], url: str, finished: Callable[[], None]) -> None:
+    program(url)
+    finished()
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:  # the interrupt may have been too late to stop the program
+        time.sleep(0.001)
+
+
+async def _async(program: Any, module: Any, url: str, finished: Callable[[], None]) -> None:
+    await program(module, url)
+    finished()
+    await anyio.sleep(PATIENCE)
+
+
+BACKENDS: list[tuple[str, Any, Callable[..., object]]] = [
+    ("asyncio", sansio_socketio_asyncio, lambda main, *args: asyncio.run(main(*args))),
+    ("trio", sansio_socketio_trio, trio.run),
+    ("anyio-asyncio", sansio_socketio_anyio, anyio.run),
+    ("anyio-trio", sansio_socketio_anyio, partial(anyio.run, backend="trio")),
+]
+Program = Callable[[str, Callable[[], None]], object]
+"""Called with the URL of the server, and a function to call when the program has finished."""
+RUNS: dict[str, Program] = {
+    **{f"blocking-{program.__name__}": partial(_blocking, program) for program in BLOCKING},
+    **{
+        f"{name}-{program.__name__}": partial(run, _async, program, module)
+        for name, module, run in BACKENDS
+        for program in ASYNC
+    },
+}
+
+
+# The interrupts
+
+
+class Interrupter:
+    """Sends SIGINT at some lines of library code, and when the program has finished if none has been reached.
+
+    Attributes:
+        lines: The number of lines of library code that the main thread has executed.
+    """
+
+    def __init__(self, *at: int) -> None:
+        self.lines = 0
+        self._at = at
+
+    def run(self, program: Program, url: str) -> None:
+        """Run the program. Restore the trace function of a tool that measures coverage."""
+        before = sys.gettrace()
+        sys.settrace(self._trace)
+        try:
+            program(url, self._finished)
+        finally:
+            sys.settrace(before)
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        if not frame.f_globals.get("__name__", "").startswith("sansio_socketio"):
+            return None
+        if event == "line":
+            self.lines += 1
+            if self.lines in self._at:
+                signal.raise_signal(signal.SIGINT)
+        return self._trace
+
+    def _finished(self) -> None:
+        if not any(line <= self.lines for line in self._at):
+            signal.raise_signal(signal.SIGINT)
+
+
+class DelayedSignals:
+    """Signals that the blocking driver will send again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._threads: set[object] = set()
+        self._start = _interrupts.start_new_thread
+        monkeypatch.setattr(_interrupts, "start_new_thread", self._start_new_thread)
+
+    def _start_new_thread(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+        key = object()
+        self._threads.add(key)
+
+        def run() -> None:
+            function(*args)
+            self._threads.discard(key)
+
+        self._start(run, ())
+
+    def wait(self) -> None:
+        """Wait until all of them have arrived."""
+        while self._threads:
+            with suppress(KeyboardInterrupt):
+                time.sleep(0.001)
+
+
+@pytest.fixture
+def delayed(monkeypatch: pytest.MonkeyPatch) -> DelayedSignals:
+    return DelayedSignals(monkeypatch)
+
+
+@pytest.mark.parametrize("program", RUNS.values(), ids=RUNS)
+def test_an_interrupt_at_any_line_of_library_code_ends_the_program(
+    program: Program, caplog: pytest.LogCaptureFixture, delayed: DelayedSignals
+) -> None:
+    _interrupt_everywhere(program, caplog, delayed)
+
+
+@pytest.mark.parametrize("program", [pytest.param(run, id=name) for name, run in RUNS.items() if "asyncio" not in name])
+def test_a_second_interrupt_leaves_nothing_either(
+    program: Program, caplog: pytest.LogCaptureFixture, delayed: DelayedSignals
+) -> None:
+    """asyncio raises the second one wherever it arrives, and the library cannot prevent that."""
+    _interrupt_everywhere(program, caplog, delayed, again=50)
+
+
+def _interrupt_everywhere(
+    program: Program, caplog: pytest.LogCaptureFixture, delayed: DelayedSignals, *, again: int = 0
+) -> None:
+    with LoopbackServer(serve) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        first = Interrupter()
+        with pytest.raises(KeyboardInterrupt):
+            first.run(program, url)
+        for line in range(1, first.lines, max(1, first.lines // SAMPLES)):
+            with pytest.raises(KeyboardInterrupt) as caught:
+                Interrupter(line, line + again).run(program, url)
+            delayed.wait()
+            assert type(caught.value) is KeyboardInterrupt
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            assert not caplog.records, f"line {line}"
+            left = {thread.name for thread in threading.enumerate() if thread.name.startswith("sansio-socketio")}
+            assert not left, f"line {line}"
