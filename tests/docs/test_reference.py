@@ -14,7 +14,7 @@ REFERENCE: Final = Path(__file__).parent.parent.parent / "docs" / "reference"
 ENTRY: Final = re.compile(
     r"^\.\. (?P<kind>currentmodule|auto\w+):: (?P<name>[\w.]+)\n(?P<options>(?:   :.*\n)*)", re.MULTILINE
 )
-NOT_FOR_USERS: Final = {"can_be_held", "counterpart", "make_lock", "runtime_scope"}
+NOT_FOR_USERS: Final = {"can_be_held", "counterpart", "make_lock", "runtime_scope", "shield"}
 """Public members for authors of drivers."""
 
 

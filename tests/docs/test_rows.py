@@ -339,7 +339,7 @@ MEMBER: Final = re.compile(r"\b(io|manager|engine|socket)\.(\w+)")
 EVENT: Final = re.compile(r'\b(manager|engine|socket)\.on\("(\w+)"')
 HOLDERS: Final = {"io": "IO", "manager": "Manager", "engine": "Engine", "socket": "Socket"}
 OPTIONS: Final = IOOptions.__optional_keys__
-NOT_FOR_USERS: Final = {"can_be_held", "counterpart", "make_lock", "runtime_scope"}
+NOT_FOR_USERS: Final = {"can_be_held", "counterpart", "make_lock", "runtime_scope", "shield"}
 """Public members for authors of drivers."""
 
 
