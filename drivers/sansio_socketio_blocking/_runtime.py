@@ -118,7 +118,7 @@ class BlockingRuntime:
         self._waiting.append(future)
         try:
             with interruptible(partial(self._wake_waiting, future.event)) as is_interrupted:
-                while not (future.done or is_interrupted()):
+                while not (is_interrupted() or future.done):
                     left = self._deadline.time - monotonic()
                     if left <= 0:
                         raise TimeoutError("the call did not complete within its timeout")

@@ -114,9 +114,10 @@ def ascii_host(host: str) -> str | None:
         address, _, zone = host.partition("%")
         host = f"{address}%{zone.removeprefix('25')}" if zone else address  # RFC 6874: "%" is written as "%25"
         try:
-            return host if host.isascii() and IPv6Address(host) else None
+            IPv6Address(host)
         except AddressValueError:
             return None
+        return host if host.isascii() else None
     try:
         host = host.encode("idna").decode("ascii")
     except UnicodeError:

@@ -121,9 +121,10 @@ def test_a_task_of_the_driver_may_end_the_scope() -> None:
             await scope.__aexit__(None, None, None)
             ended.set()
 
-        runtime.spawn(end, "ends the scope")
+        task = runtime.spawn(end, "ends the scope")
         async with asyncio.timeout(10):
             await ended.wait()
+        assert task is not None
 
     DRIVER.run(main)
 

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -216,7 +217,7 @@ class DelayedSignals:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._threads: set[object] = set()
-        self._start = _interrupts.start_new_thread
+        self._start = start_new_thread
         monkeypatch.setattr(_interrupts, "start_new_thread", self._start_new_thread)
 
     def _start_new_thread(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:

@@ -178,12 +178,13 @@ def test_packets(parser: Parser, name: str, event: str, value: str, key: str, to
 @example(path="/\r\nX: 1", query={"a\r\nb": "\r\n\0"}, header="a\r\nX: 1", stamp="\r\n")
 def test_requests(path: str, query: dict[str, str], header: str, stamp: str) -> None:
     options: dict[str, Any] = {"transports": ["polling"]}
-    for name, value in {
+    values: dict[str, Any] = {
         "path": path,
         "query": query,
         "timestamp_param": stamp,
         "extra_headers": {"X": header},
-    }.items():
+    }
+    for name, value in values.items():
         with suppress(OptionError):
             EngineProtocol("http://localhost", EngineOptions(**{name: value}), random=Random(1))
             options[name] = value

@@ -567,12 +567,18 @@ def test_what_comes_over_the_probe_before_the_switch_fails_the_upgrade(rig: Sess
 
 Ending = Callable[[SessionRig, FakeTransport], object]
 
+
+def close_until_the_timeout(rig: SessionRig, _: FakeTransport) -> None:
+    rig.session.close(0)
+    rig.time(5)
+
+
 ENDINGS: dict[str, Ending] = {
     "transport error": lambda _, polling: polling.closes("transport error"),
     "transport close": lambda _, polling: polling.closes("transport close"),
     "ping timeout": lambda rig, _: rig.time(DEADLINE),
     "parse error": lambda rig, _: rig.session.fail(ValueError("of the session's user"), 0),
-    "close": lambda rig, _: (rig.session.close(0), rig.time(5)),
+    "close": close_until_the_timeout,
     "abort": lambda rig, _: rig.session.abort(0),
 }
 
