@@ -5,6 +5,8 @@ Rules of this file:
 - A fence of ```python is a whole program; a fence of ```python continued continues it.
 - A fence of ```python socket is the body of `async with connect("http://localhost:3000") as socket:`, a fence of
   ```python scope the body of an `async def`. They run with each async driver, with its names.
+- A fence of ```python server is a server, which runs until it is stopped. The programs of the README and of the quick starts
+  run with it.
 - A fence of ```js is a whole program for Node, with the JavaScript client installed.
 - A fence of ```text after one of these is what it prints. A fence without one prints nothing.
 - http://localhost:3000 is replaced with the address of tests/peers/server.js. A page that needs a server with other
@@ -17,10 +19,13 @@ from __future__ import annotations
 import json
 import logging
 import re
+import socket
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE, STDOUT, Popen
 from textwrap import indent
 from typing import Any, Final
 
@@ -32,11 +37,13 @@ from tests.support.peers import Peer, run_node
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FIRST_PAGES = [ROOT / "README.md", *(ROOT / "docs" / "quickstart").glob("*.md")]
 EXAMPLES = ROOT / "docs" / "examples"
 PLACEHOLDER = "http://localhost:3000"
 NOT_RUN: Final = {"sh", "text"}
 WHOLE: Final = ""
 CONTINUED: Final = "continued"
+SERVER: Final = "server"
 NODE: Final = "js"
 HEADS: Final = {
     "scope": "async def main():\n",
@@ -60,12 +67,12 @@ class Fence:
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
-    def run(self, server: Peer, names: dict[str, Any]) -> None:
+    def run(self, url: str, names: dict[str, Any]) -> None:
         """Execute it. A traceback shows the page and the line."""
         head = HEADS.get(self.kind, "")
         body = indent(self.code, "    ") if head else self.code
         skipped = "\n" * (self.line - head.count("\n"))
-        source = (skipped + head + body).replace(PLACEHOLDER, server.url)
+        source = (skipped + head + body).replace(PLACEHOLDER, url)
         exec(compile(source, self.page, "exec", dont_inherit=True), names)
 
 
@@ -80,7 +87,7 @@ def fences(page: Path) -> Iterator[Fence]:
         language, _, kind = fence["info"].partition(" ")
         if language in ("python", NODE):
             line = text.count("\n", 0, fence.start()) + 1
-            kinds = {WHOLE, CONTINUED, *HEADS} if language == "python" else {WHOLE}
+            kinds = {WHOLE, CONTINUED, SERVER, *HEADS} if language == "python" else {WHOLE}
             assert kind in kinds, f"{page}:{line}: unknown word {kind!r} after ```python"
             between = text[fence.end() : after.start()].strip() if after is not None else ""
             has_output = after is not None and after["info"] == "text" and not between
@@ -106,6 +113,8 @@ def programs(all_fences: list[Fence]) -> list[list[Fence]]:
 FENCES = [fence for page in PAGES for fence in fences(page)]
 PROGRAMS = programs(FENCES)
 FRAGMENTS = [fence for fence in FENCES if fence.kind in HEADS]
+SERVERS = [fence for fence in FENCES if fence.kind == SERVER]
+FIRST_PROGRAMS = [program for program in PROGRAMS if program[0].page in FIRST_PAGES]
 NODE_PROGRAMS = [fence for fence in FENCES if fence.kind == NODE]
 
 
@@ -153,7 +162,35 @@ def test_programs_run(
 
     for fence in program:
         with logging_as_at_start():
-            fence.run(server, names)
+            fence.run(server.url, names)
+
+        assert_prints(fence, capsys.readouterr().out)
+
+
+@pytest.fixture(scope="module", params=SERVERS, ids=str)
+def example_server(request: pytest.FixtureRequest) -> Generator[str]:
+    """A server of the documentation on a free port. Yields its URL."""
+    with socket.create_server(("localhost", 0)) as sock:
+        port = sock.getsockname()[1]
+    code = request.param.code.replace("3000", str(port))
+    with Popen([sys.executable, "-c", code], stdout=PIPE, stderr=STDOUT, encoding="utf-8") as process:
+        assert process.stdout is not None
+        try:
+            assert "Running" in process.stdout.readline()
+            yield f"http://localhost:{port}"
+        finally:
+            process.kill()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("program", FIRST_PROGRAMS, ids=lambda program: str(program[0]))
+def test_the_first_programs_run_with_the_server_of_the_documentation(
+    program: list[Fence], example_server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+
+    for fence in program:
+        fence.run(example_server, names)
 
         assert_prints(fence, capsys.readouterr().out)
 
@@ -165,7 +202,7 @@ def test_fragments_run_with_every_async_driver(
     fence: Fence, driver: Driver, server: Peer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = dict(vars(driver.module))
-    fence.run(server, names)
+    fence.run(server.url, names)
 
     driver.run(names["main"])
 
