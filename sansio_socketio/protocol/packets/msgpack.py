@@ -7,15 +7,16 @@ Rules of this file:
 
 - A packet is one binary message: a map with the keys `type`, `nsp`, `data` and `id`. Bytes are part of the data. Over
   polling, which carries text, the message is sent as base64.
-- Values are converted as in the default format (`socketio.lift`), with these exceptions: NaN and the infinities are kept.
-  A datetime with a time zone becomes a JavaScript Date, in milliseconds. Integers of more than 64 bits and unpaired
-  surrogates cannot be sent.
+- Values are converted as described in `values`, with these exceptions: a datetime with a time zone becomes a JavaScript
+  Date, in milliseconds; as the key of a dict it becomes a string. A datetime without one, integers of more than 64 bits and
+  unpaired surrogates cannot be sent.
 - The extensions of Node's MessagePack library (`notepack.io`) are decoded: `undefined` becomes None, or is left out; a
   Date becomes a datetime in UTC; an ArrayBuffer becomes bytes. As in that library, an unknown extension becomes a list of
   its number and its bytes.
 - Decoding is total: any input gives a packet or raises `PacketError`. A message is checked for completeness before it is
   decoded, because the decoder allocates memory for all items of an array when it reads the header of the array.
-- As with JSON, a fast decoder is tried first. If it fails, a slower and exact one decodes the message.
+- As with JSON, a fast encoder and a fast decoder are tried first. If they fail, slower and exact ones, which do not recurse,
+  encode or decode the message, or find the reason.
 
 See https://github.com/socketio/socket.io-msgpack-parser and https://github.com/msgpack/msgpack/blob/master/spec.md.
 """
@@ -23,15 +24,16 @@ See https://github.com/socketio/socket.io-msgpack-parser and https://github.com/
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from reprlib import repr as short  # a peer chooses how deep and how long a value is
 from typing import Any, Final
 
 from ..errors import PacketError
-from .socketio import CONNECT, CONNECT_ERROR, PAYLOADS, Packet, check_namespace, lift, property_name, scalar
+from .socketio import CONNECT, CONNECT_ERROR, FIRST_NUMBERS, PAYLOADS, Packet, check_namespace
 from .socketio import without_payload as payload_of_none
+from .values import BINARY, MAX_LEVELS, convert, flatten, property_name, scalar
 
 try:
     import msgpack
@@ -45,6 +47,8 @@ _pack: Final[Any] = msgpack.packb  # the library has no type annotations
 _PLAIN: Final = frozenset((str, int, float, bool, type(None), bytes, bytearray))
 """The types that `msgpack` encodes correctly without conversion."""
 _STRING: Final = frozenset((str,))
+_LEAST_INT: Final = -(2**63)
+_GREATEST_INT: Final = 2**64 - 1
 
 _NOTEPACK: Final = 0
 """The number of the extensions of `notepack.io`."""
@@ -96,25 +100,19 @@ class MessagePackEncoder:
         fields: dict[str, Any] = {"type": packet.type, "nsp": packet.namespace}
         if packet.id is not None:
             fields["id"] = packet.id
-        try:
-            data = packet.data
-            if data is not None:
-                fields["data"] = data if _are_plain((data,)) else lift(_leaf, data)
+        if packet.data is None:
             return [_pack(fields)]
-        except PacketError:
-            raise
-        except OverflowError:
-            raise PacketError("an integer of more than 64 bits cannot be sent; send it as text or as a float") from None
-        except UnicodeEncodeError as error:
-            raise PacketError(f"a text with an unpaired surrogate cannot be sent: {error}") from None
-        except (RecursionError, ValueError) as error:
-            raise _unsendable(error) from error
-
-
-def _unsendable(error: Exception) -> PacketError:
-    if isinstance(error, RecursionError) or "recursion" in str(error):
-        return PacketError("a value that contains itself, or is nested too deeply, cannot be sent")
-    return PacketError(f"a value cannot be sent: {error}")  # a memoryview that was released, gigabytes of text
+        fields["data"] = packet.data
+        try:
+            if _are_plain((packet.data,)):
+                return [_pack(fields)]
+        except (ValueError, OverflowError, RecursionError):
+            pass  # a value cannot be sent, or is nested deeply
+        fields["data"] = convert(_leaf, packet.data, FIRST_NUMBERS.get(packet.type))
+        try:
+            return [_pack(fields)]
+        except ValueError:  # nested deeply
+            return [b"".join(flatten(_pieces, fields))]
 
 
 def _are_plain(values: Iterable[Any]) -> bool:
@@ -132,13 +130,34 @@ def _are_plain(values: Iterable[Any]) -> bool:
 
 
 def _leaf(value: Any) -> Any:
-    if isinstance(value, bytes | bytearray | memoryview):
+    """Convert a value that is not a container, or the name of a property."""
+    if isinstance(value, BINARY):
         return bytes(value)
-    if isinstance(value, float):
-        return float(value)
     if isinstance(value, datetime):
         return _date(value)
-    return scalar(value)
+    value = scalar(value)
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise PacketError(f"a text with an unpaired surrogate cannot be sent: {error}") from None
+    elif isinstance(value, int) and not _LEAST_INT <= value <= _GREATEST_INT:
+        raise PacketError("an integer of more than 64 bits cannot be sent; send it as text or as a float")
+    return value
+
+
+def _pieces(container: Any) -> Iterator[Any]:
+    """Yield the MessagePack of a plain container, with the containers in it as they are."""
+    packer = msgpack.Packer()
+    if type(container) is list:
+        yield packer.pack_array_header(len(container))
+        for item in container:
+            yield item if type(item) in (list, dict) else packer.pack(item)
+    else:
+        yield packer.pack_map_header(len(container))
+        for key, item in container.items():
+            yield packer.pack(key)
+            yield item if type(item) in (list, dict) else packer.pack(item)
 
 
 def _date(value: datetime) -> Any:
@@ -189,26 +208,36 @@ def _read_packet(fields: Any, size: int) -> Packet:
 
 
 def _loads(message: bytes) -> Any:
-    _check_complete(message)
     try:
+        _check_complete(message)
         return msgpack.unpackb(
             message, object_hook=_with_names, ext_hook=partial(_extension, message), timestamp=_TIMESTAMP
         )
+    except PacketError:
+        raise
     except (ValueError, OverflowError, RecursionError):
         return _loads_exactly(message)
 
 
 def _check_complete(message: bytes) -> None:
-    """Raise PacketError unless the message is exactly one complete value."""
+    """Raise PacketError unless the message is exactly one complete value. Raise StackError if it is nested deeply."""
     unpacker = _unpacker(message)
     try:
         unpacker.skip()
     except msgpack.OutOfData:
-        raise PacketError(f"a packet in MessagePack ends too early, after {len(message)} bytes") from None
-    except (msgpack.StackError, RecursionError):  # RecursionError: the pure-Python version of `msgpack`
-        raise _too_deep() from None
+        raise _incomplete(message) from None
+    except msgpack.StackError:
+        raise
     except ValueError:
         raise PacketError(f"a packet is not valid MessagePack, at byte {unpacker.tell()}") from None
+    _check_end(unpacker, message)
+
+
+def _incomplete(message: bytes) -> PacketError:
+    return PacketError(f"a packet in MessagePack ends too early, after {len(message)} bytes")
+
+
+def _check_end(unpacker: Any, message: bytes) -> None:
     if unpacker.tell() != len(message):
         raise PacketError(f"{len(message) - unpacker.tell()} bytes follow a packet in MessagePack")
 
@@ -244,37 +273,63 @@ def _of_fixed_size(data: bytes) -> Any:
 
 
 def _loads_exactly(message: bytes) -> Any:
+    unpacker = _unpacker(message)
     try:
-        return _read(_unpacker(message), message)
+        value = _read(unpacker, message)
     except PacketError:
         raise
-    except RecursionError:
-        raise _too_deep() from None
+    except msgpack.OutOfData:
+        raise _incomplete(message) from None
     except (ValueError, OverflowError) as error:
         raise PacketError(f"a packet in MessagePack has an invalid value: {error}") from None
+    _check_end(unpacker, message)
+    return value
 
 
 def _read(unpacker: Any, message: bytes) -> Any:
-    """Decode the next value. Its first byte determines its type."""
-    head = message[unpacker.tell()]
+    """Decode a value. The first byte of each value determines its type."""
+    root: list[Any] = []
+    stack: list[tuple[Any, Iterator[int]]] = [(root, iter(range(1)))]
+    while stack:
+        container, items = stack[-1]
+        for _ in items:
+            name = property_name(_read_head(unpacker, message)[0]) if type(container) is dict else None
+            value, size = _read_head(unpacker, message)
+            if name is None:
+                container.append(value)
+            else:
+                container[name] = value
+            if size is not None:
+                if len(stack) > MAX_LEVELS + 1:  # the map of the packet is one more
+                    raise PacketError(
+                        f"a packet in MessagePack is nested too deeply (more than {MAX_LEVELS - 1} levels)"
+                    )
+                stack.append((value, iter(range(size))))
+                break
+        else:
+            stack.pop()
+    return root[0]
+
+
+def _read_head(unpacker: Any, message: bytes) -> tuple[Any, int | None]:
+    """Decode the next value and return it with None, or an empty array or map with the number of its items."""
+    at = unpacker.tell()
+    if at == len(message):
+        raise msgpack.OutOfData
+    head = message[at]
     if head in _MAPS:
-        size = unpacker.read_map_header()
-        return {property_name(_read(unpacker, message)): _read(unpacker, message) for _ in range(size)}
+        return {}, unpacker.read_map_header()
     if head in _ARRAYS:
-        return [_read(unpacker, message) for _ in range(unpacker.read_array_header())]
+        return [], unpacker.read_array_header()
     value = unpacker.unpack()
     if not isinstance(value, msgpack.ExtType):
-        return value
+        return value, None
     if value.code != _NOTEPACK:
-        return list(value)
-    return _of_fixed_size(value.data) if head in _FIXED else value.data
+        return list(value), None
+    return (_of_fixed_size(value.data) if head in _FIXED else value.data), None
 
 
 def _unpacker(message: bytes) -> Any:
     unpacker = msgpack.Unpacker(max_buffer_size=len(message), timestamp=_TIMESTAMP)
     unpacker.feed(message)
     return unpacker
-
-
-def _too_deep() -> PacketError:
-    return PacketError("a packet in MessagePack is nested too deeply")

@@ -4,14 +4,12 @@ Rules of this file:
 
 - A packet is a text message, followed by a binary message for each attachment. All bytes in the values of an event or an
   acknowledgement, at any depth, are sent as attachments. The text has a placeholder with the attachment's number.
-- orjson encodes the JSON, in one pass that also extracts the bytes. If orjson refuses a value that JavaScript accepts
-  (unpaired surrogates, integers of more than 64 bits, keys that are not strings, deep nesting), the standard `json`
-  encodes it in a second pass. The function `lift` converts Python values for both.
-- Values are converted as in JavaScript: NaN and the infinities become null, tuples become arrays, the keys 1, True and
-  None become "1", "true" and "null". A value without an equivalent (a set, a key that is a float) raises PacketError. In
-  addition, a dataclass becomes an object of its fields, a pydantic model the result of its `model_dump`, an Enum its
-  value; dates, times and UUIDs become strings.
-- Encoded packets do not change: bytearrays and memoryviews are copied.
+- orjson encodes the JSON, in one pass that also extracts the bytes. If orjson refuses a value (a key that is not a str, an
+  unpaired surrogate, an integer of more than 64 bits, deep nesting, a set), `values.convert` makes plain values in a second
+  pass, or raises PacketError. What orjson refuses even then, `_pieces` encodes.
+- Values are converted as described in `values`. NaN and the infinities become null.
+- Encoded packets do not change: bytearrays, memoryviews and arrays are copied.
+- orjson decodes the JSON. What it refuses (unpaired surrogates, deep nesting), `_read` decodes.
 - Decoding is total: any input gives a packet, gives None (attachments are missing) or raises `PacketError`. After an error
   the decoder is in its initial state.
 
@@ -21,9 +19,9 @@ See https://socket.io/docs/v4/socket-io-protocol/, "Packet encoding".
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from enum import Enum
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from math import isfinite
 from reprlib import repr as short  # a peer chooses how deep and how long a value is
@@ -34,6 +32,7 @@ import orjson
 from ..errors import PacketError
 from ..url import is_encodable
 from .engineio import SEPARATOR
+from .values import BINARY, MAX_LEVELS, contents_of, convert, flatten, property_name, scalar, unwrap
 
 PROTOCOL = 5
 """The version of the protocol."""
@@ -53,6 +52,8 @@ RESERVED_EVENTS = frozenset(
 
 _TYPES = {str(number): number for number in range(7)}
 _BINARY_TYPES = {EVENT: BINARY_EVENT, ACK: BINARY_ACK}
+FIRST_NUMBERS = {EVENT: 0, ACK: 1}
+"""The number of the first item in the data of a packet, for messages (see `values.convert`)."""
 _PLAIN_TYPES = {BINARY_EVENT: EVENT, BINARY_ACK: ACK}
 _DIGITS = "0123456789"
 _MOST_DIGITS = 20  # enough for 64 bits; an attacker could exploit the slow conversion of very long numbers
@@ -151,7 +152,7 @@ class JSONEncoder:
         number = "" if packet.id is None else packet.id
         if packet.data is None:
             return [f"{kind}{namespace}{number}"]
-        text, attachments = _dumps(packet.data)
+        text, attachments = _dumps(packet)
         if not attachments:
             return [f"{kind}{namespace}{number}{text}"]
         if kind not in _BINARY_TYPES:
@@ -159,94 +160,59 @@ class JSONEncoder:
         return [f"{_BINARY_TYPES[kind]}{len(attachments)}-{namespace}{number}{text}", *attachments]
 
 
-def _dumps(value: Any) -> tuple[str, list[bytes]]:
-    """Return the JSON of a value, and the attachments that were extracted from it."""
+def _dumps(packet: Packet) -> tuple[str, list[bytes]]:
+    """Return the JSON of a packet's data, and the attachments that were extracted from it."""
     attachments: list[bytes] = []
     try:
-        text = orjson.dumps(value, partial(_lift, attachments), orjson.OPT_PASSTHROUGH_DATACLASS)
+        text = orjson.dumps(packet.data, partial(_open, attachments), orjson.OPT_PASSTHROUGH_DATACLASS)
     except orjson.JSONEncodeError:
-        return _dumps_slowly(value)
+        return _dumps_slowly(packet)
     return text.decode(), attachments
 
 
-def _dumps_slowly(value: Any) -> tuple[str, list[bytes]]:
+def _dumps_slowly(packet: Packet) -> tuple[str, list[bytes]]:
     attachments: list[bytes] = []
+    plain = convert(partial(_leaf, attachments), packet.data, FIRST_NUMBERS.get(packet.type))
     try:
-        plain = _lift(attachments, value)
-        return json.dumps(plain, separators=(",", ":"), check_circular=False), attachments
-    except RecursionError:
-        raise PacketError("a value that contains itself, or is nested too deeply, cannot be sent") from None
-    except PacketError:
-        raise
-    except ValueError as error:  # an integer of thousands of digits, a memoryview that was released
-        raise PacketError(f"a value cannot be sent: {error}") from error
+        return orjson.dumps(plain).decode(), attachments
+    except orjson.JSONEncodeError:
+        return "".join(flatten(_pieces, plain)), attachments
 
 
-def _lift(attachments: list[bytes], value: Any) -> Any:
-    """Convert a value for JSON. Bytes in it are appended to `attachments` and replaced by placeholders."""
-    if isinstance(value, bytes | bytearray | memoryview):
-        attachments.append(value if isinstance(value, bytes) else bytes(value))
-        return {"_placeholder": True, "num": len(attachments) - 1}
-    return lift(partial(_leaf, attachments), value)
+def _open(attachments: list[bytes], value: Any) -> Any:
+    """Convert a value that orjson does not support. The contents of a container are left to orjson."""
+    if isinstance(value, BINARY):
+        return _leaf(attachments, value)
+    value = unwrap(value)
+    contents = contents_of(value)
+    if contents is None:
+        return _leaf(attachments, value)
+    kind, items = contents
+    return [item for _, item in items] if kind is list else {property_name(key): item for key, item in items}
 
 
 def _leaf(attachments: list[bytes], value: Any) -> Any:
-    if isinstance(value, bytes | bytearray | memoryview):
-        return _lift(attachments, value)
-    if isinstance(value, float):
-        return float(value) if isfinite(value) else None
-    return scalar(value)
+    """Convert a value that is not a container. Bytes are appended to `attachments` and replaced by placeholders."""
+    if isinstance(value, BINARY):
+        attachments.append(value if type(value) is bytes else bytes(value))
+        return {"_placeholder": True, "num": len(attachments) - 1}
+    value = scalar(value)
+    if isinstance(value, int):
+        int.__repr__(value)  # raises ValueError for thousands of digits
+    return None if type(value) is float and not isfinite(value) else value
 
 
-def lift(leaf: Callable[[Any], Any], value: Any) -> Any:
-    """Convert a Python value to plain dicts, lists and scalars. `leaf` converts bytes, floats and unknown types."""
-    if isinstance(value, bytes | bytearray | memoryview):
-        return leaf(value)
-    if isinstance(value, Enum):
-        return lift(leaf, value.value)
-    if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, list | tuple):
-        return [lift(leaf, item) for item in value]
-    if isinstance(value, Mapping):
-        return {property_name(key): lift(leaf, item) for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: lift(leaf, getattr(value, each.name)) for each in fields(value)}
-    if callable(getattr(type(value), "model_dump", None)):
-        return lift(leaf, _dump_model(value))
-    return leaf(value)
-
-
-def _dump_model(model: Any) -> Any:
-    """Return the result of `model_dump(by_alias=True)` of a pydantic model."""
-    try:
-        return model.model_dump(by_alias=True)
-    except Exception as error:
-        raise PacketError(
-            f"a {type(model).__qualname__} cannot be sent: its model_dump() raised {type(error).__name__}"
-        ) from error
-
-
-def scalar(value: Any) -> Any:
-    """Return the text of a date, a time or a UUID, as orjson encodes it. Raise PacketError for an unsupported type."""
-    try:
-        return orjson.loads(orjson.dumps(value))
-    except orjson.JSONEncodeError:
-        raise PacketError(
-            f"a value of type {type(value).__qualname__} cannot be sent; supported are the types of JSON, "
-            "dataclasses, pydantic models, bytes, bytearray and memoryview"
-        ) from None
-
-
-def property_name(key: Any) -> str:
-    """Return the name of the JavaScript property for a key of a dict."""
-    if isinstance(key, str):
-        return key
-    if key is None or isinstance(key, bool):
-        return json.dumps(key)
-    if isinstance(key, int):
-        return int.__repr__(key)
-    raise PacketError(f"a key of a dict must be a string, not {short(key)}")
+def _pieces(container: Any) -> Iterator[Any]:
+    """Yield the JSON of a plain container, with the containers in it as they are."""
+    opening, closing = "[]" if type(container) is list else "{}"
+    yield opening
+    separator = ""
+    for key in container if type(container) is dict else range(len(container)):
+        yield separator if type(container) is list else f"{separator}{json.dumps(key)}:"
+        item = container[key]
+        yield item if type(item) in (list, dict) else json.dumps(item)
+        separator = ","
+    yield closing
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -358,15 +324,80 @@ def _loads(text: str) -> Any:
 
 def _loads_slowly(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return _read(text)
+    except PacketError:
+        raise
     except ValueError as error:
         raise PacketError(f"the payload of a packet is not valid JSON: {error}") from None
-    except RecursionError:
-        raise PacketError("the payload of a packet is nested too deeply") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not valid in JSON")
+
+
+_CLOSING: dict[type[Any], str] = {list: "]", dict: "}"}
+_space = re.compile(r"[ \t\n\r]*").match
+_read_scalar = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+
+
+def _read(text: str) -> Any:
+    """Parse JSON as `json.loads` does, but without recursion."""
+    containers: list[Any] = []  # those that are not closed yet
+    names: list[str | None] = []  # the name of the current property of each of them; None for an array
+    at = 0
+    while True:
+        at = _skip_space(text, at)
+        head = text[at : at + 1]
+        if head in ("[", "{"):
+            if len(containers) == MAX_LEVELS:
+                raise PacketError(f"the payload of a packet is nested too deeply (more than {MAX_LEVELS - 1} levels)")
+            value: Any = [] if head == "[" else {}
+            at = _skip_space(text, at + 1)
+            if text[at : at + 1] != _CLOSING[type(value)]:
+                name, at = _read_name(text, at) if head == "{" else (None, at)
+                containers.append(value)
+                names.append(name)
+                continue
+            at += 1
+        else:
+            value, at = _read_scalar(text, at)
+        while True:  # the value is complete, and maybe the container with it
+            at = _skip_space(text, at)
+            if not containers:
+                if at < len(text):
+                    raise json.JSONDecodeError("Extra data", text, at)
+                return value
+            container = containers[-1]
+            if type(container) is list:
+                container.append(value)
+            else:
+                container[names[-1]] = value
+            mark = text[at : at + 1]
+            at += 1
+            if mark == ",":
+                if type(container) is dict:
+                    names[-1], at = _read_name(text, at)
+                break
+            if mark != _CLOSING[type(container)]:
+                raise json.JSONDecodeError("Expecting ',' delimiter", text, at - 1)
+            value = containers.pop()
+            names.pop()
+
+
+def _read_name(text: str, at: int) -> tuple[str, int]:
+    """Parse the name of a property and the colon. Return the name and the position after the colon."""
+    at = _skip_space(text, at)
+    if text[at : at + 1] != '"':
+        raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, at)
+    name, at = _read_scalar(text, at)
+    at = _skip_space(text, at)
+    if text[at : at + 1] != ":":
+        raise json.JSONDecodeError("Expecting ':' delimiter", text, at)
+    return name, at + 1
+
+
+def _skip_space(text: str, at: int) -> int:
+    return _space(text, at).end()  # type: ignore[union-attr]  # it matches no space as well
 
 
 # ---------------------------------------------------------------------------------------------------------------------

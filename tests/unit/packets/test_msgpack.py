@@ -6,6 +6,7 @@ import importlib
 import struct
 import subprocess
 import sys
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -195,6 +196,10 @@ def nested(depth: int) -> list[Any]:
         (memoryview(b"abcd")[::2], b"ac"),
         ((1, (2, b"3")), [1, [2, b"3"]]),
         ({1: "int", None: "none", False: "bool", "s": 1}, {"1": "int", "null": "none", "false": "bool", "s": 1}),
+        ({1.0: "a", 1.5: "b", nan: "c", Colour.RED: "d"}, {"1": "a", "1.5": "b", "NaN": "c", "red": "d"}),
+        ({date(2026, 1, 2): 1, UUID(int=0): 2}, {"2026-01-02": 1, "00000000-0000-0000-0000-000000000000": 2}),
+        ({TIME: 1}, {"2026-01-02T03:04:05.678000+00:00": 1}),
+        (array("H", [1, 2]), array("H", [1, 2]).tobytes()),
         (OrderedDict(a=1), {"a": 1}),
         (MappingProxyType({"a": (b"1",)}), {"a": [b"1"]}),
         ([{"a": {2: 1}}], [{"a": {"2": 1}}]),
@@ -237,9 +242,8 @@ def test_what_is_sent_is_a_snapshot() -> None:
         (object, "a value of type object cannot be sent"),
         (lambda: Decimal(1), "a value of type Decimal cannot be sent"),
         (lambda: 1j, "a value of type complex cannot be sent"),
-        (lambda: {b"key": 1}, "key of a dict must be a string, not b'key'"),
-        (lambda: {1.5: 1}, "key of a dict must be a string, not 1.5"),
-        (lambda: {(1, 2): 1}, "key of a dict must be a string, not \\(1, 2\\)"),
+        (lambda: {b"key": 1}, "key of a dict must be a str, .* not b'key'"),
+        (lambda: {(1, 2): 1}, "key of a dict must be a str, .* not \\(1, 2\\)"),
         (lambda: 2**64, "an integer of more than 64 bits"),
         (lambda: [-(2**63) - 1], "an integer of more than 64 bits"),
         (lambda: 10**5000, "an integer of more than 64 bits"),
@@ -248,9 +252,8 @@ def test_what_is_sent_is_a_snapshot() -> None:
         (lambda: datetime(2026, 1, 2), "a datetime without a time zone"),  # noqa: DTZ001
         (contains_itself, "contains itself, or is nested too deeply"),
         (maps_itself, "contains itself, or is nested too deeply"),
-        (lambda: nested(1100), "contains itself, or is nested too deeply"),
         (lambda: nested(100_000), "contains itself, or is nested too deeply"),
-        (released, "a value cannot be sent: operation forbidden on released memoryview"),
+        (released, "a value of type memoryview cannot be sent: ValueError: operation forbidden"),
     ],
 )
 def test_a_value_that_cannot_be_sent(make: Callable[[], Any], complaint: str) -> None:
@@ -298,6 +301,7 @@ def test_a_namespace_that_is_none(name: str) -> None:
         (b"\x84\x01\xa1a\xc0\xa1b\xc3\xa1c\xff\xa1d", {"1": "a", "null": "b", "true": "c", "-1": "d"}),
         (b"\x81\xa1a\x81\x01\xd7\x00" + bytes(8), {"a": {"1": EPOCH}}),
         (b"\x82\xa1a\x01\xa1a\x02", {"a": 2}),
+        (b"\x82\xca\x3f\xc0\x00\x00\x01\xca\x3f\x80\x00\x00\x02", {"1.5": 1, "1": 2}),
         # Every number.
         (b"\xcf" + b"\xff" * 8, 2**64 - 1),
         (b"\xd3\x80" + bytes(7), -(2**63)),
@@ -329,12 +333,16 @@ def test_a_name_of_an_event_may_be_a_number() -> None:
         (event_of(b"\x01") + b"\x01\x02", "2 bytes follow a packet"),
         (event_of(b"\xa1\xff"), "'utf-8' codec can't decode"),
         (event_of(b"\xa3\xed\xa0\x80"), "'utf-8' codec can't decode"),  # an unpaired surrogate
-        (event_of(b"\x91" * 2000 + b"\x01"), "nested too deeply"),
-        (event_of(b"\x91" * 1000 + b"\xc7\x01\x00a"), "nested too deeply"),
-        (event_of(b"\x81\xc4\x01k\x01"), "key of a dict must be a string, not b'k'"),
-        (event_of(b"\x81\xca\x3f\xc0\x00\x00\x01"), "key of a dict must be a string, not 1.5"),
-        (event_of(b"\x81\x90\x01"), r"key of a dict must be a string, not \[\]"),
-        (event_of(b"\x81\x80\x01"), "key of a dict must be a string, not {}"),
+        (event_of(b"\x91" * 4001 + b"\x01"), "nested too deeply"),
+        (event_of(b"\x91" * 4001 + b"\xc7\x01\x00a"), "nested too deeply"),
+        (event_of(b"\x91" * 100_000), "nested too deeply"),
+        (event_of(b"\x91" * 2000), "ends too early"),
+        (event_of(b"\x91" * 2000 + b"\xa5abc"), "ends too early"),
+        (event_of(b"\x91" * 2000 + b"\xc1"), "an invalid value"),
+        (event_of(b"\x91" * 2000 + b"\x01\x02"), "1 bytes follow a packet"),
+        (event_of(b"\x81\xc4\x01k\x01"), "key of a dict must be a str, .* not b'k'"),
+        (event_of(b"\x81\x90\x01"), r"key of a dict must be a str, .* not \[\]"),
+        (event_of(b"\x81\x80\x01"), "key of a dict must be a str, .* not {}"),
         (event_of(b"\xc7\x05\xff" + bytes(5)), "an invalid value: "),
         (event_of(b"\xc7\x0c\xff" + bytes(4) + b"\x7f" + b"\xff" * 7), "an invalid value"),
         (packb([1]), r"a packet must be a map, not \[1\]"),
