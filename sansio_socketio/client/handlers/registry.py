@@ -5,16 +5,18 @@ Rules of this file:
 - A handler is called with as many positional arguments as it accepts. Its signature is inspected once, at registration.
 - The handlers of an event are stored in a tuple that is replaced, not modified. So a handler may register or remove others
   during an iteration.
-- An event name that is a number is equivalent to the number as text, as in JavaScript.
+- An event name that is a number is equivalent to its text in JavaScript, so 1, 1.0 and "1" are one name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from inspect import Parameter, iscoroutinefunction, signature
+from math import inf
 from typing import Any, Final
 
 from ...protocol.errors import OptionError
+from ...protocol.packets.values import number_text
 from ...runtime.calls import name_of
 
 Handler = Callable[..., Awaitable[Any] | Any]
@@ -187,7 +189,10 @@ def event_name(event: object) -> str:
     if isinstance(event, str):
         return event
     if isinstance(event, (int, float)) and not isinstance(event, bool):
-        return str(event)
+        try:
+            return number_text(float(event))
+        except OverflowError:  # JavaScript reads such a number as infinite
+            return number_text(inf if event > 0 else -inf)
     raise OptionError(f"the name of an event must be a str or a number, not {event!r}")
 
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from ...protocol.events import AckId, EventReceived, EventSent
 from ...runtime.interface import Future, Runtime
-from ..handlers.registry import HandlerRegistry, RegisteredHandler
+from ..handlers.registry import HandlerRegistry, RegisteredHandler, event_name
 from .event_stream import Event, EventBuffer, InboxOverflow
 from .replies import Acknowledge, Reply
 from .tasks import HandlerTasks
@@ -213,7 +213,7 @@ class Dispatcher:
         waiting = len(self._inbox) - self._sent + self._concurrent
         if waiting and not (waiting < self._limits.events and self._bytes + event.size <= self._limits.size):
             self._is_full = True
-            self.overflow(str(event.args[0]), waiting, self._bytes)
+            self.overflow(event_name(event.args[0]), waiting, self._bytes)
             return
         self._bytes += event.size
         self._inbox.append(event)
@@ -228,7 +228,7 @@ class Dispatcher:
             self.put(event)
         elif not self._is_full_of_sent:
             self._is_full_of_sent = True
-            name = str(event.args[0])
+            name = event_name(event.args[0])
             error = InboxOverflow(
                 f"on_any_outgoing handlers are too slow: notifications are dropped from event {name!r} on ({self._sent} "
                 f"events of {self._sent_bytes} bytes are queued); make them faster, {self._bounds_hint}"
@@ -336,7 +336,7 @@ class Dispatcher:
 
     async def _handle_event(self, event: EventReceived) -> None:
         args, size = event.args, event.size
-        name = args[0] if isinstance(args[0], str) else str(args[0])
+        name = event_name(args[0])
         handlers = self._handlers.take(name)
         reply = None
         if event.ack_id is not None and (handlers or self._streams):
@@ -366,7 +366,7 @@ class Dispatcher:
         if self._sent == 0:
             self._is_full_of_sent = False
         for handler in self._handlers.outgoing.registered:
-            await self._call_in_order(handler, str(event.args[0]), event.args, None)
+            await self._call_in_order(handler, event_name(event.args[0]), event.args, None)
 
     async def _handle_lifecycle(self, event: Lifecycle) -> None:
         if event.after is not None and not event.after.done:

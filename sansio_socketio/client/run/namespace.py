@@ -18,7 +18,7 @@ from ...protocol import events
 from ...protocol.emit import UNSET, Unset
 from ...protocol.errors import ConnectError, DisconnectedError
 from ...runtime.interface import Future, Runtime
-from ..handlers.registry import Handler, RegisteredHandler
+from ..handlers.registry import Handler, RegisteredHandler, event_name
 from .blueprint import NamespaceSpec
 from .dispatcher import AckCallback, Dispatcher, EndStreams, Lifecycle
 from .lifecycle import LifecycleQueue
@@ -150,7 +150,7 @@ class NamespaceRun:
             callback = RegisteredHandler(ack)
             timeout = self.spec.ack_timeout if flags.timeout is UNSET else flags.timeout
             handle = self._send(args, flags, ack=True)
-            self._callbacks[handle] = (callback, f"{args[0]} (acknowledgement)", timeout is not None)
+            self._callbacks[handle] = (callback, f"{event_name(args[0])} (acknowledgement)", timeout is not None)
         self._pump.drain()
 
     async def emit_with_ack(self, args: Sequence[Any], flags: Flags) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -70,6 +71,33 @@ def test_off_finds_bound_methods_and_names_that_are_numbers(registry: Registry) 
     assert registry.handlers("1") == []
     registry.on(1.5, handlers.handle).off(1.5)
     assert registry.handlers("1.5") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (1, "1"),
+        (1.0, "1"),
+        (-0.0, "0"),
+        (-1.5, "-1.5"),
+        (2**53, "9007199254740992"),
+        (2**60, "1152921504606847000"),
+        (1e20, "100000000000000000000"),
+        (10**21, "1e+21"),
+        (1.5e300, "1.5e+300"),
+        (0.000001, "0.000001"),
+        (1.5e-7, "1.5e-7"),
+        (10**400, "Infinity"),
+        (-(10**400), "-Infinity"),
+        (inf, "Infinity"),
+        (nan, "NaN"),
+    ],
+)
+def test_a_name_that_is_a_number_is_its_text_in_javascript(registry: Registry, name: float, text: str) -> None:
+    registry.on(name, print)
+    assert registry.listeners(text) == registry.listeners(name) == [print]
+    registry.off(name)
+    assert registry.handlers(text) == []
 
 
 @pytest.mark.parametrize(

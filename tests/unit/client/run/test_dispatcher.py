@@ -365,11 +365,15 @@ def test_an_event_name_that_is_a_number_is_equivalent_to_its_text(world: World) 
     async def body(socket: Socket) -> None:
         socket.on(1, seen.append)
         socket.on("1", seen.append)
-        world.server.emit(1, "x")
+        socket.once(1.0, seen.append)
+        for name in (1, 1.0, "1", "1.0", 1e21, "1e+21", 1.5):
+            world.server.emit(name, name)
+        socket.on(10**21, seen.append)
+        socket.on(1.5, seen.append)
         await world.settle()
 
     world.run_connected(body)
-    assert seen == ["x", "x"]
+    assert seen == [1, 1, 1, 1.0, 1.0, "1", "1", 1e21, "1e+21", 1.5]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
