@@ -2,9 +2,11 @@
 
 Rules of this file:
 
-- Only this module encodes and decodes frames. wsproto's `FrameProtocol` does the work. A faster path for plain frames can
-  be added here, behind the same interface.
+- Only this module encodes and decodes frames. wsproto's `FrameProtocol` and `FrameDecoder` do the work. A faster path for
+  plain frames can be added here, behind the same interface.
 - Decoding is total: invalid bytes set `failure`, and the messages before them are returned.
+- The outcome does not depend on the chunks in which bytes arrive: the size of a message is checked as it grows, and a text
+  is decoded when it is complete. (wsproto would decode a text chunk by chunk.)
 - `max_message_size` bounds every message, whether it arrives whole, in fragments or compressed.
 - After `close`, messages are discarded; control frames are still returned.
 """
@@ -15,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wsproto.extensions import Extension
-from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
+from wsproto.frame_protocol import CloseReason, Frame, FrameDecoder, FrameProtocol, Opcode, ParseFailed
 
 from .deflate import Deflate
 
@@ -56,28 +58,28 @@ class FrameCodec:
     """
 
     __slots__ = (
-        "_binaries",
+        "_decoder",
         "_deflate",
+        "_is_closed",
         "_is_closing",
         "_max_message_size",
+        "_message",
+        "_opcode",
         "_protocol",
-        "_size",
-        "_max_safe_length",
-        "_texts",
         "failure",
     )
 
     def __init__(self, max_message_size: int, extensions: Sequence[Extension] = ()) -> None:
         self.failure: FrameFailure | None = None
         self._protocol = FrameProtocol(client=True, extensions=list(extensions))
+        self._decoder = FrameDecoder(client=True, extensions=[each for each in extensions if each.enabled()])
         self._deflate = next((each for each in extensions if isinstance(each, Deflate)), None)
         self._max_message_size = max_message_size
-        self._max_safe_length = max_message_size // 4  # a character takes at most four bytes
         self._is_closing = False
-        # The fragments of an incomplete message, and their size in bytes
-        self._texts: list[str] = []
-        self._binaries: list[bytes] = []
-        self._size = 0
+        self._is_closed = False
+        # The incomplete message: its opcode, or None between messages, and its fragments
+        self._opcode: Opcode | None = None
+        self._message = bytearray()
 
     # Encoding
 
@@ -104,19 +106,12 @@ class FrameCodec:
         received: list[Received] = []
         if self.failure is not None:
             return received
-        self._protocol.receive_bytes(bytes(data))
+        self._decoder.receive_bytes(bytes(data))
         try:
-            for opcode, payload, _, finished in self._protocol.received_frames():
-                # The common case: a whole message of short text.
-                if finished and isinstance(payload, str) and not self._size and len(payload) <= self._max_safe_length:
-                    if not self._is_closing:
-                        received.append(payload)
-                elif isinstance(payload, tuple):
-                    received.append(Close(*payload))
-                elif not opcode.iscontrol():
-                    self._collect(received, payload, finished)
-                elif opcode is Opcode.PING and isinstance(payload, bytes):
-                    received.append(Ping(payload))
+            while not self._is_closed and (frame := self._decoder.process_buffer()) is not None:
+                item = self._take(frame)
+                if item is not None:
+                    received.append(item)
         except ParseFailed as error:
             inflating = None if self._deflate is None else self._deflate.failure
             self.failure = FrameFailure(error.code, inflating or str(error), error)
@@ -124,28 +119,56 @@ class FrameCodec:
 
     def discard(self) -> None:
         """Discard the fragments of an incomplete message."""
-        self._texts.clear()
-        self._binaries.clear()
-        self._size = 0
+        self._message = bytearray()
 
-    def _collect(self, received: list[Received], piece: str | bytes, finished: bool) -> None:
-        """Add a fragment, a binary message, or a text that may be too large."""
+    def _take(self, frame: Frame) -> Received | None:
+        """Take a frame, or a part of one. Return the message or the control frame that it completes."""
+        opcode, payload, is_complete, is_last = frame
+        assert isinstance(payload, bytes)
+        if opcode is Opcode.PING:
+            return Ping(payload)
+        if opcode is Opcode.CLOSE:
+            self._is_closed = True
+            return _close(payload)
+        return None if opcode is Opcode.PONG else self._collect(opcode, payload, finished=is_complete and is_last)
+
+    def _collect(self, opcode: Opcode, payload: bytes, *, finished: bool) -> str | bytes | None:
+        """Add a part of a message. Return the message if it is finished."""
+        if self._opcode is None:
+            if opcode is Opcode.CONTINUATION:
+                raise ParseFailed("unexpected CONTINUATION")
+            self._opcode = opcode
+        elif opcode is not Opcode.CONTINUATION:
+            raise ParseFailed(f"expected CONTINUATION, got {opcode!r}")
+        kind = self._opcode
+        if finished:
+            self._opcode = None
         if self._is_closing:
-            return
-        self._size += _size(piece)
-        if self._size > self._max_message_size:
+            return None
+        if len(self._message) + len(payload) > self._max_message_size:
             bound = f"a message is larger than max_message_size ({self._max_message_size} bytes)"
             raise ParseFailed(bound, CloseReason.MESSAGE_TOO_BIG)
-        if not piece:
-            pass  # empty fragments are not kept: there may be any number of them
-        elif isinstance(piece, str):
-            self._texts.append(piece)
-        else:
-            self._binaries.append(piece)
-        if finished:
-            received.append("".join(self._texts) if isinstance(piece, str) else b"".join(self._binaries))
+        if self._message or not finished:
+            self._message += payload
+            if not finished:
+                return None
+            payload = bytes(self._message)
             self.discard()
+        return _text(payload) if kind is Opcode.TEXT else payload
 
 
-def _size(piece: str | bytes) -> int:
-    return len(piece) if isinstance(piece, bytes) or piece.isascii() else len(piece.encode())
+def _text(payload: bytes) -> str:
+    try:
+        return payload.decode()
+    except UnicodeDecodeError as error:
+        why = f"a text message is not valid UTF-8: {error.reason} at byte {error.start}"
+        raise ParseFailed(why, CloseReason.INVALID_FRAME_PAYLOAD_DATA) from error
+
+
+def _close(payload: bytes) -> Close:
+    """Parse the payload of a close frame, which has at most 125 bytes. Raise ParseFailed if it is invalid."""
+    protocol = FrameProtocol(client=True, extensions=[])
+    protocol.receive_bytes(bytes([0x80 | Opcode.CLOSE, len(payload)]) + payload)
+    frame = next(protocol.received_frames())
+    assert isinstance(frame.payload, tuple)
+    return Close(*frame.payload)

@@ -20,7 +20,7 @@ from typing import ClassVar, Final
 
 import h11
 from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, RejectConnection, RejectData, Request
+from wsproto.events import AcceptConnection, Event, RejectConnection, RejectData, Request
 from wsproto.frame_protocol import CloseReason as CloseCode
 
 from ..actions import Outbox
@@ -40,6 +40,8 @@ _CLOSED: Final = WebSocketState.CLOSED
 _HANDSHAKE: Final = frozenset({WebSocketState.OPENING, WebSocketState.REFUSED})
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _MAX_HEAD: Final = 64 * 1024
+_MAX_REFUSAL: Final = 16 * 1024
+"""The maximum number of bytes of a refusal's body that are read. h11 itself bounds nothing below this size."""
 
 
 class WebSocketTransport(Transport):
@@ -61,6 +63,7 @@ class WebSocketTransport(Transport):
         self._head = bytearray()
         self._status = 0
         self._body = bytearray()
+        self._body_size = 0  # with the chunk headers
         self._deflate = _deflate(endpoint)
         # Messages
         self._codec = FrameCodec(options.max_message_size)  # until the extensions are negotiated
@@ -195,33 +198,46 @@ class WebSocketTransport(Transport):
     def _read_handshake(self, data: bytes | bytearray | memoryview, now: float) -> None:
         self._head += data
         while self._state in _HANDSHAKE and self._head:
-            end = self._end_of_section()
-            if end is None:
-                if len(self._head) > _MAX_HEAD:
-                    self._fail_handshake(
-                        f"failed: the response header is too long (received {show(self._head)})", None, now
-                    )
+            if self._state is WebSocketState.REFUSED:
+                self._read_refusal(now)
+                continue
+            match = _HEAD_END.search(self._head)
+            if (len(self._head) if match is None else match.end()) > _MAX_HEAD:
+                how = f"failed: the response header is too long (received {show(self._head)})"
+                self._fail_handshake(how, None, now)
                 return
-            section = bytes(self._head[:end])
-            del self._head[:end]
-            self._feed_handshake(section, now)
+            if match is None:
+                return
+            self._feed_handshake(self._take_head(match.end()), now)
 
-    def _end_of_section(self) -> int | None:
-        """Return how many bytes to feed to the handshake, or None to wait for more. A body is fed as it arrives."""
-        if self._state is WebSocketState.REFUSED:
-            return len(self._head)
-        match = _HEAD_END.search(self._head)
-        return None if match is None else match.end()
+    def _read_refusal(self, now: float) -> None:
+        """Read the body of a refusal. It ends with the response, at its bound or where it becomes invalid."""
+        body = self._take_head(_MAX_REFUSAL - self._body_size)
+        self._body_size += len(body)
+        self._feed_handshake(body, now)
+        if self._body_size == _MAX_REFUSAL and self._state is WebSocketState.REFUSED:
+            self._refuse(now)
+
+    def _take_head(self, size: int) -> bytes:
+        taken = bytes(self._head[:size])
+        del self._head[:size]
+        return taken
 
     def _feed_handshake(self, section: bytes, now: float) -> None:
+        failure: Exception | None = None
         try:
             self._handshake.receive_data(section)
-            events = list(self._handshake.events())
         except Exception as error:  # wsproto raises ValueError, IndexError and more for malformed responses
+            failure = error
+        self._handle_handshake(list(self._handshake.events()), now)
+        if failure is not None and self._state is WebSocketState.REFUSED:
+            self._refuse(now)
+        elif failure is not None and self._state is WebSocketState.OPENING:
             # The message of wsproto is always "Bad HTTP message". The exception of h11 says what is wrong.
-            why = error.__context__ if isinstance(error.__context__, h11.RemoteProtocolError) else error
-            self._fail_handshake(f"failed: {message_of(why)} (received {show(section)})", error, now)
-            return
+            why = failure.__context__ if isinstance(failure.__context__, h11.RemoteProtocolError) else failure
+            self._fail_handshake(f"failed: {message_of(why)} (received {show(section)})", failure, now)
+
+    def _handle_handshake(self, events: Sequence[Event], now: float) -> None:
         for event in events:
             if isinstance(event, AcceptConnection):
                 self._accepted(event, now)

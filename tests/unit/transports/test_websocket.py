@@ -272,9 +272,66 @@ def test_a_refusal_without_end_is_cut() -> None:
 
 def test_garbage_in_the_body_of_a_refusal() -> None:
     rig, _ = asked()
-    rig.feed(1, b"HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n")
+    rig.feed(1, b"HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n")
     rig.feed(1, b"garbage\r\n")
-    assert "illegal chunk header" in str(rig.failure())
+    error = rig.failure()
+    assert (error.status, error.body) == (500, "no")
+
+
+@pytest.mark.parametrize("chunk", [1, 999, 100_000])
+@pytest.mark.parametrize(
+    ("head", "body", "shown"),
+    [
+        (b"Content-Length: 3", b"Bad\r\n", "Bad"),
+        (b"Connection: close\r\nContent-Length: 3", b"Bad\r\n", "Bad"),
+        (b"Transfer-Encoding: chunked", b"3\r\nBad\r\n0\r\n\r\nsurplus", "Bad"),
+        (b"Transfer-Encoding: chunked", b"3\r\nBad\r\n3;" + b"x" * 20_000 + b"\r\nBad\r\n0\r\n\r\n", "Bad"),
+        (b"X: 1", b"x" * 5000, "x" * 4096),
+    ],
+)
+def test_a_refusal_is_the_same_in_any_chunking(head: bytes, body: bytes, shown: str, chunk: int) -> None:
+    rig, _ = asked()
+    data = b"HTTP/1.1 502 Bad\r\n" + head + b"\r\n\r\n" + body
+    for start in range(0, len(data), chunk):
+        rig.feed(1, data[start : start + chunk])
+    error = rig.failure()
+    assert (error.status, error.body) == (502, shown)
+
+
+@pytest.mark.parametrize("chunk", [1000, 100_000])
+@pytest.mark.parametrize("size", [64 * 1024, 64 * 1024 + 1])
+def test_the_bound_of_the_header_in_any_chunking(size: int, chunk: int) -> None:
+    rig, request = asked()
+    head = switching(request, b"X: ")
+    data = head.replace(b"X: ", b"X: " + b"x" * (size - len(head)))
+    for start in range(0, len(data), chunk):
+        rig.feed(1, data[start : start + chunk])
+    if size == 64 * 1024:
+        assert rig.calls == [("open", True)]
+    else:
+        assert "the response header is too long" in str(rig.failure())
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(TEXT, b"4" + b"x" * 18 + b"\xff" + b"x" * 9), 1009),
+        (frame(TEXT, b"4\xff" + b"x" * 19), 1009),
+        (frame(TEXT, b"4\xff" + b"x" * 18), 1007),
+        (frame(TEXT, b"4\xff", fin=False) + frame(CONTINUATION, b"x" * 19), 1009),
+        (frame(TEXT, b"4\xc3", fin=False) + frame(CONTINUATION, b"x"), 1007),
+        (frame(TEXT, b"4\xc3"), 1007),
+    ],
+)
+def test_a_text_that_is_too_large_and_not_utf8_in_any_chunking(data: bytes, code: int, chunk: int) -> None:
+    rig = open_websocket(max_message_size=20)
+    for start in range(0, len(data), chunk):
+        rig.feed(1, data[start : start + chunk])
+    error = rig.failure()
+    assert error.close_code == code
+    [(_, payload)] = client_frames(rig.take(1))
+    assert payload[2:].decode() in str(error)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -317,9 +374,9 @@ def test_empty_fragments_are_not_kept() -> None:
     rig = open_websocket()
     transport: Any = rig.transport
     rig.feed(1, frame(BINARY, fin=False) + frame(CONTINUATION, fin=False) * 100)
-    assert transport._codec._binaries == []
+    assert transport._codec._message == b""
     rig.feed(1, frame(CONTINUATION, b"a") + frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 100)
-    assert transport._codec._texts == []
+    assert transport._codec._message == b""
 
 
 def test_sending_makes_one_write() -> None:
@@ -352,7 +409,7 @@ def test_sending_nothing() -> None:
         (frame(TEXT, b"hello"), 1007, "must start with a type from 0 to 6, not with 'h'"),
         (frame(TEXT), 1007, "must start with a type"),
         (frame(TEXT, b"b***"), 1007, "base64"),
-        (frame(TEXT, b"4\xff"), 1007, "utf-8"),
+        (frame(TEXT, b"4\xff"), 1007, "not valid UTF-8: invalid start byte at byte 1"),
         (frame(TEXT, b"4", fin=False) + frame(BINARY), 1002, "expected CONTINUATION"),
         (frame(CONTINUATION, b"4"), 1002, "unexpected CONTINUATION"),
         (frame(3), 1002, "Invalid opcode 0x3"),
