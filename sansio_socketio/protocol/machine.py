@@ -47,10 +47,10 @@ class Machine:
             owner.stream_failed(stream, error, now)
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
-        """Report bytes that were received on the stream. The buffer may be reused after the call."""
+        """Report bytes that were received on the stream; no bytes mean nothing. The buffer may be reused after the call."""
         self._fire_due(now)
         owner = self._outbox.owners.get(stream)
-        if owner is not None:
+        if owner is not None and len(data):
             self._outbox.counters.bytes_received += len(data)
             owner.data_received(stream, data, now)
 

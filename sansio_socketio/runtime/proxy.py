@@ -28,6 +28,7 @@ from .streams import StackedStream
 _EXPECTED: Final = "a URL such as 'http://user:password@host:8080' or 'https://host'"
 
 _USER_AGENT: Final = b"sansio-socketio"
+_MAX_RESPONSE: Final = 16 * 1024  # the maximum number of bytes of a response that are read; h11 bounds nothing below it
 _MAX_BODY: Final = 4096  # the maximum number of bytes of a refusal's body in the error
 _MAX_REASON: Final = 200  # the maximum length of another error's message, which may quote all received bytes
 
@@ -134,7 +135,7 @@ def through(proxy: Proxy, opener: StreamOpener) -> StreamOpener:
 class TunnelStream(StackedStream):
     """A tunnel through an HTTP proxy. It is open when the proxy has accepted the CONNECT request."""
 
-    __slots__ = ("_body", "_http", "_proxy", "_status", "_target")
+    __slots__ = ("_body", "_http", "_proxy", "_size", "_status", "_target")
 
     def __init__(self, receiver: StreamReceiver, proxy: Proxy, host: str, port: int) -> None:
         super().__init__(receiver)
@@ -143,6 +144,7 @@ class TunnelStream(StackedStream):
         self._http = h11.Connection(h11.CLIENT)
         self._status: int | None = None  # of the response, if the proxy refuses the tunnel
         self._body = bytearray()
+        self._size = 0  # of what was read of the response
 
     # The stream, for the layer above
 
@@ -192,12 +194,14 @@ class TunnelStream(StackedStream):
     # The proxy's response
 
     def _parse(self, data: bytes) -> None:
+        head, rest = data[: _MAX_RESPONSE - self._size], data[_MAX_RESPONSE - self._size :]
+        self._size += len(head)
         try:
-            self._http.receive_data(data)
+            self._http.receive_data(head)
             while (event := self._http.next_event()) is not h11.NEED_DATA:
                 if isinstance(event, h11.Response):
                     if self._http.their_state is h11.SWITCHED_PROTOCOL:
-                        self._begin()
+                        self._begin(rest)
                         return
                     self._status = event.status_code
                 elif isinstance(event, h11.Data):
@@ -207,10 +211,14 @@ class TunnelStream(StackedStream):
                     return
         except h11.RemoteProtocolError as error:
             self._fail(TransportError(f"the proxy {self._proxy} sent an invalid response to CONNECT: {_reason(error)}"))
+            return
+        if self._size == _MAX_RESPONSE:
+            why = f"longer than {_MAX_RESPONSE} bytes"
+            self._fail(TransportError(f"the proxy {self._proxy} sent an invalid response to CONNECT: it is {why}"))
 
-    def _begin(self) -> None:
+    def _begin(self, rest: bytes) -> None:
         self._open = True
-        early, _ = self._http.trailing_data
+        early = self._http.trailing_data[0] + rest
         self._receiver.opened()
         if early and not self._over:
             self._receiver.received(early)

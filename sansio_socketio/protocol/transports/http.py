@@ -3,8 +3,10 @@
 Rules of this file:
 
 - There is one request at a time. Its response is returned whole, or a TransportError says why it is invalid.
-- A body is bounded before and after decompression. h11 bounds the header section.
-- Bytes after a response are an error, because they could be mistaken for the response to the next request.
+- A body is bounded before and after decompression. What is not body (the header section, chunk headers, trailers) is
+  bounded by a number of bytes without any progress. h11's own bound would depend on the chunks in which bytes arrive.
+- Bytes after a response are surplus: the response is valid, but the stream is not reused, because the surplus could be
+  mistaken for the response to the next request.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from .requests import Headers
 
 MAX_EXCERPT = 4096
 """The maximum number of bytes of a body that an error contains."""
+
+BLOCK = 16 * 1024
+"""A response is fed to h11 in blocks of this size, counted from its first byte. In each block it has to make progress."""
 
 _MAX_SHOWN = 60
 _MAX_TEXT = 500
@@ -80,20 +85,24 @@ def message_of(error: BaseException) -> str:
 class Exchange:
     """The requests and responses on one stream, one after the other."""
 
-    __slots__ = ("_response", "_body", "_h11", "_max_body", "_start")
+    __slots__ = ("_body", "_h11", "_has_surplus", "_in_block", "_max_body", "_progressed", "_response", "_start")
 
     def __init__(self, max_body: int) -> None:
-        self._h11 = h11.Connection(h11.CLIENT)
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * BLOCK)  # blocks bound it more strictly
         self._max_body = max_body
         self._response: Response | None = None
         self._body = bytearray()
         self._start = bytearray()
+        self._has_surplus = False
+        self._in_block = 0
+        self._progressed = False
 
     def request(self, method: str, target: str, headers: Headers, body: bytes) -> list[bytes]:
         """Return the bytes of a request. The body is a separate item, to avoid a copy. Raise h11.LocalProtocolError."""
         self._response = None
         self._body.clear()
         self._start.clear()
+        self._in_block, self._progressed = 0, False
         head = self._h11.send(h11.Request(method=method, target=target, headers=headers))
         sent = [head, self._h11.send(h11.Data(data=body)), self._h11.send(h11.EndOfMessage())]
         return [data for data in sent if data]
@@ -105,13 +114,11 @@ class Exchange:
         if len(self._start) <= _MAX_SHOWN:
             self._start += data[: _MAX_SHOWN + 1]
         try:
-            return self._feed(bytes(data))
+            return self._feed_blocks(memoryview(data))
         except TransportError:
             raise
         except Exception as error:  # h11 raises various exceptions for invalid bytes
-            raise TransportError(
-                f"the server's HTTP response is invalid: {message_of(error)}{self._received()}"
-            ) from error
+            raise self._invalid(message_of(error)) from error
 
     def receive_eof(self) -> Response:
         """Take the end of the stream, which completes a response without a length. Raise TransportError if it is invalid."""
@@ -127,18 +134,36 @@ class Exchange:
 
     def recycle(self) -> bool:
         """Prepare for the next request after a response. Return False if the stream cannot be reused."""
-        reusable = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
+        reusable = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE and not self._has_surplus
         if reusable:
             self._h11.start_next_cycle()
         return reusable
 
+    def _invalid(self, why: str) -> TransportError:
+        return TransportError(f"the server's HTTP response is invalid: {why}{self._received()}")
+
     def _received(self) -> str:
         return f" (received {show(self._start)})" if self._start else ""
+
+    def _feed_blocks(self, data: memoryview) -> Response | None:
+        while len(data):
+            block, data = data[: BLOCK - self._in_block], data[BLOCK - self._in_block :]
+            response = self._feed(bytes(block))
+            if response is not None:
+                self._has_surplus = len(data) > 0 or self._h11.trailing_data[0] != b""
+                return response
+            self._in_block += len(block)
+            if self._in_block == BLOCK:
+                if not self._progressed:
+                    raise self._invalid(f"a header, chunk header or trailer is too long ({BLOCK} bytes are accepted)")
+                self._in_block, self._progressed = 0, False
+        return None
 
     def _feed(self, data: bytes) -> Response | None:
         self._h11.receive_data(data)
         while True:
             event = self._h11.next_event()
+            self._progressed = self._progressed or event is not h11.NEED_DATA
             if isinstance(event, h11.Response):
                 self._response = Response(event.status_code, list(event.headers), b"")
             elif isinstance(event, h11.Data):
@@ -157,11 +182,6 @@ class Exchange:
         response = self._response
         if response is None:
             raise AssertionError("h11 ended a response that has not begun")
-        if self._h11.their_state is h11.DONE and self._h11.trailing_data[0]:
-            raise TransportError(
-                f"the server sent more than its HTTP response: {show(self._h11.trailing_data[0])}",
-                status=response.status,
-            )
         response.body = self._decoded(response.header(b"content-encoding"))
         return response
 

@@ -3,7 +3,8 @@
 Rules of this file:
 
 - There are at most two streams, one for the GET request and one for the POST request. They are kept alive and reused.
-- A server may close an idle stream at any time, so a stream that was idle for too long is not reused. No request is sent
+- A server may close an idle stream at any time, so a stream that was idle for too long is not reused. Neither is a stream
+  on which bytes have arrived that belong to no request. No request is sent
   twice: the server may have read the POST, or may have responded to the GET with packets that were lost.
 - To close, a CLOSE packet is sent by POST. The GET is not aborted, because the server would then report a lost client
   instead of a closed one. The server completes it.
@@ -132,9 +133,10 @@ class PollingTransport(Transport):
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
         channel = self._channels[stream]
+        if channel.request is None:  # surplus, such as a 408 for the idle stream: not the response to the next request
+            self._drop(channel)
+            return
         try:
-            if channel.request is None:
-                raise TransportError(f"the server sent data without a request: {show(bytes(data[:100]))}")
             response = channel.exchange.receive(data)
         except TransportError as error:
             self._drop(channel)

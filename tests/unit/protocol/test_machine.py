@@ -102,6 +102,14 @@ def test_the_owner_of_a_stream_hears_of_it(name: str) -> None:
     assert (stream in machine._outbox.owners) is (name not in {"failed", "closed"})
 
 
+@pytest.mark.parametrize("data", [b"", bytearray(), memoryview(b"")])
+def test_no_bytes_only_fire_what_is_due(data: bytes | bytearray | memoryview) -> None:
+    machine, owner, stream = with_stream()
+    machine._timers.set(owner, "late", 2)
+    machine.data_received(stream, data, 3)
+    assert owner.heard == [("timer", "late", 3)]
+
+
 @pytest.mark.parametrize("name", INPUTS)
 @pytest.mark.parametrize("how", ["closed by us", "closed by the peer", "failed", "never there"])
 def test_what_comes_for_a_stream_that_is_gone_is_ignored(name: str, how: str) -> None:

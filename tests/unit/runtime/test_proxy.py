@@ -230,6 +230,21 @@ def test_bytes_after_the_response_are_the_servers_in_any_chunking(size: int) -> 
     assert rig.receiver.data == b"the server's"
 
 
+@pytest.mark.parametrize("size", [1, 1000, 100_000])
+def test_the_bound_of_a_response_in_any_chunking(size: int) -> None:
+    def tunnel(head: int) -> TunnelRig:
+        rig = TunnelRig()
+        data = ACCEPTED.replace(b"tests", b"x" * (head - len(ACCEPTED) + 5)) + b"the server's"
+        for start in range(0, len(data), size):
+            if "failed" not in rig.receiver.log:
+                rig.stream.received(data[start : start + size])
+        return rig
+
+    rig = tunnel(16 * 1024)
+    assert (rig.receiver.log, rig.receiver.data) == (["opened"], b"the server's")
+    assert str(tunnel(16 * 1024 + 1).failure).endswith("it is longer than 16384 bytes")
+
+
 def test_bytes_are_passed_on_unchanged() -> None:
     rig = TunnelRig().accepted()
     data = bytes(MEGABYTE)

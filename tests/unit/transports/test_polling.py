@@ -391,7 +391,6 @@ def test_a_post_avoids_a_stream_that_the_server_may_be_closing(keep_alive: bytes
     ("data", "says"),
     [
         (b"\x16\x03\x01garbage", r"received b'\\x16\\x03\\x01garbage'"),
-        (answer(b"4a") + b"HTTP/1.1 200 OK", "more than its HTTP response: b'HTTP/1.1 200 OK'"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + bytes(2000), "larger than max_message_size"),
         (answer(gzip.compress(bytes(5000), mtime=0), b"Content-Encoding: gzip"), "larger than max_message_size"),
     ],
@@ -409,9 +408,39 @@ def test_bytes_on_an_idle_stream() -> None:
     rig.stream_opened(2)
     rig.feed(2, OK)
     assert rig.calls == [("drain", True)]
-    rig.feed(2, memoryview(b"HTTP/1.1 408 Request Timeout\r\n\r\n"))
-    error = rig.failure_and_close_request()
-    assert str(error) == "the server sent data without a request: b'HTTP/1.1 408 Request Timeout\\r\\n\\r\\n'"
+    rig.feed(2, memoryview(answer(b"", status=b"408 Request Timeout")))
+    rig.send(HELLO)
+    assert rig.streams == [1, 2, 3], "they are not the response to the next request"
+    assert rig.closed == {2: True}
+    rig.stream_opened(3)
+    rig.feed(3, OK)
+    assert rig.calls == [("drain", True)]
+
+
+@pytest.mark.parametrize("surplus", [b"\r\n", answer(b"4injected"), b"x" * 20_000])
+def test_bytes_after_a_response(surplus: bytes) -> None:
+    rig = open_polling()
+    rig.feed(1, answer(b"4a") + surplus)
+    assert rig.calls == [packet("a")]
+    assert rig.streams == [1, 2]
+    assert rig.closed == {1: False}
+    rig.stream_opened(2)
+    rig.feed(2, answer(b"4b"))
+    assert rig.calls == [packet("b")]
+
+
+@pytest.mark.parametrize("chunk", [1, 100])
+def test_bytes_after_a_response_while_closing(chunk: int) -> None:
+    rig = open_polling()
+    rig.close()
+    data = answer(b"6") + b"surplus"
+    for start in range(0, len(data), chunk):
+        rig.feed(1, data[start : start + chunk])
+    assert rig.open_streams == {2}
+    rig.stream_opened(2)
+    rig.feed(2, OK)
+    assert not rig.open_streams
+    assert rig.calls == []
 
 
 # ---------------------------------------------------------------------------------------------------------------------
