@@ -11,14 +11,11 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import cycle, zip_longest
 from math import isnan
 from typing import Any, Final
 from unittest import mock
-
-import h11
 
 from sansio_socketio.protocol import Machine
 from sansio_socketio.protocol.actions import CloseStream, OpenStream, Output, Send, SetTimer
@@ -31,32 +28,6 @@ START: Final = 1000.0
 _MAX_TICKS: Final = 12
 _CHUNKS: Final = (1, 2, 5, 1, 9, 17)
 """The sizes of the chunks in which a scenario is played again."""
-# The exceptions for what still depends on the chunks, to be removed with their causes: these codes, and `_Responses`.
-_EITHER_CODE: Final = {1007: 1009}
-"""Which of two errors the close code names, for a message that is too large and not valid UTF-8."""
-
-
-class _Responses:
-    """The HTTP responses on a stream. Whether bytes after the end of one are an error still depends on the chunks."""
-
-    def __init__(self) -> None:
-        self._h11 = h11.Connection(h11.CLIENT)
-
-    def request(self) -> None:
-        with suppress(h11.ProtocolError):
-            if self._h11.our_state is h11.DONE:
-                self._h11.start_next_cycle()
-            self._h11.send(h11.Request(method="GET", target="/", headers=[("Host", "localhost")]))
-            self._h11.send(h11.EndOfMessage())
-
-    def have_surplus(self, data: bytes) -> bool:
-        """Return whether a response ends within these bytes, before their end."""
-        with suppress(h11.ProtocolError):
-            self._h11.receive_data(data)
-            while (event := self._h11.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
-                if isinstance(event, h11.EndOfMessage):
-                    return bool(self._h11.trailing_data[0])
-        return False
 
 
 @dataclass
@@ -69,8 +40,8 @@ class Stream:
         is_open: Whether it was opened; before that it is opening.
         received: All that the machine has sent.
         has_unsent: Whether the machine waits to be notified that its bytes were sent.
+        requests: The number of HTTP requests that the machine has sent.
         is_websocket: Whether a WebSocket handshake was accepted.
-        responses: The HTTP responses that the machine waits for.
     """
 
     number: int
@@ -78,8 +49,8 @@ class Stream:
     is_open: bool = False
     received: bytearray = field(default_factory=bytearray)
     has_unsent: bool = False
+    requests: int = 0
     is_websocket: bool = False
-    responses: _Responses = field(default_factory=_Responses)
 
 
 class Driver:
@@ -124,10 +95,9 @@ class Driver:
             stream = self.streams[action.stream]
             assert stream.is_open, f"{action} before the stream is open"
             stream.received += action.data
-            self.written[action.stream] += _without_reason(bytes(action.data))
+            self.written[action.stream] += action.data
             stream.has_unsent = True
-            if bytes(action.data[:5]) in {b"GET /", b"POST "}:
-                stream.responses.request()
+            stream.requests += bytes(action.data[:5]) in {b"GET /", b"POST "}
         elif isinstance(action, CloseStream):
             assert self.streams.pop(action.stream, None), f"{action} after the end of the stream"
         elif isinstance(action, SetTimer):
@@ -147,13 +117,17 @@ class Driver:
         self.run()
 
     def receive(self, stream: Stream, data: bytes) -> None:
-        """Feed bytes of the peer in chunks, for as long as the stream is open. The chunks' memory is used again."""
-        number = stream.number
-        if data and stream.responses.have_surplus(data):
-            self.is_ambiguous = True
-        for chunk in filter(None, self._split(data)):
+        """Feed bytes of the peer in chunks, for as long as the stream is open. The chunks' memory is used again.
+
+        Bytes that arrive after a request was sent belong to its response. So the chunks decide what happens if a request is
+        sent between two of them.
+        """
+        number, requests = stream.number, stream.requests
+        for chunk in self._split(data):
             if number not in self.streams:
                 break
+            if stream.requests != requests:
+                self.is_ambiguous = True
             buffer = bytearray(chunk)
             self.machine.data_received(number, memoryview(buffer), self.now)
             buffer[:] = bytes(len(buffer))
@@ -210,18 +184,7 @@ def _essence(event: MachineEvent) -> str:
     error = getattr(event, "error", None) or getattr(event, "details", None)
     if not isinstance(error, Exception):
         return repr(event)
-    attributes = vars(error) | {"close_code": _known_code(getattr(error, "close_code", None))}
-    return f"{type(event).__name__} {getattr(event, 'reason', '')} {type(error).__name__} {attributes}"
-
-
-def _known_code(code: int | None) -> int | None:
-    return None if code is None else _EITHER_CODE.get(code, code)
-
-
-def _without_reason(data: bytes) -> bytes:
-    """Return what is sent, without the code and the reason of a WebSocket close frame (see `_essence`)."""
-    is_close = data[:1] == b"\x88"
-    return data[:1] if is_close else data
+    return f"{type(event).__name__} {getattr(event, 'reason', '')} {type(error).__name__} {vars(error)}"
 
 
 Scenario = Callable[[Split], Driver]
@@ -257,7 +220,9 @@ def _whole(data: bytes) -> Iterable[bytes]:
 def _in_chunks(data: bytes) -> Iterable[bytes]:
     sizes = cycle(_CHUNKS)
     at = 0
+    yield b""
     while at < len(data):
         size = next(sizes)
         yield data[at : at + size]
         at += size
+    yield b""

@@ -122,6 +122,10 @@ def _polling() -> Iterator[bytes]:
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n4a\r\n2;x=y\r\n\x1e6\r\n0\r\nA: b\r\n\r\n"
     yield _script(0, opened, b"1" + chunks, "S12", b"2" + http_response(b"ok"), "c", b"2" + http_response(b"ok"), "t")
     yield _script(0, b"1HTTP/1.1 103 Hints\r\nLink: </x>\r\n\r\n" + http_response(b'{"code":1}', status=b"400 Bad"))
+    yield _script(
+        0, opened + b"surplus", b"1" + http_response(b"6"), "1", "sa", b"2" + http_response(b"ok"), b"2surplus"
+    )
+    yield _script(0, opened, "c", b"1" + http_response(b"6") + b"surplus", b"1" + http_response(b"ok"))
     yield _script(2, opened, "u", "sa", "sb", "j", "b", "f", "t")
     yield _script(2, "1HTTP/1.0 200 OK\r\n\r\n" + _HANDSHAKE, "e", "f")
 
@@ -146,7 +150,12 @@ def _websocket() -> Iterator[bytes]:
     yield _script(3, "aSec-WebSocket-Protocol: chat", opened, b"1\x82\x7e\x00\xc8" + bytes(200), "S1", "c", "t")
     yield _script(0, "a", opened, "c", b"1\x81\x02\x34\x61\x88\x05\x03\xe9bye")
     yield _script(0, b"1" + http_response(b"Bad Gateway", status=b"502 Bad"))
+    yield _script(0, b"1" + http_response(b"Bad", status=b"502 Bad") + b"\r\n")
     yield _script(0, "1HTTP/1.1 502 Bad\r\n\r\nBad", "e")
+    yield _script(
+        1, "a", opened, b"1" + websocket_frame(b"4" + b"x" * 198).replace(b"\x82", b"\x81") + b"1\x81\x024\xff"
+    )
+    yield _script(1, "a", opened, b"1\x81\x7e\x00\xc94\xff" + b"x" * 199)
     yield _script(0, "f")
 
 

@@ -85,6 +85,7 @@ class _Session:
     def finish(self) -> None:
         """Close the session and abort it. Nothing is left of it."""
         machine, driver = self.machine, self.driver
+        self._check_pongs()
         machine.close(driver.now)
         driver.run()
         self._check_liveness()
@@ -134,6 +135,16 @@ class _Session:
             assert isinstance(message, str)
             assert "\x1e" in message, "only a separator makes a text invalid"
         self.driver.run()
+
+    def _check_pongs(self) -> None:
+        """Check that a second ping is answered if the first one is (otherwise the script has left half a frame)."""
+        for stream in list(self.driver.streams.values()):
+            if stream.is_open and stream.transport == "websocket" and self._is_reading:
+                for payload in (b"first ping", b"second ping"):
+                    self.driver.receive(stream, bytes([0x89, len(payload)]) + payload)
+                    self.driver.flush(stream)
+                is_answered = b"first ping" in stream.received  # masked with zeros
+                assert not is_answered or b"second ping" in stream.received, "a pong stays in flight"
 
     def _check_liveness(self) -> None:
         assert self.machine.idle or self.driver.deadline is not None, "nothing ends the session"

@@ -70,7 +70,7 @@ def test_outputs_that_differ_in_a_replay() -> None:
 
 def test_events_that_depend_on_the_chunks() -> None:
     with pytest.raises(
-        AssertionError, match=r"events in other chunks differ:\nEngineMessage.*'10'.*\nEngineMessage.*'1'"
+        AssertionError, match=r"events in other chunks differ:\nEngineMessage.*'10'.*\nEngineMessage.*'0'"
     ):
         check_scenario(scenario(lambda data: EngineMessage(str(len(data)))))
 
