@@ -97,6 +97,7 @@ class ManagerOptions(TypedDict, total=False):
     transport_options: Mapping[str, Mapping[str, Any]]
     per_message_deflate: bool | int
     max_message_size: int
+    max_payload_packets: int
     close_timeout: float
     reconnection: bool
     reconnection_attempts: float

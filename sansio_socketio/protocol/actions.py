@@ -6,6 +6,8 @@ Rules of this file:
 - A stream is identified by an int, which the machine chooses and never reuses.
 - Every layer of the machine appends its outputs to the `Outbox`, in the order in which the driver carries them out. The
   outbox also records which object owns each open stream.
+- Received packets are handled one at a time, when the driver has taken the outputs of the previous one (`backlog`). So the
+  outputs of a large input need not be held in memory together.
 """
 
 from __future__ import annotations
@@ -73,19 +75,29 @@ class StreamOwner(Protocol):
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None: ...
 
 
+class Receiver(Protocol):
+    """An object that has received packets."""
+
+    def handle_next(self, now: float) -> bool:
+        """Handle the next received packet. Return False if there is none."""
+        ...
+
+
 class Outbox:
     """The outputs for the driver, the owner of each open stream, and the counters.
 
     Attributes:
+        backlog: The objects that have received packets, in the order in which they received them.
         counters: The counters since the machine was created.
         outputs: The outputs, in order.
         owners: The owner of each stream that is open or being opened.
         deliver: Append an event to the outputs. It is the deque's own method, which saves a call for each event.
     """
 
-    __slots__ = ("_next_stream", "counters", "deliver", "outputs", "owners")
+    __slots__ = ("_next_stream", "backlog", "counters", "deliver", "outputs", "owners")
 
     def __init__(self) -> None:
+        self.backlog: deque[Receiver] = deque()
         self.counters = Counters()
         self.outputs: deque[Output] = deque()
         self.deliver: Callable[[MachineEvent], None] = self.outputs.append
@@ -99,6 +111,16 @@ class Outbox:
         self.owners[stream] = owner
         self.outputs.append(OpenStream(stream, host, port, tls, transport))
         return stream
+
+    def received(self, receiver: Receiver) -> None:
+        """Have the packets that `receiver` has received handled, one at a time."""
+        if receiver not in self.backlog:
+            self.backlog.append(receiver)
+
+    def handle_next(self, now: float) -> None:
+        """Handle the next received packet. The backlog must not be empty."""
+        if not self.backlog[0].handle_next(now):
+            self.backlog.popleft()
 
     def send(self, stream: int, data: bytes | bytearray | memoryview) -> None:
         self.counters.bytes_sent += len(data)

@@ -6,6 +6,9 @@ Rules of this file:
 - An input for a stream that the machine has closed is ignored.
 - After `stream_failed` and `stream_closed` the machine requests no action for that stream, which the driver has discarded.
 - `next_output()` returns one action or event at a time, then None. Inputs and commands are legal between two calls.
+- The bytes of an input are handled while its outputs are taken, one packet at a time. So the outputs of one packet exist at
+  a time if a driver takes all outputs before it reports more bytes.
+- What was received is handled before the end of a stream.
 
 `EngineProtocol` and `ClientProtocol` add the commands of the application.
 """
@@ -26,9 +29,14 @@ class Machine:
 
     def next_output(self) -> Output | None:
         """Return the next action to carry out or event to deliver, or None if there is none."""
-        outputs = self._outbox.outputs
+        outbox = self._outbox
+        outputs = outbox.outputs
         if outputs:
             return outputs.popleft()
+        while outbox.backlog:
+            outbox.handle_next(self._timers.now)
+            if outputs:
+                return outputs.popleft()
         announced = self._timers.to_announce()
         return None if announced is None else SetTimer(announced[0])
 
@@ -41,7 +49,7 @@ class Machine:
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
         """Report that the stream could not be opened, with the error. The driver has discarded the stream."""
-        self._fire_due(now)
+        self._handle_backlog(now)
         owner = self._outbox.forget(stream)
         if owner is not None:
             owner.stream_failed(stream, error, now)
@@ -63,7 +71,7 @@ class Machine:
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
         """Report that the peer closed the stream (`error` is None) or that it broke. The driver has discarded the stream."""
-        self._fire_due(now)
+        self._handle_backlog(now)
         owner = self._outbox.forget(stream)
         if owner is not None:
             owner.stream_closed(stream, error, now)
@@ -72,6 +80,12 @@ class Machine:
         """Report that the timer fired. Early and superfluous calls are harmless."""
         self._fire_due(now)
         self._timers.ticked()
+
+    def _handle_backlog(self, now: float) -> None:
+        """Fire the timers that are due, and handle everything that was received."""
+        self._fire_due(now)
+        while self._outbox.backlog:
+            self._outbox.handle_next(now)
 
     def _cut(self) -> None:
         """Close all streams and cancel all timers."""

@@ -133,6 +133,7 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "transport_options": (_are_transport_options, "a mapping of a transport's name to a mapping of its options"),
     "per_message_deflate": (_is_deflate, "True, False, or the smallest size in bytes to compress"),
     "max_message_size": _integer(1),
+    "max_payload_packets": _integer(1),
     "close_timeout": _number(0),
     "reconnection": _BOOL,
     "reconnection_attempts": (
@@ -245,7 +246,9 @@ class EngineOptions(_Checked):
             that `query` and `extra_headers` are merged.
         per_message_deflate: Whether to offer compression of WebSocket messages. A number is the size in bytes from which
             messages are compressed; True means 1024.
-        max_message_size: The largest message or HTTP body to accept, in bytes after decompression.
+        max_message_size: The largest message or HTTP body to accept, in bytes after decompression. A server makes the state
+            machine use at most eight times as much memory.
+        max_payload_packets: The maximum number of packets in an HTTP body.
         close_timeout: The time limit for closing in seconds. After it the streams are aborted.
     """
 
@@ -264,7 +267,8 @@ class EngineOptions(_Checked):
     protocols: Sequence[str] = field(default=(), repr=False)
     transport_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     per_message_deflate: bool | int = True
-    max_message_size: int = 64 * 1024 * 1024
+    max_message_size: int = 32 * 1024 * 1024
+    max_payload_packets: int = 2_000_000
     close_timeout: float = 5.0
 
 

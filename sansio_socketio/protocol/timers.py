@@ -25,11 +25,16 @@ _Entry = tuple[float, int, TimerOwner, str | int]
 
 
 class Timers:
-    """A heap of deadlines. Replaced and cancelled entries stay in the heap until they reach the top."""
+    """A heap of deadlines. Replaced and cancelled entries stay in the heap until they reach the top.
 
-    __slots__ = ("_announced", "_changed", "_heap", "_pending", "_sequence")
+    Attributes:
+        now: The time of the latest input.
+    """
+
+    __slots__ = ("_announced", "_changed", "_heap", "_pending", "_sequence", "now")
 
     def __init__(self) -> None:
+        self.now = 0.0
         self._heap: list[_Entry] = []
         self._pending: dict[tuple[TimerOwner, str | int], tuple[float, int]] = {}
         self._sequence = 0
@@ -59,6 +64,7 @@ class Timers:
 
     def fire_due(self, now: float) -> None:
         """Fire the timers that are due. Their owners may set and cancel timers while they are called."""
+        self.now = now
         heap = self._heap
         if not heap or heap[0][0] > now:
             return

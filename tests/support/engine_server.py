@@ -185,7 +185,7 @@ class EngineServer:
             self._flush()
         else:
             self.bodies.append(bytes(exchange.body))
-            packets = decode_payload(bytes(exchange.body))
+            packets = list(decode_payload(bytes(exchange.body)))
             if self.answer_posts:
                 self._respond(stream, b"ok")
             else:
@@ -215,7 +215,7 @@ class EngineServer:
                 self.feed(stream.number, websocket.send(AcceptConnection()))
                 if "sid=" not in event.target:
                     self._websocket = stream
-                    self._write_frame(stream, decode_payload(self._handshake())[0])
+                    self._write_frame(stream, next(decode_payload(self._handshake())))
                     self._flush()
             elif isinstance(event, (TextMessage, BytesMessage)):
                 assert event.message_finished

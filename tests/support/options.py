@@ -22,7 +22,7 @@ BOOLS = (
 )
 SECONDS = ("close_timeout", "reconnection_delay", "reconnection_delay_max")
 SECONDS_OR_NONE = ("timeout", "ack_timeout")
-COUNTS = ("max_message_size", "max_buffered_events", "max_buffered_bytes")
+COUNTS = ("max_message_size", "max_payload_packets", "max_buffered_events", "max_buffered_bytes")
 
 GOOD: dict[str, Sequence[Any]] = {
     **dict.fromkeys(BOOLS, (True, False)),

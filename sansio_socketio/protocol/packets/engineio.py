@@ -13,7 +13,7 @@ See https://socket.io/docs/v4/engine-io-protocol/, "Packet encoding".
 from __future__ import annotations
 
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from reprlib import repr as short  # a peer chooses how deep and how long a value is
 from typing import Any, Final, TypeGuard
@@ -49,6 +49,7 @@ TYPES: Final[Mapping[str, PacketType]] = {
 _BINARY = "b"
 SEPARATOR: Final = "\x1e"
 """The character between the packets of an HTTP body."""
+_SEPARATOR_BYTE: Final = SEPARATOR.encode()
 
 
 @dataclass(slots=True)
@@ -150,15 +151,39 @@ def encode_payload(packets: Iterable[Packet]) -> bytes:
     return SEPARATOR.join(map(_encode_text, packets)).encode()
 
 
-def decode_payload(body: bytes) -> list[Packet]:
-    """Return the packets of an HTTP body (at least one). Raise PacketError if it is invalid."""
+def decode_payload(body: bytes, max_packets: int | None = None) -> Iterator[Packet]:
+    """Decode the packets of an HTTP body, one at a time: at least one, and at most `max_packets`.
+
+    Raises:
+        PacketError: The body is empty or has too many packets. The iterator raises it if a packet is invalid.
+    """
     if not body:
         raise PacketError("an Engine.IO payload is empty; it must contain at least one packet")
+    if max_packets is not None and (count := body.count(_SEPARATOR_BYTE) + 1) > max_packets:
+        raise PacketError(
+            f"an Engine.IO payload has {count} packets; at most {max_packets} (max_payload_packets) are accepted"
+        )
+    return _decode_packets(body)
+
+
+def _decode_packets(body: bytes) -> Iterator[Packet]:
+    view = memoryview(body)  # a slice of it is not a copy
+    start, end = -1, -1
+    while end < len(body):
+        start, end = end + 1, body.find(_SEPARATOR_BYTE, end + 1)
+        if end == -1:
+            end = len(body)
+        yield _decode_text(view[start:end], start)
+
+
+def _decode_text(frame: memoryview, start: int) -> Packet:
+    """Return a packet of an HTTP body, which begins at byte `start` of the body."""
+    kind = chr(frame[0]) if frame else ""
     try:
-        text = body.decode()
+        return Packet(kind, str(frame[1:], "utf-8")) if kind in TYPES else decode_frame(str(frame, "utf-8"))
     except UnicodeDecodeError as error:
-        raise PacketError(f"an Engine.IO payload is not valid UTF-8: {error.reason} at byte {error.start}") from None
-    return [decode_frame(frame) for frame in text.split(SEPARATOR)]
+        place = start + len(frame) - len(error.object) + error.start
+        raise PacketError(f"an Engine.IO payload is not valid UTF-8: {error.reason} at byte {place}") from None
 
 
 # ---------------------------------------------------------------------------------------------------------------------

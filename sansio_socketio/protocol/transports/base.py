@@ -117,6 +117,14 @@ class Transport(ABC):
     def abort(self) -> None:
         """Close the streams at once. Stop notifying the session."""
 
+    def handle_next(self, now: float) -> bool:
+        """Notify the session of the next received packet. Return False if there is none.
+
+        It is called after `outbox.received(self)`, whenever the driver has taken the outputs of the previous packet. A
+        transport whose inputs are small may call `on_packet` at once instead.
+        """
+        return False
+
     # Notifications of the streams (actions.StreamOwner)
 
     @abstractmethod

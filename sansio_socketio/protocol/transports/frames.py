@@ -101,21 +101,24 @@ class FrameCodec:
 
     # Decoding
 
-    def receive(self, data: bytes | bytearray | memoryview) -> list[Received]:
-        """Return the messages and control frames that `data` completes. Check `failure` afterwards."""
-        received: list[Received] = []
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Take received bytes."""
+        if self.failure is None:
+            self._decoder.receive_bytes(bytes(data))
+
+    def next_received(self) -> Received | None:
+        """Decode the next message or control frame. Return None if it is incomplete or invalid: check `failure` then."""
         if self.failure is not None:
-            return received
-        self._decoder.receive_bytes(bytes(data))
+            return None
         try:
             while not self._is_closed and (frame := self._decoder.process_buffer()) is not None:
-                item = self._take(frame)
-                if item is not None:
-                    received.append(item)
+                received = self._take(frame)
+                if received is not None:
+                    return received
         except ParseFailed as error:
             inflating = None if self._deflate is None else self._deflate.failure
             self.failure = FrameFailure(error.code, inflating or str(error), error)
-        return received
+        return None
 
     def discard(self) -> None:
         """Discard the fragments of an incomplete message."""

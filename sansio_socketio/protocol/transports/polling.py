@@ -16,7 +16,7 @@ See https://socket.io/docs/v4/engine-io-protocol/, "HTTP long-polling".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import ClassVar, Final, Literal
@@ -76,6 +76,8 @@ class PollingTransport(Transport):
         self._channels: dict[int, _Channel] = {}
         self._state = PollingState.OPENING
         self._polling = False  # a GET is in flight, or the packets of its response are being handled
+        self._packets: Iterator[Packet] = iter(())  # those of a response that have not been handled
+        self._excerpt = ""  # the beginning of that response, for an error message
         self._posting = False  # a POST is in flight
         self._close_by = inf
 
@@ -254,26 +256,42 @@ class PollingTransport(Transport):
             self._drop(channel, abort=False)
 
     def _polled(self, body: bytes, now: float) -> None:
+        self._excerpt = show(body)
         try:
-            packets = decode_payload(body)
+            self._packets = decode_payload(body, self.endpoint.options.max_payload_packets)
         except PacketError as error:
-            details = TransportError(f"the response to a poll is invalid: {error} (received {show(body)})", status=200)
-            details.__cause__ = error
-            self._break(details, now)
+            self._break_off(error, now)
             return
         if self._state is PollingState.OPENING:
             self._change(PollingState.OPEN)
             self.writable = True
             self.session.on_open(self, now)
-        for packet in packets:
-            if self._state in _ENDED:
-                break
-            if packet.type == CLOSE:
-                self._fail("transport close", TransportError("the server closed the session"), now)
-                break
+        self.outbox.received(self)
+
+    def handle_next(self, now: float) -> bool:
+        """Notify the session of the next packet of a response. After the last one, poll again."""
+        try:
+            packet = None if self._state in _ENDED else next(self._packets, None)
+        except PacketError as error:
+            self._break_off(error, now)
+            return False
+        if packet is None:
+            self._packets = iter(())
+            self._polling = False
+            self._go_on(now)
+        elif packet.type == CLOSE:
+            self._fail("transport close", TransportError("the server closed the session"), now)
+        else:
             self.session.on_packet(self, packet, now)
-        self._polling = False
-        self._go_on(now)
+        return packet is not None
+
+    def _break_off(self, error: PacketError, now: float) -> None:
+        """End the session because the response to a poll is invalid."""
+        self._packets = iter(())
+        message = f"the response to a poll is invalid: {error} (received {self._excerpt})"
+        details = TransportError(message, status=200)
+        details.__cause__ = error
+        self._break(details, now)
 
     def _posted(self, now: float) -> None:
         self._posting = False

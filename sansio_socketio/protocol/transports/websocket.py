@@ -130,23 +130,33 @@ class WebSocketTransport(Transport):
             if len(data):
                 self._read_handshake(data, now)
             return
+        self._codec.feed(data)
+        self.outbox.received(self)
+
+    def handle_next(self, now: float) -> bool:
+        """Handle the next message or control frame."""
+        if self._state is _CLOSED:
+            return False
         codec = self._codec
-        try:
-            for received in codec.receive(data):
-                if isinstance(received, (str, bytes)):
-                    if self._state is _OPEN:
-                        self.session.on_packet(self, decode_frame(received), now)
-                elif isinstance(received, Ping):
-                    self._pong(received.payload)
+        received = codec.next_received()
+        if isinstance(received, (str, bytes)):
+            if self._state is _OPEN:
+                try:
+                    packet = decode_frame(received)
+                except PacketError as error:
+                    self._break_off(CloseCode.INVALID_FRAME_PAYLOAD_DATA, str(error), error, now)
                 else:
-                    self._close_received(received, now)
-                if self._state is _CLOSED:
-                    return
-        except PacketError as error:
-            self._break_off(CloseCode.INVALID_FRAME_PAYLOAD_DATA, str(error), error, now)
+                    del received  # it may be large
+                    self.session.on_packet(self, packet, now)
+        elif isinstance(received, Ping):
+            self._pong(received.payload)
+        elif received is not None:
+            self._close_received(received, now)
         else:
             if codec.failure is not None:
                 self._break_off(codec.failure.code, codec.failure.message, codec.failure.cause, now)
+            return False
+        return True
 
     def data_sent(self, stream: int, now: float) -> None:
         if self._state is not _OPEN:

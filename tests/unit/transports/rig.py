@@ -119,6 +119,11 @@ class TransportRig:
     def feed(self, stream: int, data: bytes | bytearray | memoryview) -> None:
         if stream in self.outbox.owners:
             self.transport.data_received(stream, data, self.now)
+            self._handle_backlog()
+
+    def _handle_backlog(self) -> None:
+        while self.outbox.backlog:
+            self.outbox.handle_next(self.now)
 
     def flush(self, stream: int = 1) -> None:
         if stream in self.outbox.owners:
@@ -127,6 +132,7 @@ class TransportRig:
     def eof(self, stream: int, error: Exception | None = None) -> None:
         if self.outbox.owners.pop(stream, None) is not None:
             self.transport.stream_closed(stream, error, self.now)
+            self._handle_backlog()
 
     def advance(self, seconds: float) -> None:
         self.now += seconds

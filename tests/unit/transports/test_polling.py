@@ -160,7 +160,6 @@ def test_packets(data: bytes) -> None:
         (b"", r"is invalid: .*empty.* \(received b''\)"),
         (b"<html>", r"is invalid: .* \(received b'<html>'\)"),
         (b"\xff", "not valid UTF-8"),
-        (b"4a\x1e", "is invalid: "),
         (b"b***", "base64"),
     ],
 )
@@ -170,6 +169,23 @@ def test_a_body_that_is_no_payload(body: bytes, says: str) -> None:
     error = rig.failure_and_close_request()
     assert re.search(says, str(error))
     assert error.status == 200
+
+
+def test_the_packets_before_an_invalid_one_are_delivered() -> None:
+    rig = open_polling()
+    rig.feed(1, answer(b"4a\x1e4b\x1e"))
+    assert [rig.session.calls.pop(0) for _ in range(2)] == [("packet", "4", "a"), ("packet", "4", "b")]
+    error = rig.failure_and_close_request()
+    assert str(error).endswith(r"not with '' (received b'4a\x1e4b\x1e')")
+
+
+def test_a_body_with_too_many_packets() -> None:
+    rig = open_polling(max_payload_packets=3)
+    rig.feed(1, answer(b"6\x1e6\x1e6"))
+    assert rig.calls == [("packet", "6", "")] * 3
+    rig.feed(1, answer(b"6\x1e6\x1e6\x1e6"))
+    error = rig.failure_and_close_request()
+    assert "has 4 packets; at most 3 (max_payload_packets) are accepted" in str(error)
 
 
 def test_a_refused_poll() -> None:
