@@ -35,9 +35,9 @@ VENV_READY := $(VENV)/.ready
 FUZZ_READY := $(FUZZ_VENV)/.ready
 PEERS_READY := $(PEERS)/.ready
 
-.PHONY: test demo lint types docs unit bench fuzz format clean
+.PHONY: test demo lint types docs unit tests bench fuzz format clean
 
-test: lint types docs unit
+test: lint types docs tests
 
 demo: $(VENV_READY) $(PEERS_READY)
 	$(BIN)/python -m tests.demo
@@ -60,6 +60,8 @@ docs: $(VENV_READY)
 
 unit: $(VENV_READY) $(PEERS_READY)
 	$(BIN)/pytest tests/unit --cov --numprocesses $(JOBS) --dist worksteal
+
+tests: unit
 	$(BIN)/pytest --ignore tests/unit --numprocesses $(JOBS) --dist worksteal
 
 bench: $(VENV_READY) $(PEERS_READY)

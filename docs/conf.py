@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -15,8 +13,7 @@ author = "The sansio-socketio authors"
 copyright = f"2026, {author}"
 version = release = __version__
 
-sys.path.insert(0, str(Path(__file__).parent / "extensions"))
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "option_table"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 default_role = "code"  # the role of `backticks` in docstrings
 myst_heading_anchors = 3

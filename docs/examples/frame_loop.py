@@ -1,7 +1,7 @@
 """Embed the state machine in a program with its own loop, such as a game: call `poll()` once per frame.
 
-Like a driver, this code opens streams, transfers bytes, keeps one timer and delivers events. For brevity it has no TLS, and
-name resolution blocks. "Write a driver" shows how to leave both to the library.
+Like a driver, this code opens streams, transfers bytes, keeps one timer and delivers events. For brevity it has no TLS,
+name resolution blocks, and a stream is closed after one attempt to send the rest of its data. "Write a driver" shows how to leave both to the library.
 """
 
 from __future__ import annotations

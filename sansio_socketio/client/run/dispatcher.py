@@ -466,7 +466,7 @@ class Dispatcher:
         if handler is not None:
             log.warning(
                 "%s: handler %s of event %r has blocked the queue of the namespace for %g seconds (slow_handler_warning); "
-                "queued events: %d",
+                "events queued for handlers: %d",
                 self._name,
                 handler.name,
                 self._watchdog.event,

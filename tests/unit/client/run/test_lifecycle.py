@@ -501,7 +501,7 @@ def test_a_handler_that_blocks_its_namespace(variant: Variant, caplog: pytest.Lo
                 variant.server.emit("slow", namespace="/chat")
             await variant.sleep(19)
             (warning,) = warnings_of(caplog)
-            for word in ("/chat", "'slow'", slow.__qualname__, "queued events: 2", "2 seconds"):
+            for word in ("/chat", "'slow'", slow.__qualname__, "events queued for handlers: 2", "2 seconds"):
                 assert word in warning
             await variant.sleep(19)
             assert len(warnings_of(caplog)) == 2

@@ -30,7 +30,7 @@ def test_a_slow_handler_is_warned_of_once_per_call(world: World, caplog: pytest.
         [message] = warnings_of(caplog)
         assert message.startswith("/: handler test_a_slow_handler_is_warned_of_once_per_call")
         assert (
-            "slow of event 'e' has blocked the queue of the namespace for 4 seconds (slow_handler_warning); queued events: 2"
+            "slow of event 'e' has blocked the queue of the namespace for 4 seconds (slow_handler_warning); events queued for handlers: 2"
             in message
         )
         await world.sleep(50)

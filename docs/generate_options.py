@@ -1,8 +1,8 @@
-"""The directive `option-table`: a table of the options of a TypedDict, generated from docstrings.
+"""Generate the tables of docs/reference/options.md from the options. With --check, only fail if the page is stale.
 
-    .. option-table:: sansio_socketio.client.IOOptions sansio_socketio.client.Options
+A comment on the page names the TypedDict of each table, and after "without" a second one whose options are omitted:
 
-The optional second name is that of a TypedDict whose options are omitted.
+    <!-- options of IOOptions without Options -->
 
 Rules of this file:
 
@@ -15,17 +15,20 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from inspect import getdoc
-from pydoc import locate
+from pathlib import Path
 from typing import Any, Final
-
-from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 
 from sansio_socketio.client import options as client_options
 from sansio_socketio.protocol.options import ClientOptions, EngineOptions, NamespaceOptions
+
+PAGE: Final = Path(__file__).parent / "reference" / "options.md"
+TABLE: Final = re.compile(
+    r"(<!-- options of (\w+)(?: without (\w+))? -->\n\n).*?(\n<!-- end of the options -->)", re.DOTALL
+)
 
 EXPLAINED_BY: Final = [
     client_options.IOOptions,
@@ -43,32 +46,9 @@ DEFAULTS: Final[dict[str, Any]] = {"force_new": False, "multiplex": True}
 MIB: Final = 1024 * 1024
 
 
-class OptionTable(SphinxDirective):
-    """A table of the options of a TypedDict, without those of an optional second TypedDict."""
-
-    required_arguments = 1
-    optional_arguments = 1
-
-    def run(self) -> list[Any]:
-        kind, *others = (locate(name) for name in self.arguments)
-        lines = [".. list-table::", "   :header-rows: 1", "   :class: options", ""]
-        lines += row("Option", "Type", "Default", "Description")
-        for name, takes in options_of(kind).items():
-            if any(name in options_of(other) for other in others):
-                continue
-            lines += row(f"`{name}`", f"`{takes}`", default_of(name), explanation_of(name))
-        return self.parse_text_to_nodes("\n".join(lines))
-
-
 def options_of(kind: Any) -> dict[str, str]:
     """Return the type of each option, as in the source."""
     return {name: takes.__forward_arg__ for name, takes in kind.__annotations__.items()}
-
-
-def row(*cells: str) -> Iterator[str]:
-    """Yield the lines of a row of a list-table."""
-    for index, cell in enumerate(cells):
-        yield f"   {'* -' if index == 0 else '  -'} {cell}"
 
 
 def default_of(name: str) -> str:
@@ -106,7 +86,30 @@ def explanations(docstring: str) -> Iterator[tuple[list[str], str]]:
         yield re.findall(r"\w+", names), " ".join(text.split())
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the directive."""
-    app.add_directive("option-table", OptionTable)
-    return {"parallel_read_safe": True}
+def page(text: str) -> str:
+    """Return the page with new tables."""
+    return TABLE.sub(lambda match: f"{match[1]}{table(match[2], match[3])}{match[4]}", text)
+
+
+def table(name: str, omitted: str | None) -> str:
+    """Return the table of the options of a TypedDict, without those of an optional second TypedDict."""
+    others = options_of(getattr(client_options, omitted)) if omitted else {}
+    lines = ["| Option | Type | Default | Description |", "| --- | --- | --- | --- |"]
+    for option, takes in options_of(getattr(client_options, name)).items():
+        if option not in others:
+            cells = (f"`{option}`", f"`{takes}`", default_of(option), explanation_of(option))
+            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def main(arguments: list[str]) -> None:
+    """Write the page, or with --check compare it with the file."""
+    text = PAGE.read_text(encoding="utf-8")
+    if arguments != ["--check"]:
+        PAGE.write_text(page(text), encoding="utf-8")
+    elif text != page(text):
+        sys.exit(f"{PAGE.name} is stale: run python docs/generate_options.py")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
