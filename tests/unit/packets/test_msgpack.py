@@ -420,7 +420,7 @@ scalars = (
     | times.map(lambda value: value.replace(microsecond=value.microsecond // 1000 * 1000))
 )
 values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=30)
-namespaces = st.just("/") | texts.filter(lambda text: "," not in text).map("/".__add__)
+namespaces = st.just("/") | texts.filter(lambda text: not set(text) & {",", "\x1e"}).map("/".__add__)
 ids = st.none() | st.integers(0, 2**64 - 1)
 names = texts.filter(lambda name: name not in RESERVED_EVENTS) | st.integers(-(2**63), 2**64 - 1)
 packets = st.one_of(
