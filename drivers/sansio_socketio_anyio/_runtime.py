@@ -23,6 +23,7 @@ from anyio.abc import ByteReceiveStream, ByteStream
 
 from sansio_socketio.client.entry_points import entry_points
 from sansio_socketio.runtime import cancelled_inside
+from sansio_socketio.runtime.clock import total_suspension
 from sansio_socketio.runtime.structured import Library, Nursery, StructuredRuntime, open_structured
 
 _CHUNK = 1 << 18  # the maximum number of bytes to receive at once
@@ -82,8 +83,8 @@ def _protect_on_trio() -> None:
         enable_ki_protection(SimpleNamespace(__code__=code))
 
 
-def open_runtime() -> AbstractAsyncContextManager[AnyioRuntime]:
+def open_runtime(*, suspension: Callable[[], float] = total_suspension) -> AbstractAsyncContextManager[AnyioRuntime]:
     """Create a runtime in a task group of its own. On exit, everything that it started ends."""
     if "trio" in sys.modules:
         _protect_on_trio()
-    return open_structured(_ANYIO, AnyioRuntime)
+    return open_structured(_ANYIO, AnyioRuntime, suspension)

@@ -20,6 +20,7 @@ from weakref import WeakSet
 
 from sansio_socketio.protocol.errors import StateError
 from sansio_socketio.runtime.calls import cancelled_inside
+from sansio_socketio.runtime.clock import Clock, total_suspension
 from sansio_socketio.runtime.futures import EventFuture, runtime_ended, wrong_thread
 from sansio_socketio.runtime.interface import Future, StreamHook, StreamReceiver
 from sansio_socketio.runtime.streams import BaseStream, first_connected, invalid_stream
@@ -149,13 +150,14 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
 class AsyncioRuntime:
     """The runtime on the running event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, suspension: Callable[[], float] = total_suspension) -> None:
         try:
             self.loop = asyncio.get_running_loop()
         except RuntimeError:
             raise StateError(
                 "sansio_socketio_asyncio needs a running asyncio event loop; with trio use sansio_socketio_trio"
             ) from None
+        self._clock = Clock(self.loop.time, suspension)
         self.lock = nullcontext()
         self.streams: set[AsyncioStream] = set()  # streams that have a transport
         self._timers = WeakSet[LoopTimer]()
@@ -164,10 +166,10 @@ class AsyncioRuntime:
         self._ending = self._ended = False
 
     def now(self) -> float:
-        """Return the loop's time. Raise StateError in another thread."""
+        """Return the time of the clock. Raise StateError in another thread."""
         if get_ident() != self._thread:
             raise wrong_thread(_FROM_THREAD)
-        return self.loop.time()
+        return self._clock.now()
 
     def open_stream(
         self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
@@ -180,7 +182,7 @@ class AsyncioRuntime:
 
     def timer(self, callback: Callable[[], None]) -> LoopTimer:
         """Create a timer."""
-        timer = LoopTimer(self.loop, callback)
+        timer = LoopTimer(self.loop, self._clock, callback)
         self._timers.add(timer)
         return timer
 
@@ -250,9 +252,9 @@ class AsyncioRuntime:
 
 
 @asynccontextmanager
-async def open_runtime() -> AsyncGenerator[AsyncioRuntime, None]:
+async def open_runtime(*, suspension: Callable[[], float] = total_suspension) -> AsyncGenerator[AsyncioRuntime, None]:
     """Create a runtime on the running event loop. On exit, everything that it started ends."""
-    runtime = AsyncioRuntime()
+    runtime = AsyncioRuntime(suspension)
     try:
         yield runtime
     finally:

@@ -29,10 +29,11 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from sansio_socketio.protocol.errors import StateError
 from sansio_socketio.runtime.calls import call_in_thread
+from sansio_socketio.runtime.clock import LONGEST_WAIT, Clock, total_suspension
 from sansio_socketio.runtime.futures import EventFuture, runtime_ended
 from sansio_socketio.runtime.interface import Future, StreamHook, StreamReceiver
 from sansio_socketio.runtime.nonblocking import NonblockingStream
-from sansio_socketio.runtime.timers import LONGEST_WAIT, Deadlines, DeadlineTimer
+from sansio_socketio.runtime.timers import Deadlines, DeadlineTimer
 
 from ._interrupts import interruptible, shielded
 
@@ -61,7 +62,8 @@ class ThreadDeadline(threading.local):
 class BlockingRuntime:
     """The runtime, with its network thread."""
 
-    def __init__(self, lock: threading.RLock | None) -> None:
+    def __init__(self, lock: threading.RLock | None, suspension: Callable[[], float] = total_suspension) -> None:
+        self._clock = Clock(monotonic, suspension)
         self._timers = Deadlines(self.wake)
         self._lock = lock or threading.RLock()
         self._selector = DefaultSelector()
@@ -86,8 +88,8 @@ class BlockingRuntime:
         return self._lock
 
     def now(self) -> float:
-        """Return the time of the monotonic clock. May be called from any thread."""
-        return monotonic()
+        """Return the time of the clock. May be called from any thread."""
+        return self._clock.now()
 
     def open_stream(
         self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
@@ -206,9 +208,9 @@ class BlockingRuntime:
 
     def _run_once(self) -> None:
         self._call_back()
-        self._timers.fire(monotonic())
+        self._timers.fire(self.now())
         self._asleep = True  # before looking at what is to be called: see `call_soon`
-        timeout = 0.0 if self._soon or self._ended else self._timers.timeout(monotonic())
+        timeout = 0.0 if self._soon or self._ended else self._timers.timeout(self.now())
         with self._unlocked():
             ready = self._selector.select(timeout)
         self._asleep = False
@@ -283,9 +285,11 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows cannot fork
 
 
 @asynccontextmanager
-async def open_runtime(lock: threading.RLock | None = None) -> AsyncGenerator[BlockingRuntime, None]:
+async def open_runtime(
+    lock: threading.RLock | None = None, *, suspension: Callable[[], float] = total_suspension
+) -> AsyncGenerator[BlockingRuntime, None]:
     """Create a runtime with a network thread. On exit, everything that it started ends."""
-    runtime = BlockingRuntime(lock)
+    runtime = BlockingRuntime(lock, suspension)
     try:
         yield runtime
     finally:

@@ -18,6 +18,7 @@ from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
 from sansio_socketio.client.entry_points import entry_points
 from sansio_socketio.protocol.errors import StateError
+from sansio_socketio.runtime.clock import total_suspension
 from sansio_socketio.runtime.structured import Library, Nursery, StructuredRuntime, open_structured
 
 _CHUNK = 1 << 18  # the maximum number of bytes to receive at once
@@ -61,8 +62,8 @@ for _code in entry_points():  # client code that runs in the application's tasks
     enable_ki_protection(SimpleNamespace(__code__=_code))
 
 
-def open_runtime() -> AbstractAsyncContextManager[TrioRuntime]:
+def open_runtime(*, suspension: Callable[[], float] = total_suspension) -> AbstractAsyncContextManager[TrioRuntime]:
     """Create a runtime in a nursery of its own. On exit, everything that it started ends."""
     if not trio.lowlevel.in_trio_run():
         raise StateError("sansio_socketio_trio works in trio.run() only; with asyncio use sansio_socketio_asyncio")
-    return open_structured(_TRIO, TrioRuntime)
+    return open_structured(_TRIO, TrioRuntime, suspension)

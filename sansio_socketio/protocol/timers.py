@@ -6,12 +6,14 @@ Rules of this file:
 - Timers that are due fire in the order of their deadlines. Timers with equal deadlines fire in the order in which they
   were set. A timer that is set while timers fire does not fire before the next call, so that firing always ends.
 - A deadline is announced to the driver only if it is earlier than the announced one, since an early tick is harmless. So
-  the timeouts of acknowledgements, most of which are cancelled, cost the driver nothing.
+  the timeouts of acknowledgements, most of which are cancelled, cost the driver nothing. If time has passed the announced
+  deadline without a tick, the driver's timer is late, as after a suspension of the machine: the next deadline is announced.
 """
 
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from math import nan
 from typing import Protocol
 
 
@@ -65,6 +67,9 @@ class Timers:
     def fire_due(self, now: float) -> None:
         """Fire the timers that are due. Their owners may set and cancel timers while they are called."""
         self.now = now
+        if self._announced is not None and self._announced <= now:
+            self._announced = nan  # neither equal to nor earlier than the next deadline, even if there is none
+            self._changed = True
         heap = self._heap
         if not heap or heap[0][0] > now:
             return

@@ -1,7 +1,7 @@
 """The interface that a driver implements, and building blocks for drivers.
 
 - `interface`: the driver contract, as typing protocols. Drivers need not use any other module.
-- `futures`, `timers`, `streams`, `calls`: building blocks for runtimes.
+- `clock`, `futures`, `timers`, `streams`, `calls`: building blocks for runtimes.
 - `structured`: a runtime in a nursery, for libraries with structured concurrency.
 - `nonblocking`: a stream over non-blocking sockets, for runtimes that report readiness.
 - `connect`, `tls`, `proxy`: open connections over the streams of a runtime. The client uses them; drivers do not.
@@ -12,6 +12,7 @@ This layer is independent of Socket.IO. It imports only `protocol.errors` from t
 from __future__ import annotations
 
 from .calls import call_in_task, call_in_thread, cancelled_inside, name_of
+from .clock import LONGEST_WAIT, Clock, total_suspension
 from .futures import EventFuture, runtime_ended, wrong_thread
 from .interface import (
     BlockingRuntime,
@@ -36,13 +37,14 @@ from .streams import (
     underlying_error,
     unwrap_group,
 )
-from .timers import LONGEST_WAIT, Deadlines, DeadlineTimer, LoopTimer
+from .timers import Deadlines, DeadlineTimer, LoopTimer
 
 __all__ = [
     "LONGEST_WAIT",
     "BaseStream",
     "BlockingRuntime",
     "BlockingRuntimeScope",
+    "Clock",
     "DeadlineTimer",
     "Deadlines",
     "EventFuture",
@@ -67,6 +69,7 @@ __all__ = [
     "invalid_stream",
     "name_of",
     "runtime_ended",
+    "total_suspension",
     "underlying_error",
     "unwrap_group",
     "wrong_thread",

@@ -19,6 +19,7 @@ from threading import get_ident
 from typing import Any, Protocol, TypeVar
 
 from .calls import call_in_task
+from .clock import Clock, total_suspension
 from .futures import EventFuture, runtime_ended, wrong_thread
 from .interface import Future, StreamHook, StreamReceiver
 from .streams import TaskStream, find_interrupt, invalid_stream, underlying_error, unwrap_group
@@ -87,25 +88,30 @@ class Library:
 class StructuredTimer:
     """A `Timer` that runs as a task, which sleeps in a cancel scope with the timer's deadline."""
 
-    def __init__(self, library: Library, callback: Callable[[], None]) -> None:
+    def __init__(self, library: Library, clock: Clock, callback: Callable[[], None]) -> None:
         self._library = library
+        self._clock = clock
         self._callback = callback
         self._deadline = inf
         self._scope = library.cancel_scope()
 
     def set(self, deadline: float | None) -> None:
         """Call the callback at `deadline` instead of at the previous deadline. None cancels the timer."""
-        self._deadline = self._scope.deadline = inf if deadline is None else deadline
+        self._deadline = inf if deadline is None else deadline
+        self._scope.deadline = self._wakes_at()
 
     async def run(self) -> None:
         """Call the callback at each deadline. Run this in a task."""
         while True:
-            self._scope = self._library.cancel_scope(deadline=self._deadline)
+            self._scope = self._library.cancel_scope(deadline=self._wakes_at())
             with self._scope:
                 await self._library.sleep_forever()
-            if self._deadline <= self._library.now():  # it may have been set to a later time
+            if self._deadline <= self._clock.now():  # it may have been set to a later time
                 self._deadline = inf
                 self._callback()
+
+    def _wakes_at(self) -> float:
+        return inf if self._deadline == inf else self._clock.wake_at(self._deadline)
 
 
 class StructuredStream(TaskStream):
@@ -146,9 +152,10 @@ class StructuredRuntime:
     A driver's subclass may override `start` and `call`, through which all code of the library and of the application runs.
     """
 
-    def __init__(self, library: Library, nursery: Nursery) -> None:
+    def __init__(self, library: Library, nursery: Nursery, suspension: Callable[[], float] = total_suspension) -> None:
         self.library = library
         self.lock = nullcontext()
+        self._clock = Clock(library.now, suspension)
         self._nursery = nursery
         self._soon: deque[Callable[[], None]] = deque()
         self._wake = library.event()
@@ -161,9 +168,9 @@ class StructuredRuntime:
         nursery.start_soon(function, *args, name=name)
 
     def now(self) -> float:
-        """Return the library's time. Raise StateError in another thread."""
+        """Return the time of the clock. Raise StateError in another thread."""
         self._check_thread()
-        return self.library.now()
+        return self._clock.now()
 
     def open_stream(
         self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
@@ -175,7 +182,7 @@ class StructuredRuntime:
 
     def timer(self, callback: Callable[[], None]) -> StructuredTimer:
         """Create a timer."""
-        timer = StructuredTimer(self.library, callback)
+        timer = StructuredTimer(self.library, self._clock, callback)
         self.start(self._nursery, "timer", timer.run)
         return timer
 
@@ -234,12 +241,19 @@ R = TypeVar("R", bound=StructuredRuntime)
 
 
 @asynccontextmanager
-async def open_structured(library: Library, runtime_class: Callable[[Library, Nursery], R]) -> AsyncGenerator[R, None]:
-    """Create a runtime in a nursery of its own. On exit, everything that it started ends."""
+async def open_structured(
+    library: Library,
+    runtime_class: Callable[[Library, Nursery, Callable[[], float]], R],
+    suspension: Callable[[], float] = total_suspension,
+) -> AsyncGenerator[R, None]:
+    """Create a runtime in a nursery of its own. On exit, everything that it started ends.
+
+    `suspension` is the second argument of its `Clock`.
+    """
     error: BaseException | None = None
     try:
         async with library.open_nursery() as nursery:
-            runtime = runtime_class(library, nursery)
+            runtime = runtime_class(library, nursery, suspension)
             try:
                 yield runtime
             except BaseException as raised:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 from operator import itemgetter
-from typing import Final, Protocol
+from typing import Protocol
 
-LONGEST_WAIT: Final = 86_400.0
-"""The longest time in seconds to wait at once. Operating systems limit it: epoll accepts 24.8 days, others less."""
+from .clock import LONGEST_WAIT, Clock
 
 
 class Handle(Protocol):
@@ -20,17 +19,17 @@ class Handle(Protocol):
 class Loop(Protocol):
     """An event loop that can schedule callbacks, such as asyncio's."""
 
-    def time(self) -> float: ...
     def call_at(self, when: float, callback: Callable[[], None], /) -> Handle: ...
 
 
 class LoopTimer:
-    """A `Timer` based on an event loop's `call_at`."""
+    """A `Timer` based on an event loop's `call_at`. `clock` is the clock of its deadlines, based on the loop's time."""
 
-    def __init__(self, loop: Loop, callback: Callable[[], None]) -> None:
+    def __init__(self, loop: Loop, clock: Clock, callback: Callable[[], None]) -> None:
         self._loop = loop
+        self._clock = clock
         self._callback = callback
-        self._deadline = self._wakes_at = inf
+        self._deadline = inf
         self._handle: Handle | None = None
 
     def set(self, deadline: float | None) -> None:
@@ -43,11 +42,10 @@ class LoopTimer:
             self._schedule()
 
     def _schedule(self) -> None:
-        self._wakes_at = min(self._deadline, self._loop.time() + LONGEST_WAIT)
-        self._handle = self._loop.call_at(self._wakes_at, self._fire)
+        self._handle = self._loop.call_at(self._clock.wake_at(self._deadline), self._fire)
 
     def _fire(self) -> None:
-        if self._wakes_at < self._deadline:
+        if self._clock.now() < self._deadline:
             self._schedule()
         else:
             self._callback()

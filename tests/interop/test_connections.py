@@ -211,6 +211,23 @@ async def test_a_server_that_fell_silent(driver: Driver, plain_fresh: FreshTarge
         assert await socket.emit_with_ack("echo_ack", "awake") == "awake"
 
 
+@pytest.mark.row("reason.ping_timeout")
+async def test_an_event_after_a_suspension_is_sent_on_a_new_connection(driver: Driver, plain_target: Target) -> None:
+    seen, suspended = driver.queue(), 0.0
+    async with driver.manager(plain_target.peer.url, suspension=lambda: suspended, **plain_target.options) as manager:
+        socket = manager.socket("/")
+        await plain_target.settle(driver, socket)
+        socket.on("disconnect", seen.put)
+        first = socket.id
+        suspended = 3600.0
+        await socket.emit("n", 0)
+        assert not socket.connected
+        assert await seen.get() == "ping timeout"
+        await socket.wait_connected()
+        assert await socket.emit_with_ack("count") == {"total": 1, "ordered": True}
+        assert socket.id != first
+
+
 @pytest.mark.row("manager.event.ping")
 async def test_heartbeats_keep_a_quiet_connection(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh(options={"pingInterval": 30, "pingTimeout": 2000})

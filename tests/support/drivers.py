@@ -17,7 +17,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,8 +57,14 @@ class Driver(ABC):
     def open_io(self, *args: Any) -> Any:
         return self.module.open_io(*args)
 
-    def manager(self, *args: Any, **options: Any) -> Any:
-        return self.module.Manager(*args, **options)
+    def manager(self, *args: Any, suspension: Callable[[], float] | None = None, **options: Any) -> Any:
+        """Create a Manager. `suspension` tells its clock for how long the machine has been suspended."""
+        manager_class = self.module.Manager
+        if suspension is not None:
+            open_runtime = partial(manager_class.runtime_scope, suspension=suspension)
+            attributes = {"runtime_scope": staticmethod(open_runtime), "__module__": manager_class.__module__}
+            manager_class = type("Manager", (manager_class,), attributes)
+        return manager_class(*args, **options)
 
     @asynccontextmanager
     async def running(self, manager: Any) -> AsyncGenerator[None]:

@@ -438,6 +438,11 @@ class World:
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._ready.append(callback)
 
+    def suspend(self, seconds: float) -> None:
+        """Suspend the machine: the clock of the runtime counts the time, but timers do not."""
+        self.time += seconds
+        self._timers = [(when + seconds, sequence, callback) for when, sequence, callback in self._timers]
+
     def call_at(self, when: float, callback: Callable[[], None]) -> None:
         self._sequence += 1
         heapq.heappush(self._timers, (when, self._sequence, callback))

@@ -10,6 +10,7 @@ from threading import get_ident
 from typing import Any
 
 from sansio_socketio.runtime import (
+    Clock,
     EventFuture,
     Future,
     LoopTimer,
@@ -75,10 +76,11 @@ class StreamsRuntime:
         self._timers: list[LoopTimer] = []
         self._thread = get_ident()
         self._ended = False
+        self._clock = Clock(self._loop.time)
 
     def now(self) -> float:
         self._check_thread()
-        return self._loop.time()
+        return self._clock.now()
 
     def open_stream(
         self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
@@ -86,7 +88,7 @@ class StreamsRuntime:
         return StreamsStream(self, host, port, receiver, hook)
 
     def timer(self, callback: Callable[[], None]) -> LoopTimer:
-        timer = LoopTimer(self._loop, callback)
+        timer = LoopTimer(self._loop, self._clock, callback)
         self._timers.append(timer)
         return timer
 

@@ -45,6 +45,24 @@ def test_emit_and_send_in_all_forms(world: World) -> None:
     assert world.server.events() == [["a", 1, {"b": b"2"}], ["c"], ["message", "text", 3], ["d"], [5], ["e"]]
 
 
+def test_an_event_after_a_suspension_is_sent_on_a_new_connection(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        reasons: list[str] = []
+        socket.on("disconnect", reasons.append)
+        world.suspend(8000)
+        await socket.emit("first")
+        assert not socket.connected
+        assert world.server.events() == []
+        await socket.wait_connected()
+        await socket.emit("second")
+        await world.settle()
+        assert reasons == ["ping timeout"]
+
+    world.run_connected(body)
+    assert world.server.connections == 2
+    assert world.server.events() == [["first"], ["second"]]
+
+
 def test_flags_apply_to_one_call(world: World) -> None:
     async def body(socket: Socket) -> None:
         view = socket.volatile

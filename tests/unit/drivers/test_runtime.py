@@ -446,6 +446,26 @@ def test_a_timer_calls_back_at_its_deadline(backend: Backend) -> None:
     backend.play(scenario)
 
 
+def test_the_clock_counts_suspensions_of_the_machine(backend: Backend) -> None:
+    suspended = 0.0
+
+    async def main() -> None:
+        nonlocal suspended
+        open_runtime: Any = backend.open_runtime
+        async with open_runtime(suspension=lambda: suspended) as runtime:
+            with runtime.lock:
+                recorder = Recorder(runtime)
+                before = runtime.now()
+                timer = runtime.timer(lambda: recorder.note("fired"))
+                timer.set(before + 3600)
+                suspended = 3600.0
+                assert runtime.now() >= before + 3600
+                timer.set(runtime.now() + 0.001)
+                await recorder.until_notified("fired")
+
+    backend.run(main)
+
+
 def test_a_deadline_in_the_past_calls_back_in_a_later_iteration(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         recorder = Recorder(runtime)

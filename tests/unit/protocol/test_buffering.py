@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from sansio_socketio.protocol.errors import BufferFullError, PacketError
-from sansio_socketio.protocol.events import Acknowledged
+from sansio_socketio.protocol.events import Acknowledged, Closed, Disconnected, EventReceived
 from sansio_socketio.protocol.packets.socketio import EVENT
-from tests.support.fake_server import FakeServer
+from tests.support.fake_server import FakeServer, kinds
 
 Serve = type[FakeServer]
 
@@ -169,3 +169,31 @@ def test_handles_are_never_used_twice(serve: Serve) -> None:
     socket = server.joined()
     handles = [socket.emit([number], server.now, ack=bool(number % 2)) for number in range(10)]
     assert len(set(handles)) == 10
+
+
+@pytest.mark.parametrize("options", [{}, {"retries": 1, "ack_timeout": 5}])
+def test_an_event_after_the_ping_timeout_is_buffered(serve: Serve, options: dict[str, Any]) -> None:
+    server = serve(reconnection_delay=1, randomization_factor=0)
+    socket = server.joined(**options)
+    server.now += 8000  # without a tick: the machine was suspended
+    socket.emit(["after"], server.now)
+    socket.emit(["volatile"], server.now, volatile=True)
+    assert kinds(server.events()) == [Closed, Disconnected]
+    assert server.sent() == []
+    server.advance(1)
+    server.accept()
+    server.join()
+    assert emitted(server) == [["after"]]
+
+
+def test_an_acknowledgement_after_the_ping_timeout_is_dropped(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined()
+    server.emit("question", id=1)
+    event = server.events()[0]
+    assert isinstance(event, EventReceived)
+    assert event.ack_id is not None
+    server.now += 8000
+    socket.acknowledge(event.ack_id, ["late"], server.now)
+    assert kinds(server.events()) == [Closed, Disconnected]
+    assert server.sent() == []

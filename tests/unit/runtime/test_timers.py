@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
-from sansio_socketio.runtime import LONGEST_WAIT, Deadlines, LoopTimer
+from sansio_socketio.runtime import LONGEST_WAIT, Clock, Deadlines, LoopTimer
 
 DAY = 86_400.0
 
@@ -100,11 +100,12 @@ class FakeLoop:
 
 def test_a_timer_of_a_loop_has_one_deadline() -> None:
     loop, fired = FakeLoop(), list[bool]()
-    timer = LoopTimer(loop, lambda: fired.append(True))
+    timer = LoopTimer(loop, Clock(loop.time), lambda: fired.append(True))
     timer.set(None)
     timer.set(5)
     timer.set(3)
     assert [(when, handle.cancelled) for when, _, handle in loop.calls] == [(5, True), (3, False)]
+    loop.now = 3
     loop.calls[1][1]()
     assert fired == [True]
     timer.set(4)
@@ -115,7 +116,7 @@ def test_a_timer_of_a_loop_has_one_deadline() -> None:
 def test_a_loop_is_never_given_a_far_deadline() -> None:
     """asyncio and uvloop accept any deadline, but the loop of a GUI may count milliseconds in 32 bits."""
     loop, fired = FakeLoop(), list[bool]()
-    timer = LoopTimer(loop, lambda: fired.append(True))
+    timer = LoopTimer(loop, Clock(loop.time), lambda: fired.append(True))
     timer.set(30 * DAY)
     while not fired:
         when, callback, _ = loop.calls[-1]
@@ -128,4 +129,26 @@ def test_a_loop_is_never_given_a_far_deadline() -> None:
     loop.calls[-1][1]()
     timer.set(None)
     assert loop.calls[-1][2].cancelled
+    assert fired == [True]
+
+
+def test_a_timer_of_a_loop_notices_a_suspension_when_it_wakes_up() -> None:
+    loop, fired, suspended = FakeLoop(), list[bool](), 0.0
+    timer = LoopTimer(loop, Clock(loop.time, lambda: suspended), lambda: fired.append(True))
+    timer.set(3615)
+    suspended = 3600.0
+    for expected in (LONGEST_WAIT, 15):
+        assert fired == []
+        loop.now, callback, _ = loop.calls[-1]
+        assert loop.now == expected
+        callback()
+    assert fired == [True]
+
+
+def test_a_timer_of_a_loop_that_is_woken_early_waits_on() -> None:
+    loop, fired = FakeLoop(), list[bool]()
+    LoopTimer(loop, Clock(loop.time), lambda: fired.append(True)).set(5)
+    for loop.now in (4.999, 5):
+        assert fired == []
+        loop.calls[-1][1]()
     assert fired == [True]
