@@ -1,4 +1,4 @@
-"""The durable object behind a Manager.
+"""The persistent object behind a Manager.
 
 Rules of this file:
 

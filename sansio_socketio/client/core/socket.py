@@ -1,4 +1,4 @@
-"""The durable object behind a Socket."""
+"""The persistent object behind a Socket."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from ..options import CALLABLE_OPTIONS, Auth, LocalOptions, check_askable
 
 
 class NamespaceSpec:
-    """The durable part of a namespace for which the Manager has a socket.
+    """The persistent part of a namespace for which the Manager has a socket.
 
     Args:
         namespace: The namespace of the state machine.
@@ -44,7 +44,7 @@ class NamespaceSpec:
 
 @dataclass(slots=True)
 class Blueprint:
-    """The durable part of a Manager, from which each run is created.
+    """The persistent part of a Manager, from which each run is created.
 
     Attributes:
         url: The server's URL, for messages: without what may be secret.

@@ -1,4 +1,4 @@
-"""`Link`: gives the durable objects of a Manager access to the current run."""
+"""`Link`: gives the persistent objects of a Manager access to the current run."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Run:
     """One run of a Manager.
 
     Args:
-        blueprint: The durable part of the Manager.
+        blueprint: The persistent part of the Manager.
         runtime: The runtime.
         status: The state of the Manager's runs.
         held: Whether to hold the handlers back until `release_handlers`.
