@@ -13,13 +13,14 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager, nullcontext
+from functools import partial
 from inspect import isawaitable
 from threading import get_ident
 from typing import Any, cast
 from weakref import WeakSet
 
 from sansio_socketio.protocol.errors import StateError
-from sansio_socketio.runtime.calls import cancelled_inside
+from sansio_socketio.runtime.calls import cancelled_inside, log_failure, name_of
 from sansio_socketio.runtime.clock import Clock, total_suspension
 from sansio_socketio.runtime.futures import EventFuture, runtime_ended, wrong_thread
 from sansio_socketio.runtime.interface import Future, StreamHook, StreamReceiver
@@ -159,6 +160,7 @@ class AsyncioRuntime:
             ) from None
         self._clock = Clock(self.loop.time, suspension)
         self.lock = nullcontext()
+        self.failed: Callable[[BaseException], None] = log_failure
         self.streams: set[AsyncioStream] = set()  # streams that have a transport
         self._timers = WeakSet[LoopTimer]()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -182,13 +184,19 @@ class AsyncioRuntime:
 
     def timer(self, callback: Callable[[], None]) -> LoopTimer:
         """Create a timer."""
-        timer = LoopTimer(self.loop, self._clock, callback)
+        timer = LoopTimer(self.loop, self._clock, partial(self._call_back, callback))
         self._timers.add(timer)
         return timer
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call `callback` in the next loop iteration."""
-        self.loop.call_soon(callback)
+        self.loop.call_soon(self._call_back, callback)
+
+    def _call_back(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception as error:
+            self.failed(error)
 
     def future(self, *, outlives_runtime: bool = False) -> EventFuture[asyncio.Event]:
         """Create a future."""
@@ -211,13 +219,24 @@ class AsyncioRuntime:
         """Run `function()` in a task."""
         task = self.loop.create_task(function(), name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._task_ended)
         if self._ending:
             task.cancel()
         return task
 
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):  # these end the event loop
+            self.failed(error)
+
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call the application's code, and await what it returns if it is awaitable."""
+        """Call the application's code, and await what it returns if it is awaitable.
+
+        Raises:
+            StateError: The code was cancelled although this task was not, or it raised an exception that is no Exception and
+                that asyncio would ignore, such as GeneratorExit.
+        """
         try:
             result = function(*args)
             return await result if isawaitable(result) else result
@@ -226,6 +245,14 @@ class AsyncioRuntime:
             if task is None or task.cancelling():
                 raise
             raise cancelled_inside(function) from error
+        except (Exception, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            if asyncio.current_task(self.loop) not in self._tasks:
+                raise  # the event loop is gone, and this coroutine is being closed
+            raise StateError(
+                f"{name_of(function)} raised {error!r}, which cannot end the program from a task"
+            ) from error
 
     async def end(self) -> None:
         """End everything that was started. If this is cancelled, raise the cancellation when everything has ended."""

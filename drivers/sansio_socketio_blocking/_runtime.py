@@ -28,7 +28,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from sansio_socketio.protocol.errors import StateError
-from sansio_socketio.runtime.calls import call_in_thread
+from sansio_socketio.runtime.calls import call_in_thread, log_failure
 from sansio_socketio.runtime.clock import LONGEST_WAIT, Clock, total_suspension
 from sansio_socketio.runtime.futures import EventFuture, runtime_ended
 from sansio_socketio.runtime.interface import Future, StreamHook, StreamReceiver
@@ -64,6 +64,9 @@ class BlockingRuntime:
 
     def __init__(self, lock: threading.RLock | None, suspension: Callable[[], float] = total_suspension) -> None:
         self._clock = Clock(monotonic, suspension)
+        self.failed: Callable[[BaseException], None] = log_failure
+        self._failure: BaseException | None = None
+        self._streams: WeakSet[NonblockingStream] = WeakSet()
         self._timers = Deadlines(self.wake)
         self._lock = lock or threading.RLock()
         self._selector = DefaultSelector()
@@ -95,7 +98,11 @@ class BlockingRuntime:
         self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
     ) -> NonblockingStream:
         """Start to open a TCP stream, or use the connected `socket.socket` that `hook(host, port)` returns."""
-        return NonblockingStream(self, host, port, receiver, hook)
+        stream = NonblockingStream(self, host, port, receiver, hook)
+        self._streams.add(stream)
+        if self._ended:
+            stream.abort()
+        return stream
 
     def timer(self, callback: Callable[[], None]) -> DeadlineTimer:
         """Create a timer. Its callback is called in the network thread."""
@@ -116,7 +123,7 @@ class BlockingRuntime:
         if future.done:
             return future.result()
         if self._ended and not future.outlives_runtime:
-            raise runtime_ended()
+            raise runtime_ended(self._failure)
         self._waiting.append(future)
         try:
             with interruptible(partial(self._wake_waiting, future.event)) as is_interrupted:
@@ -147,8 +154,13 @@ class BlockingRuntime:
         """Run `function()` in a thread."""
 
         def run() -> None:
-            with self._lock, suppress(StopIteration):
-                function().send(None)
+            with self._lock:
+                try:
+                    function().send(None)
+                except StopIteration:
+                    pass
+                except BaseException as error:
+                    self.failed(error)
 
         self._start(partial(copy_context().run, run), name, handlers=True)
         return BlockingTask()
@@ -197,14 +209,21 @@ class BlockingRuntime:
             try:
                 while not self._ended:
                     self._run_once()
+            except BaseException as error:
+                self._failure = error
+                self.failed(error)
             finally:
                 self._ended = True
                 _runtimes.discard(self)
                 for future in self._waiting:
                     if not future.outlives_runtime:
-                        future.fail(runtime_ended())
-                self._call_back()
-                self._close_sockets()
+                        future.fail(runtime_ended(self._failure))
+                for stream in self._streams:
+                    stream.abort()
+                try:
+                    self._call_back()
+                finally:
+                    self._close_sockets()
 
     def _run_once(self) -> None:
         self._call_back()

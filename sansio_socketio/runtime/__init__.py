@@ -11,7 +11,7 @@ This layer is independent of Socket.IO. It imports only `protocol.errors` from t
 
 from __future__ import annotations
 
-from .calls import call_in_task, call_in_thread, cancelled_inside, name_of
+from .calls import call_in_task, call_in_thread, cancelled_inside, log_failure, name_of
 from .clock import LONGEST_WAIT, Clock, total_suspension
 from .futures import EventFuture, runtime_ended, wrong_thread
 from .interface import (
@@ -67,6 +67,7 @@ __all__ = [
     "combine_errors",
     "first_connected",
     "invalid_stream",
+    "log_failure",
     "name_of",
     "runtime_ended",
     "total_suspension",

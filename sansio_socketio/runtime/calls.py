@@ -1,13 +1,16 @@
-"""Functions that call the application's code, for a driver's `Runtime.call`."""
+"""Functions that call the application's code, for a driver's `Runtime.call`; what to do about unexpected exceptions."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from inspect import isawaitable, iscoroutine
 from threading import get_ident
 from typing import Any, Final
 
 from ..protocol.errors import StateError
+
+log = logging.getLogger("sansio_socketio.runtime")
 
 this_thread: Final = get_ident
 """Returns a number that identifies the current thread."""
@@ -23,13 +26,15 @@ def call_in_thread(function: Callable[..., Any], *args: Any) -> Any:
     """Call the application's code in a thread that must continue afterwards, and that cannot await.
 
     Raises:
-        StateError: The function raised SystemExit, KeyboardInterrupt or GeneratorExit.
+        StateError: The function raised an exception that is no Exception, such as SystemExit or KeyboardInterrupt.
         TypeError: The function is an async function.
     """
     try:
         result = function(*args)
-    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
-        # These exceptions would silently end the thread, and with it the handling of events.
+    except Exception:
+        raise
+    except BaseException as error:
+        # This exception would silently end the thread, and with it the handling of events.
         raise StateError(
             f"{name_of(function)} raised {error!r}, which cannot end the program from this thread"
         ) from error
@@ -42,6 +47,11 @@ def call_in_thread(function: Callable[..., Any], *args: Any) -> Any:
 def cancelled_inside(function: Callable[..., Any]) -> StateError:
     """Return the error for application code that was cancelled although the task that runs it was not."""
     return StateError(f"{name_of(function)} was cancelled from inside: it awaited a task or future that was cancelled")
+
+
+def log_failure(error: BaseException) -> None:
+    """Log an exception that ended a part of a runtime. The initial value of `Runtime.failed`."""
+    log.critical("internal error in sansio_socketio; please report it", exc_info=error)
 
 
 def name_of(function: Callable[..., Any]) -> str:

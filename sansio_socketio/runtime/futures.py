@@ -53,9 +53,15 @@ class EventFuture(Generic[E]):
         return self._value
 
 
-def runtime_ended() -> DisconnectedError:
-    """Return the error that `wait` raises when the runtime's scope has ended."""
-    return DisconnectedError("the connection has been stopped: its scope has ended")
+def runtime_ended(cause: BaseException | None = None) -> DisconnectedError:
+    """Return the error that `wait` raises when the runtime's scope has ended.
+
+    Args:
+        cause: The exception that ended the runtime, if any. It becomes the `__cause__` of the error.
+    """
+    error = DisconnectedError("the connection has been stopped: its scope has ended")
+    error.__cause__ = cause
+    return error
 
 
 def wrong_thread(instead: str) -> StateError:

@@ -100,7 +100,14 @@ class Task(Protocol):
 
 
 class Runtime(Protocol):
-    """The services of a driver."""
+    """The services of a driver.
+
+    Attributes:
+        failed: Called with the exception if a callback, a task or a thread of the runtime ends with one unexpectedly. The
+            client sets it to a function that ends its runs. Before that it is `log_failure`.
+    """
+
+    failed: Callable[[BaseException], None]
 
     @property
     def lock(self) -> AbstractContextManager[Any]:

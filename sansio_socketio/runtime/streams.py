@@ -242,9 +242,9 @@ def find_interrupt(group: BaseExceptionGroup[BaseException]) -> BaseException | 
 
 
 def unwrap_group(group: BaseExceptionGroup[BaseException], cancelled: type[BaseException]) -> BaseException:
-    """Return the only exception in a nursery's group that is not a cancellation, or the group if there are several.
+    """Return the only exception in a nursery's group that is not a cancellation, or the group if there are different ones.
 
     Raise the result outside of the `except` block that caught the group, so that the exception keeps its own context.
     """
     members = [member for member in group.exceptions if not isinstance(member, cancelled)] or [group.exceptions[0]]
-    return members[0] if len(members) == 1 else group
+    return members[0] if all(member is members[0] for member in members) else group

@@ -18,7 +18,7 @@ from math import inf
 from threading import get_ident
 from typing import Any, Protocol, TypeVar
 
-from .calls import call_in_task
+from .calls import call_in_task, log_failure
 from .clock import Clock, total_suspension
 from .futures import EventFuture, runtime_ended, wrong_thread
 from .interface import Future, StreamHook, StreamReceiver
@@ -156,6 +156,7 @@ class StructuredRuntime:
         self.library = library
         self.lock = nullcontext()
         self._clock = Clock(library.now, suspension)
+        self.failed: Callable[[BaseException], None] = log_failure
         self._nursery = nursery
         self._soon: deque[Callable[[], None]] = deque()
         self._wake = library.event()
@@ -165,7 +166,14 @@ class StructuredRuntime:
 
     def start(self, nursery: Nursery, name: str, function: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run `function(*args)` in a task of the nursery."""
-        nursery.start_soon(function, *args, name=name)
+        nursery.start_soon(self._run, function, *args, name=name)
+
+    async def _run(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        try:
+            await function(*args)
+        except Exception as error:
+            self.failed(error)
+            raise  # the nursery cancels the application's block, which raises the exception
 
     def now(self) -> float:
         """Return the time of the clock. Raise StateError in another thread."""

@@ -31,7 +31,11 @@ async def test_a_refused_port(driver: Driver, transport: str) -> None:
 
 async def test_a_refused_port_is_tried_again(driver: Driver, transport: str) -> None:
     seen = driver.queue()
-    options: dict[str, Any] = {"transports": TRANSPORTS[transport], "reconnection_delay": 0.01, "reconnection_attempts": 2}
+    options: dict[str, Any] = {
+        "transports": TRANSPORTS[transport],
+        "reconnection_delay": 0.01,
+        "reconnection_attempts": 2,
+    }
     async with driver.manager(refused_url(), **options) as manager:
         for name in ("error", "reconnect_attempt", "reconnect_error", "reconnect_failed"):
             manager.on(name, lambda *args, name=name: seen.put(name))

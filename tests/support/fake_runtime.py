@@ -34,7 +34,7 @@ from sansio_socketio.protocol.packets.socketio import (
     JSONParser,
     Packet,
 )
-from sansio_socketio.runtime import StreamHook, StreamReceiver, runtime_ended, wrong_thread
+from sansio_socketio.runtime import StreamHook, StreamReceiver, log_failure, runtime_ended, wrong_thread
 from tests.support.fake_server import _from_wire, _to_wire
 
 URL: Final = "http://localhost"
@@ -340,6 +340,7 @@ class FakeRuntime:
 
     def __init__(self, world: World) -> None:
         self.lock = nullcontext()
+        self.failed: Callable[[BaseException], None] = log_failure
         self.ended = False
         self.tasks: list[FakeTask] = []
         self._world = world

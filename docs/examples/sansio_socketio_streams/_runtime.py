@@ -20,6 +20,7 @@ from sansio_socketio.runtime import (
     call_in_task,
     cancelled_inside,
     invalid_stream,
+    log_failure,
     runtime_ended,
     wrong_thread,
 )
@@ -71,6 +72,7 @@ class StreamsRuntime:
 
     def __init__(self) -> None:
         self.lock = nullcontext()  # everything runs on the loop's thread
+        self.failed: Callable[[BaseException], None] = log_failure
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: list[LoopTimer] = []
@@ -88,12 +90,18 @@ class StreamsRuntime:
         return StreamsStream(self, host, port, receiver, hook)
 
     def timer(self, callback: Callable[[], None]) -> LoopTimer:
-        timer = LoopTimer(self._loop, self._clock, callback)
+        timer = LoopTimer(self._loop, self._clock, partial(self._call_back, callback))
         self._timers.append(timer)
         return timer
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        self._loop.call_soon(callback)
+        self._loop.call_soon(self._call_back, callback)
+
+    def _call_back(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception as error:
+            self.failed(error)
 
     def future(self, *, outlives_runtime: bool = False) -> EventFuture[asyncio.Event]:
         return EventFuture(asyncio.Event(), outlives_runtime=outlives_runtime)
@@ -109,8 +117,13 @@ class StreamsRuntime:
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
         task = self._loop.create_task(function(), name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._task_ended)
         return task
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failed(error)
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         try:

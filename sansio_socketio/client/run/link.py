@@ -71,7 +71,7 @@ class Link:
         if run.pump.ended:
             raise DisconnectedError(
                 f"the connection to {self._url} has been stopped (its scope has ended, or it was closed)"
-            )
+            ) from run.failure
         return run
 
     def check_caller(self) -> None:

@@ -119,8 +119,11 @@ class NamespaceRun:
 
     def fail_unless_trying(self, error: Exception) -> None:
         """Raise `error` in the callers that wait for a connection, unless the client is trying to connect."""
-        if self.is_trying:
-            return
+        if not self.is_trying:
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Raise `error` in the callers that wait for a connection, and wake those that wait for its end."""
         self.connections.fail(error)
         self.first_attempts.fail(error)
         self.closings.wake()

@@ -60,7 +60,7 @@ class Run:
     ) -> None:
         self.runtime = runtime
         self.machine = machine = blueprint.machine
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self._blueprint = blueprint
         self._status = status
         self._is_held = held
@@ -268,12 +268,22 @@ class Run:
             log.error("exception in a handler of %r", event, exc_info=error)
 
     def _broken(self, error: Exception) -> None:
-        """End the run because of an internal error."""
-        if self.failure is None:
-            self.failure = error
+        """End the run because of an internal error, which may have left the state machine unusable."""
         log.critical("internal error in sansio_socketio; the connection is closed; please report it", exc_info=error)
         self._blueprint.is_broken = True
+        self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End the run at once, because of an error that the scope raises."""
+        if self.failure is None:
+            self.failure = error
         self._request_stop()
+        stopped = self._stopped_error()
+        self._openings.fail(stopped)  # before the end of the connection, whose errors do not have the cause
+        self._drains.fail(stopped)
+        for namespace in self._namespaces.values():
+            namespace.fail(stopped)
+            namespace.fail_acks(stopped)
         self.end()
 
     def _overflowed(self, error: InboxOverflow) -> None:

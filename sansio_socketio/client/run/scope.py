@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from ...protocol.errors import SocketIOError, StateError
+from ...runtime.calls import log_failure
 from ...runtime.interface import Future, Runtime, RuntimeScope
 from .blueprint import Blueprint
 from .link import Link
@@ -47,6 +48,7 @@ class Scope:
 
     async def __aenter__(self) -> Self:
         self.runtime = await self._runtime_scope.__aenter__()
+        self.runtime.failed = self._failed
         self.stop_requested = self.runtime.future()
         self.stopped = self.runtime.future(outlives_runtime=True)
         return self
@@ -58,6 +60,13 @@ class Scope:
         link.status.move(RunState.RUNNING)
         self._runs.append((run, link))
         return run
+
+    def _failed(self, error: BaseException) -> None:
+        """End all runs, because the runtime does not work any more."""
+        log_failure(error)
+        for run, _ in self._runs:
+            run.fail(error)
+        self.stop_requested.resolve()
 
     def stop(self) -> None:
         """Start to stop all runs."""

@@ -204,3 +204,23 @@ def test_nothing_is_left_after_an_interrupt() -> None:
 
 async def _wait_for_ever(runtime: Runtime) -> None:
     await runtime.wait(runtime.future())
+
+
+def test_a_coroutine_that_is_closed_while_a_handler_waits_ends_quietly() -> None:
+    """This happens to the tasks of an event loop that was stopped and never ran again."""
+    ended: list[str] = []
+
+    async def handler() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.append("handler")
+
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            call: Any = runtime.call(handler)
+            call.send(None)
+            call.close()
+
+    asyncio.run(main())
+    assert ended == ["handler"]

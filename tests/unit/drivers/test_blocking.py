@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 
 import sansio_socketio_blocking._runtime as on_threads
 from sansio_socketio.protocol.errors import DisconnectedError, StateError
-from sansio_socketio.runtime import Future, Runtime
+from sansio_socketio.runtime import Future, NonblockingStream, Runtime
 from sansio_socketio_blocking._runtime import BlockingRuntime, open_runtime
 from tests.support.runtimes import LoopbackServer, Recorder, connected, drive, echo, iterations, swallow
 
@@ -59,7 +60,7 @@ def test_an_async_handler_is_an_error() -> None:
     play(scenario)
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), BaseException("odd")])
 def test_an_exception_that_would_end_the_thread_is_an_ordinary_error(error: BaseException) -> None:
     async def scenario(runtime: BlockingRuntime) -> None:
         def handler() -> None:
@@ -224,20 +225,47 @@ def test_an_interrupt_ends_a_wait_at_once() -> None:
         play(scenario)
 
 
-def test_an_exception_of_a_callback_ends_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    reported: list[Any] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: reported.append(args.exc_value))
-
+@pytest.mark.parametrize("error", [LookupError("a mistake"), SystemExit(1)], ids=repr)
+def test_an_exception_in_the_network_thread_ends_the_runtime(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
     def fail() -> None:
-        raise LookupError("a mistake")
+        raise error
 
     async def scenario(runtime: BlockingRuntime) -> None:
         runtime.call_soon(fail)
-        with pytest.raises(DisconnectedError):
-            await runtime.wait(runtime.future())
+        for _ in range(2):  # a call that is waiting, and one that waits later
+            with pytest.raises(DisconnectedError) as caught:
+                await runtime.wait(runtime.future())
+            assert caught.value.__cause__ is error
 
     play(scenario)
-    assert [str(error) for error in reported] == ["a mistake"]
+    assert [(record.levelname, record.exc_info and record.exc_info[1]) for record in caplog.records] == [
+        ("CRITICAL", error)
+    ]
+
+
+def test_an_address_that_is_found_after_the_end_opens_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_threads, "_JOIN_TIMEOUT", 0.0)
+    began, may_end, opened = threading.Event(), threading.Event(), list[socket.socket]()
+
+    def look_up(host: str, port: int) -> Any:
+        began.set()
+        may_end.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (host, port))]
+
+    async def scenario(runtime: BlockingRuntime) -> None:
+        runtime.open_stream("127.0.0.1", 9, Recorder(runtime))
+        await runtime.call(began.wait)
+
+    monkeypatch.setattr("sansio_socketio.runtime.nonblocking.look_up", look_up)
+    monkeypatch.setattr(NonblockingStream, "_try", lambda self, sock, address: opened.append(sock))
+    play(scenario)
+    may_end.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("sansio-socketio"):
+            thread.join()
+    assert opened == []
 
 
 def test_a_forked_child_closes_its_copies_and_cannot_use_the_runtime() -> None:

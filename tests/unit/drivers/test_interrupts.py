@@ -22,8 +22,6 @@ from typing import Any
 import anyio
 import pytest
 import trio
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Request, TextMessage
 
 import sansio_socketio_anyio
 import sansio_socketio_asyncio
@@ -31,7 +29,8 @@ import sansio_socketio_blocking
 import sansio_socketio_trio
 from sansio_socketio_blocking import _interrupts
 from tests.support.drivers import PATIENCE
-from tests.support.runtimes import Connection, LoopbackServer
+from tests.support.runtimes import LoopbackServer
+from tests.support.websocket_server import serve
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -42,35 +41,6 @@ pytestmark = [
 SAMPLES = 40
 """The number of lines that are interrupted in each program."""
 OPTIONS: dict[str, Any] = {"transports": ["websocket"], "close_timeout": 5}
-
-
-# The server
-
-
-def serve(connection: Connection) -> None:
-    """Accept a client, acknowledge its events, and send it an event for each."""
-    websocket = WSConnection(ConnectionType.SERVER)
-
-    def send(*texts: str) -> None:
-        connection.sock.sendall(b"".join([websocket.send(TextMessage(text)) for text in texts]))
-
-    try:
-        while data := connection.sock.recv(1 << 16):
-            websocket.receive_data(data)
-            for event in websocket.events():
-                if isinstance(event, Request):
-                    connection.sock.sendall(websocket.send(AcceptConnection()))
-                    send('0{"sid":"e","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}')
-                elif isinstance(event, TextMessage) and event.data == "40":
-                    send('40{"sid":"s"}')
-                elif isinstance(event, TextMessage) and event.data.startswith("42"):
-                    number = event.data[2:].partition("[")[0]
-                    send('42["n",1]', *([f"43{number}[]"] if number else []))
-                elif isinstance(event, CloseConnection):
-                    connection.sock.sendall(websocket.send(event.response()))
-                assert not isinstance(event, BytesMessage)
-    except ConnectionError:
-        pass  # the client was interrupted
 
 
 # The programs
