@@ -103,7 +103,7 @@ def _interrupted(signal_number: int, frame: FrameType | None) -> None:
     if not _is_in_library(frame):
         signal.default_int_handler(signal_number, frame)
     if not interruptible.interrupt():
-        start_new_thread(_interrupt_main_thread_again, ())
+        start_new_thread(_interrupt_again, ())
 
 
 def _is_in_library(frame: FrameType | None) -> bool:
@@ -114,11 +114,11 @@ def _is_in_library(frame: FrameType | None) -> bool:
     return False
 
 
-def _interrupt_main_thread_again() -> None:
+def _interrupt_again() -> None:
     sleep(_DELAY)
     main_thread = threading.main_thread().ident
     assert main_thread is not None
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(main_thread, signal.SIGINT)  # this also ends a system call of the main thread
-    else:  # Windows
+    else:  # pragma: no cover  # Windows
         signal.raise_signal(signal.SIGINT)

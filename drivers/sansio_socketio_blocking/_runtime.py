@@ -120,8 +120,11 @@ class BlockingRuntime:
     async def wait(self, future: Future) -> Any:
         """Block the calling thread until the future is done. Raise TimeoutError after the thread's `deadline`."""
         assert isinstance(future, EventFuture)
-        if future.done:
-            return future.result()
+        if not future.done:
+            self._block(future)
+        return future.result()
+
+    def _block(self, future: EventFuture[LockedEvent]) -> None:
         if self._ended and not future.outlives_runtime:
             raise runtime_ended(self._failure)
         self._waiting.append(future)
@@ -134,7 +137,6 @@ class BlockingRuntime:
                     future.event.wait(min(left, LONGEST_WAIT))
         finally:
             self._waiting.remove(future)
-        return future.result()
 
     def _wake_waiting(self, event: LockedEvent) -> None:
         with self._lock:

@@ -152,7 +152,7 @@ class Dispatcher:
         self._is_full = False
         self._is_full_of_sent = False
         self._lanes: dict[RegisteredHandler, Lane] = {}
-        self._is_finishing = False
+        self._is_finishing = self._is_cancelled = False
         self._released = runtime.future()
         self._idle: Future | None = None
         self._watchdog = Watchdog(runtime, limits.slow, self._warn_of_slow_handler)
@@ -285,8 +285,8 @@ class Dispatcher:
         self._wake()
 
     def cancel(self) -> None:
-        """End at once. A thread ends when its handler returns."""
-        self._is_finishing = True
+        """End at once. A thread ends when its handler returns, without calling another one."""
+        self._is_finishing = self._is_cancelled = True
         self._forget()
         for stream in self._streams:
             stream.end()
@@ -398,6 +398,8 @@ class Dispatcher:
         self, handler: RegisteredHandler, name: str, values: Sequence[Any], reply: Reply | None
     ) -> None:
         """Call a handler and wait until it is done."""
+        if self._is_cancelled:
+            return
         watchdog = self._watchdog
         watchdog.handler = handler
         watchdog.event = name
@@ -437,6 +439,8 @@ class Dispatcher:
         reply: Reply | None,
         size: int,
     ) -> None:
+        if self._is_cancelled:
+            return
         if reply is not None:
             reply.hold()
         lane = self._lanes.setdefault(handler, Lane())

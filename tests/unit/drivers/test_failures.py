@@ -90,11 +90,11 @@ def test_a_handler_that_raises_an_odd_exception_does_not_silence_the_next(
         ) as socket:
             calls = driver.queue()
 
-            @socket.on("n")
             async def handle(number: int) -> None:
                 calls.put(number)
                 raise error
 
+            socket.on("n", handle)
             for _ in range(2):
                 await socket.emit("x")
                 await calls.get()

@@ -187,7 +187,6 @@ class DelayedSignals:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._threads: set[object] = set()
-        self._start = start_new_thread
         monkeypatch.setattr(_interrupts, "start_new_thread", self._start_new_thread)
 
     def _start_new_thread(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
@@ -198,7 +197,7 @@ class DelayedSignals:
             function(*args)
             self._threads.discard(key)
 
-        self._start(run, ())
+        start_new_thread(run, ())
 
     def wait(self) -> None:
         """Wait until all of them have arrived."""
