@@ -220,12 +220,15 @@ class BlockingRuntime:
                 for future in self._waiting:
                     if not future.outlives_runtime:
                         future.fail(runtime_ended(self._failure))
-                for stream in self._streams:
-                    stream.abort()
+                self._abort_streams()
                 try:
                     self._call_back()
                 finally:
                     self._close_sockets()
+
+    def _abort_streams(self) -> None:
+        for stream in self._streams:
+            stream.abort()  # so that one whose address is still being looked up opens no socket
 
     def _run_once(self) -> None:
         self._call_back()
@@ -261,6 +264,7 @@ class BlockingRuntime:
         """End everything that was started. Abandon threads that do not end in time."""
         with self._lock:
             self._ended = True
+            self._abort_streams()
             self.wake()
             threads = dict(self._threads)
         deadline = monotonic() + _JOIN_TIMEOUT
