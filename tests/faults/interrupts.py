@@ -123,6 +123,10 @@ PROGRAMS: dict[str, Callable[[str, int], None]] = {
 }
 
 
+sent: list[float] = []
+"""When signals were sent in this run."""
+
+
 class Records(logging.Handler):
     """Keeps the records that report a mistake."""
 
@@ -165,6 +169,7 @@ def worker(driver: str, url: str, seed: int) -> None:
         before = _resources()
         delay, done = random.uniform(0, durations[kind] * 1.1), threading.Event()
         interrupter = threading.Thread(target=_interrupt, args=(delay, main_thread, done))
+        sent.clear()
         problems: list[str] = []
         outcome = "finished"
         try:
@@ -184,6 +189,8 @@ def worker(driver: str, url: str, seed: int) -> None:
             done.set()
         interrupter.join()
         del interrupter
+        if len(sent) > 1:
+            problems.append(f"did not end within {AGAIN:g} s, but after signal {len(sent)}")
         gc.collect()
         problems += [f"left: {name}" for name in sorted(_resources() - before)]
         problems += records.messages + unraisable
@@ -200,6 +207,7 @@ def _interrupt(delay: float, thread: int, done: threading.Event) -> None:
     if not done.wait(delay) and not started.is_set():
         done.wait(0.1)  # the event loop ends
     while not done.is_set():
+        sent.append(time.perf_counter())
         signal.pthread_kill(thread, signal.SIGINT)
         done.wait(AGAIN)
 

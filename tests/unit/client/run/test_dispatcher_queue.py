@@ -17,7 +17,7 @@ from sansio_socketio.client.handlers.registry import HandlerRegistry, Registered
 from sansio_socketio.client.run.dispatcher import AckCallback, Dispatcher, EndStreams, Failure, Lifecycle, Limits
 from sansio_socketio.client.run.event_stream import EventBuffer
 from sansio_socketio.protocol.events import EventReceived, EventSent
-from sansio_socketio.runtime import Runtime
+from sansio_socketio.runtime import Runtime, log_failure
 from tests.support.fake_runtime import FakeFuture, FakeTimer, World
 
 EVENTS = 15
@@ -30,7 +30,7 @@ class SteppingRuntime:
     lock = nullcontext()
 
     def __init__(self, at: int, change: Callable[[], object]) -> None:
-        self.failed: Callable[[BaseException], None] = lambda error: pytest.fail(repr(error))
+        self.failed: Callable[[BaseException], None] = log_failure
         self.suspensions = 0
         self.idle: Callable[[], None] = lambda: None
         self._at = at
@@ -49,6 +49,9 @@ class SteppingRuntime:
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._soon.append(callback)
+
+    def open_stream(self, *args: Any) -> Any:
+        raise NotImplementedError
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> Any:
         self._spawned.append(function)
@@ -132,6 +135,10 @@ class Story:
         self.dispatcher.cancel()
         self.is_cancelled = True
 
+    def finish_and_cancel(self) -> None:
+        self.dispatcher.finish()
+        self.cancel()
+
     def run(self) -> None:
         self.runtime.idle = self.cancel
         self.runtime.run()
@@ -148,15 +155,10 @@ class Story:
         await self.runtime.call(lambda: None)
 
 
-def finish_and_cancel(story: Story) -> None:
-    story.dispatcher.finish()
-    story.cancel()
-
-
 CHANGES: dict[str, Callable[[Story], object]] = {
     "cancel": Story.cancel,
     "finish": lambda story: story.dispatcher.finish(),
-    "finish and cancel": finish_and_cancel,
+    "finish and cancel": Story.finish_and_cancel,
     "more events": lambda story: story.fill(5),
     "no handlers": lambda story: story.handlers.remove(None, None),
     "no stream": lambda story: story.dispatcher.detach(story.stream),
