@@ -50,6 +50,16 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
             self._runtime.call_soon(self._flush)
         self._written.append(data)
 
+    def pause_reading(self) -> None:
+        """Stop reading from the transport."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read from the transport again."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
     def close(self) -> None:
         """Close when all written data has been sent, or at once if the stream is not open yet."""
         if self._transport is None or not self.is_open:

@@ -80,6 +80,7 @@ class BlockingRuntime:
         self._ended = self._forked = False
         self._waker, sleeper = socket.socketpair()
         self._selector.register(sleeper, EVENT_READ, lambda _readable, _writable: sleeper.recv(64))
+        self._sockets = {self._waker, sleeper}
         _runtimes.add(self)
         self._start(self._run, "network")
 
@@ -188,14 +189,20 @@ class BlockingRuntime:
 
         self._start(partial(copy_context().run, run), "open a stream")
 
-    def watch(self, sock: socket.socket, ready: Callable[[bool, bool], object], *, writing: bool) -> None:
+    def watch(
+        self, sock: socket.socket, ready: Callable[[bool, bool], object], *, reading: bool = True, writing: bool
+    ) -> None:
         """Call `ready(readable, writable)` whenever the socket is ready."""
-        watch = self._selector.modify if sock in self._selector.get_map() else self._selector.register
-        watch(sock, EVENT_READ | EVENT_WRITE if writing else EVENT_READ, ready)
+        self.unwatch(sock)
+        self._sockets.add(sock)
+        if reading or writing:
+            self._selector.register(sock, EVENT_READ * reading | EVENT_WRITE * writing, ready)
 
     def unwatch(self, sock: socket.socket) -> None:
         """Stop watching the socket."""
-        self._selector.unregister(sock)
+        self._sockets.discard(sock)
+        if sock in self._selector.get_map():
+            self._selector.unregister(sock)
 
     # The threads
 
@@ -285,10 +292,8 @@ class BlockingRuntime:
 
     def _close_sockets(self) -> None:
         self._asleep = False
-        sockets = [key.fileobj for key in self._selector.get_map().values()]
         self._selector.close()  # first: in a forked child, `unregister` would affect the parent's selector
-        for sock in (*sockets, self._waker):
-            assert isinstance(sock, socket.socket)
+        for sock in self._sockets:
             sock.close()
 
 

@@ -21,7 +21,7 @@ from sansio_socketio.protocol.errors import StateError
 from sansio_socketio.runtime.clock import total_suspension
 from sansio_socketio.runtime.structured import Library, Nursery, StructuredRuntime, open_structured
 
-_CHUNK = 1 << 18  # the maximum number of bytes to receive at once
+_CHUNK = 1 << 16  # the maximum number of bytes to receive at once
 
 _TRIO = Library(
     event=trio.Event,

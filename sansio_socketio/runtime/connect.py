@@ -93,6 +93,12 @@ class _FailedStream(BaseStream):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Do nothing. Never called, because the stream never opens."""
 
+    def pause_reading(self) -> None:
+        """Do nothing, as for `write`."""
+
+    def resume_reading(self) -> None:
+        """Do nothing, as for `write`."""
+
     def close(self) -> None:
         """Stop notifying."""
         self.receiver = None

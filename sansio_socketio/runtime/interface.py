@@ -50,6 +50,18 @@ class Stream(Protocol):
         Data that is written in one loop iteration is sent together. The receiver's `sent` is called afterwards.
         """
 
+    def pause_reading(self) -> None:
+        """Do not call the receiver's `received` until `resume_reading`, and stop reading from the operating system.
+
+        Called only in `received`. `closed` may be called meanwhile, or later.
+        """
+
+    def resume_reading(self) -> None:
+        """Read again. Called only after `pause_reading`, at the latest before `close` or `abort`.
+
+        `received` is called in a later loop iteration.
+        """
+
     def close(self) -> None:
         """Close when all written data has been sent, or at once if the stream is not open yet.
 

@@ -27,7 +27,7 @@ from .streams import ATTEMPT_DELAY, BaseStream, combine_errors, invalid_stream
 Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
 """The result of `socket.getaddrinfo`."""
 
-_CHUNK = 1 << 18  # the maximum number of bytes to receive at once
+_CHUNK = 1 << 16  # the maximum number of bytes to receive at once
 
 
 def look_up(host: str, port: int) -> Addresses:
@@ -45,10 +45,12 @@ class PollingRuntime(Runtime, Protocol):
         function has returned can be closed.
         """
 
-    def watch(self, sock: socket.socket, ready: Callable[[bool, bool], object], *, writing: bool) -> None:
-        """Call `ready(readable, writable)` whenever the socket is readable or (if `writing` is True) writable.
+    def watch(
+        self, sock: socket.socket, ready: Callable[[bool, bool], object], *, reading: bool = True, writing: bool
+    ) -> None:
+        """Call `ready(readable, writable)` whenever the socket is readable (if `reading`) or writable (if `writing`).
 
-        This replaces an earlier `watch` of the same socket.
+        This replaces an earlier `watch` of the same socket. Both may be False for a while.
         """
 
     def unwatch(self, sock: socket.socket) -> None:
@@ -70,6 +72,7 @@ class NonblockingStream(BaseStream):
         self._written: list[bytes | bytearray | memoryview] = []
         self._unsent = memoryview(b"")  # data that the operating system has not accepted
         self._full = False  # the socket is being watched for writability
+        self._is_reading = True  # the socket is being watched for readability
         self._error: OSError | None = None  # the error of a failed write
         if hook is None:
             runtime.call_blocking(self._addresses_found, look_up, host, port)
@@ -83,6 +86,16 @@ class NonblockingStream(BaseStream):
         if not self._written and not self._unsent:
             self._runtime.call_soon(self._flush)
         self._written.append(data)
+
+    def pause_reading(self) -> None:
+        """Stop watching the socket for readability."""
+        self._is_reading = False
+        self._watch()
+
+    def resume_reading(self) -> None:
+        """Watch the socket for readability again."""
+        self._is_reading = True
+        self._runtime.call_soon(self._watch)
 
     def close(self) -> None:
         """Close when all written data has been sent, or at once if the stream is not open yet."""
@@ -164,10 +177,14 @@ class NonblockingStream(BaseStream):
             self._begin(sock)
 
     def _begin(self, sock: socket.socket) -> None:
-        self._runtime.watch(sock, self._ready, writing=False)
+        self._watch()
         self.notify_opened()
 
     # Reading and writing
+
+    def _watch(self) -> None:
+        if self._sockets:
+            self._runtime.watch(self._sockets[0], self._ready, reading=self._is_reading, writing=self._full)
 
     def _ready(self, readable: bool, writable: bool) -> None:
         if readable and self._sockets:
@@ -206,7 +223,7 @@ class NonblockingStream(BaseStream):
         full = bool(self._unsent or self._written)
         if full != self._full:
             self._full = full
-            self._runtime.watch(sock, self._ready, writing=full)
+            self._watch()
         if not full:
             self._all_sent()
 

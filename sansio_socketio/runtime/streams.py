@@ -66,12 +66,23 @@ class TaskStream(BaseStream, ABC):
         self._runtime = runtime
         self._written: list[bytes | bytearray | memoryview] = []
         self._more: Future | None = None  # the writing task waits for it
+        self._resumed: Future | None = None  # the reading task waits for it while reading is paused
         self._error: Exception | None = None  # of a failed write; received data is read before it is reported
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue bytes for the writing task."""
         self._written.append(data)
         self._wake_writer()
+
+    def pause_reading(self) -> None:
+        """Let the reading task wait."""
+        self._resumed = self._runtime.future()
+
+    def resume_reading(self) -> None:
+        """Let the reading task continue."""
+        if self._resumed is not None:
+            self._resumed.resolve()
+            self._resumed = None
 
     def close(self) -> None:
         """Close when all written data has been sent, or at once if the stream is not open yet."""
@@ -95,6 +106,8 @@ class TaskStream(BaseStream, ABC):
             while data := await receive():
                 if self.receiver is not None:
                     self.receiver.received(data)
+                if self._resumed is not None:
+                    await self._runtime.wait(self._resumed)
         except Exception as error:
             self._error = underlying_error(error)
         self.notify_closed(self._error)
@@ -145,6 +158,14 @@ class StackedStream:
     def attach(self, plain: Stream) -> None:
         """Set the stream below, whose receiver is this object."""
         self._plain = plain
+
+    def pause_reading(self) -> None:
+        """Pause reading from the stream below."""
+        self._plain.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Resume reading from the stream below."""
+        self._plain.resume_reading()
 
     def close(self) -> None:
         """Close when all written data has been sent, or at once if the stream is not open yet."""

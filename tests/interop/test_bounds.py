@@ -10,6 +10,7 @@ import pytest
 from sansio_socketio.protocol.errors import BufferFullError
 from tests.interop.conftest import FreshTarget
 from tests.support.drivers import Driver
+from tests.support.peers import Peer
 from tests.support.target import Target
 
 
@@ -86,6 +87,42 @@ async def test_what_waits_for_handlers(
         assert numbers == list(range(len(numbers)))
         assert len(numbers) < 100
         assert "closing the connection" in caplog.text
+
+
+@pytest.mark.row("difference.bounds")
+@pytest.mark.parametrize(
+    ("kind", "bound", "count"), [("handlers", 100_000, 130_000), ("stream", 40_000, 60_000)], ids=["handlers", "stream"]
+)
+async def test_a_burst_of_more_events_than_the_inbox_takes(
+    kind: str, bound: int, count: int, driver: Driver, node_server: Peer
+) -> None:
+    numbers: list[int] = []
+    caught: list[int] = []
+
+    async def handle(number: int) -> None:
+        numbers.append(number)
+
+    def catch(event: str, *values: Any) -> None:
+        if event == "n":
+            caught.append(values[0])
+
+    async with Target(node_server, "websocket").connect(driver, inbox_events=bound) as socket:
+        if kind == "stream":
+            async with socket.events() as events:
+                await socket.emit("burst", count)
+                async for event in events:
+                    catch(event.name, *event.args)
+                    if len(caught) == count:
+                        break
+        else:
+            socket.on("n", driver.handler(handle))
+            socket.on_any(catch)
+            await driver.registered(socket)
+            await socket.emit("burst", count)
+            await driver.until(lambda: len(numbers) == count or not socket.connected, patience=60)
+            assert numbers == list(range(count))
+        assert caught == list(range(count))
+        assert await socket.emit_with_ack("echo_ack", "still here") == "still here"
 
 
 @pytest.mark.row("option.close_timeout", "difference.closing")

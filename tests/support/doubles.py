@@ -15,11 +15,18 @@ class PlainStream:
         self.written = bytearray()
         self.writes = 0
         self.end: str | None = None
+        self.is_paused = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert self.end is None
         self.written += data
         self.writes += 1
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
 
     def close(self) -> None:
         self.end = self.end or "closed"

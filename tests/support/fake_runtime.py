@@ -160,7 +160,9 @@ class FakeStream:
         self.address = (host, port)
         self.receiver: StreamReceiver | None = receiver
         self.is_open = False
+        self.is_paused = False
         self.written: list[bytes] = []
+        self._unread: deque[engineio.Packet] = deque()
         self._world = world
         world.streams.append(self)
         world.call_soon(lambda: world.server.stream_opening(self))
@@ -171,11 +173,26 @@ class FakeStream:
             self._world.call_soon(self.flush)
         self.written.append(bytes(data))
 
+    def pause_reading(self) -> None:
+        assert self.receiver is not None
+        assert not self.is_paused, "paused twice"
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        assert self.is_paused, "resumed, but not paused"
+        self.is_paused = False
+        self._world.call_soon(self._read)
+
+    def _read(self) -> None:
+        while self._unread and not self.is_paused and self.receiver is not None:
+            self.receiver.received(_to_wire(self._unread.popleft()))
+
     def close(self) -> None:
         self.flush()
         self.abort()
 
     def abort(self) -> None:
+        assert not self.is_paused, "must be resumed first"
         if self.receiver is not None:
             self.receiver = None
             self._world.streams.remove(self)
@@ -199,8 +216,8 @@ class FakeStream:
         self._end(lambda receiver: receiver.failed(ConnectionRefusedError(111, "refused")))
 
     def say(self, packet: engineio.Packet) -> None:
-        if self.receiver is not None:
-            self.receiver.received(_to_wire(packet))
+        self._unread.append(packet)
+        self._read()
 
     def lose(self, error: Exception | None = None) -> None:
         self._end(lambda receiver: receiver.closed(error))

@@ -25,7 +25,7 @@ from sansio_socketio.runtime import (
     wrong_thread,
 )
 
-_CHUNK = 1 << 18  # the maximum number of bytes to receive at once
+_CHUNK = 1 << 16  # the maximum number of bytes to receive at once
 
 
 class StreamsStream(TaskStream):

@@ -22,6 +22,7 @@ from typing import Any, Final
 from ...protocol.events import AckId, EventReceived, EventSent
 from ...runtime.interface import Future, Runtime
 from ..handlers.registry import HandlerRegistry, RegisteredHandler, event_name
+from .backpressure import Backpressure, Reading
 from .event_stream import Event, EventBuffer, InboxOverflow
 from .replies import Acknowledge, Reply
 from .tasks import HandlerTasks
@@ -32,6 +33,10 @@ log = logging.getLogger("sansio_socketio.client.socket")
 
 _BATCH: Final = 100
 """The number of items that are handled before other tasks get a chance to run."""
+_PART: Final = 8
+"""Reading pauses when a queue is filled to this part (an eighth) of its bounds, but not below these values:"""
+_MANY: Final = 1_000
+_LARGE: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,7 @@ class Dispatcher:
         runtime: The runtime.
         handlers: The handlers.
         limits: The bounds.
+        reading: Pauses and resumes reading.
         held: Whether to hold the handlers back until `release`.
         report: Called with the exception of a handler and the event's name.
         acknowledge: Acknowledges an event.
@@ -129,6 +135,7 @@ class Dispatcher:
         handlers: HandlerRegistry,
         limits: Limits,
         *,
+        reading: Reading,
         held: bool,
         report: Callable[[Exception, str], Awaitable[None]],
         acknowledge: Callable[[AckId, Sequence[Any]], None],
@@ -149,6 +156,9 @@ class Dispatcher:
         self._sent = 0  # the number of items that are sent events
         self._sent_bytes = 0
         self._concurrent = 0  # the number of calls that wait in lanes
+        self._many = min(limits.events, max(limits.events // _PART, _MANY))
+        self._large = min(limits.size, max(limits.size // _PART, _LARGE))
+        self._backpressure = Backpressure(runtime, reading, self._fill)
         self._is_full = False
         self._is_full_of_sent = False
         self._lanes: dict[RegisteredHandler, Lane] = {}
@@ -211,10 +221,12 @@ class Dispatcher:
         if self._is_full:
             return
         waiting = len(self._inbox) - self._sent + self._concurrent
-        if waiting and not (waiting < self._limits.events and self._bytes + event.size <= self._limits.size):
-            self._is_full = True
-            self.overflow(event_name(event.args[0]), waiting, self._bytes)
-            return
+        if waiting >= self._many or self._bytes + event.size > self._large:
+            if not self.fits(waiting, self._bytes, event.size):
+                self._is_full = True
+                self.overflow(event_name(event.args[0]), waiting, self._bytes)
+                return
+            self._backpressure.check()
         self._bytes += event.size
         self._inbox.append(event)
         if self._idle is not None:
@@ -257,6 +269,11 @@ class Dispatcher:
         """Return whether `events` events of `size` bytes and one of `more` bytes are within the bounds. One always is."""
         return events < self._limits.events and (events == 0 or size + more <= self._limits.size)
 
+    def grown(self, events: int, size: int) -> None:
+        """Pause reading if a stream has so many events of this size that its consumer must catch up."""
+        if events >= self._many or size > self._large:
+            self._backpressure.check()
+
     def overflow(self, name: str, events: int, size: int) -> None:
         """Report that the event `name` exceeds the bounds."""
         self._overflowed(
@@ -269,6 +286,12 @@ class Dispatcher:
     @property
     def _bounds_hint(self) -> str:
         return f"or raise inbox_events ({self._limits.events}) or inbox_bytes ({self._limits.size})"
+
+    def _fill(self) -> float:
+        """Return how full the fullest queue is; 1 is the fill at which reading pauses."""
+        queues = [(stream.size, len(stream)) for stream in self._streams]
+        queues.append((self._bytes, len(self._inbox) - self._sent + self._concurrent))
+        return max([max(size / self._large, events / self._many) for size, events in queues])
 
     # From start to end
 
@@ -291,6 +314,7 @@ class Dispatcher:
         for stream in self._streams:
             stream.end()
         self._watchdog.stop()
+        self._backpressure.stop()
         self.release()
         self._wake()
         self._tasks.cancel()

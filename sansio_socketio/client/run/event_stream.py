@@ -52,6 +52,7 @@ class Inbox(Protocol):
     def runtime(self) -> Runtime: ...
     def attach(self, stream: EventBuffer) -> None: ...
     def detach(self, stream: EventBuffer) -> None: ...
+    def grown(self, events: int, size: int) -> None: ...
     def fits(self, events: int, size: int, more: int) -> bool: ...
     def overflow(self, name: str, events: int, size: int) -> None: ...
 
@@ -83,6 +84,11 @@ class EventBuffer:
     def __len__(self) -> int:
         return len(self._events)
 
+    @property
+    def size(self) -> int:
+        """The size of the buffered events in bytes."""
+        return self._bytes
+
     async def open(self) -> None:
         """Start to receive events."""
         self._state = _State.OPEN
@@ -98,6 +104,7 @@ class EventBuffer:
         if self._inbox.fits(len(self._events), self._bytes, size):
             self._events.append((event, size))
             self._bytes += size
+            self._inbox.grown(len(self._events), self._bytes)
             self._arrivals.wake()
         elif self._state is _State.OPEN:
             self._state = _State.ENDED

@@ -38,6 +38,7 @@ class Pump:
         now: The runtime's clock.
         ended: Whether the pump has ended.
         after_drain: A function that is called after each `drain`, or None.
+        reading_paused_by: Who has paused reading. While there is anyone, each stream is paused after its next input.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class Pump:
         self._connector = connector
         self._broken = broken
         self._timer = runtime.timer(self._tick)
+        self.reading_paused_by: set[object] = set()
         self._streams: dict[int, Stream] = {}
+        self._paused: dict[int, Stream] = {}
         self._is_draining = False
         self._table: dict[type, Callable[[Any], None]] = {
             Send: self._send,
@@ -100,6 +103,24 @@ class Pump:
     def lost(self, stream: int) -> None:
         """Forget a stream that the runtime has closed."""
         self._streams.pop(stream, None)
+        self._paused.pop(stream, None)
+
+    def pause_reading(self, holder: object) -> None:
+        """Pause reading until `resume_reading(holder)`."""
+        self.reading_paused_by.add(holder)
+
+    def resume_reading(self, holder: object) -> None:
+        """Resume reading, unless another holder has paused it as well."""
+        self.reading_paused_by.discard(holder)
+        if not self.reading_paused_by:
+            for stream in list(self._paused):
+                self._resume(stream)
+
+    def pause(self, stream: int) -> None:
+        """Pause reading from one stream, if it is still open."""
+        if stream in self._streams and stream not in self._paused:
+            self._paused[stream] = self._streams[stream]
+            self._paused[stream].pause_reading()
 
     def end(self) -> None:
         """Abort all streams and cancel the timer. Later inputs are ignored."""
@@ -107,13 +128,21 @@ class Pump:
             return
         self.ended = True
         self._timer.set(None)
-        streams, self._streams = self._streams, {}
-        for stream in streams.values():
-            stream.abort()
+        for number in list(self._streams):
+            self._forget(number).abort()
 
     def _break(self, error: Exception) -> None:
         self.end()
         self._broken(error)
+
+    def _resume(self, stream: int) -> None:
+        paused = self._paused.pop(stream, None)
+        if paused is not None:
+            paused.resume_reading()
+
+    def _forget(self, stream: int) -> Stream:
+        self._resume(stream)
+        return self._streams.pop(stream)
 
     def _tick(self) -> None:
         self.feed(self._machine.tick)
@@ -131,7 +160,7 @@ class Pump:
         self._streams[action.stream].write(action.data)
 
     def _close_stream(self, action: CloseStream) -> None:
-        stream = self._streams.pop(action.stream)
+        stream = self._forget(action.stream)
         if action.abort:
             stream.abort()
         else:
@@ -162,6 +191,8 @@ class _StreamInput:
 
     def received(self, data: bytes | bytearray | memoryview) -> None:
         self._pump.feed(self._machine.data_received, self._stream, data)
+        if self._pump.reading_paused_by:
+            self._pump.pause(self._stream)
 
     def sent(self) -> None:
         self._pump.feed(self._machine.data_sent, self._stream)

@@ -448,6 +448,7 @@ class Run:
             self.runtime,
             spec.handlers,
             self._limits,
+            reading=self.pump,
             held=self._is_held,
             report=self.report,
             acknowledge=acknowledge,

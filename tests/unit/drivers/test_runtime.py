@@ -273,6 +273,57 @@ def test_large_transfers_go_both_ways_at_once(backend: Backend) -> None:
     backend.play(scenario)
 
 
+def test_reading_is_paused_until_it_is_resumed(backend: Backend) -> None:
+    data = os.urandom(4 * MEGABYTE)
+
+    def send(connection: Connection) -> None:
+        connection.sock.sendall(data)
+        connection.server.reports.put(connection.read_all())
+
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(send) as server:
+            recorder = Recorder(runtime)
+            stream = runtime.open_stream(server.host, server.port, recorder)
+            recorder.on_received = stream.pause_reading
+            while len(recorder.data) < len(data):
+                before = len(recorder.data)
+                await recorder.until(lambda before=before: len(recorder.data) > before)  # type: ignore[misc]
+                paused = len(recorder.pieces)
+                await iterations(runtime, 5)
+                assert len(recorder.pieces) == paused
+                stream.resume_reading()
+                assert len(recorder.pieces) == paused
+            assert recorder.data == data
+            stream.write(b"all")
+            stream.close()
+            assert await server.next_report(runtime) == b"all"
+
+    backend.play(scenario)
+
+
+def test_a_stream_that_is_paused_can_be_written_to_and_aborted(backend: Backend) -> None:
+    def greet_and_read(connection: Connection) -> None:
+        connection.sock.sendall(b"x" * MEGABYTE)
+        connection.server.reports.put(connection.read(5))
+        connection.server.reports.put(connection.read_all())
+
+    async def scenario(runtime: Runtime) -> None:
+        with LoopbackServer(greet_and_read) as server:
+            recorder = Recorder(runtime)
+            stream = runtime.open_stream(server.host, server.port, recorder)
+            recorder.on_received = stream.pause_reading
+            await recorder.until_notified("received")
+            stream.write(b"hello")
+            await recorder.until_notified("sent")
+            assert await server.next_report(runtime) == b"hello"
+            stream.resume_reading()
+            stream.abort()
+            await server.next_report(runtime)
+            assert len(recorder.pieces) == 1
+
+    backend.play(scenario)
+
+
 # Closing
 
 

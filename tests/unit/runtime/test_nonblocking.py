@@ -73,7 +73,7 @@ class FakePollingRuntime:
         self.soon: list[Callable[[], None]] = []
         self.deadlines = Deadlines(lambda: None)
         self.timer = self.deadlines.timer
-        self.watched: dict[FakeSocket, tuple[Ready, bool]] = {}
+        self.watched: dict[FakeSocket, tuple[Ready, bool, bool]] = {}
         self.connecting: list[tuple[str, FakeSocket]] = []
         self.connects: dict[str, OSError | None] = {}
         self.notify: Callable[[Any], None] = lambda _: None
@@ -92,9 +92,9 @@ class FakePollingRuntime:
         assert args == ("several.test", 80)
         self.notify = notify
 
-    def watch(self, sock: FakeSocket, ready: Ready, *, writing: bool) -> None:
+    def watch(self, sock: FakeSocket, ready: Ready, *, reading: bool = True, writing: bool) -> None:
         assert not sock.closed
-        self.watched[sock] = (ready, writing)
+        self.watched[sock] = (ready, reading, writing)
 
     def unwatch(self, sock: FakeSocket) -> None:
         del self.watched[sock]
@@ -113,8 +113,8 @@ class FakePollingRuntime:
         self.deadlines.fire(self.time)
 
     def ready(self, sock: FakeSocket, *, readable: bool = False, writable: bool = False) -> None:
-        ready, writing = self.watched[sock]
-        ready(readable, writable and writing)
+        ready, reading, writing = self.watched[sock]
+        ready(readable and reading, writable and writing)
         self.run_pending()
 
     def connected(self) -> FakeSocket:
@@ -226,7 +226,7 @@ def test_closing_before_the_addresses_are_known(runtime: FakePollingRuntime, way
 def test_closing_while_connecting(runtime: FakePollingRuntime, way: str) -> None:
     runtime.found("one", "two", "three")
     runtime.wait(0.25)
-    ready = [ready for ready, _ in runtime.watched.values()]
+    ready = [ready for ready, *_ in runtime.watched.values()]
     getattr(runtime.stream, way)()
     for call in ready:
         call(False, True)
@@ -265,7 +265,7 @@ def test_what_the_system_does_not_accept_is_sent_when_writable(runtime: FakePoll
     runtime.ready(sock, writable=True)
     assert sock.sent == b"hello runtime"
     assert runtime.receiver.history == ["opened", "sent"]
-    assert runtime.watched[sock][1] is False
+    assert runtime.watched[sock][1:] == (True, False)
 
 
 def test_reading(runtime: FakePollingRuntime) -> None:
@@ -288,6 +288,31 @@ def test_the_end(runtime: FakePollingRuntime, error: OSError | None) -> None:
     runtime.run_pending()
     assert sock.closed
     assert runtime.receiver.history == ["opened", b"last", ("closed", error)]
+
+
+def test_reading_can_be_paused_while_writing_goes_on(runtime: FakePollingRuntime) -> None:
+    sock = runtime.connected()
+    sock.incoming = [b"one", b"two"]
+    runtime.receiver.on_received = runtime.stream.pause_reading
+    runtime.ready(sock, readable=True)
+    assert runtime.watched[sock][1:] == (False, False)
+    sock.accepts = [1]
+    runtime.stream.write(b"ab")
+    runtime.run_pending()
+    assert runtime.watched[sock][1:] == (False, True)
+    runtime.ready(sock, readable=True, writable=True)
+    assert sock.sent == b"ab"
+    assert runtime.receiver.data == b"one"
+    runtime.stream.resume_reading()
+    runtime.run_pending()
+    assert runtime.watched[sock][1:] == (True, False)
+    runtime.ready(sock, readable=True)
+    assert runtime.receiver.data == b"onetwo"
+    runtime.stream.resume_reading()
+    runtime.stream.abort()
+    runtime.stream.resume_reading()
+    runtime.run_pending()
+    assert sock.closed
 
 
 def test_after_a_write_error_data_is_still_read(runtime: FakePollingRuntime) -> None:

@@ -210,6 +210,27 @@ def test_a_reader_reads_to_the_end() -> None:
     assert stream.aborted
 
 
+def test_a_reader_waits_while_reading_is_paused() -> None:
+    stream, receiver = opened()
+    coming = iter([b"one", b"two", b""])
+
+    async def receive() -> bytes:
+        return next(coming)
+
+    def pause() -> None:
+        stream.pause_reading()
+        receiver.on_received = lambda: None
+
+    receiver.on_received = pause
+    task = stream.read(receive)
+    assert not step(task)
+    assert receiver.history == ["opened", b"one"]
+    stream.resume_reading()
+    stream.resume_reading()
+    assert step(task)
+    assert receiver.history == ["opened", b"one", b"two", ("closed", None)]
+
+
 def test_data_after_closing_is_dropped() -> None:
     stream, receiver = opened()
     coming = iter([b"one", b""])

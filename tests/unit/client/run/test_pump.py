@@ -227,3 +227,64 @@ def test_a_stream_under_tls_starts_with_a_handshake(rig: PumpRig, world: World) 
     assert rig.machine.inputs == []
     assert world.streams[0].written[0].startswith(b"\x16\x03")  # a handshake record (RFC 8446, section 5.1)
     rig.pump.end()
+
+
+def test_streams_pause_reading_after_their_next_input_until_nobody_has_paused_it(rig: PumpRig, world: World) -> None:
+    one, other = rig.open(), rig.open()
+    rig.settle()
+    first, second = world.streams
+    for fake in (first, second):
+        fake.open()
+    rig.pump.pause_reading("a")
+    rig.pump.pause_reading("b")
+    assert not first.is_paused
+    receiver = first.receiver
+    assert receiver is not None
+    receiver.received(b"x")
+    receiver.received(b"buffered by the stream")
+    assert (first.is_paused, second.is_paused) == (True, False)
+    rig.pump.resume_reading("a")
+    assert first.is_paused
+    rig.pump.resume_reading("b")
+    assert not first.is_paused
+    assert ("received", one, b"x") in rig.machine.inputs
+    assert ("received", other, b"x") not in rig.machine.inputs
+
+
+@pytest.mark.parametrize("way", ["close", "lose", "end"])
+def test_a_stream_is_resumed_before_its_end(rig: PumpRig, world: World, way: str) -> None:
+    stream = rig.open()
+    rig.settle()
+    [fake] = world.streams
+    fake.open()
+    rig.pump.pause_reading("a")
+    assert fake.receiver is not None
+    fake.receiver.received(b"x")
+    assert fake.is_paused
+    if way == "close":
+        rig.machine.outbox.close_stream(stream)
+        rig.pump.drain()
+    elif way == "lose":
+        fake.lose()
+    else:
+        rig.pump.end()
+    assert world.streams == []
+    assert fake.is_paused == (way == "lose")
+    rig.pump.resume_reading("a")
+
+
+def test_a_stream_that_its_own_input_closes_is_not_paused(rig: PumpRig, world: World) -> None:
+    def route(event: MachineEvent) -> None:
+        rig.pump.pause_reading("a")
+        rig.machine.outbox.close_stream(stream)
+
+    stream = rig.open()
+    rig.settle()
+    [fake] = world.streams
+    fake.open()
+    rig.route = route
+    rig.machine.command()
+    assert fake.receiver is not None
+    fake.receiver.received(b"x")
+    assert not fake.is_paused
+    assert world.streams == []

@@ -1,0 +1,97 @@
+"""Backpressure: reading pauses while handlers catch up with the received events.
+
+Rules of this file:
+
+- Reading pauses when many events are queued, and goes on when about half of them are handled. So one read after the other
+  cannot fill a queue whose handlers keep up.
+- A pause lasts only while handlers make progress. A handler that waits, perhaps for data that has not been read, makes
+  none: reading goes on after `_PATIENCE` samples, and pauses again only when the queues have grown by as much again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from ...runtime.interface import Runtime, Timer
+
+_SAMPLE: Final = 0.01
+"""The interval in seconds at which the queues are looked at during a pause."""
+_PATIENCE: Final = 10
+"""After how many samples without progress a pause ends."""
+_PROGRESS: Final = 1 / 32
+"""By how much the queues must shrink to count as progress."""
+_LOW: Final = 0.5
+"""The fill at which a pause ends."""
+
+
+class Reading(Protocol):
+    """The part of the pump that pauses reading."""
+
+    def pause_reading(self, holder: object) -> None: ...
+    def resume_reading(self, holder: object) -> None: ...
+
+
+class Backpressure:
+    """Pauses reading while the queues of one dispatcher are too full.
+
+    Args:
+        runtime: The runtime.
+        reading: Pauses and resumes reading.
+        fill: Returns how full the fullest queue is; 1 is the fill at which reading pauses.
+    """
+
+    __slots__ = ("_fill", "_goal", "_limit", "_patience", "_reading", "_runtime", "_timer")
+
+    def __init__(self, runtime: Runtime, reading: Reading, fill: Callable[[], float]) -> None:
+        self._runtime = runtime
+        self._reading = reading
+        self._fill = fill
+        self._timer: Timer | None = None
+        self._limit = 1.0  # reading pauses at this fill
+        self._goal: float | None = None  # the fill that counts as progress; None if reading is not paused
+        self._patience = 0
+
+    def check(self) -> None:
+        """Pause reading if the queues are too full. Call this when the fill has reached 1."""
+        if self._goal is None:
+            fill = self._fill()
+            if fill >= self._limit:
+                self._reading.pause_reading(self)
+                if self._timer is None:
+                    self._timer = self._runtime.timer(self._sample)
+                self._expect(fill)
+                self._timer.set(self._runtime.now() + _SAMPLE)
+            else:
+                self._limit = min(self._limit, fill + 1)
+
+    def stop(self) -> None:
+        """Resume reading."""
+        if self._timer is not None:
+            self._timer.set(None)
+        self._resume()
+
+    def _expect(self, fill: float) -> None:
+        self._goal = fill - _PROGRESS
+        self._patience = _PATIENCE
+
+    def _resume(self) -> None:
+        if self._goal is not None:
+            self._goal = None
+            self._reading.resume_reading(self)
+
+    def _sample(self) -> None:
+        if self._goal is None or self._timer is None:
+            return
+        fill = self._fill()
+        self._patience -= 1
+        if fill <= self._goal:
+            self._expect(fill)
+        if fill <= _LOW:
+            self._limit = 1.0
+            self._resume()
+        elif self._patience == 0:
+            self._limit = fill + 1
+            self._resume()
+        else:
+            self._timer.set(self._runtime.now() + _SAMPLE)

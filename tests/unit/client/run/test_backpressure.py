@@ -1,0 +1,264 @@
+"""Backpressure in virtual time: bursts that are larger than the inbox, to handlers that keep up and to others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sansio_socketio.client import Socket
+from sansio_socketio.client.blocking import Scopes as BlockingScopes
+from sansio_socketio.protocol.packets.socketio import Packet
+from tests.support.fake_runtime import URL, World
+
+BOUND = 8_000
+BURST = 3 * BOUND
+"""The server sends each event as a chunk of its own."""
+
+
+def burst(world: World, count: int = BURST, *, namespace: str = "/", filling: str = "") -> None:
+    for number in range(count):
+        world.server.emit("n", number, filling, namespace=namespace)
+
+
+async def until(world: World, condition: Callable[[], bool]) -> None:
+    for _ in range(1_000):
+        if condition():
+            return
+        await world.sleep(0.1)
+    raise AssertionError("waited in vain")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Handlers that keep up
+
+
+@pytest.mark.row("difference.bounds")
+@pytest.mark.parametrize("kind", ["plain", "async", "waiting", "concurrent", "any", "stream"])
+def test_a_burst_that_is_larger_than_the_inbox_arrives_in_order(world: World, kind: str) -> None:
+    seen: list[int] = []
+
+    def plain(number: int) -> None:
+        seen.append(number)
+
+    async def coroutine_function(number: int) -> None:
+        seen.append(number)
+
+    async def waiting(number: int) -> None:
+        await world.checkpoint()
+        seen.append(number)
+
+    async def body(socket: Socket) -> None:
+        if kind == "stream":
+            async with socket.events() as events:
+                burst(world)
+                async for event in events:
+                    await world.checkpoint()
+                    seen.append(event.args[0])
+                    if len(seen) == BURST:
+                        return
+        handlers = {"plain": plain, "async": coroutine_function, "waiting": waiting}
+        if kind in handlers:
+            socket.on("n", handlers[kind])
+        elif kind == "concurrent":
+            socket.on("n", waiting, concurrency=5)
+        else:
+            socket.on_any(lambda name, number: seen.append(number))
+        await world.settle()
+        burst(world)
+        await until(world, lambda: len(seen) == BURST)
+        assert socket.connected
+
+    world.run_connected(body, inbox_events=BOUND)
+    assert seen == list(range(BURST))
+
+
+def test_a_burst_of_large_events(world: World) -> None:
+    seen: list[int] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("n", seen.append)
+        await world.settle()
+        burst(world, 100, filling="x" * 100_000)
+        await until(world, lambda: len(seen) == 100)
+
+    world.run_connected(body, inbox_bytes=2 << 20)
+    assert seen == list(range(100))
+
+
+def test_a_burst_in_threads(threads_world: World) -> None:
+    world, seen = threads_world, list[int]()
+    with BlockingScopes(world.blocking_manager_class).connect(URL, inbox_events=BOUND) as socket:
+        socket.on("n", seen.append)
+        world.server.acknowledge_with("done")
+        burst(world)
+        assert socket.emit_with_ack("question") == "done"
+        world.run_until(lambda: len(seen) == BURST, world.time + 60)
+        assert socket.connected
+    assert seen == list(range(BURST))
+
+
+def test_a_burst_in_threads_that_a_stream_is_read_of(threads_world: World) -> None:
+    world, seen = threads_world, list[int]()
+    with (
+        BlockingScopes(world.blocking_manager_class).connect(URL, inbox_events=BOUND) as socket,
+        socket.events() as events,
+    ):
+        burst(world)
+        for event in events:
+            seen.append(event.args[0])
+            if len(seen) == BURST:
+                break
+    assert seen == list(range(BURST))
+
+
+def test_what_is_below_the_mark_does_not_pause_reading(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        socket.on("n", lambda number: None)
+        await world.settle()
+        burst(world, 1_000)
+        stream = world.server.stream
+        assert stream is not None
+        assert not stream.is_paused
+        world.server.emit("n", 1_000)
+        assert stream.is_paused
+        await world.sleep(0.02)
+        assert not stream.is_paused
+
+    world.run_connected(body, inbox_events=BOUND)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Handlers that do not keep up
+
+
+@pytest.mark.parametrize("seconds", [0.005, 1.0])
+def test_handlers_that_do_not_keep_up_end_the_connection(
+    world: World, seconds: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    pings: list[float] = []
+
+    async def body(socket: Socket) -> None:
+        async def slow(number: int) -> None:
+            await world.sleep(seconds)
+
+        socket.on("n", slow)
+        socket.io.on("ping", lambda: pings.append(world.time))
+        await world.settle()
+        begin = world.time
+        burst(world, BOUND - 10)
+        world.server.ping()
+        await until(world, lambda: bool(pings))
+        assert pings[0] < begin + 3
+        burst(world, 2_000)
+        await socket.wait_closed()
+        assert world.time < begin + 6
+
+    world.run_connected(body, inbox_events=BOUND, close_timeout=0.1)
+    assert f"arrived while {BOUND} events" in caplog.text
+
+
+@pytest.mark.row("difference.bounds")
+def test_an_acknowledgement_behind_a_burst_arrives_while_a_handler_waits_for_it(world: World) -> None:
+    seen: list[int] = []
+    answers: list[Any] = []
+
+    def answer(packet: Packet) -> None:
+        if packet.id is not None:
+            burst(world, BOUND // 2)
+            world.server.ack(packet, "answer")
+
+    async def body(socket: Socket) -> None:
+        @socket.on("n")
+        async def handler(number: int) -> None:
+            if not answers:
+                answers.append(await socket.timeout(1).emit_with_ack("question"))
+            seen.append(number)
+
+        await world.settle()
+        world.server.on_event = answer
+        world.server.emit("n", -1)
+        await until(world, lambda: len(seen) == 1 + BOUND // 2)
+        assert socket.connected
+
+    world.run_connected(body, inbox_events=BOUND)
+    assert answers == ["answer"]
+    assert seen == list(range(-1, BOUND // 2))
+
+
+def test_a_stream_that_nobody_reads_ends_the_connection(world: World) -> None:
+    seen: list[int] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("n", seen.append)
+        async with socket.events():
+            await world.settle()
+            burst(world)
+            await socket.wait_closed()
+
+    world.run_connected(body, inbox_events=BOUND)
+    assert seen == list(range(len(seen)))
+    assert BOUND < len(seen) < BURST
+
+
+def test_a_namespace_that_keeps_up_is_not_affected_by_one_that_does_not(world: World) -> None:
+    seen: list[int] = []
+
+    async def body(socket: Socket) -> None:
+        async def blocked(number: int) -> None:
+            await world.sleep(1_000)
+
+        other = socket.io.socket("/other")
+        other.on("n", blocked)
+        socket.on("n", seen.append)
+        await other.wait_connected()
+        burst(world, BOUND - 10, namespace="/other")
+        burst(world)
+        await until(world, lambda: len(seen) == BURST)
+        assert socket.connected
+
+    world.run_connected(body, inbox_events=BOUND, close_timeout=0.1)
+
+
+def test_handlers_that_wait_and_then_keep_up(world: World) -> None:
+    """After a pause in vain, reading pauses again as soon as the handlers have caught up."""
+    seen: list[int] = []
+    go = False
+
+    async def body(socket: Socket) -> None:
+        async def handler(number: int) -> None:
+            while not go:
+                await world.sleep(0.01)
+            seen.append(number)
+
+        nonlocal go
+        socket.on("n", handler)
+        await world.settle()
+        burst(world, BOUND - 10)
+        await world.sleep(5)
+        stream = world.server.stream
+        assert stream is not None
+        assert not stream.is_paused
+        go = True
+        await until(world, lambda: len(seen) == BOUND - 10)
+        burst(world)
+        await until(world, lambda: len(seen) == BOUND - 10 + BURST)
+        assert socket.connected
+
+    world.run_connected(body, inbox_events=BOUND)
+
+
+def test_the_end_of_a_run_ends_a_pause(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        async def blocked(number: int) -> None:
+            await world.sleep(1_000)
+
+        socket.on("n", blocked)
+        await world.settle()
+        burst(world, 2_000)
+        assert world.server.stream is not None
+        assert world.server.stream.is_paused
+
+    world.run_connected(body, inbox_events=BOUND, close_timeout=0.01)
+    assert world.streams == []
