@@ -4,8 +4,9 @@ Rules of this file:
 
 - Reading pauses when many events are queued, and goes on when about half of them are handled. So one read after the other
   cannot fill a queue whose handlers keep up.
-- A pause lasts only while handlers make progress. A handler that waits, perhaps for data that has not been read, makes
-  none: reading goes on after `_PATIENCE` samples, and pauses again only when the queues have grown by as much again.
+- A pause lasts only while handlers make progress. Otherwise reading goes on after `_PATIENCE` samples, and pauses again
+  only when the queues have grown by as much again. So a handler may wait for data that has not been read, and slow
+  handlers do not delay pongs and acknowledgements by more than a moment.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ _SAMPLE: Final = 0.01
 """The interval in seconds at which the queues are looked at during a pause."""
 _PATIENCE: Final = 10
 """After how many samples without progress a pause ends."""
-_PROGRESS: Final = 1 / 32
-"""By how much the queues must shrink to count as progress."""
 _LOW: Final = 0.5
 """The fill at which a pause ends."""
 
@@ -39,14 +38,16 @@ class Backpressure:
         runtime: The runtime.
         reading: Pauses and resumes reading.
         fill: Returns how full the fullest queue is; 1 is the fill at which reading pauses.
+        progress: By how much the fill must fall within `_PATIENCE` samples to count as progress.
     """
 
-    __slots__ = ("_fill", "_goal", "_limit", "_patience", "_reading", "_runtime", "_timer")
+    __slots__ = ("_fill", "_goal", "_limit", "_patience", "_progress", "_reading", "_runtime", "_timer")
 
-    def __init__(self, runtime: Runtime, reading: Reading, fill: Callable[[], float]) -> None:
+    def __init__(self, runtime: Runtime, reading: Reading, fill: Callable[[], float], progress: float) -> None:
         self._runtime = runtime
         self._reading = reading
         self._fill = fill
+        self._progress = progress
         self._timer: Timer | None = None
         self._limit = 1.0  # reading pauses at this fill
         self._goal: float | None = None  # the fill that counts as progress; None if reading is not paused
@@ -72,7 +73,7 @@ class Backpressure:
         self._resume()
 
     def _expect(self, fill: float) -> None:
-        self._goal = fill - _PROGRESS
+        self._goal = fill - self._progress
         self._patience = _PATIENCE
 
     def _resume(self) -> None:

@@ -33,10 +33,14 @@ log = logging.getLogger("sansio_socketio.client.socket")
 
 _BATCH: Final = 100
 """The number of items that are handled before other tasks get a chance to run."""
-_PART: Final = 8
-"""Reading pauses when a queue is filled to this part (an eighth) of its bounds, but not below these values:"""
+_PART: Final = 4
+"""Reading pauses when a queue is filled to a quarter of its bounds, so that what the last read brings still fits."""
+_PROGRESS: Final = 200
+"""The number of events that handlers must handle within a tenth of a second for reading to stay paused."""
 _MANY: Final = 1_000
+"""The number of queued events below which reading never pauses."""
 _LARGE: Final = 256 * 1024
+"""The size of queued events in bytes below which reading never pauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,7 @@ class Dispatcher:
         self._concurrent = 0  # the number of calls that wait in lanes
         self._many = min(limits.events, max(limits.events // _PART, _MANY))
         self._large = min(limits.size, max(limits.size // _PART, _LARGE))
-        self._backpressure = Backpressure(runtime, reading, self._fill)
+        self._backpressure = Backpressure(runtime, reading, self._fill, _PROGRESS / self._many)
         self._is_full = False
         self._is_full_of_sent = False
         self._lanes: dict[RegisteredHandler, Lane] = {}

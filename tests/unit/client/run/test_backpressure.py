@@ -12,7 +12,7 @@ from sansio_socketio.client.blocking import Scopes as BlockingScopes
 from sansio_socketio.protocol.packets.socketio import Packet
 from tests.support.fake_runtime import URL, World
 
-BOUND = 8_000
+BOUND = 4_000
 BURST = 3 * BOUND
 """The server sends each event as a chunk of its own."""
 
@@ -117,11 +117,11 @@ def test_what_is_below_the_mark_does_not_pause_reading(world: World) -> None:
     async def body(socket: Socket) -> None:
         socket.on("n", lambda number: None)
         await world.settle()
-        burst(world, 1_000)
+        burst(world, BOUND // 4)
         stream = world.server.stream
         assert stream is not None
         assert not stream.is_paused
-        world.server.emit("n", 1_000)
+        world.server.emit("n", BOUND // 4)
         assert stream.is_paused
         await world.sleep(0.02)
         assert not stream.is_paused
@@ -256,7 +256,7 @@ def test_the_end_of_a_run_ends_a_pause(world: World) -> None:
 
         socket.on("n", blocked)
         await world.settle()
-        burst(world, 2_000)
+        burst(world, BOUND // 2)
         assert world.server.stream is not None
         assert world.server.stream.is_paused
 
