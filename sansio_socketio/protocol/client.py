@@ -271,8 +271,8 @@ class ClientProtocol(RunningOptions, Machine):
         except SocketIOError:
             raise
         except Exception as error:
-            # The message omits the packet, which may contain secrets and whose repr may fail.
-            raise PacketError(f"the parser cannot encode a packet: {error!r}") from error
+            # The message omits the packet and the error's message, which may contain secrets and whose repr may fail.
+            raise PacketError(f"the parser cannot encode a packet: it raised {type(error).__name__}") from error
 
     def send_frames(self, frames: Frames, now: float, *, compress: bool) -> None:
         """Send messages on the session, if there is one."""

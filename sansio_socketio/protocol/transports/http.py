@@ -11,8 +11,9 @@ Rules of this file:
 
 from __future__ import annotations
 
+import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import h11
 import orjson
@@ -28,6 +29,7 @@ BLOCK = 16 * 1024
 
 _MAX_SHOWN = 60
 _MAX_TEXT = 500
+_TARGET = re.compile(r"((?:GET|POST) [^ ?]*\?)\S*")
 _HINTS = {
     404: "; does the server use another path (the option `path`)?",
     413: "; the message is larger than the server accepts",
@@ -39,7 +41,7 @@ class Response:
     """A complete response. Header names are in lower case, the body is decompressed."""
 
     status: int
-    headers: Headers
+    headers: Headers = field(repr=False)
     body: bytes
 
     def header(self, name: bytes) -> bytes:
@@ -73,13 +75,18 @@ def unreachable(authority: str, error: Exception) -> TransportError:
 
 def show(data: bytes | bytearray) -> str:
     """Return the beginning of received bytes, for an error message."""
-    return f"{bytes(data[:_MAX_SHOWN])!r}{'…' if len(data) > _MAX_SHOWN else ''}"
+    return _without_query(f"{bytes(data[:_MAX_SHOWN])!r}{'…' if len(data) > _MAX_SHOWN else ''}")
 
 
 def message_of(error: BaseException) -> str:
     """Return the truncated message of another library's exception, or its type if the message is empty."""
-    text = str(error) or type(error).__name__
+    text = _without_query(str(error) or type(error).__name__)
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
+
+
+def _without_query(text: str) -> str:
+    """Hide the query of a request that a peer has sent back: it may be secret."""
+    return _TARGET.sub(r"\1***", text)
 
 
 class Exchange:

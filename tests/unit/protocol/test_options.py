@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from sansio_socketio.protocol.options import (
     NamespaceOptions,
     check_option,
 )
+from sansio_socketio.protocol.transports.base import Endpoint
+from sansio_socketio.protocol.url import parse_url
 from tests.support.options import BAD, GOOD, cases
 
 
@@ -78,3 +81,17 @@ def test_the_error_does_not_show_what_may_be_secret(name: str, value: Any) -> No
 
 def test_ask_shows_its_name() -> None:
     assert repr(ASK) == "ASK"
+
+
+def test_reprs_do_not_show_what_may_be_secret() -> None:
+    values = {"token": "s3cret"}
+    options = ClientOptions(
+        query=values, extra_headers=values, protocols=["s3cret"], transport_options={"polling": {"query": values}}
+    )
+    shown = [
+        options,
+        NamespaceOptions(auth=values),
+        parse_url("http://localhost?token=s3cret"),
+        Endpoint(parse_url("http://localhost"), options, Random(1), query=values, headers=values),
+    ]
+    assert "s3cret" not in repr(shown)

@@ -418,6 +418,16 @@ def test_bad_answers(data: bytes, says: str) -> None:
     assert rig.closed == {1: True, 2: False}
 
 
+def test_a_server_that_sends_the_request_back() -> None:
+    rig = TransportRig("polling", query={"token": "s3cret"})
+    rig.open()
+    rig.stream_opened(1)
+    rig.feed(1, rig.take(1))
+    error = rig.failure()
+    assert "illegal status line: bytearray(b'GET /engine.io/?***" in str(error)
+    assert "s3cret" not in str(error)
+
+
 def test_bytes_on_an_idle_stream() -> None:
     rig = open_polling()
     rig.send(HELLO)

@@ -184,6 +184,14 @@ def test_a_request_that_cannot_be_written(headers: dict[str, str]) -> None:
     assert error.__cause__ is not None
 
 
+def test_a_server_that_sends_the_request_back() -> None:
+    rig, request = asked(query={"token": "s3cret"})
+    rig.feed(1, request)
+    error = rig.failure()
+    assert "illegal status line: bytearray(b'GET /engine.io/?***" in str(error)
+    assert "s3cret" not in str(error)
+
+
 def test_a_stream_that_cannot_be_opened() -> None:
     rig = TransportRig("websocket")
     rig.open()
