@@ -174,6 +174,27 @@ def test_packets(parser: Parser, name: str, event: str, value: str, key: str, to
     assert [decoder.feed(packet.data) for packet in server.packets if packet.type == "4"] == expected
 
 
+class RawParser(JSONParser):
+    """A parser of the application that writes the name of an event as it is."""
+
+    __slots__ = ()
+
+    def encoder(self) -> Any:
+        return self
+
+    def encode(self, packet: Packet) -> list[str | bytes]:
+        return [packet.data[0]]
+
+
+@given(TEXTS)
+@example("x\x1e1")
+def test_the_messages_of_a_custom_parser(text: str) -> None:
+    client = ClientProtocol("http://localhost", ClientOptions(parser=RawParser()), random=Random(1))
+    try_to(lambda: client.encode(Packet(EVENT, "/", ["e"])), unless=False)
+    is_valid = try_to(lambda: client.encode(Packet(EVENT, "/", [text])), unless="\x1e" in text or is_unpaired(text))
+    assert is_valid is not ("\x1e" in text or is_unpaired(text))
+
+
 @given(path=TEXTS, query=st.dictionaries(TEXTS, TEXTS, max_size=2), header=TEXTS, stamp=TEXTS)
 @example(path="/\r\nX: 1", query={"a\r\nb": "\r\n\0"}, header="a\r\nX: 1", stamp="\r\n")
 def test_requests(path: str, query: dict[str, str], header: str, stamp: str) -> None:
