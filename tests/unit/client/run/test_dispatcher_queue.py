@@ -110,6 +110,7 @@ class Story:
             self.handlers,
             Limits(events=10_000, size=1_000_000, slow=None),
             held=True,
+            reading=self,
             report=self._report,
             acknowledge=lambda ack_id, values: None,
             overflowed=self.reported.append,
@@ -149,6 +150,10 @@ class Story:
                 self.called_after_cancel.append(name)
 
         return handle
+
+    def pause_reading(self, holder: object) -> None: ...
+
+    def resume_reading(self, holder: object) -> None: ...
 
     async def _report(self, error: Exception, event: str) -> None:
         assert isinstance(error, LookupError), error
