@@ -91,10 +91,11 @@ class Outbox:
         counters: The counters since the machine was created.
         outputs: The outputs, in order.
         owners: The owner of each stream that is open or being opened.
+        on_last_closed: Called when no stream is open any more, or None.
         deliver: Append an event to the outputs. It is the deque's own method, which saves a call for each event.
     """
 
-    __slots__ = ("_next_stream", "backlog", "counters", "deliver", "outputs", "owners")
+    __slots__ = ("_next_stream", "backlog", "counters", "deliver", "on_last_closed", "outputs", "owners")
 
     def __init__(self) -> None:
         self.backlog: deque[Receiver] = deque()
@@ -102,6 +103,7 @@ class Outbox:
         self.outputs: deque[Output] = deque()
         self.deliver: Callable[[MachineEvent], None] = self.outputs.append
         self.owners: dict[int, StreamOwner] = {}
+        self.on_last_closed: Callable[[], None] | None = None
         self._next_stream = 1
 
     def open_stream(self, owner: StreamOwner, host: str, port: int, *, tls: bool, transport: str) -> int:
@@ -128,7 +130,7 @@ class Outbox:
 
     def close_stream(self, stream: int, *, abort: bool = False) -> None:
         """Close a stream, and stop notifying its owner. Do nothing if the stream is closed."""
-        if self.owners.pop(stream, None) is not None:
+        if self._drop(stream) is not None:
             self.outputs.append(CloseStream(stream, abort))
 
     def forget(self, stream: int) -> StreamOwner | None:
@@ -140,4 +142,10 @@ class Outbox:
                 self.outputs.append(output)
             elif isinstance(output, Send):
                 self.counters.bytes_sent -= len(output.data)
-        return self.owners.pop(stream, None)
+        return self._drop(stream)
+
+    def _drop(self, stream: int) -> StreamOwner | None:
+        owner = self.owners.pop(stream, None)
+        if owner is not None and not self.owners and self.on_last_closed is not None:
+            self.on_last_closed()
+        return owner

@@ -3,7 +3,10 @@
 Rules of this file:
 
 - One Engine.IO session at a time carries the namespaces. A session that is still closing is detached from the
-  connection: its events are delivered, but they do not change the connection, and it does not delay the next session.
+  connection: its events are delivered, but they do not change the connection.
+- After the application has closed the connection or the session, the next session begins when the streams of the old one
+  are closed, within `close_timeout`. So the server receives what was sent before that first. A session that has ended for
+  another reason does not delay the next one: its streams may be dead.
 - The connection opens when a namespace needs it, and closes when no namespace needs it.
 - A failure is reported in the order of the JavaScript client: the connection's `Failed`, the namespaces' `ConnectFailed`,
   then `ReconnectFailed` if that was the last attempt, and `ReconnectError`.
@@ -102,6 +105,11 @@ class ClientProtocol(RunningOptions, Machine):
         self._sessions: dict[int, EngineSession] = {}
         self._next_session = 1
         self._backoff = Backoff(options, random)
+        self._outbox.on_last_closed = self._check_held
+        self._is_ordered = False  # the application has closed the last session
+        self._held_since: float | None = (
+            None  # the time since when the next session waits for the streams of the last one
+        )
         self._open_limit = 0.0  # the timeout that the timer "open" was set with
         self._open_reconnects = False
         self._questions: dict[tuple[Asked, str | None], int] = {}
@@ -350,8 +358,12 @@ class ClientProtocol(RunningOptions, Machine):
             self._timers.set(self, "open", now + limit)
 
     def _create_session(self, now: float) -> None:
-        is_first = self.state is ConnectionState.CLOSED
+        is_first = self.state in {ConnectionState.CLOSED, ConnectionState.OPENING}
         self._change(ConnectionState.OPENING if is_first else ConnectionState.REOPENING)
+        if self._is_ordered and (self._sessions or self._outbox.owners):
+            self._held_since = now
+            self._timers.cancel(self, "open")
+            return
         self._answers = {}
         number = self._next_session
         self._next_session += 1
@@ -371,6 +383,11 @@ class ClientProtocol(RunningOptions, Machine):
             self.ask("extra_headers", None)
         if not self._questions:
             self._open_engine(self.engine, now)
+
+    def _check_held(self) -> None:
+        """Begin the session that is held back, if there is one and the last session has ended, with the next input."""
+        if self._held_since is not None and not (self._sessions or self._outbox.owners):
+            self._timers.set(self, "begin", self._held_since)
 
     def _number_question(self) -> int:
         number = self._next_question
@@ -438,6 +455,10 @@ class ClientProtocol(RunningOptions, Machine):
     def timer_fired(self, name: str | int, now: float) -> None:
         if name == "reconnect":
             self._attempt_due(now)
+        elif name == "begin":
+            self._held_since = None
+            self._start_timeout(now)
+            self._create_session(now)
         else:  # "open"
             self._open_failed(OpenTimeout(f"the connection was not open within {self._open_limit:g} seconds"), now)
 
@@ -493,6 +514,7 @@ class ClientProtocol(RunningOptions, Machine):
         if engine is self.engine:
             self._session_lost(reason, details, now)
         self._outbox.deliver(EngineClosed(reason, details, session=engine.number))
+        self._check_held()
 
     # Closing
 
@@ -527,6 +549,7 @@ class ClientProtocol(RunningOptions, Machine):
     def _end(self, reason: DisconnectReason, details: Exception | None, now: float, *, abort: bool = False) -> None:
         """Close the session, and report that the connection is closed."""
         engine = self.engine
+        self._is_ordered = reason == "forced close"
         self._detach()
         self._outbox.deliver(Closed(reason, details))
         for namespace in list(self.namespaces.values()):
@@ -540,6 +563,8 @@ class ClientProtocol(RunningOptions, Machine):
         self.engine = None
         self._questions.clear()
         self._attempt_question = None
+        self._held_since = None
+        self._timers.cancel(self, "begin")
         self._timers.cancel(self, "open")
         self._decoder.reset()
         self._partial_bytes = 0

@@ -32,7 +32,7 @@ class ConnectionState(StrEnum):
     CLOSED = "closed"
     """There is no connection. None is opened until a namespace connects or `open` is called."""
     OPENING = "opening"
-    """The first attempt to open the connection is in progress."""
+    """The first attempt to open the connection is in progress, or waits until the previous session is closed."""
     OPEN = "open"
     """The Engine.IO session is open. Namespaces join and exchange packets."""
     WAITING = "waiting"

@@ -211,6 +211,23 @@ async def test_a_server_that_fell_silent(driver: Driver, plain_fresh: FreshTarge
         assert await socket.emit_with_ack("echo_ack", "awake") == "awake"
 
 
+@pytest.mark.row("difference.order_of_sessions")
+async def test_events_of_a_closed_connection_arrive_before_those_of_the_next(
+    driver: Driver, plain_target: Target
+) -> None:
+    client = f"{driver.name} {plain_target.transport}"
+    async with plain_target.connect(driver) as socket:
+        for number in range(300):
+            socket.emit_nowait("record", client, number, "x" * 50_000)
+        await socket.disconnect()
+        await socket.connect()
+        await socket.emit_with_ack("record", client, 300)
+        numbers = plain_target.peer.control("recorded", client=client)
+        # The server drops events that it reads together with the disconnection.
+        assert numbers == [*range(len(numbers) - 1), 300]
+        assert len(numbers) > 250
+
+
 @pytest.mark.row("reason.ping_timeout")
 async def test_an_event_after_a_suspension_is_sent_on_a_new_connection(driver: Driver, plain_target: Target) -> None:
     seen, suspended = driver.queue(), 0.0

@@ -319,24 +319,6 @@ def test_abort_loses_what_waits_for_a_later_connection(serve: Serve) -> None:
         socket.emit(["no more"], server.now)
 
 
-def test_a_session_that_drains_does_not_hold_up_a_new_one(serve: Serve) -> None:
-    server = serve(close_timeout=5)
-    socket = server.joined()
-    server.closes_streams = False
-    socket.disconnect(server.now)
-    socket.connect(server.now)
-    server.events()
-    server.accept()
-    server.join(sid="s2")
-    assert socket.sid == "s2"
-    assert kinds(server.events()) == [Opened, Connected]
-    assert len(server.streams) == 2
-    server.advance(5)
-    assert len(server.streams) == 1
-    assert server.events() == []
-    assert socket.connected
-
-
 def test_what_a_draining_session_tells_changes_nothing(serve: Serve) -> None:
     server = serve()
     socket = server.joined()

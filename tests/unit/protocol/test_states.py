@@ -143,6 +143,7 @@ def session_and_upgrade(serve: Serve) -> None:
     server.accept(upgrades=["websocket"])
     server.refuse()  # the probe
     server.client.close(server.now)
+    server.run()
     server.client.open(server.now)
     server.accept(upgrades=["websocket"])
     server.open_stream()

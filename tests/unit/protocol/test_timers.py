@@ -209,4 +209,4 @@ def test_as_a_plain_dict_of_deadlines(steps: list[tuple[str, int, int]]) -> None
         first = min((key[0] for key in plain.values()), default=None)
         assert timers.next_deadline == first
         assert first is None or (driver is not None and driver <= first), "the driver would sleep too long"
-        assert driver is None or driver > now or driver == first, "the driver's timer may be late"
+        assert step != "pass" or driver is None or driver > now or driver == first, "the driver's timer may be late"
