@@ -359,7 +359,7 @@ def test_connect_nowait_and_disconnect_nowait(world: World) -> None:
         socket.on("leave", socket.disconnect_nowait)
         await world.settle()
         world.server.emit("leave")
-        await world.settle()
+        await world.sleep(1)
         assert socket.connected
         assert socket.disconnect_nowait() is socket
         assert not socket.active

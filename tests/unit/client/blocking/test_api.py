@@ -295,7 +295,7 @@ def test_connect_nowait_and_disconnect_nowait(world: World, scopes: Scopes) -> N
         socket.once("disconnect", socket.connect_nowait)
         world.server.emit("leave")
         socket.emit("e")
-        world.block(0)
+        world.block(1)
         assert story == ["connect", "connect"]
         assert socket.disconnect_nowait().connect_nowait() is socket
         assert (socket.active, socket.connected) == (True, False)
