@@ -47,6 +47,9 @@ _pack: Final[Any] = msgpack.packb  # the library has no type annotations
 _PLAIN: Final = frozenset((str, int, float, bool, type(None), bytes, bytearray))
 """The types that `msgpack` encodes correctly without conversion."""
 _STRING: Final = frozenset((str,))
+_FAST_LEVELS: Final = 100
+"""The levels that are encoded recursively: `msgpack` needs about 500 bytes of the C stack for each of its 511."""
+_BUFFER_SIZE: Final = 1024
 _LEAST_INT: Final = -(2**63)
 _GREATEST_INT: Final = 2**64 - 1
 
@@ -103,28 +106,27 @@ class MessagePackEncoder:
         if packet.data is None:
             return [_pack(fields)]
         fields["data"] = packet.data
-        try:
-            if _are_plain((packet.data,)):
+        if _are_plain((packet.data,), _FAST_LEVELS):
+            try:
                 return [_pack(fields)]
-        except (ValueError, OverflowError, RecursionError):
-            pass  # a value cannot be sent, or is nested deeply
+            except (ValueError, OverflowError):
+                pass  # `convert` finds the value
         fields["data"] = convert(_leaf, packet.data, FIRST_NUMBERS.get(packet.type))
-        try:
-            return [_pack(fields)]
-        except ValueError:  # nested deeply
-            return [b"".join(flatten(_pieces, fields))]
+        return [b"".join(flatten(partial(_pieces, msgpack.Packer(buf_size=_BUFFER_SIZE)), fields))]
 
 
-def _are_plain(values: Iterable[Any]) -> bool:
-    """Return whether `msgpack` encodes all values correctly without conversion."""
+def _are_plain(values: Iterable[Any], levels: int) -> bool:
+    """Return whether `msgpack` encodes all values correctly without conversion, and with few levels of recursion."""
+    if not levels:
+        return False
     for value in values:
         kind = type(value)
         if kind in _PLAIN:
             continue
         if kind is dict:
-            if not _STRING.issuperset(map(type, value)) or not _are_plain(value.values()):
+            if not _STRING.issuperset(map(type, value)) or not _are_plain(value.values(), levels - 1):
                 return False
-        elif kind not in (list, tuple) or not (_PLAIN.issuperset(map(type, value)) or _are_plain(value)):
+        elif kind not in (list, tuple) or not (_PLAIN.issuperset(map(type, value)) or _are_plain(value, levels - 1)):
             return False
     return True
 
@@ -146,9 +148,8 @@ def _leaf(value: Any) -> Any:
     return value
 
 
-def _pieces(container: Any) -> Iterator[Any]:
+def _pieces(packer: Any, container: Any) -> Iterator[Any]:
     """Yield the MessagePack of a plain container, with the containers in it as they are."""
-    packer = msgpack.Packer()
     if type(container) is list:
         yield packer.pack_array_header(len(container))
         for item in container:

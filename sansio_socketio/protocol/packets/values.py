@@ -73,12 +73,14 @@ def convert(leaf: Callable[[Any], Any], data: Any, first: int | None) -> Any:
                     container.append(converted)
                 else:
                     container[name] = converted
+                if len(stack) > MAX_LEVELS and isinstance(
+                    converted, (list, dict)
+                ):  # also the placeholder of binary data
+                    raise PacketError(
+                        f"a value that contains itself, or is nested too deeply (more than {MAX_LEVELS - 1} levels), "
+                        "cannot be sent"
+                    )
                 if contents is not None:
-                    if len(stack) > MAX_LEVELS:
-                        raise PacketError(
-                            f"a value that contains itself, or is nested too deeply (more than {MAX_LEVELS - 1} levels), "
-                            "cannot be sent"
-                        )
                     stack.append((converted, iter(contents[1])))
                     break
                 path.pop()
@@ -215,7 +217,7 @@ def _advice(value: Any) -> str:
     """Return what to do about a value of an unsupported type."""
     if isinstance(value, Awaitable):
         return "await it first"
-    if callable(getattr(value, "tolist", None)) and callable(getattr(value, "tobytes", None)):  # numpy
+    if getattr(value, "shape", None) and callable(getattr(value, "tobytes", None)):  # an array of numpy
         return "send its tolist(), or its tobytes() as binary data"
     if isinstance(value, Iterable):
         return "send a list of its items, list(value)"
