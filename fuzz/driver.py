@@ -77,7 +77,7 @@ class Driver:
     def run(self) -> None:
         """Perform all actions."""
         while (output := self.machine.next_output()) is not None:
-            self.outputs.append(repr(output))
+            self.outputs.append(shown(output))
             if isinstance(output, MachineEvent):
                 self.events.append(_essence(output))
                 self._on_event(output)
@@ -179,11 +179,19 @@ class Driver:
         self.now += seconds
 
 
+def shown(value: object) -> str:
+    """Return the repr of a value. It omits a value that is nested too deeply, because repr() is recursive."""
+    try:
+        return repr(value)
+    except RecursionError:
+        return f"{type(value).__name__}(…)"
+
+
 def _essence(event: MachineEvent) -> str:
     """Return an event without the text of an error in it, which may quote a chunk or name a position in it."""
     error = getattr(event, "error", None) or getattr(event, "details", None)
     if not isinstance(error, Exception):
-        return repr(event)
+        return shown(event)
     return f"{type(event).__name__} {getattr(event, 'reason', '')} {type(error).__name__} {vars(error)}"
 
 

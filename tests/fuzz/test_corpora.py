@@ -45,3 +45,14 @@ def mutated(draw: st.DrawFn, target: str) -> bytes:
 @given(data=st.data())
 def test_generated_inputs(target: str, data: st.DataObject) -> None:
     TARGETS[target](data.draw(mutated(target) | st.binary(max_size=300)))
+
+
+@pytest.mark.parametrize(
+    ("target", "data"),
+    [
+        ("socketio", b"\x0031[" + b"[" * 3000 + b"]" * 3000 + b"]"),
+        ("msgpack", b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa1e" + b"\x91" * 3000 + b"\x00"),
+    ],
+)
+def test_deeply_nested_input(target: str, data: bytes) -> None:
+    TARGETS[target](data)

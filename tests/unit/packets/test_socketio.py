@@ -348,7 +348,7 @@ def test_a_packet_that_fails_leaves_nothing_behind() -> None:
         (lambda: frozenset((1,)), "a value of type frozenset cannot be sent; send a list of its items"),
         (lambda: deque([1]), "a value of type deque cannot be sent; send a list of its items"),
         (lambda: range(3), "a value of type range cannot be sent; send a list of its items"),
-        (lambda: (each for each in "a"), "a value of type generator cannot be sent; send a list of its items"),
+        (lambda: (each for each in [1]), "a value of type generator cannot be sent; send a list of its items"),
         (lambda: Path("a"), "a value of type PosixPath cannot be sent; send it as a str"),
         (lambda: timedelta(1), r"a value of type timedelta cannot be sent; send its total_seconds\(\)"),
         (Coming, "a value of type Coming cannot be sent; await it first"),

@@ -9,6 +9,7 @@ from collections import UserDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -214,7 +215,7 @@ def call_in_depth(levels: int, function: Callable[[], Any]) -> Any:
 def test_deep_values_are_sent_and_received(parser: Parser, depth: int, key: str | None, levels: int) -> None:
     for innermost in (0, b"0", "\u2028", 2**63):
         value = nested(depth, innermost, key)
-        data = call_in_depth(levels, lambda value=value: there_and_back(parser, Packet(EVENT, data=["e", value])))
+        data = call_in_depth(levels, partial(there_and_back, parser, Packet(EVENT, data=["e", value])))
         assert unnested(data[1]) == (depth, innermost)
 
 
@@ -253,7 +254,7 @@ def test_what_is_received_is_bounded(opening: str, closing: str, opening_byte: b
     for parser, message in zip(PARSERS, (text, binary), strict=True):
         decoder = parser.decoder(1)
         with pytest.raises(PacketError, match="nested too deeply"):
-            call_in_depth(levels, lambda decoder=decoder, message=message: decoder.feed(message))
+            call_in_depth(levels, partial(decoder.feed, message))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -371,7 +372,7 @@ def _steps(value: Any, culprit: Any) -> list[Any]:
 
 @quick
 @given(st.floats() | st.integers(-(2**70), 2**70))
-def test_a_number_as_text_is_that_of_javascript(number: float) -> None:
+def test_a_number_as_text_is_that_of_javascript(number: Any) -> None:
     text = number_text(number)
     if math.isfinite(number):
         assert (int(text) if isinstance(number, int) else float(text)) == number
