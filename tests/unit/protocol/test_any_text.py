@@ -199,12 +199,7 @@ def test_the_messages_of_a_custom_parser(text: str) -> None:
 @example(path="/\r\nX: 1", query={"a\r\nb": "\r\n\0"}, header="a\r\nX: 1", stamp="\r\n")
 def test_requests(path: str, query: dict[str, str], header: str, stamp: str) -> None:
     options: dict[str, Any] = {"transports": ["polling"]}
-    values: dict[str, Any] = {
-        "path": path,
-        "query": query,
-        "timestamp_param": stamp,
-        "extra_headers": {"X": header},
-    }
+    values: dict[str, Any] = {"path": path, "query": query, "timestamp_param": stamp, "extra_headers": {"X": header}}
     for name, value in values.items():
         with suppress(OptionError):
             EngineProtocol("http://localhost", EngineOptions(**{name: value}), random=Random(1))
