@@ -10,6 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import cycle, zip_longest
@@ -28,6 +29,7 @@ START: Final = 1000.0
 _MAX_TICKS: Final = 12
 _CHUNKS: Final = (1, 2, 5, 1, 9, 17)
 """The sizes of the chunks in which a scenario is played again."""
+_QUOTE: Final = re.compile(r"\bb['\"]")
 
 
 @dataclass
@@ -188,11 +190,12 @@ def shown(value: object) -> str:
 
 
 def _essence(event: MachineEvent) -> str:
-    """Return an event without the text of an error in it, which may quote a chunk or name a position in it."""
+    """Return an event without the bytes that the text of an error in it quotes: they depend on the chunks."""
     error = getattr(event, "error", None) or getattr(event, "details", None)
     if not isinstance(error, Exception):
         return shown(event)
-    return f"{type(event).__name__} {getattr(event, 'reason', '')} {type(error).__name__} {vars(error)}"
+    text, *_ = _QUOTE.split(str(error))
+    return f"{type(event).__name__} {getattr(event, 'reason', '')} {type(error).__name__} {text} {vars(error)}"
 
 
 Scenario = Callable[[Split], Driver]

@@ -75,9 +75,22 @@ def test_events_that_depend_on_the_chunks() -> None:
         check_scenario(scenario(lambda data: EngineMessage(str(len(data)))))
 
 
-def test_errors_that_depend_on_the_chunks_in_more_than_their_words() -> None:
+def test_errors_that_depend_on_the_chunks_in_their_attributes() -> None:
     with pytest.raises(AssertionError, match="events in other chunks differ"):
         check_scenario(scenario(lambda data: Failed(TransportError("broken", close_code=len(data)))))
+
+
+def test_errors_that_depend_on_the_chunks_in_their_words() -> None:
+    with pytest.raises(AssertionError, match="events in other chunks differ"):
+        check_scenario(scenario(lambda data: Failed(TransportError(f"broken after {len(data)} bytes"))))
+
+
+def test_errors_that_quote_the_chunk() -> None:
+    def broken(data: bytes) -> Failed:
+        return Failed(TransportError(f"broken (received {data!r})"))
+
+    played = [scenario(broken)(lambda data, size=size: [data[:size]]) for size in (1, 5)]  # type: ignore[misc]
+    assert played[0].events == played[1].events
 
 
 def test_a_chunk_is_not_kept() -> None:

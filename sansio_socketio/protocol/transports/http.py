@@ -29,6 +29,9 @@ BLOCK = 16 * 1024
 
 _MAX_SHOWN = 60
 _MAX_TEXT = 500
+_NO_STATUS = "illegal status line"
+_NO_STATUS_LINE = (_NO_STATUS, "illegal request line", "no response line received")
+"""How h11 begins its message about an invalid status line. Which it is depends on the chunks."""
 _TARGET = re.compile(r"((?:GET|POST) [^ ?]*\?)\S*")
 _HINTS = {
     404: "; does the server use another path (the option `path`)?",
@@ -125,7 +128,8 @@ class Exchange:
         except TransportError:
             raise
         except Exception as error:  # h11 raises various exceptions for invalid bytes
-            raise self._invalid(message_of(error)) from error
+            why = message_of(error)
+            raise self._invalid(_NO_STATUS if why.startswith(_NO_STATUS_LINE) else why) from error
 
     def receive_eof(self) -> Response:
         """Take the end of the stream, which completes a response without a length. Raise TransportError if it is invalid."""

@@ -235,6 +235,20 @@ def test_the_end_of_an_idle_stream_is_no_answer() -> None:
         stream.receive_eof()
 
 
+@pytest.mark.parametrize("start", [b"\x16", b" ", b"\r", b"\n", b"\r\n", b"x"])
+def test_an_invalid_status_line_has_one_message_in_any_chunking(start: bytes) -> None:
+    data = start + b"HTTP/1.1 200 OK\r\n\r\n"
+    stream = exchange()
+
+    def feed() -> None:
+        for byte in data:
+            stream.receive(bytes([byte]))
+
+    with pytest.raises(TransportError, match=r"is invalid: illegal status line \(received b'"):
+        feed()
+    assert "is invalid: illegal status line (received b'" in str(error_of(data))
+
+
 def test_an_error_shows_what_came_however_it_came() -> None:
     stream = exchange()
     data = b"RTSP/1.0 200 OK\r\n" + b"x" * 100 + b"\r\n\r\n"
