@@ -173,7 +173,7 @@ class TunnelStream(StackedStream):
         """Pass the server's bytes on, or parse the proxy's response."""
         if self._open:
             self._receiver.received(data)
-        else:
+        elif len(data):  # h11 regards empty data as the end of the stream
             self._parse(bytes(data))
 
     def sent(self) -> None:

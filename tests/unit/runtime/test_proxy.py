@@ -246,6 +246,13 @@ def test_the_bound_of_a_response_in_any_chunking(size: int) -> None:
     assert str(tunnel(16 * 1024 + 1).failure).endswith("it is longer than 16384 bytes")
 
 
+def test_no_bytes_are_not_the_end() -> None:
+    rig = TunnelRig()
+    rig.stream.received(b"")
+    rig.stream.received(ACCEPTED)
+    assert rig.receiver.log == ["opened"]
+
+
 def test_bytes_are_passed_on_unchanged() -> None:
     rig = TunnelRig().accepted()
     data = bytes(MEGABYTE)
