@@ -47,6 +47,7 @@ from .events import (
 from .machine import Machine
 from .namespace import Namespace
 from .options import ASK, ClientOptions, NamespaceOptions, RunningOptions, answer_error
+from .packets.bounds import BoundedDecoder
 from .packets.engineio import check_message
 from .packets.socketio import Decoder, Encoder, JSONParser, Packet, Parser, check_namespace
 from .states import CONNECTION_TRANSITIONS, ConnectionState, transition
@@ -58,6 +59,10 @@ _RECONNECTING: Final = frozenset({ConnectionState.WAITING, ConnectionState.ASKIN
 
 HIGH_WATER: Final = 512 * 1024
 """High-water mark of the write buffer, in bytes. Above it `writable` is False until the buffer has drained."""
+
+
+_MEMORY_FACTOR: Final = 8
+"""How much memory a message may use, as a multiple of `max_message_size`."""
 
 
 class ClientProtocol(RunningOptions, Machine):
@@ -99,6 +104,8 @@ class ClientProtocol(RunningOptions, Machine):
         self._parser = parser
         self._encoder: Encoder = parser.encoder()
         self._decoder: Decoder = parser.decoder(options.max_attachments)
+        if isinstance(self._decoder, BoundedDecoder):
+            self._decoder.max_memory = _MEMORY_FACTOR * options.max_message_size
         self._partial_bytes = 0
         self._memory = Memory() if memory is None else memory
         self._random = random
@@ -211,7 +218,7 @@ class ClientProtocol(RunningOptions, Machine):
             now: The time.
             reconnect: Whether the client reconnects if the first attempt fails.
         """
-        self._fire_due(now)
+        self.advance(now)
         if self.state is ConnectionState.CLOSED:
             self._open_reconnects = reconnect
             self._begin(now)
@@ -220,7 +227,7 @@ class ClientProtocol(RunningOptions, Machine):
 
     def close(self, now: float) -> None:
         """Close the connection when its write buffer has drained, within `close_timeout`, and stop reconnecting."""
-        self._fire_due(now)
+        self.advance(now)
         self._close(now)
 
     def close_session(self, number: int, now: float) -> None:
@@ -229,14 +236,14 @@ class ClientProtocol(RunningOptions, Machine):
         The connection is then lost with the reason "forced close", and opened again if `reconnection` is True. Packets
         that are sent meanwhile are dropped. Do nothing if the session is closing or closed.
         """
-        self._fire_due(now)
+        self.advance(now)
         engine = self.engine
         if engine is not None and engine.number == number:
             engine.close(now)
 
     def abort(self, now: float) -> None:
         """Close everything at once, including close handshakes in progress. Buffered packets and events are dropped."""
-        self._fire_due(now)
+        self.advance(now)
         self._close(now, abort=True)
         for namespace in list(self.namespaces.values()):
             namespace.on_aborted()
@@ -249,7 +256,7 @@ class ClientProtocol(RunningOptions, Machine):
 
         An Exception as the value fails the attempt to connect or to join. A late answer is ignored.
         """
-        self._fire_due(now)
+        self.advance(now)
         if question == self._attempt_question:
             self._attempt_question = None
             if isinstance(value, Exception):

@@ -95,7 +95,7 @@ class EngineProtocol(Machine):
             StateError: The session was opened before.
         """
         check_option("timeout", timeout)
-        self._fire_due(now)
+        self.advance(now)
         if self.state is not SessionState.NEW:
             raise StateError(f"this session is {self.state}: a session opens once; create another EngineProtocol")
         if timeout is not None:
@@ -114,20 +114,20 @@ class EngineProtocol(Machine):
             StateError: The session has not been opened.
         """
         check_message(data)
-        self._fire_due(now)
+        self.advance(now)
         if self.state is SessionState.NEW:
             raise StateError("the session is not open: call open() before send()")
         self._session.send([data], now, compress=compress)
 
     def close(self, now: float) -> None:
         """Close when the write buffer has drained, within `close_timeout`. Afterwards `idle` is True."""
-        self._fire_due(now)
+        self.advance(now)
         if self.state is not SessionState.NEW:
             self._session.close(now)
 
     def abort(self, now: float) -> None:
         """Close everything at once, including a close handshake in progress. Buffered messages are dropped."""
-        self._fire_due(now)
+        self.advance(now)
         if self.state is not SessionState.NEW:
             self._session.abort(now)
             self._cut()

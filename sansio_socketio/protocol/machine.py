@@ -6,9 +6,9 @@ Rules of this file:
 - An input for a stream that the machine has closed is ignored.
 - After `stream_failed` and `stream_closed` the machine requests no action for that stream, which the driver has discarded.
 - `next_output()` returns one action or event at a time, then None. Inputs and commands are legal between two calls.
-- The bytes of an input are handled while its outputs are taken, one packet at a time. So the outputs of one packet exist at
-  a time if a driver takes all outputs before it reports more bytes.
-- What was received is handled before the end of a stream.
+- The packets of an input are handled while its outputs are taken, one at a time, so that the outputs of all of them need not
+  be held in memory together. The next input or command handles those that are left: when outputs are taken has no influence
+  on them.
 
 `EngineProtocol` and `ClientProtocol` add the commands of the application.
 """
@@ -25,7 +25,13 @@ class Machine:
     def __init__(self) -> None:
         self._outbox = Outbox()
         self._timers = Timers()
-        self._fire_due = self._timers.fire_due
+
+    def advance(self, now: float) -> None:
+        """Handle what was received before, and fire the timers that are due. Every input and command does this first."""
+        outbox, timers = self._outbox, self._timers
+        while outbox.backlog:
+            outbox.handle_next(timers.now)
+        timers.fire_due(now)
 
     def next_output(self) -> Output | None:
         """Return the next action to carry out or event to deliver, or None if there is none."""
@@ -42,21 +48,21 @@ class Machine:
 
     def stream_opened(self, stream: int, now: float) -> None:
         """Report that the stream is open (TLS handshake included)."""
-        self._fire_due(now)
+        self.advance(now)
         owner = self._outbox.owners.get(stream)
         if owner is not None:
             owner.stream_opened(stream, now)
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
         """Report that the stream could not be opened, with the error. The driver has discarded the stream."""
-        self._handle_backlog(now)
+        self.advance(now)
         owner = self._outbox.forget(stream)
         if owner is not None:
             owner.stream_failed(stream, error, now)
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
         """Report bytes that were received on the stream; no bytes mean nothing. The buffer may be reused after the call."""
-        self._fire_due(now)
+        self.advance(now)
         owner = self._outbox.owners.get(stream)
         if owner is not None and len(data):
             self._outbox.counters.bytes_received += len(data)
@@ -64,28 +70,22 @@ class Machine:
 
     def data_sent(self, stream: int, now: float) -> None:
         """Report that the write buffer of the stream is empty: the operating system has accepted all data."""
-        self._fire_due(now)
+        self.advance(now)
         owner = self._outbox.owners.get(stream)
         if owner is not None:
             owner.data_sent(stream, now)
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
         """Report that the peer closed the stream (`error` is None) or that it broke. The driver has discarded the stream."""
-        self._handle_backlog(now)
+        self.advance(now)
         owner = self._outbox.forget(stream)
         if owner is not None:
             owner.stream_closed(stream, error, now)
 
     def tick(self, now: float) -> None:
         """Report that the timer fired. Early and superfluous calls are harmless."""
-        self._fire_due(now)
+        self.advance(now)
         self._timers.ticked()
-
-    def _handle_backlog(self, now: float) -> None:
-        """Fire the timers that are due, and handle everything that was received."""
-        self._fire_due(now)
-        while self._outbox.backlog:
-            self._outbox.handle_next(now)
 
     def _cut(self) -> None:
         """Close all streams and cancel all timers."""

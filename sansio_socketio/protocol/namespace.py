@@ -68,6 +68,7 @@ class NamespaceConnection(Protocol):
     def is_opening(self) -> bool: ...
     @property
     def sends_at_once(self) -> bool: ...
+    def advance(self, now: float) -> None: ...
     def encode(self, packet: Packet) -> Frames: ...
     def send_frames(self, frames: Frames, now: float, *, compress: bool) -> None: ...
     def ensure_open(self, now: float) -> None: ...
@@ -144,7 +145,7 @@ class Namespace:
         During a delay before the next attempt to reconnect, that attempt does not begin earlier.
         """
         if not self._connection.is_opening:  # otherwise the namespace is notified if the attempt fails
-            self._connection.timers.fire_due(now)
+            self._connection.advance(now)
         if not self.active:
             self.active = True
             if self._join is JoinState.ABANDONED:
@@ -155,7 +156,7 @@ class Namespace:
 
     def disconnect(self, now: float) -> None:
         """Leave the namespace. The connection is closed if no other namespace is active."""
-        self._connection.timers.fire_due(now)
+        self._connection.advance(now)
         if not self.active:
             return
         if self.connected:
@@ -194,7 +195,7 @@ class Namespace:
             BufferFullError: `max_buffered_events` or `max_buffered_bytes` would be exceeded.
         """
         connection = self._connection
-        connection.timers.fire_due(now)
+        connection.advance(now)
         args = list(args)
         check_event(args)
         if timeout is UNSET:
@@ -216,7 +217,7 @@ class Namespace:
             PacketError: A value cannot be encoded.
         """
         connection = self._connection
-        connection.timers.fire_due(now)
+        connection.advance(now)
         epoch, wire_id = ack_id
         frames = connection.encode(Packet(ACK, self.name, list(args), wire_id))
         if self.connected and epoch == self._epoch:
@@ -224,7 +225,7 @@ class Namespace:
 
     def forget(self, handle: int, now: float) -> None:
         """Withdraw an emit that has not been sent. If it has been sent, only stop reporting its outcome."""
-        self._connection.timers.fire_due(now)
+        self._connection.advance(now)
         emit = self._emits.get(handle) or self._unsent.get(handle)
         if emit is None:
             return

@@ -50,6 +50,7 @@ _BINARY = "b"
 SEPARATOR: Final = "\x1e"
 """The character between the packets of an HTTP body."""
 _SEPARATOR_BYTE: Final = SEPARATOR.encode()
+_MAX_HANDSHAKE: Final = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -192,6 +193,8 @@ def _decode_text(frame: memoryview, start: int) -> Packet:
 
 def decode_handshake(text: str) -> Handshake:
     """Decode the data of an OPEN packet. Raise PacketError if it is invalid."""
+    if len(text) > _MAX_HANDSHAKE:
+        raise PacketError(f"the Engine.IO handshake has {len(text)} characters; at most {_MAX_HANDSHAKE} are accepted")
     try:
         fields = orjson.loads(text)
     except ValueError as error:

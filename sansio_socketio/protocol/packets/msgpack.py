@@ -24,13 +24,14 @@ See https://github.com/socketio/socket.io-msgpack-parser and https://github.com/
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from reprlib import repr as short  # a peer chooses how deep and how long a value is
 from typing import Any, Final
 
 from ..errors import PacketError
+from .bounds import VALUE_SIZE, BoundedDecoder
 from .socketio import CONNECT, CONNECT_ERROR, FIRST_NUMBERS, PAYLOADS, Packet, check_namespace
 from .socketio import without_payload as payload_of_none
 from .values import BINARY, MAX_LEVELS, convert, flatten, property_name, scalar
@@ -62,6 +63,8 @@ _FIXED: Final = frozenset((0xD4, 0xD7))
 """The first bytes of extensions of these two sizes."""
 _MAPS: Final = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
 _ARRAYS: Final = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
+
+_EXTENSIONS: Final = frozenset((*range(0xC7, 0xCA), *range(0xD4, 0xD9)))
 
 _TIMESTAMP: Final = 3
 """The mode of `msgpack` that decodes timestamps as datetimes."""
@@ -171,7 +174,7 @@ def _date(value: datetime) -> Any:
 # Decoding
 
 
-class MessagePackDecoder:
+class MessagePackDecoder(BoundedDecoder):
     """Decoder of packets in MessagePack. It is stateless."""
 
     __slots__ = ()
@@ -186,7 +189,16 @@ class MessagePackDecoder:
                 f"a text message arrived ({short(data)}), but packets in MessagePack are binary; does the server use the "
                 "MessagePack parser?"
             )
+        if not self.is_small(len(data)):
+            self._check_cost(data)
         return _read_packet(_loads(data), len(data))
+
+    def _check_cost(self, message: bytes) -> None:
+        """Raise PacketError if decoding a large message would exceed `max_memory`."""
+        # The message exists as received, as base64 and as two copies; a text in it may take four bytes for a character.
+        most = (self.max_memory - 7.5 * len(message)) // VALUE_SIZE
+        if _has_more_values(message, most):
+            raise self.too_costly(len(message))
 
 
 def _read_packet(fields: Any, size: int) -> Packet:
@@ -209,10 +221,12 @@ def _read_packet(fields: Any, size: int) -> Packet:
 
 
 def _loads(message: bytes) -> Any:
+    # Maybe the headers of ArrayBuffers. Search once: a message can have any number of extensions.
+    ambiguous = {size for size in (_UNDEFINED_SIZE, _DATE_SIZE) if bytes((_EXT_8, size, _NOTEPACK)) in message}
     try:
         _check_complete(message)
         return msgpack.unpackb(
-            message, object_hook=_with_names, ext_hook=partial(_extension, message), timestamp=_TIMESTAMP
+            message, object_hook=_with_names, ext_hook=partial(_extension, ambiguous), timestamp=_TIMESTAMP
         )
     except PacketError:
         raise
@@ -243,6 +257,29 @@ def _check_end(unpacker: Any, message: bytes) -> None:
         raise PacketError(f"{len(message) - unpacker.tell()} bytes follow a packet in MessagePack")
 
 
+def _has_more_values(message: bytes, most: float) -> bool:
+    """Return whether a message has more than `most` values and keys. Stop at the first invalid byte."""
+    unpacker = _unpacker(message)
+    found = following = 1
+    while following and found <= most and unpacker.tell() < len(message):
+        following -= 1
+        head = message[unpacker.tell()]
+        try:
+            if head in _MAPS:
+                more = 2 * unpacker.read_map_header()
+            elif head in _ARRAYS:
+                more = unpacker.read_array_header()
+            else:
+                unpacker.skip()
+                found += head in _EXTENSIONS  # one may become a list
+                continue
+        except (msgpack.OutOfData, ValueError):
+            break
+        found += more
+        following += more
+    return found > most
+
+
 def _with_names(fields: dict[Any, Any]) -> dict[Any, Any]:
     for key in fields:
         if type(key) is not str:
@@ -250,14 +287,14 @@ def _with_names(fields: dict[Any, Any]) -> dict[Any, Any]:
     return fields
 
 
-def _extension(message: bytes, code: int, data: bytes) -> Any:
-    """Decode an extension. Raise ValueError if it is ambiguous: `msgpack` reports two kinds in the same way."""
+def _extension(ambiguous: Collection[int], code: int, data: bytes) -> Any:
+    """Decode an extension. Raise ValueError if its size is ambiguous: `msgpack` reports two kinds in the same way."""
     if code != _NOTEPACK:
         return [code, data]
     size = len(data)
     if size not in (_UNDEFINED_SIZE, _DATE_SIZE):
         return data
-    if bytes((_EXT_8, size, _NOTEPACK)) in message:  # maybe the header of an ArrayBuffer
+    if size in ambiguous:
         raise ValueError
     return _of_fixed_size(data)
 

@@ -12,6 +12,8 @@ Rules of this file:
 - orjson decodes the JSON. What it refuses (unpaired surrogates, deep nesting), `_read` decodes.
 - Decoding is total: any input gives a packet, gives None (attachments are missing) or raises `PacketError`. After an error
   the decoder is in its initial state.
+- Decoded values take much more memory than their JSON: `[]` takes 80 bytes, for two. Therefore a decoder estimates the
+  memory before it decodes a large message, and refuses more than `max_memory`.
 
 See https://socket.io/docs/v4/socket-io-protocol/, "Packet encoding".
 """
@@ -31,6 +33,7 @@ import orjson
 
 from ..errors import PacketError
 from ..url import is_encodable
+from .bounds import VALUE_SIZE, BoundedDecoder, count_values
 from .engineio import SEPARATOR
 from .values import BINARY, MAX_LEVELS, contents_of, convert, flatten, property_name, scalar, unwrap
 
@@ -219,12 +222,13 @@ def _pieces(container: Any) -> Iterator[Any]:
 # Decoding
 
 
-class JSONDecoder:
+class JSONDecoder(BoundedDecoder):
     """Decoder of the default format. It keeps a packet until all of its attachments have arrived."""
 
     __slots__ = ("_attachments", "_expected", "_max_attachments", "_pending")
 
     def __init__(self, max_attachments: int) -> None:
+        super().__init__()
         self._max_attachments = max_attachments
         self.reset()
 
@@ -243,12 +247,23 @@ class JSONDecoder:
         kind = _TYPES.get(data[:1])
         if kind is None:
             raise PacketError(f"a Socket.IO packet must start with a type from 0 to 6, not with {data[:1]!r}")
+        if not self.is_small(len(data)):
+            self._check_cost(data)
         if kind in _PLAIN_TYPES:
             expected, start = _read_count(data, self._max_attachments)
             self._pending = _read_packet(_PLAIN_TYPES[kind], data, start)
             self._expected = expected
             return None
         return _read_packet(kind, data, 1)
+
+    def _check_cost(self, text: str) -> None:
+        """Raise PacketError if decoding a large text would exceed `max_memory`."""
+        size, width = len(text), text.__sizeof__() / len(text)
+        # The text exists as received, as a message, as a part of it, and as the decoder's copy; then there are its values.
+        texts = (3 + width + (4 if "\\u" in text else width)) * size
+        most = int((self.max_memory - texts) // VALUE_SIZE)
+        if count_values(text, most) > most:
+            raise self.too_costly(size)
 
     def _refuse_text(self) -> NoReturn:
         have, expected = len(self._attachments), self._expected
@@ -282,7 +297,7 @@ def _read_packet(kind: int, text: str, start: int) -> Packet:
         number, start = _read_id(text, start)
     if start == len(text):
         return Packet(kind, namespace, without_payload(kind), number, len(text))
-    data = _loads(text[start:])
+    data = _loads(text, start)
     is_valid, wanted = PAYLOADS[kind]
     if not is_valid(data):
         raise PacketError(f"the payload of {wanted}; it is {text[start : start + 80]}")
@@ -315,11 +330,13 @@ def _read_id(text: str, start: int) -> tuple[int | None, int]:
     return (int(text[start:end]) if count else None), end
 
 
-def _loads(text: str) -> Any:
+def _loads(text: str, start: int) -> Any:
+    """Decode the JSON that begins at `start`."""
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return _loads_slowly(text)
+        # orjson would keep a second copy, in UTF-8, inside of a str that is not ASCII.
+        return orjson.loads(text[start:] if text.isascii() else text[start:].encode())
+    except ValueError:
+        return _loads_slowly(text[start:])
 
 
 def _loads_slowly(text: str) -> Any:

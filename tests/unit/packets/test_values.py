@@ -251,7 +251,8 @@ def test_a_value_that_contains_itself(parser: Parser) -> None:
 def test_what_is_received_is_bounded(opening: str, closing: str, opening_byte: bytes, depth: int, levels: int) -> None:
     text = f'2["e",{opening * depth}0{closing * depth}]'
     binary = b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa1e" + opening_byte * depth + b"\x00"
-    for parser, message in zip(PARSERS, (text, binary), strict=True):
+    messages: list[str | bytes] = [text, binary]
+    for parser, message in zip(PARSERS, messages, strict=True):
         decoder = parser.decoder(1)
         with pytest.raises(PacketError, match="nested too deeply"):
             call_in_depth(levels, partial(decoder.feed, message))
