@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ...protocol.actions import CloseStream, OpenStream, Send, SetTimer
 from ...protocol.machine import Machine
@@ -22,6 +22,10 @@ from ...runtime.connect import Connector
 from ...runtime.interface import Runtime, Stream
 
 log = logging.getLogger("sansio_socketio.client.streams")
+
+_SLICE: Final = 64 * 1024
+"""How many received bytes to feed to the machine at once. It looks at its deadlines between two inputs, and more bytes can be
+more packets than it handles in a second."""
 
 
 class Pump:
@@ -190,7 +194,12 @@ class _StreamInput:
         self._pump.feed(self._machine.stream_failed, self._stream, error)
 
     def received(self, data: bytes | bytearray | memoryview) -> None:
-        self._pump.feed(self._machine.data_received, self._stream, data)
+        if len(data) <= _SLICE:
+            self._pump.feed(self._machine.data_received, self._stream, data)
+        else:
+            view = memoryview(data)
+            for start in range(0, len(data), _SLICE):
+                self._pump.feed(self._machine.data_received, self._stream, view[start : start + _SLICE])
         if self._pump.reading_paused_by:
             self._pump.pause(self._stream)
 

@@ -288,3 +288,31 @@ def test_a_stream_that_its_own_input_closes_is_not_paused(rig: PumpRig, world: W
     fake.receiver.received(b"x")
     assert not fake.is_paused
     assert world.streams == []
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_large_inputs_are_fed_in_slices_between_which_the_machine_looks_at_its_deadlines(
+    world: World, kind: Callable[[bytes], bytes | bytearray | memoryview]
+) -> None:
+    rig = PumpRig(world)
+    stream = rig.open()
+    data = bytes(range(256)) * 1000
+    rig.machine.timers.set(rig.machine, "close", world.time + 3)
+    take, times = rig.machine.data_received, list[float]()
+
+    def take_slowly(stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
+        times.append(now)
+        rig.machine.timers.fire_due(now)
+        take(stream, data, now)
+        world.time += 1
+
+    rig.machine.data_received = take_slowly  # type: ignore[method-assign]
+    receiver = world.streams[0].receiver
+    assert receiver is not None
+    receiver.received(kind(data))
+    received = [entry[2] for entry in rig.machine.inputs if entry[0] == "received"]
+    assert b"".join(received) == data
+    assert max(map(len, received)) <= 64 * 1024
+    assert times == [1000 + number for number in range(len(received))]
+    assert rig.machine.inputs[3] == ("fired", "close", 1003)
+    assert stream == 1
