@@ -289,6 +289,7 @@ def payload(message: str | bytes, head: str) -> Any:
     return json.loads(message.removeprefix(head))
 
 
+@pytest.mark.row("difference.date_keys")
 @pytest.mark.parametrize("tail", [[], [BEYOND_ORJSON]], ids=["orjson", "json"])
 @pytest.mark.parametrize(("value", "expected"), VALUES)
 def test_what_becomes_of_a_value(value: Any, expected: Any, tail: list[int]) -> None:
@@ -337,6 +338,7 @@ def test_a_packet_that_fails_leaves_nothing_behind() -> None:
     assert encoder.encode(Packet(EVENT, data=["a", b"1"]))[1:] == [b"1"]
 
 
+@pytest.mark.row("difference.values")
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [

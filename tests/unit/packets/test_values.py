@@ -102,6 +102,7 @@ def test_a_long_path_and_a_long_key_are_shortened(parser: Parser) -> None:
     assert len(refusal(parser, Packet(EVENT, data=["e", {"k" * 10_000: BAD}]))) < 300
 
 
+@pytest.mark.row("difference.values")
 def test_a_function_among_the_values_is_meant_as_the_acknowledgement(parser: Parser) -> None:
     hint = "a function cannot be sent; to receive the acknowledgement, pass it as ack=, or call emit_with_ack()"
     assert refusal(parser, Packet(EVENT, data=["e", 1, print])) == f"value 2: {hint}"
@@ -219,6 +220,7 @@ def test_deep_values_are_sent_and_received(parser: Parser, depth: int, key: str 
         assert unnested(data[1]) == (depth, innermost)
 
 
+@pytest.mark.row("difference.nesting")
 @pytest.mark.parametrize("levels", [0, 700], ids=["shallow stack", "deep stack"])
 @pytest.mark.parametrize("key", [None, "k"], ids=["lists", "dicts"])
 def test_the_bound_of_nesting(parser: Parser, key: str | None, levels: int) -> None:
@@ -251,7 +253,7 @@ def test_a_value_that_contains_itself(parser: Parser) -> None:
 def test_what_is_received_is_bounded(opening: str, closing: str, opening_byte: bytes, depth: int, levels: int) -> None:
     text = f'2["e",{opening * depth}0{closing * depth}]'
     binary = b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa1e" + opening_byte * depth + b"\x00"
-    messages: list[str | bytes] = [text, binary]
+    messages: tuple[str | bytes, ...] = (text, binary)
     for parser, message in zip(PARSERS, messages, strict=True):
         decoder = parser.decoder(1)
         with pytest.raises(PacketError, match="nested too deeply"):
