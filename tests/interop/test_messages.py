@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from array import array
+from functools import partial
 from typing import Any
 
 import pytest
@@ -56,6 +58,40 @@ async def test_what_json_cannot_say_becomes_what_javascript_makes_of_it(driver: 
             await socket.emit("echo", object())
         with pytest.raises(OptionError):
             await socket.emit("disconnect")
+
+
+async def test_keys_typed_arrays_and_deep_nesting(driver: Driver, plain_target: Target) -> None:
+    deep: Any = {"innermost": BYTES}
+    for _ in range(2000):
+        deep = [deep]
+    async with plain_target.connect(driver) as socket:
+        keys = {1: "a", 2.0: "b", 1e21: "c", 1e-7: "d", None: "e"}
+        assert await socket.emit_with_ack("echo_ack", keys, array("H", [1, 2])) == (
+            {"1": "a", "2": "b", "1e+21": "c", "1e-7": "d", "null": "e"},
+            array("H", [1, 2]).tobytes(),
+        )
+        back = await socket.emit_with_ack("echo_ack", deep)
+        for _ in range(2000):
+            (back,) = back
+        assert back == {"innermost": BYTES}
+
+
+async def test_a_number_is_the_name_of_one_event(driver: Driver, plain_target: Target) -> None:
+    answered = driver.queue()
+    async with plain_target.connect(driver) as socket:
+        socket.on("answered", lambda *args: answered.put(args))
+        for index, name in enumerate((1.0, "2", 1e21, 2**60, 1.5)):
+            socket.on(name, partial(str, index))
+        for name in (1, 2.0, 10**21, 2.0**60, 1.5):
+            await socket.emit("ask", name)
+        assert [await answered.get() for _ in range(5)] == [("0",), ("1",), ("2",), ("3",), ("4",)]
+
+
+async def test_a_callback_among_the_values(driver: Driver, plain_target: Target) -> None:
+    async with plain_target.connect(driver) as socket:
+        for emit in (socket.emit, socket.emit_with_ack):
+            with pytest.raises(PacketError, match=r"^value 2: a function cannot be sent; .* pass it as ack="):
+                await emit("echo", 1, print)
 
 
 @pytest.mark.row("socket.emit.ack", "socket.emit_nowait")

@@ -91,6 +91,14 @@ async def test_values_of_javascript(driver: Driver, plain_target: Target) -> Non
             "null": "b",
             "false": "c",
         }
+        assert await socket.emit_with_ack("echo_ack", {1.0: "a", 1e21: "b"}) == {"1": "a", "1e+21": "b"}
+        deep: list[Any] = [BYTES]
+        for _ in range(1999):
+            deep = [deep]
+        back = await socket.emit_with_ack("echo_ack", deep)
+        for _ in range(2000):
+            (back,) = back
+        assert back == BYTES
 
 
 async def test_namespaces_a_refusal_and_the_ends(driver: Driver, plain_target: Target) -> None:
