@@ -26,7 +26,6 @@ _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _UNESCAPED = "-_.!~*'()"
 _PARTS = re.compile(r"((?:[^/?#@:]*:)?//)?([^/?#]*)([^?#]*)([^#]*)(.*)", re.DOTALL)
 _AT = re.compile(r".*(?:@|%40)", re.DOTALL)  # greedy: a password may contain a slash or an "@"
-_AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]*)(?::[0-9]*)?")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _MAX_HOST_NAME = 253
@@ -139,13 +138,18 @@ def is_encodable(text: str) -> bool:
     return True
 
 
-def redacted(text: str) -> str:
-    """Return a URL for a message: without user and password, without the values of the query and without the fragment."""
+def redacted(text: str, *, is_valid: bool = True) -> str:
+    """Return a URL for a message: without user and password, without the values of the query and without the fragment.
+
+    Args:
+        text: The URL.
+        is_valid: False if the URL is invalid, so that any part of it may belong to a password.
+    """
     match = _PARTS.match(text)
     assert match is not None, "it matches any text"
     scheme, authority, path, query, fragment = (part or "" for part in match.groups())
     place, count = _AT.subn("***@", authority + path)
-    if not count and _AT.match(query + fragment) and not _AUTHORITY.fullmatch(authority):
+    if _AT.match(query + fragment) and (count or not is_valid):
         return f"{scheme}***"  # the password may contain a "?" or "#"
     values = "&".join(map(_without_value, query[1:].split("&")))
     return f"{scheme}{place}{query[:1]}{values}{'#***' if fragment[1:] else fragment}"
@@ -157,7 +161,7 @@ def _without_value(pair: str) -> str:
 
 
 def _invalid(text: str, why: str) -> OptionError:
-    return OptionError(f"invalid URL {redacted(text)!r}: {why}")
+    return OptionError(f"invalid URL {redacted(text, is_valid=False)!r}: {why}")
 
 
 def resolve_url(text: str | None, base: URL | None) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sansio_socketio_anyio
@@ -41,6 +41,7 @@ def shown_by(call: Callable[[], Any]) -> str:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+@settings(deadline=None)
 @given(secret=SECRETS, start=PARTS, end=PARTS)
 def test_urls(module: Any, secret: str, start: str, end: str) -> None:
     for url in (f"{start}ada:{secret}@{end}", f"{start}{secret}:pass@{end}", f"{start}{end}?t={secret}#{secret}"):

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import h11
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sansio_socketio.protocol import (
@@ -111,6 +111,7 @@ def is_unpaired(text: str) -> bool:
 
 
 @pytest.mark.row("difference.separator")
+@settings(deadline=None)
 @given(TEXTS)
 @example("x\x1e1")
 def test_a_message(text: str) -> None:
@@ -128,6 +129,7 @@ def test_a_message(text: str) -> None:
 
 
 @pytest.mark.parametrize("parser", [JSONParser(), MessagePackParser()], ids=["json", "msgpack"])
+@settings(deadline=None)
 @given(name=TEXTS, event=TEXTS, value=TEXTS, key=TEXTS, token=TEXTS)
 @example(name="/a\x1e1", event="e", value="v", key="k", token="t")
 def test_packets(parser: Parser, name: str, event: str, value: str, key: str, token: str) -> None:
@@ -186,6 +188,7 @@ class RawParser(JSONParser):
         return [packet.data[0]]
 
 
+@settings(deadline=None)
 @given(TEXTS)
 @example("x\x1e1")
 def test_the_messages_of_a_custom_parser(text: str) -> None:
@@ -195,6 +198,7 @@ def test_the_messages_of_a_custom_parser(text: str) -> None:
     assert is_valid is not ("\x1e" in text or is_unpaired(text))
 
 
+@settings(deadline=None)
 @given(path=TEXTS, query=st.dictionaries(TEXTS, TEXTS, max_size=2), header=TEXTS, stamp=TEXTS)
 @example(path="/\r\nX: 1", query={"a\r\nb": "\r\n\0"}, header="a\r\nX: 1", stamp="\r\n")
 def test_requests(path: str, query: dict[str, str], header: str, stamp: str) -> None:

@@ -6,7 +6,7 @@ import traceback
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sansio_socketio.protocol.errors import OptionError
@@ -89,7 +89,7 @@ def test_what_is_no_url_is_quoted(text: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message) as caught:
         parse_url(text)
     if isinstance(text, str):
-        assert repr(redacted(text)) in str(caught.value)
+        assert repr(redacted(text, is_valid=False)) in str(caught.value)
 
 
 @pytest.mark.row("difference.impossible_hosts")
@@ -221,6 +221,9 @@ def test_what_nothing_can_complete(text: Any, message: str) -> None:
         "http://user:s3cret?x@host",
         "http://user:s3cret#x@host",
         "http://user:x?s3cret=x@host",
+        "http://user?s3cret=x@host /",
+        "http://s3cret?x@host /",
+        "http://user:@?s3cret@host",
         "http://user:s3cret%40host",
         "http:\\\\user:s3cret@host",
         "ftp://host?s3cret",
@@ -235,6 +238,7 @@ def test_no_message_shows_what_may_be_secret(url: str) -> None:
     assert caught.value.__cause__ is None
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_message_shows_a_secret_of_any_malformed_url(data: st.DataObject) -> None:
     secret = st.text("/:@#?&=%4[]\\ \n\ud800.", max_size=5).map(lambda text: f"{text}s3cret{text[::-1]}")
@@ -254,7 +258,6 @@ def test_no_message_shows_a_secret_of_any_malformed_url(data: st.DataObject) -> 
     message = failure(url)
     if message is not None:  # otherwise the URL is valid, and "s3cret" may be its host
         assert "s3cret" not in message
-        assert "s3cret" not in redacted(url)
 
 
 def failure(url: str) -> str | None:
