@@ -27,6 +27,8 @@ from sansio_socketio.runtime.interface import Future, StreamHook, StreamReceiver
 from sansio_socketio.runtime.streams import BaseStream, first_connected, invalid_stream
 from sansio_socketio.runtime.timers import LoopTimer
 
+_MAX_EARLY = 4
+"""How many reads are buffered until the hook has returned."""
 _FROM_THREAD = "loop.call_soon_threadsafe or asyncio.run_coroutine_threadsafe, with the loop that they were started in"
 
 
@@ -93,6 +95,9 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
             self.notify_opened()
             for data in self._early:
                 self.data_received(data)
+            if self._early and self.receiver is not None:
+                transport.resume_reading()
+            self._early.clear()
         except BaseException as error:
             if self._transport is not None:
                 self._transport.abort()
@@ -134,6 +139,8 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
         """Pass data on, or buffer it until the hook returns."""
         if not self.is_open:
             self._early.append(data)
+            if len(self._early) >= _MAX_EARLY and self._transport is not None:
+                self._transport.pause_reading()
         elif self.receiver is not None:
             self.receiver.received(data)
 

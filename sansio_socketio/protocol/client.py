@@ -25,7 +25,15 @@ from .backoff import Backoff
 from .emit import Frames
 from .engine import EngineSession, Memory
 from .engine_options import check_engine_options, request_query
-from .errors import DisconnectedError, OpenTimeout, OptionError, PacketError, SocketIOError, TransportError
+from .errors import (
+    DisconnectedError,
+    OpenTimeout,
+    OptionError,
+    PacketError,
+    SocketIOError,
+    TransportError,
+    without_frames,
+)
 from .events import (
     Asked,
     Closed,
@@ -294,8 +302,8 @@ class ClientProtocol(RunningOptions, Machine):
         engine = self.engine
         if engine is not None:
             engine.send(frames, now, compress=compress)
-            if engine.buffered_bytes > HIGH_WATER:
-                self._congested = True
+            if engine.buffer_size > HIGH_WATER:
+                self._congested = self._congested or engine.buffered_bytes > HIGH_WATER
                 self._check_overflow(engine, now)
 
     def ensure_open(self, now: float) -> None:
@@ -332,7 +340,7 @@ class ClientProtocol(RunningOptions, Machine):
         engine, options = self.engine, self.options
         buffered = self._buffered_bytes + size
         if engine is not None:
-            buffered += engine.buffered_bytes
+            buffered += engine.buffer_size
         return self._buffered_events < options.max_buffered_events and buffered <= options.max_buffered_bytes
 
     def buffered(self, events: int, size: int) -> None:
@@ -491,7 +499,7 @@ class ClientProtocol(RunningOptions, Machine):
         try:
             packet = self._decoder.feed(data)
         except PacketError as error:
-            self.protocol_error(error, now)
+            self.protocol_error(without_frames(error), now)
             return
         except Exception as error:  # a custom parser may raise anything
             self.protocol_error(_chained(PacketError(f"the parser cannot decode a message: {error!r}"), error), now)
@@ -585,8 +593,8 @@ class ClientProtocol(RunningOptions, Machine):
     def _check_overflow(self, engine: EngineSession, now: float) -> None:
         """End a session whose server requests acknowledgements but does not read them. (Emits fail earlier.)"""
         bound = self.options.max_buffered_bytes
-        if engine.buffered_bytes > 2 * bound:
-            waiting = f"{engine.buffered_bytes} bytes are buffered, more than twice max_buffered_bytes ({bound})"
+        if engine.buffer_size > 2 * bound:
+            waiting = f"{engine.buffer_size} bytes are buffered, more than twice max_buffered_bytes ({bound})"
             engine.fail(TransportError(f"the server does not read: {waiting}", transport=engine.transport), now)
 
     def _count_partial(self, size: int, now: float) -> None:

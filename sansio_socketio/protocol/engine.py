@@ -50,6 +50,8 @@ _PAUSING: Final = UpgradeState.PAUSING
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _PROBE: Final = "probe"
 _MAX_SHOWN: Final = 60
+_PACKET_SIZE: Final = 100
+"""The memory that a buffered packet takes in addition to its data, in bytes."""
 
 
 class EngineObserver(Protocol):
@@ -132,6 +134,11 @@ class EngineSession:
     def transport(self) -> str | None:
         """The name of the transport in use."""
         return None if self._transport is None else self._transport.name
+
+    @property
+    def buffer_size(self) -> int:
+        """The approximate memory that the write buffer takes, in bytes."""
+        return self.buffered_bytes + _PACKET_SIZE * len(self._buffer)
 
     @property
     def sends_at_once(self) -> bool:

@@ -53,6 +53,10 @@ _V2_SERVER: Final = (
 
 _JOINED: Final = JoinState.JOINED
 _SHORTEST_RENEWAL: Final = 1.0  # seconds between two reports of a join that takes too long
+_MAX_EARLY: Final = 10_000
+"""The maximum number of events that are buffered until the server has accepted the namespace."""
+_MAX_OFFSET: Final = 1024
+"""The maximum length of the id of an event, for recovery. A longer text is a value of the event."""
 
 
 class NamespaceConnection(Protocol):
@@ -438,7 +442,9 @@ class Namespace:
         self._early.append(event)
         self._early_bytes += event.size
         options = self._connection.options
-        if len(self._early) > options.max_buffered_events or self._early_bytes > options.max_buffered_bytes:
+        most = min(options.max_buffered_bytes, options.max_message_size // 16)  # decoded, they are larger
+        is_large = len(self._early) > 1 and self._early_bytes > most
+        if is_large or len(self._early) > min(_MAX_EARLY, options.max_buffered_events):
             error = PacketError("the server sent too many events before it accepted the namespace")
             self._connection.protocol_error(error, now)
 
@@ -451,7 +457,7 @@ class Namespace:
         self._connection.outbox.deliver(event)
         if self._pid is not None and event.ack_id is None and len(event.args) > 1:
             last = event.args[-1]
-            if isinstance(last, str):
+            if isinstance(last, str) and len(last) <= _MAX_OFFSET:
                 self._offset = last
 
     # Events to the server

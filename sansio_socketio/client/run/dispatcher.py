@@ -5,8 +5,8 @@ Rules of this file:
 - One task handles the items of the inbox, one at a time and in order: events, lifecycle events, callbacks of
   acknowledgements, and sent events. Only handlers that were registered with `concurrency` run concurrently.
 - Handlers are held back until `release`, so that handlers that are registered before that miss no events.
-- Adding an item to the inbox never waits and calls no code of the application. The inbox is bounded: see `received` and
-  `sent`.
+- Adding an item to the inbox never waits and calls no code of the application. The inbox is bounded: see `received`,
+  `sent` and `lifecycle`. The application bounds the callbacks of acknowledgements: there is one for each of its emits.
 - After an exception in a handler, the dispatcher reports it with the event's name, and continues.
 """
 
@@ -41,6 +41,8 @@ _MANY: Final = 1_000
 """The number of queued events below which reading never pauses."""
 _LARGE: Final = 256 * 1024
 """The size of queued events in bytes below which reading never pauses."""
+MOST_LIFECYCLE: Final = 1000
+"""The maximum number of queued lifecycle events. Beyond it, the latest one replaces the one before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,9 @@ class Dispatcher:
         self._bytes = 0
         self._sent = 0  # the number of items that are sent events
         self._sent_bytes = 0
+        self._lifecycle = 0  # the number of items that are lifecycle events
+        self._latest: Lifecycle | None = None  # the last one of them
+        self._is_full_of_lifecycle = False
         self._concurrent = 0  # the number of calls that wait in lanes
         self._many = min(limits.events, max(limits.events // _PART, _MANY))
         self._large = min(limits.size, max(limits.size // _PART, _LARGE))
@@ -251,6 +256,24 @@ class Dispatcher:
             )
             self.put(Failure(name, error))
 
+    def lifecycle(self, name: str, args: tuple[Any, ...], barrier: Callable[[], Future | None]) -> None:
+        """Queue a lifecycle event. If too many are queued, replace the latest one, and report an InboxOverflow.
+
+        `barrier` returns a future to wait for before the handlers are called, or None.
+        """
+        latest = self._latest
+        if self._lifecycle < MOST_LIFECYCLE or latest is None:
+            self._lifecycle += 1
+            self._latest = event = Lifecycle(name, args, barrier())
+            self.put(event)
+            return
+        latest.name, latest.args, latest.after = name, args, None
+        if not self._is_full_of_lifecycle:
+            self._is_full_of_lifecycle = True
+            queued = f"{self._lifecycle} lifecycle events are queued"
+            error = InboxOverflow(f"handlers are too slow: from {name!r} on, only the latest event is kept ({queued})")
+            self.put(Failure(name, error))
+
     def put(self, item: EventSent | Lifecycle | AckCallback | EndStreams | Failure) -> None:
         """Queue an item that does not count towards the bounds."""
         self._inbox.append(item)
@@ -332,7 +355,7 @@ class Dispatcher:
         self._inbox.clear()
         for lane in self._lanes.values():
             lane.waiting.clear()
-        self._bytes = self._concurrent = self._sent = self._sent_bytes = 0
+        self._bytes = self._concurrent = self._sent = self._sent_bytes = self._lifecycle = 0
 
     # The task
 
@@ -397,6 +420,9 @@ class Dispatcher:
             await self._call_in_order(handler, event_name(event.args[0]), event.args, None)
 
     async def _handle_lifecycle(self, event: Lifecycle) -> None:
+        self._lifecycle -= 1
+        if self._lifecycle == 0:
+            self._is_full_of_lifecycle = False
         if event.after is not None and not event.after.done:
             await self.runtime.wait(event.after)
         for handler in self._handlers.take(event.name):

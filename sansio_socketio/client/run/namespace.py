@@ -20,7 +20,7 @@ from ...protocol.errors import ConnectError, DisconnectedError
 from ...runtime.interface import Future, Runtime
 from ..handlers.registry import Handler, RegisteredHandler, event_name
 from .blueprint import NamespaceSpec
-from .dispatcher import AckCallback, Dispatcher, EndStreams, Lifecycle
+from .dispatcher import AckCallback, Dispatcher, EndStreams
 from .lifecycle import LifecycleQueue
 from .pump import Pump
 from .waiters import Waiters, wait_for
@@ -237,7 +237,7 @@ class NamespaceRun:
 
     def _put(self, name: str, *args: Any) -> None:
         """Queue a lifecycle event. It is handled when the Manager's handlers of the events before it have started."""
-        self.dispatcher.put(Lifecycle(name, args, self._lifecycle.barrier()))
+        self.dispatcher.lifecycle(name, args, self._lifecycle.barrier)
 
 
 def _connect_error(error: Exception) -> ConnectError:

@@ -20,6 +20,8 @@ MAX_COOKIES = 100
 """The maximum number of cookies. Beyond it, a new cookie replaces the oldest."""
 MAX_COOKIE_SIZE = 4096
 """The maximum size of a cookie in bytes: its name and its value together."""
+MAX_PATH_SIZE = 1024
+"""The maximum size of a cookie's path in bytes. A longer one is ignored."""
 
 _LONGEST_DATE = 64
 
@@ -74,7 +76,7 @@ class CookieJar:
         path = attributes.get(b"path", b"")
         cookie = _Cookie(
             value=value,
-            path=path if path.startswith(b"/") else _default_path(request_path),
+            path=path if path.startswith(b"/") and len(path) <= MAX_PATH_SIZE else _default_path(request_path),
             secure=b"secure" in attributes,
             expires=now + _age(attributes, date),
         )

@@ -24,7 +24,7 @@ from typing import ClassVar, Final, Literal
 from h11 import LocalProtocolError
 
 from ..actions import Outbox
-from ..errors import PacketError, TransportError
+from ..errors import PacketError, TransportError, without_frames
 from ..packets.engineio import CLOSE, Packet, decode_payload, encode_payload
 from ..states import POLLING_TRANSITIONS, PollingState, transition
 from ..timers import Timers
@@ -142,7 +142,7 @@ class PollingTransport(Transport):
             response = channel.exchange.receive(data)
         except TransportError as error:
             self._drop(channel)
-            self._lost(channel, error, now)
+            self._lost(channel, without_frames(error), now)
         else:
             if response is not None:
                 self._complete(channel, response, now)
@@ -290,7 +290,7 @@ class PollingTransport(Transport):
         self._packets = iter(())
         message = f"the response to a poll is invalid: {error} (received {self._excerpt})"
         details = TransportError(message, status=200)
-        details.__cause__ = error
+        details.__cause__ = without_frames(error)
         self._break(details, now)
 
     def _posted(self, now: float) -> None:

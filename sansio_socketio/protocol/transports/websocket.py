@@ -24,7 +24,7 @@ from wsproto.events import AcceptConnection, Event, RejectConnection, RejectData
 from wsproto.frame_protocol import CloseReason as CloseCode
 
 from ..actions import Outbox
-from ..errors import PacketError, TransportError
+from ..errors import PacketError, TransportError, without_frames
 from ..packets.engineio import Packet, decode_frame, encode_frame
 from ..states import WEBSOCKET_TRANSITIONS, WebSocketState, transition
 from ..timers import Timers
@@ -313,7 +313,7 @@ class WebSocketTransport(Transport):
         if self._state is _OPEN:
             self.outbox.send(self._stream, self._codec.close(code, message))
         details = TransportError(f"the WebSocket failed: {message}", close_code=int(code))
-        details.__cause__ = cause
+        details.__cause__ = without_frames(cause)
         self._fail("transport error", details, now, abort=False)
 
     def _fail(self, reason: CloseReason, details: TransportError, now: float, *, abort: bool = True) -> None:
