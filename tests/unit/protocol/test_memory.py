@@ -37,9 +37,10 @@ from tests.unit.transports.rig import (
 )
 
 MEBIBYTE = 1024 * 1024
-SIZE = MEBIBYTE
-MOST_MEMORY = 8 * SIZE + 16 * MEBIBYTE
-CHUNK = 256 * 1024
+SIZE = MEBIBYTE // 8
+# orjson reserves twelve times the size of a message. tracemalloc counts that, but it uses only as much of it as it needs.
+MOST_MEMORY = (8 + 12) * SIZE + MEBIBYTE
+CHUNK = SIZE // 4
 HANDSHAKE = b'0{"sid":"S","upgrades":[],"pingInterval":25000,"pingTimeout":20000}'
 DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate"
 
@@ -161,7 +162,7 @@ def _distinct_keys(size: int) -> bytes:
 
 
 def _attachments(number: int) -> Callable[[int], bytes]:
-    return lambda size: f'45{number}-["a"{",[]" * min(size // 3 - 10, 50_000)}]'.encode()
+    return lambda size: f'45{number}-["a"{",[]" * (size // 3 - 10)}]'.encode()
 
 
 PACKETS = {
@@ -247,7 +248,7 @@ FRAMES: dict[str, Callable[[int, bytes], bytes]] = {
 SIZES = st.one_of(st.just(SIZE), st.just(SIZE // 15), st.integers(200, SIZE))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30, deadline=None)
 @given(shape=st.sampled_from([*PACKETS, *MESSAGES]), size=SIZES, body=st.sampled_from([*BODIES]))
 def test_memory_with_polling(shape: str, size: int, body: str) -> None:
     data = BODIES[body]({**PACKETS, **MESSAGES}[shape](size))
@@ -256,7 +257,7 @@ def test_memory_with_polling(shape: str, size: int, body: str) -> None:
     assert peer.largest < 10
 
 
-@settings(max_examples=60)
+@settings(max_examples=30, deadline=None)
 @given(shape=st.sampled_from([*MESSAGES]), size=SIZES, frames=st.sampled_from([*FRAMES]))
 def test_memory_with_websocket(shape: str, size: int, frames: str) -> None:
     data = FRAMES[frames](TEXT, MESSAGES[shape](size))
@@ -265,7 +266,7 @@ def test_memory_with_websocket(shape: str, size: int, frames: str) -> None:
     assert peer.largest < 10
 
 
-@settings(max_examples=60)
+@settings(max_examples=30, deadline=None)
 @given(shape=st.sampled_from([*PACKED]), size=SIZES, way=st.sampled_from([*FRAMES, *BODIES]))
 def test_memory_with_messagepack(shape: str, size: int, way: str) -> None:
     if way in FRAMES:
@@ -276,25 +277,25 @@ def test_memory_with_messagepack(shape: str, size: int, way: str) -> None:
 
 
 SMALL_FRAMES = {
-    "letters": frame(TEXT, b"4", fin=False) + frame(CONTINUATION, b"x", fin=False) * 100_000,
-    "wide letters": frame(TEXT, b"4", fin=False) + frame(CONTINUATION, "\u20ac".encode(), fin=False) * 50_000,
-    "bytes": frame(BINARY, b"4", fin=False) + frame(CONTINUATION, b"x", fin=False) * 100_000,
-    "empty fragments": frame(TEXT, b"4", fin=False) + frame(CONTINUATION, fin=False) * 100_000,
-    "pings": frame(PING_FRAME) * 100_000,
-    "empty binary messages": frame(BINARY) * 100_000,
-    "noops": frame(TEXT, b"6") * 100_000,
-    "events": frame(TEXT, b'42["a"]') * 30_000,
+    "letters": frame(TEXT, b"4", fin=False) + frame(CONTINUATION, b"x", fin=False) * 20_000,
+    "wide letters": frame(TEXT, b"4", fin=False) + frame(CONTINUATION, "\u20ac".encode(), fin=False) * 20_000,
+    "bytes": frame(BINARY, b"4", fin=False) + frame(CONTINUATION, b"x", fin=False) * 20_000,
+    "empty fragments": frame(TEXT, b"4", fin=False) + frame(CONTINUATION, fin=False) * 20_000,
+    "pings": frame(PING_FRAME) * 20_000,
+    "empty binary messages": frame(BINARY) * 20_000,
+    "noops": frame(TEXT, b"6") * 20_000,
+    "events": frame(TEXT, b'42["a"]') * 10_000,
 }
 
 
 @pytest.mark.parametrize("frames", SMALL_FRAMES.values(), ids=SMALL_FRAMES.keys())
 def test_memory_with_small_frames(frames: bytes) -> None:
-    assert growth(Peer("websocket"), frames) <= 4 * MEBIBYTE
+    assert growth(Peer("websocket"), frames) <= MEBIBYTE
 
 
 SMALL_PARTS = {
-    "chunks of one byte": chunked(*[b"6", b"\x1e"] * 20_000),
-    "informational responses": b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000,
+    "chunks of one byte": chunked(*[b"6", b"\x1e"] * 3_000),
+    "informational responses": b"HTTP/1.1 100 Continue\r\n\r\n" * 3_000,
     "headers": b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200_000,
     "cookies": b"HTTP/1.1 200 OK\r\n" + b"Set-Cookie: a=b\r\n" * 100_000,
 }
@@ -302,7 +303,7 @@ SMALL_PARTS = {
 
 @pytest.mark.parametrize("parts", SMALL_PARTS.values(), ids=SMALL_PARTS.keys())
 def test_memory_with_small_parts_of_a_response(parts: bytes) -> None:
-    assert growth(Peer("polling", with_credentials=True), parts) <= 4 * MEBIBYTE
+    assert growth(Peer("polling", with_credentials=True), parts) <= MEBIBYTE
 
 
 # ---------------------------------------------------------------------------------------------------------------------
