@@ -24,7 +24,7 @@ from anyio.abc import ByteReceiveStream, ByteStream
 from sansio_socketio.client.entry_points import entry_points
 from sansio_socketio.runtime import cancelled_inside
 from sansio_socketio.runtime.clock import total_suspension
-from sansio_socketio.runtime.structured import Library, Nursery, StructuredRuntime, open_structured
+from sansio_socketio.runtime.structured import Library, StructuredRuntime, open_structured
 
 _CHUNK = 1 << 16  # the maximum number of bytes to receive at once
 
@@ -56,9 +56,9 @@ _ANYIO = Library(
 class AnyioRuntime(StructuredRuntime):
     """The runtime, which protects client code from KeyboardInterrupt."""
 
-    def start(self, nursery: Nursery, name: str, function: Callable[..., Awaitable[None]], *args: Any) -> None:
-        """Run client code in a task, protected from KeyboardInterrupt."""
-        super().start(nursery, name, _protected, function, *args)
+    async def task(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run client code as the whole of a task, protected from KeyboardInterrupt on trio."""
+        await super().task(function, *args)
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call the application's code, and await what it returns."""
@@ -70,16 +70,12 @@ class AnyioRuntime(StructuredRuntime):
             raise cancelled_inside(function) from error
 
 
-async def _protected(function: Callable[..., Awaitable[None]], *args: Any) -> None:
-    await function(*args)
-
-
 @cache
 def _protect_on_trio() -> None:
     from trio.lowlevel import disable_ki_protection, enable_ki_protection  # noqa: PLC0415  # trio may not be installed
 
     disable_ki_protection(AnyioRuntime.call)
-    for code in (_protected.__code__, *entry_points()):
+    for code in (AnyioRuntime.task.__code__, *entry_points()):
         enable_ki_protection(SimpleNamespace(__code__=code))
 
 

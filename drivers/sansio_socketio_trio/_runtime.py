@@ -19,7 +19,7 @@ from trio.lowlevel import disable_ki_protection, enable_ki_protection
 from sansio_socketio.client.entry_points import entry_points
 from sansio_socketio.protocol.errors import StateError
 from sansio_socketio.runtime.clock import total_suspension
-from sansio_socketio.runtime.structured import Library, Nursery, StructuredRuntime, open_structured
+from sansio_socketio.runtime.structured import Library, StructuredRuntime, open_structured
 
 _CHUNK = 1 << 16  # the maximum number of bytes to receive at once
 
@@ -43,19 +43,15 @@ _TRIO = Library(
 class TrioRuntime(StructuredRuntime):
     """The runtime, which protects client code from KeyboardInterrupt."""
 
-    def start(self, nursery: Nursery, name: str, function: Callable[..., Awaitable[None]], *args: Any) -> None:
-        """Run client code in a task, protected from KeyboardInterrupt."""
-        super().start(nursery, name, _protected, function, *args)
+    @enable_ki_protection
+    async def task(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run client code as the whole of a task, protected from KeyboardInterrupt."""
+        await super().task(function, *args)
 
     @disable_ki_protection
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call the application's code, not protected from KeyboardInterrupt."""
         return await super().call(function, *args)
-
-
-@enable_ki_protection
-async def _protected(function: Callable[..., Awaitable[None]], *args: Any) -> None:
-    await function(*args)
 
 
 for _code in entry_points():  # client code that runs in the application's tasks

@@ -149,7 +149,7 @@ class StructuredStream(TaskStream):
 class StructuredRuntime:
     """A `Runtime` in a nursery.
 
-    A driver's subclass may override `start` and `call`, through which all code of the library and of the application runs.
+    A driver's subclass may override `task` and `call`, through which all code of the library and of the application runs.
     """
 
     def __init__(self, library: Library, nursery: Nursery, suspension: Callable[[], float] = total_suspension) -> None:
@@ -166,9 +166,10 @@ class StructuredRuntime:
 
     def start(self, nursery: Nursery, name: str, function: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run `function(*args)` in a task of the nursery."""
-        nursery.start_soon(self._run, function, *args, name=name)
+        nursery.start_soon(self.task, function, *args, name=name)
 
-    async def _run(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+    async def task(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run `function(*args)` as the whole of a task."""
         try:
             await function(*args)
         except Exception as error:
