@@ -81,6 +81,6 @@ def _protect_on_trio() -> None:
 
 def open_runtime(*, suspension: Callable[[], float] = total_suspension) -> AbstractAsyncContextManager[AnyioRuntime]:
     """Create a runtime in a task group of its own. On exit, everything that it started ends."""
-    if "trio" in sys.modules:
+    if "trio" in sys.modules:  # pragma: no branch
         _protect_on_trio()
     return open_structured(_ANYIO, AnyioRuntime, suspension)

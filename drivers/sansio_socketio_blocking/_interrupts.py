@@ -114,11 +114,11 @@ def _is_in_library(frame: FrameType | None) -> bool:
     return False
 
 
-def _interrupt_again() -> None:
+def _interrupt_again() -> None:  # pragma: no cover  # no coverage is measured in threads of `_thread`
     sleep(_DELAY)
     main_thread = threading.main_thread().ident
     assert main_thread is not None
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(main_thread, signal.SIGINT)  # this also ends a system call of the main thread
-    else:  # pragma: no cover  # Windows
+    else:  # Windows
         signal.raise_signal(signal.SIGINT)

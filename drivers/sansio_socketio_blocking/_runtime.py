@@ -139,7 +139,7 @@ class BlockingRuntime:
         finally:
             self._waiting.remove(future)
 
-    def _wake_waiting(self, event: LockedEvent) -> None:
+    def _wake_waiting(self, event: LockedEvent) -> None:  # pragma: no cover  # as in `_interrupts`
         with self._lock:
             event.set()
 

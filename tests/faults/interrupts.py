@@ -245,6 +245,7 @@ def main(driver: str, runs: int, seed: int) -> int:
             if process.wait() or count < BATCH:
                 outcomes["processes that ended early or hung"] += 1
             done += max(count, 1)
+            print(f"{done} runs: {dict(outcomes)}", flush=True)
     for problem in examples.values():
         print(problem[-3000:], "\n")
     print(f"{driver}: {done} runs, seed {seed}")

@@ -245,6 +245,23 @@ def test_an_exception_in_the_network_thread_ends_the_runtime(
     ]
 
 
+def test_a_stream_that_is_opened_after_the_end_opens_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[socket.socket] = []
+    monkeypatch.setattr(NonblockingStream, "_try", lambda self, sock, address: opened.append(sock))
+
+    async def main() -> BlockingRuntime:
+        async with open_runtime() as runtime:
+            return runtime
+
+    runtime = drive(main)
+    with runtime.lock:
+        runtime.open_stream("127.0.0.1", 9, Recorder(runtime))
+    for thread in threading.enumerate():
+        if thread.name.startswith("sansio-socketio"):
+            thread.join()
+    assert opened == []
+
+
 def test_an_address_that_is_found_after_the_end_opens_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_threads, "_JOIN_TIMEOUT", 0.0)
     began, may_end, opened = threading.Event(), threading.Event(), list[socket.socket]()

@@ -144,6 +144,96 @@ RUNS: dict[str, Program] = {
 }
 
 
+# Where the interrupt is raised in the blocking driver
+
+
+def _interrupt_main_thread() -> None:
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def test_an_interrupt_ends_a_wait_of_the_main_thread() -> None:
+    interrupted = threading.Event()
+
+    def interrupt(number: int) -> None:
+        while True:
+            _interrupt_main_thread()
+            if interrupted.wait(5):  # CPython loses a signal that arrives just before a thread waits for a lock
+                break
+
+    def wait() -> None:
+        with sansio_socketio_blocking.connect(f"http://127.0.0.1:{server.port}", **OPTIONS) as socket:
+            socket.on("n", interrupt)
+            try:
+                socket.emit("x")
+                socket.wait_closed()
+            finally:
+                interrupted.set()
+
+    with LoopbackServer(serve) as server, pytest.raises(KeyboardInterrupt):
+        wait()
+
+
+def test_an_interrupt_is_raised_at_once_in_code_of_the_application() -> None:
+    went_on: list[str] = []
+
+    def interrupt() -> None:
+        with sansio_socketio_blocking.Manager("http://localhost", auto_connect=False):
+            signal.raise_signal(signal.SIGINT)
+            went_on.append("the application's code")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert went_on == []
+
+
+def test_an_interrupt_in_code_of_the_client_is_raised_when_that_is_done() -> None:
+    manager = sansio_socketio_blocking.Manager("http://localhost", auto_connect=False)
+    manager._core.link.on_start.append(partial(signal.raise_signal, signal.SIGINT))
+    went_on: list[str] = []
+
+    def run() -> None:
+        with manager:
+            went_on.append("the Manager was started")
+            time.sleep(PATIENCE)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert went_on == ["the Manager was started"]
+
+
+def test_another_handler_of_the_signal_is_not_replaced() -> None:
+    def handle(number: int, frame: FrameType | None) -> None: ...
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        with sansio_socketio_blocking.Manager("http://localhost", auto_connect=False):
+            assert signal.getsignal(signal.SIGINT) is handle
+        assert signal.getsignal(signal.SIGINT) is handle
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_manager_that_runs_keeps_interrupts_delayed_when_another_one_ends() -> None:
+    with sansio_socketio_blocking.Manager("http://localhost", auto_connect=False):
+        with sansio_socketio_blocking.Manager("http://localhost", auto_connect=False):
+            handler = signal.getsignal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is handler is not signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_thread_starts_and_ends_a_manager_without_handling_signals() -> None:
+    seen: list[object] = []
+
+    def run() -> None:
+        with sansio_socketio_blocking.Manager("http://localhost", auto_connect=False):
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [signal.default_int_handler]
+
+
 # The interrupts
 
 
