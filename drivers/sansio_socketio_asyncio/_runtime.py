@@ -20,7 +20,7 @@ from typing import Any, cast
 from weakref import WeakSet
 
 from sansio_socketio.protocol.errors import StateError
-from sansio_socketio.runtime.calls import cancelled_inside, log_failure, name_of
+from sansio_socketio.runtime.calls import call_back, cancelled_inside, ended_inside, log_failure
 from sansio_socketio.runtime.clock import Clock, total_suspension
 from sansio_socketio.runtime.futures import EventFuture, runtime_ended, wrong_thread
 from sansio_socketio.runtime.interface import Future, StreamHook, StreamReceiver
@@ -201,19 +201,13 @@ class AsyncioRuntime:
 
     def timer(self, callback: Callable[[], None]) -> LoopTimer:
         """Create a timer."""
-        timer = LoopTimer(self.loop, self._clock, partial(self._call_back, callback))
+        timer = LoopTimer(self.loop, self._clock, partial(call_back, self, callback))
         self._timers.add(timer)
         return timer
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call `callback` in the next loop iteration."""
-        self.loop.call_soon(self._call_back, callback)
-
-    def _call_back(self, callback: Callable[[], None]) -> None:
-        try:
-            callback()
-        except Exception as error:
-            self.failed(error)
+        self.loop.call_soon(call_back, self, callback)
 
     def future(self, *, outlives_runtime: bool = False) -> EventFuture[asyncio.Event]:
         """Create a future."""
@@ -267,9 +261,7 @@ class AsyncioRuntime:
         except BaseException as error:
             if asyncio.current_task(self.loop) not in self._tasks:
                 raise  # the event loop is gone, and this coroutine is being closed
-            raise StateError(
-                f"{name_of(function)} raised {error!r}, which cannot end the program from a task"
-            ) from error
+            raise ended_inside(function, error) from error
 
     async def end(self) -> None:
         """End everything that was started. If this is cancelled, raise the cancellation when everything has ended."""

@@ -25,7 +25,8 @@ from sansio_socketio.names import *  # noqa: F403
 from sansio_socketio.protocol.packets.socketio import PROTOCOL
 from sansio_socketio.runtime import BlockingRuntimeScope
 
-from ._runtime import open_runtime, shield
+from ._interrupts import shield
+from ._runtime import open_runtime
 
 
 class Manager(_Manager):

@@ -21,7 +21,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from time import sleep
 from types import FrameType
-from typing import Final
+from typing import Any, Final
+from weakref import WeakSet
 
 from sansio_socketio.runtime.calls import call_in_thread
 
@@ -71,21 +72,22 @@ class MainThreadWait:
 interruptible: Final = MainThreadWait()
 
 
+running: Final[WeakSet[Any]] = WeakSet()
+"""The runtimes that have not ended."""
+
+
 @contextmanager
-def shielded(is_in_use: Callable[[], object]) -> Generator[None, None, None]:
-    """Return a context manager in which runtimes are started or ended.
+def shield() -> Generator[None, None, None]:
+    """Return a context manager around calls that start or end a run.
 
     On entry, replace Python's handler of SIGINT. On exit, restore it if no runtime is running. In other threads than the
     main thread, do nothing.
-
-    Args:
-        is_in_use: Returns whether a runtime is running.
     """
     _replace(signal.default_int_handler, _interrupted)
     try:
         yield
     finally:
-        if not is_in_use():
+        if not running:
             _replace(_interrupted, signal.default_int_handler)
 
 

@@ -18,7 +18,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from math import inf
@@ -35,7 +35,7 @@ from sansio_socketio.runtime.interface import Future, StreamHook, StreamReceiver
 from sansio_socketio.runtime.nonblocking import NonblockingStream
 from sansio_socketio.runtime.timers import Deadlines, DeadlineTimer
 
-from ._interrupts import interruptible, shielded
+from ._interrupts import interruptible, running
 
 _JOIN_TIMEOUT = 1.0  # seconds to wait for all threads; the client has already waited for the handlers
 
@@ -81,7 +81,7 @@ class BlockingRuntime:
         self._waker, sleeper = socket.socketpair()
         self._selector.register(sleeper, EVENT_READ, lambda _readable, _writable: sleeper.recv(64))
         self._sockets = {self._waker, sleeper}
-        _runtimes.add(self)
+        running.add(self)
         self._start(self._run, "network")
 
     @property
@@ -223,7 +223,7 @@ class BlockingRuntime:
                 self.failed(error)
             finally:
                 self._ended = True
-                _runtimes.discard(self)
+                running.discard(self)
                 for future in self._waiting:
                     if not future.outlives_runtime:
                         future.fail(runtime_ended(self._failure))
@@ -297,16 +297,8 @@ class BlockingRuntime:
             sock.close()
 
 
-_runtimes: WeakSet[BlockingRuntime] = WeakSet()
-
-
-def shield() -> AbstractContextManager[None]:
-    """Return a context manager around calls that start or end a run. It delays interrupts of the main thread."""
-    return shielded(lambda: _runtimes)
-
-
 def _abandon_all() -> None:  # pragma: no cover  # as above
-    for runtime in tuple(_runtimes):
+    for runtime in tuple(running):
         runtime.abandon()
 
 

@@ -11,7 +11,7 @@ This layer is independent of Socket.IO. It imports only `protocol.errors` from t
 
 from __future__ import annotations
 
-from .calls import call_in_task, call_in_thread, cancelled_inside, log_failure, name_of
+from .calls import call_back, call_in_task, call_in_thread, cancelled_inside, ended_inside, log_failure, name_of
 from .clock import LONGEST_WAIT, Clock, total_suspension
 from .futures import EventFuture, runtime_ended, wrong_thread
 from .interface import (
@@ -61,10 +61,12 @@ __all__ = [
     "Task",
     "TaskStream",
     "Timer",
+    "call_back",
     "call_in_task",
     "call_in_thread",
     "cancelled_inside",
     "combine_errors",
+    "ended_inside",
     "first_connected",
     "invalid_stream",
     "log_failure",

@@ -9,6 +9,7 @@ from threading import get_ident
 from typing import Any, Final
 
 from ..protocol.errors import StateError
+from .interface import Runtime
 
 log = logging.getLogger("sansio_socketio.runtime")
 
@@ -35,9 +36,7 @@ def call_in_thread(function: Callable[..., Any], *args: Any) -> Any:
         raise
     except BaseException as error:
         # This exception would silently end the thread, and with it the handling of events.
-        raise StateError(
-            f"{name_of(function)} raised {error!r}, which cannot end the program from this thread"
-        ) from error
+        raise ended_inside(function, error) from error
     if iscoroutine(result):
         result.close()
         raise TypeError(f"{name_of(function)} is an async function, which a thread cannot await: use a plain function")
@@ -52,6 +51,19 @@ def cancelled_inside(function: Callable[..., Any]) -> StateError:
 def log_failure(error: BaseException) -> None:
     """Log an exception that ended a part of a runtime. The initial value of `Runtime.failed`."""
     log.critical("internal error in sansio_socketio; please report it", exc_info=error)
+
+
+def ended_inside(function: Callable[..., Any], error: BaseException) -> StateError:
+    """Return the error for application code that raised an exception that would end its thread or task silently."""
+    return StateError(f"{name_of(function)} raised {error!r}, which cannot end the program from this thread or task")
+
+
+def call_back(runtime: Runtime, callback: Callable[[], None]) -> None:
+    """Call a callback of the client. Report an exception to the runtime's `failed`."""
+    try:
+        callback()
+    except Exception as error:
+        runtime.failed(error)
 
 
 def name_of(function: Callable[..., Any]) -> str:

@@ -17,6 +17,7 @@ from sansio_socketio.runtime import (
     StreamHook,
     StreamReceiver,
     TaskStream,
+    call_back,
     call_in_task,
     cancelled_inside,
     invalid_stream,
@@ -90,18 +91,12 @@ class StreamsRuntime:
         return StreamsStream(self, host, port, receiver, hook)
 
     def timer(self, callback: Callable[[], None]) -> LoopTimer:
-        timer = LoopTimer(self._loop, self._clock, partial(self._call_back, callback))
+        timer = LoopTimer(self._loop, self._clock, partial(call_back, self, callback))
         self._timers.append(timer)
         return timer
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        self._loop.call_soon(self._call_back, callback)
-
-    def _call_back(self, callback: Callable[[], None]) -> None:
-        try:
-            callback()
-        except Exception as error:
-            self.failed(error)
+        self._loop.call_soon(call_back, self, callback)
 
     def future(self, *, outlives_runtime: bool = False) -> EventFuture[asyncio.Event]:
         return EventFuture(asyncio.Event(), outlives_runtime=outlives_runtime)
