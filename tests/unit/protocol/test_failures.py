@@ -35,22 +35,22 @@ def close_session(server: FakeServer) -> None:
     server.client.close_session(engine.number, server.now)
 
 
-def send(packet: engineio.Packet) -> Callable[[FakeServer], None]:
-    def act(server: FakeServer) -> None:
+def after_opening_the_stream(act: Callable[[FakeServer], object]) -> Callable[[FakeServer], object]:
+    def open_and_act(server: FakeServer) -> None:
         server.open_stream()
-        server.feed(packet)
+        act(server)
 
-    return act
+    return open_and_act
 
 
 BEFORE_OPEN: dict[str, Callable[[FakeServer], object]] = {
     "the stream is refused": lambda server: server.refuse(),
     "the stream does not open": lambda server: server.advance(2),
-    "the stream is lost": lambda server: (server.open_stream(), server.lose()),
-    "the stream breaks": lambda server: (server.open_stream(), server.lose(OSError())),
-    "no handshake": lambda server: (server.open_stream(), server.advance(2)),
-    "invalid handshake": send(engineio.Packet(engineio.OPEN, "{}")),
-    "another packet": send(engineio.Packet(engineio.MESSAGE, "0")),
+    "the stream is lost": after_opening_the_stream(lambda server: server.lose()),
+    "the stream breaks": after_opening_the_stream(lambda server: server.lose(OSError())),
+    "no handshake": after_opening_the_stream(lambda server: server.advance(2)),
+    "invalid handshake": after_opening_the_stream(lambda server: server.feed(engineio.Packet(engineio.OPEN, "{}"))),
+    "another packet": after_opening_the_stream(lambda server: server.feed(engineio.Packet(engineio.MESSAGE, "0"))),
     "the session is closed": close_session,
 }
 
