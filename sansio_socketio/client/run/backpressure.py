@@ -41,7 +41,7 @@ class Backpressure:
         progress: By how much the fill must fall within `_PATIENCE` samples to count as progress.
     """
 
-    __slots__ = ("_fill", "_goal", "_limit", "_patience", "_progress", "_reading", "_runtime", "_timer")
+    __slots__ = ("_fill", "_goal", "_is_paused", "_limit", "_patience", "_progress", "_reading", "_runtime", "_timer")
 
     def __init__(self, runtime: Runtime, reading: Reading, fill: Callable[[], float], progress: float) -> None:
         self._runtime = runtime
@@ -49,50 +49,46 @@ class Backpressure:
         self._fill = fill
         self._progress = progress
         self._timer: Timer | None = None
+        self._is_paused = False
         self._limit = 1.0  # reading pauses at this fill
-        self._goal: float | None = None  # the fill that counts as progress; None if reading is not paused
+        self._goal = 0.0  # the fill that counts as progress
         self._patience = 0
 
     def check(self) -> None:
         """Pause reading if the queues are too full. Call this when the fill has reached 1."""
-        if self._goal is None:
+        if not self._is_paused:
             fill = self._fill()
+            self._limit = min(self._limit, fill + 1)
             if fill >= self._limit:
+                self._is_paused = True
                 self._reading.pause_reading(self)
-                if self._timer is None:
-                    self._timer = self._runtime.timer(self._sample)
-                self._expect(fill)
-                self._timer.set(self._runtime.now() + _SAMPLE)
-            else:
-                self._limit = min(self._limit, fill + 1)
+                self._expect_progress(fill)
+                self._set_timer()
 
     def stop(self) -> None:
         """Resume reading."""
-        if self._timer is not None:
-            self._timer.set(None)
-        self._resume()
+        if self._is_paused:
+            self._is_paused = False
+            self._reading.resume_reading(self)
+            if self._timer is not None:
+                self._timer.set(None)
 
-    def _expect(self, fill: float) -> None:
+    def _set_timer(self) -> None:
+        if self._timer is None:
+            self._timer = self._runtime.timer(self._sample)
+        self._timer.set(self._runtime.now() + _SAMPLE)
+
+    def _expect_progress(self, fill: float) -> None:
         self._goal = fill - self._progress
         self._patience = _PATIENCE
 
-    def _resume(self) -> None:
-        if self._goal is not None:
-            self._goal = None
-            self._reading.resume_reading(self)
-
     def _sample(self) -> None:
-        if self._goal is None or self._timer is None:
-            return
         fill = self._fill()
         self._patience -= 1
         if fill <= self._goal:
-            self._expect(fill)
-        if fill <= _LOW:
-            self._limit = 1.0
-            self._resume()
-        elif self._patience == 0:
-            self._limit = fill + 1
-            self._resume()
+            self._expect_progress(fill)
+        if fill > _LOW and self._patience > 0:
+            self._set_timer()
         else:
-            self._timer.set(self._runtime.now() + _SAMPLE)
+            self._limit = fill + 1 if fill > _LOW else 1.0
+            self.stop()

@@ -97,6 +97,8 @@ def test_an_invalid_proxy_of_the_environment_fails_the_stream(way: str | None, m
     runtime = RecordingRuntime()
     stream, receiver = opened(runtime, Connector())
     assert receiver.log == []
+    stream.pause_reading()
+    stream.resume_reading()
     if way is not None:
         getattr(stream, way)()
     runtime.soon.pop()()

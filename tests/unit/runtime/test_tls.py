@@ -410,6 +410,14 @@ def test_a_server_that_requires_a_certificate() -> None:
     assert "certificate required" in str(line.receiver.error).lower()
 
 
+def test_reading_pauses_on_the_stream_below() -> None:
+    line = Line().opened()
+    line.stream.pause_reading()
+    assert line.plain.is_paused
+    line.stream.resume_reading()
+    assert not line.plain.is_paused
+
+
 def test_closing_sends_close_notify() -> None:
     line = Line().opened()
     line.stream.write(b"last words")
