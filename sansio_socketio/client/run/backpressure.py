@@ -12,6 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Final, Protocol
 
 from ...runtime.interface import Runtime, Timer
@@ -62,7 +63,7 @@ class Backpressure:
             if fill >= self._limit:
                 self._is_paused = True
                 self._reading.pause_reading(self)
-                self._expect_progress(fill)
+                self._expect_progress(inf)  # this read may bring more: the first sample is what counts
                 self._set_timer()
 
     def stop(self) -> None:

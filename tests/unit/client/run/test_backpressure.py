@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from sansio_socketio.client import Socket
 from sansio_socketio.client.blocking import Scopes as BlockingScopes
+from sansio_socketio.client.run.backpressure import Backpressure
 from sansio_socketio.protocol.packets.socketio import Packet
-from tests.support.fake_runtime import URL, World
+from tests.support.fake_runtime import URL, FakeRuntime, World
 
 BOUND = 4_000
 BURST = 3 * BOUND
@@ -262,3 +264,25 @@ def test_the_end_of_a_run_ends_a_pause(world: World) -> None:
 
     world.run_connected(body, inbox_events=BOUND, close_timeout=0.01)
     assert world.streams == []
+
+
+def test_progress_is_measured_from_what_the_last_read_brought(world: World) -> None:
+    """Reading is paused when an event arrives that is one too many. The same read may bring thousands more."""
+    holders: set[object] = set()
+    fill = 1.0
+
+    class Reading:
+        pause_reading = staticmethod(holders.add)
+        resume_reading = staticmethod(holders.discard)
+
+    backpressure = Backpressure(FakeRuntime(world), Reading(), lambda: fill, 0.01)
+    backpressure.check()
+    fill = 1.8
+    while fill > 0.5:
+        with suppress(TimeoutError):
+            world.run_until(lambda: False, world.time + 0.01)
+        assert holders == {backpressure}
+        fill -= 0.005
+    with suppress(TimeoutError):
+        world.run_until(lambda: False, world.time + 0.02)
+    assert holders == set()
