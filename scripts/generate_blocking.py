@@ -181,12 +181,12 @@ OWN: Final = {
             DisconnectedError: The connection was closed meanwhile.
         """
         with self.shield():
-            is_new = drive(self._core.start_to_open())
+            scope = drive(self._core.start_to_open())
             try:
                 self._call(self._core.opened, timeout)
             except BaseException as error:
-                if is_new:
-                    drive(self._core.end(error))
+                if scope is not None:
+                    drive(scope.end(error))
                 raise
         return self
 

@@ -55,6 +55,7 @@ class IO:
             options: See `IOOptions`. Options of the Manager apply when the Manager is created.
 
         Raises:
+            DisconnectedError: The `open_io` block has ended.
             OptionError: The URL or an option is invalid.
         """
         manager, socket = self._core.socket(url, options)

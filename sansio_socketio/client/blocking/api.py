@@ -480,12 +480,12 @@ class Manager(ManagerBase, BlockingContext):
             DisconnectedError: The connection was closed meanwhile.
         """
         with self.shield():
-            is_new = drive(self._core.start_to_open())
+            scope = drive(self._core.start_to_open())
             try:
                 self._call(self._core.opened, timeout)
             except BaseException as error:
-                if is_new:
-                    drive(self._core.end(error))
+                if scope is not None:
+                    drive(scope.end(error))
                 raise
         return self
 
@@ -617,6 +617,7 @@ class IO:
             options: See `IOOptions`. Options of the Manager apply when the Manager is created.
 
         Raises:
+            DisconnectedError: The `open_io` block has ended.
             OptionError: The URL or an option is invalid.
         """
         manager, socket = self._core.socket(url, options)

@@ -53,8 +53,9 @@ class IOCore:
             kept = _with_query(manager.blueprint.machine.url, manager.options)
             warn_about_ignored(f"the Manager of {manager.blueprint.url}", _with_query(place, options), kept)
             return manager
+        run = new.start_on(self._scope, held=False)
         self.managers.append(new)
-        new.begin(new.start_on(self._scope, held=False))
+        new.begin(run)
         if share and manager is None:
             self._shared[key] = new
         return new

@@ -28,11 +28,10 @@ from ..options import manager_settings, socket_settings, warn_about_ignored
 from ..run.blueprint import Blueprint, NamespaceSpec
 from ..run.link import Link
 from ..run.run import Run
-from ..run.scope import Scope, begin_start, exc_info
+from ..run.scope import Scope, starting
 from ..run.session import SessionRun
 from ..run.state import RunState
 from ..run.tasks import is_called_by_handler
-from ..run.waiters import wait_for
 from .socket import SocketCore
 
 log = logging.getLogger("sansio_socketio.client.manager")
@@ -108,12 +107,12 @@ class ManagerCore:
         self._can_be_held = can_be_held
         self._drive = drive
         self._scope: Scope | None = None
-        self._host: Host | None = None
+        self._host = Host.BLOCK
         if local.ssl is False:
             warnings.warn("ssl=False: the server's certificate is not verified", stacklevel=3)
 
     def __del__(self) -> None:
-        if getattr(self, "_host", None) is Host.OPEN:
+        if getattr(self, "_host", None) is Host.OPEN and self._current_scope() is not None:
             warnings.warn(
                 f"unclosed Manager of {self.blueprint.url}: open() was called, close() was not",
                 ResourceWarning,
@@ -129,53 +128,40 @@ class ManagerCore:
         Raises:
             StateError: The Manager is already running.
         """
-        with self.link.lock:
-            begin_start(self.blueprint, self.link)
-            try:
-                run = scope.start(self.blueprint, self.link, held=held or self._holds_handlers)
-            finally:
-                self._give_up_starting()
-            self._notify_started()
-        return run
+        with self.link.lock, starting(self.blueprint, self.link):
+            return scope.start(self.blueprint, self.link, held=held or self._holds_handlers)
 
     # Runs in a scope of its own
 
-    async def start(self, host: Host) -> None:
+    async def start(self, host: Host) -> Scope:
         """Start a run with a scope of its own.
 
         Raises:
             StateError: The Manager is already running.
         """
         with self.link.lock:
-            if self._scope is None and self.link.status.state is RunState.RUNNING:
+            if self._current_scope() is None and self.link.status.state is RunState.RUNNING:
                 raise StateError(
                     f"the Manager of {self.blueprint.url} is already running in the scope of connect() or open_io()"
                 )
-            begin_start(self.blueprint, self.link)
-        scope = Scope(self.runtime_scope)
-        try:
+        with starting(self.blueprint, self.link):
+            scope = Scope(self.runtime_scope)
             await scope.__aenter__()
-        except BaseException:
-            self._give_up_starting()
-            raise
-        try:
-            with scope.runtime.lock:
-                self._scope, self._host = scope, host
-                run = scope.start(self.blueprint, self.link, held=self._holds_handlers)
-                self._notify_started()
-                if host is not Host.OPEN:
-                    self.begin(run)
-        except BaseException as error:  # most likely an interrupt
-            await self._end(scope, error)
-            raise
+            try:
+                with scope.runtime.lock:
+                    run = scope.start(self.blueprint, self.link, held=self._holds_handlers)
+                    self._scope, self._host = scope, host
+                    if host is not Host.OPEN:
+                        self.begin(run)
+            except BaseException as error:  # most likely an interrupt
+                await scope.end(error)
+                raise
+        return scope
 
-    def _give_up_starting(self) -> None:
-        if self.link.status.state is RunState.STARTING:
-            self.link.status.move(RunState.STOPPED)
-
-    def _notify_started(self) -> None:
-        for callback in self.link.on_start:
-            callback()
+    def _current_scope(self) -> Scope | None:
+        """Return the run's own scope, or None if there is none or it has ended."""
+        scope = self._scope
+        return None if scope is None or scope.stopped.done else scope
 
     def begin(self, run: Run) -> None:
         """Open the connection in the background if `auto_connect` is True."""
@@ -183,60 +169,41 @@ class ManagerCore:
             run.open(reconnect=True)
 
     async def end(self, error: BaseException | None = None) -> bool | None:
-        """End the run, with the exception that caused it, if any. If it is already ending, wait until it has ended."""
-        scope = self._scope
-        return None if scope is None else await self._end(scope, error)
-
-    async def _end(self, scope: Scope, error: BaseException | None = None, *, wait: bool = True) -> bool | None:
-        with scope.runtime.lock:
-            is_ending, scope.is_ending = scope.is_ending, True
-        if is_ending:
-            if wait:
-                await self._wait_stopped(scope)
-            return None
-        try:
-            return await scope.__aexit__(*exc_info(error))
-        finally:
-            with self.link.lock:
-                self._give_up_starting()
-                if self._scope is scope:
-                    self._scope = self._host = None
-                scope.stopped.resolve()
+        """End the run of a block, with the exception that caused it, if any."""
+        scope = self._current_scope()
+        return None if scope is None else await scope.end(error)
 
     async def run(self, started: Callable[[], None]) -> None:
         """Run in the current task until it is cancelled or `close` is called. Call `started` when the run has started."""
-        await self.start(Host.TASK)
-        scope = self._scope
-        assert scope is not None
+        scope = await self.start(Host.TASK)
         try:
             started()
             await scope.runtime.wait(scope.stop_requested)
         except BaseException as error:
-            await self.end(error)
+            await scope.end(error)
             raise
-        await self.end()
+        await scope.end()
 
     async def open(self) -> None:
         """Open the connection and wait until it is open. If the Manager is not running, start it if `can_be_held`."""
-        is_new = await self.start_to_open()
+        scope = await self.start_to_open()
         try:
             await self.opened()
         except BaseException as error:
-            if is_new:
-                await self.end(error)
+            if scope is not None:
+                await scope.end(error)
             raise
 
-    async def start_to_open(self) -> bool:
-        """Start a run that only `close` ends, unless there is a run. Return whether a run was started."""
+    async def start_to_open(self) -> Scope | None:
+        """Start a run that only `close` ends, and return its scope. Return None if there is a run."""
         if self.link.active() is not None:
-            return False
+            return None
         if not self._can_be_held:
             raise StateError(
                 f"the Manager of {self.blueprint.url} is not running: start it with `async with manager`, or with `await "
                 "nursery.start(manager.run)` (task_group.start with anyio); open() opens the connection of one that is running"
             )
-        await self.start(Host.OPEN)
-        return True
+        return await self.start(Host.OPEN)
 
     async def opened(self) -> None:
         """Open the connection and wait until it is open."""
@@ -245,7 +212,8 @@ class ManagerCore:
     async def close(self) -> None:
         """Close the connection. End the run unless it belongs to a block, and wait until it has ended."""
         self.link.check_caller()
-        scope, host = self._scope, self._host
+        with self.link.lock:
+            scope, host = self._current_scope(), self._host
         if scope is not None and host is not Host.BLOCK:
             with scope.runtime.lock:
                 scope.stop_requested.resolve()
@@ -257,7 +225,7 @@ class ManagerCore:
                             lambda: self._end_for_handler(scope), f"closes the Manager of {self.blueprint.url}"
                         )
             if not is_handler:
-                await (self._end(scope) if host is Host.OPEN else self._wait_stopped(scope))
+                await (scope.end() if host is Host.OPEN else scope.wait_stopped())
                 return
         run = self.link.active()
         if run is not None:
@@ -267,14 +235,10 @@ class ManagerCore:
     async def _end_for_handler(self, scope: Scope) -> None:
         try:
             # The lock must not be held while a run ends; `call` releases it.
-            await scope.runtime.call(lambda: self._drive(self._end(scope, wait=False)))
+            await scope.runtime.call(lambda: self._drive(scope.end(wait=False)))
         except Exception as error:
             message = "closing the Manager of %s failed; a handler had called close()"
             log.error(message, self.blueprint.url, exc_info=error)  # noqa: TRY400
-
-    async def _wait_stopped(self, scope: Scope) -> None:
-        with scope.runtime.lock:
-            await wait_for(scope.runtime, scope.stopped)
 
     # Sockets and sessions
 

@@ -82,7 +82,7 @@ class Pump:
         self._is_draining = True
         try:
             next_output, table = self._next_output, self._table
-            while (output := next_output()) is not None:
+            while not self.ended and (output := next_output()) is not None:
                 table[type(output)](output)
             if self.after_drain is not None:
                 self.after_drain()

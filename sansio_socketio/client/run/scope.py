@@ -8,21 +8,27 @@ Rules of this file:
   (on_handler_error="raise"), it is raised instead of no exception or an exception of this library, which may be its
   consequence.
 - No generator is used, so that one task can start a scope and another task can end it, if the runtime allows that.
+- A Manager belongs to the call that starts it, then to its scope, until its state is STOPPED or FAILED. Nothing else changes
+  the state. This state is set together with all that follows from it, under the lock, because another thread may then start
+  the Manager again.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from ...protocol.errors import SocketIOError, StateError
+from ...protocol.errors import DisconnectedError, SocketIOError, StateError
 from ...runtime.calls import log_failure
 from ...runtime.interface import Future, Runtime, RuntimeScope
 from .blueprint import Blueprint
 from .link import Link
 from .run import Run
-from .state import RunState
+from .state import RunState, RunStatus
+from .waiters import wait_for
 
 log = logging.getLogger("sansio_socketio.client.manager")
 
@@ -34,7 +40,6 @@ class Scope:
         runtime: The runtime.
         stop_requested: Resolved when the scope should end, because of `close` or a failed run.
         stopped: Resolved when the scope has ended.
-        is_ending: Whether a call that ends the scope is in progress.
     """
 
     runtime: Runtime
@@ -42,7 +47,7 @@ class Scope:
     stopped: Future
 
     def __init__(self, runtime_scope: RuntimeScope) -> None:
-        self.is_ending = False
+        self._is_ending = False
         self._runs: list[tuple[Run, Link]] = []
         self._runtime_scope = runtime_scope()
 
@@ -54,11 +59,15 @@ class Scope:
         return self
 
     def start(self, blueprint: Blueprint, link: Link, *, held: bool) -> Run:
-        """Start a run of a Manager. Call `begin_start` before."""
+        """Start a run of a Manager, within `starting`. Raise DisconnectedError if the scope is ending."""
+        if self._is_ending:
+            raise DisconnectedError(f"the Manager of {blueprint.url} cannot be started: its scope has ended")
         run = Run(blueprint, self.runtime, link.status, held=held, request_stop=self.stop_requested.resolve)
         link.run = run
         link.status.move(RunState.RUNNING)
         self._runs.append((run, link))
+        for callback in link.on_start:
+            callback()
         return run
 
     def _failed(self, error: BaseException) -> None:
@@ -76,6 +85,19 @@ class Scope:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
+        return await self.end(error)
+
+    async def end(self, error: BaseException | None = None, *, wait: bool = True) -> bool | None:
+        """End the scope, with the exception that caused it, if any.
+
+        If another call is ending it or has ended it, do nothing; `wait`: wait until it has ended.
+        """
+        with self.runtime.lock:
+            is_ending, self._is_ending = self._is_ending, True
+        if is_ending:
+            if wait:
+                await self.wait_stopped()
+            return None
         instead: BaseException | None = None
         try:
             with self.runtime.lock:
@@ -89,13 +111,20 @@ class Scope:
             if run.failure is not None and run.failure is not instead:
                 log.error("an exception ended the connection; another one is raised", exc_info=run.failure)
         try:
-            is_handled = await self._runtime_scope.__aexit__(*exc_info(instead or error))
+            is_handled = await self._runtime_scope.__aexit__(*_exc_info(instead or error))
         finally:
-            for run, link in self._runs:
-                link.status.move(RunState.STOPPED if run.failure is None else RunState.FAILED)
+            with self.runtime.lock:
+                for run, link in self._runs:
+                    link.status.move(RunState.STOPPED if run.failure is None else RunState.FAILED)
+                self.stopped.resolve()
         if instead is not None:
             raise instead
         return is_handled
+
+    async def wait_stopped(self) -> None:
+        """Wait until the scope has ended."""
+        with self.runtime.lock:
+            await wait_for(self.runtime, self.stopped)
 
     async def _end_runs(self, *, gracefully: bool) -> None:
         try:
@@ -108,23 +137,32 @@ class Scope:
                 run.end()
 
 
-def begin_start(blueprint: Blueprint, link: Link) -> None:
-    """Set the state of a Manager to STARTING.
+@contextmanager
+def starting(blueprint: Blueprint, link: Link) -> Generator[None, None, None]:
+    """Return a context manager in which a scope starts a Manager. If it does not, the Manager is stopped again.
 
     Raises:
         StateError: The Manager is running, or an internal error has left its state machine unusable.
     """
-    if blueprint.is_broken:
-        raise StateError(f"the Manager of {blueprint.url} is unusable after an internal error; create another one")
-    state = link.status.state
-    if state in {RunState.STARTING, RunState.RUNNING, RunState.STOPPING}:
-        raise StateError(
-            f"the Manager of {blueprint.url} is already {state}; it can be started again when it has stopped"
-        )
-    link.status.move(RunState.STARTING)
+    with link.lock:
+        if blueprint.is_broken:
+            raise StateError(f"the Manager of {blueprint.url} is unusable after an internal error; create another one")
+        state = link.status.state
+        if state in {RunState.STARTING, RunState.RUNNING, RunState.STOPPING}:
+            raise StateError(
+                f"the Manager of {blueprint.url} is already {state}; it can be started again when it has stopped"
+            )
+        # Each run has its own object, so that what is left of an earlier run cannot change the state.
+        link.status = status = RunStatus(state)
+        status.move(RunState.STARTING)
+    try:
+        yield
+    finally:
+        if status.state is RunState.STARTING:
+            status.move(RunState.STOPPED)
 
 
-def exc_info(
+def _exc_info(
     error: BaseException | None,
 ) -> tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]:
     """Return the arguments for `__aexit__` with an exception or None."""

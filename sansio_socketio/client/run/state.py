@@ -40,7 +40,10 @@ RUN_TRANSITIONS: Final[Transitions[RunState]] = {
 
 
 class RunStatus:
-    """Holds the state of a Manager's current run.
+    """Holds the state of one run of a Manager.
+
+    Args:
+        state: The last state of the run before.
 
     Attributes:
         state: The state.
@@ -48,8 +51,8 @@ class RunStatus:
 
     __slots__ = ("state",)
 
-    def __init__(self) -> None:
-        self.state = RunState.NOT_STARTED
+    def __init__(self, state: RunState = RunState.NOT_STARTED) -> None:
+        self.state = state
 
     def move(self, state: RunState) -> None:
         """Change the state. Raise IllegalTransition if the transition is illegal."""

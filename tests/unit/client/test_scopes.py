@@ -403,6 +403,27 @@ def test_invalid_options_of_io(world: World, options: dict[str, Any]) -> None:
     run_io(world, body)
 
 
+def test_io_starts_nothing_when_its_block_has_ended(world: World) -> None:
+    errors: list[Exception] = []
+
+    async def main() -> None:
+        async with world.scopes.open_io(URL) as io:
+
+            def connect_elsewhere() -> None:
+                with pytest.raises(DisconnectedError, match=r"cannot be started: its scope has ended") as caught:
+                    io("/chat", force_new=True)
+                errors.append(caught.value)
+
+            socket = io("/")
+            socket.on("disconnect", connect_elsewhere)
+            await socket.connect()
+        connect_elsewhere()
+        assert world.streams == []
+
+    world.run(main)
+    assert len(errors) == 2
+
+
 def test_a_scope_of_several_connections_ends_them_all_together(world: World) -> None:
     async def body(io: Any) -> None:
         for number in range(3):

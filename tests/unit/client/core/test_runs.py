@@ -852,6 +852,20 @@ def test_one_run_at_a_time(world: World) -> None:
     world.run(main)
 
 
+def test_what_is_left_of_an_earlier_run_does_not_affect_the_state(world: World) -> None:
+    async def main() -> None:
+        manager = world.manager_class(URL)
+        link = manager._core.link
+        async with manager:
+            earlier = link.run
+        async with manager:
+            earlier.end()
+            await manager.socket("/").connect()
+            assert link.status.state == "running"
+
+    world.run(main)
+
+
 def test_a_manager_of_open_io_can_be_opened_but_not_started(world: World) -> None:
     async def main() -> None:
         async with world.scopes.open_io() as io:

@@ -193,6 +193,14 @@ def test_after_an_internal_error_nothing_goes_in_or_out(rig: PumpRig, world: Wor
     assert rig.machine.inputs == [("opened", stream)]
 
 
+def test_a_pump_that_ends_within_a_drain_opens_no_more_streams(rig: PumpRig, world: World) -> None:
+    rig.route = lambda _: rig.pump.end()
+    rig.machine.command()
+    rig.open()
+    assert rig.pump.ended
+    assert world.streams == []
+
+
 def test_an_internal_error_is_not_raised_into_the_runtime(rig: PumpRig, world: World) -> None:
     rig.open()
     receiver = world.streams[0].receiver
