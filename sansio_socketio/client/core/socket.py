@@ -55,8 +55,8 @@ class SocketCore:
         self.link.current().of(self.spec).connect()
 
     def want(self) -> None:
-        """Connect the namespace in the background. If there is no run, connect it in the next run."""
-        if self.link.active() is None:
+        """Connect the namespace in the background. If the Manager is not running, connect it in the next run."""
+        if self.link.running() is None:
             self.spec.wanted = True
         else:
             self.begin()

@@ -43,6 +43,10 @@ class Link:
         run = self.run
         return None if run is None or run.pump.ended else run
 
+    def running(self) -> Run | None:
+        """Return the run, or None if the Manager is not running, or is stopping."""
+        return self.active() if self.status.state is RunState.RUNNING else None
+
     def current(self) -> Run:
         """Return the run if the Manager is running.
 

@@ -430,7 +430,7 @@ class Run:
 
     def _make_namespace(self, name: str) -> NamespaceRun:
         spec = self._blueprint.namespaces[name]
-        return NamespaceRun(
+        namespace = NamespaceRun(
             spec,
             self.runtime,
             self.pump,
@@ -439,6 +439,9 @@ class Run:
             is_trying=lambda: self.is_trying,
             overflow=lambda: self._overflow,
         )
+        if self._finished is not None:
+            namespace.dispatcher.finish()  # `stop` has done so for those that existed
+        return namespace
 
     def _make_dispatcher(
         self, spec: NamespaceSpec, acknowledge: Callable[[events.AckId, Sequence[Any]], None]

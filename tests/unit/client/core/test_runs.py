@@ -830,6 +830,39 @@ def test_cancelled_handlers_do_not_affect_the_next_run(world: World) -> None:
     assert story == [3]
 
 
+@pytest.mark.parametrize("name", ["/", "/new"])
+@pytest.mark.parametrize("event", ["disconnect", "close"])
+@pytest.mark.parametrize("start", STARTS)
+def test_a_socket_that_is_asked_for_while_a_run_stops_connects_in_the_next_one(
+    world: World, start: Start, event: str, name: str
+) -> None:
+    sockets: list[Socket] = []
+
+    async def main() -> None:
+        manager = world.manager_class(URL)
+        socket = manager.socket("/")
+        await start(world, manager)
+        await socket.wait_connected()
+
+        def ask(*_: Any) -> None:
+            sockets.append(manager.socket(name))
+
+        if event == "disconnect":
+            socket.once(event, ask)
+        else:
+            manager.once(event, ask)
+        await manager.close()
+        assert nothing_is_left(world)
+        assert [(each.nsp, each.connected) for each in sockets] == [(name, False)]
+        await start(world, manager)
+        await sockets[0].wait_connected()
+        await socket.wait_connected()
+        await manager.close()
+
+    world.run(main)
+    assert world.time < 1001
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # One run at a time
 
