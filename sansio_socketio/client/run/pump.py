@@ -82,7 +82,8 @@ class Pump:
         self._is_draining = True
         try:
             next_output, table = self._next_output, self._table
-            while not self.ended and (output := next_output()) is not None:
+            # An output may end the pump.
+            while not self.ended and (output := next_output()) is not None:  # type: ignore[redundant-expr]
                 table[type(output)](output)
             if self.after_drain is not None:
                 self.after_drain()

@@ -24,17 +24,18 @@ def test_a_thread_starts_a_manager_that_another_one_is_leaving() -> None:
     lock = threading.RLock()
     states: list[RunState] = []
 
+    @asynccontextmanager
+    async def slow_runtime(lock: Any = None) -> AsyncGenerator[BlockingRuntime, None]:
+        if threading.current_thread() is second:
+            is_starting.set()
+            has_left.wait(30)
+        async with open_runtime(lock) as runtime:
+            yield runtime
+
     class OfTwoThreads(Manager):
         make_lock = staticmethod(lambda: lock)
 
-        @staticmethod
-        @asynccontextmanager
-        async def runtime_scope(lock: Any = None) -> AsyncGenerator[BlockingRuntime, None]:
-            if threading.current_thread() is second:
-                is_starting.set()
-                has_left.wait(30)
-            async with open_runtime(lock) as runtime:
-                yield runtime
+        runtime_scope = staticmethod(slow_runtime)
 
     manager = OfTwoThreads("http://localhost:1", auto_connect=False)
     link = manager._core.link

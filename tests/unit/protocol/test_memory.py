@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from sansio_socketio.protocol import ClientOptions, ClientProtocol
 from sansio_socketio.protocol.actions import CloseStream, OpenStream, Send
 from sansio_socketio.protocol.packets.msgpack import MessagePackParser
-from sansio_socketio.protocol.packets.socketio import JSONParser
+from sansio_socketio.protocol.packets.socketio import CONNECT, JSONParser, Packet
 from tests.unit.transports.rig import (
     BINARY,
     CONTINUATION,
@@ -68,13 +68,12 @@ class Peer:
             self.send(switching(self._requests[self._get], DEFLATE) + frame(TEXT, HANDSHAKE))
         else:
             self.send(answer(HANDSHAKE))
-        (connect,) = (parser or JSONParser()).encoder().encode(_connect())
-        is_text = isinstance(connect, str)
-        message = b"4" + connect.encode() if is_text else connect
-        if self._is_websocket:
-            self.send(frame(TEXT if is_text else BINARY, message))
+        (connect,) = (parser or JSONParser()).encoder().encode(Packet(CONNECT, "/", {"sid": "x"}))
+        if isinstance(connect, str):
+            text = b"4" + connect.encode()
+            self.send(frame(TEXT, text) if self._is_websocket else answer(text))
         else:
-            self.send(answer(message if is_text else b"b" + base64.b64encode(message)))
+            self.send(frame(BINARY, connect) if self._is_websocket else answer(b"b" + base64.b64encode(connect)))
         assert self.client.namespace("/").connected
         self.delivered = self.largest = 0
 
@@ -114,12 +113,6 @@ class Peer:
                 self.client.data_received(stream, answer(b"ok"), 0.0)
         if posted:
             self._run()
-
-
-def _connect() -> Any:
-    from sansio_socketio.protocol.packets.socketio import CONNECT, Packet
-
-    return Packet(CONNECT, "/", {"sid": "x"})
 
 
 def growth(peer: Peer, data: bytes) -> int:
@@ -205,7 +198,7 @@ def _packed(unit: bytes) -> Callable[[int], bytes]:
     return make
 
 
-PACKED = {
+PACKED: dict[str, Callable[[int], bytes]] = {
     "empty arrays": _packed(b"\x90"),
     "empty maps": _packed(b"\x80"),
     "small maps": _packed(b"\x81\xa0\xc0"),

@@ -891,6 +891,7 @@ def test_what_is_left_of_an_earlier_run_does_not_affect_the_state(world: World) 
         link = manager._core.link
         async with manager:
             earlier = link.run
+            assert earlier is not None
         async with manager:
             earlier.end()
             await manager.socket("/").connect()
