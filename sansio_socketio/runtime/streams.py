@@ -267,5 +267,11 @@ def unwrap_group(group: BaseExceptionGroup[BaseException], cancelled: type[BaseE
 
     Raise the result outside of the `except` block that caught the group, so that the exception keeps its own context.
     """
-    members = [member for member in group.exceptions if not isinstance(member, cancelled)] or [group.exceptions[0]]
-    return members[0] if all(member is members[0] for member in members) else group
+    _, others = group.split(cancelled)  # cancellations may be in nested groups
+    if others is None:
+        first: BaseException = group
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        return first
+    members = others.exceptions
+    return members[0] if all(member is members[0] for member in members) else others

@@ -271,6 +271,9 @@ async def open_structured(
                 error = raised
             finally:
                 runtime.end()
+    except library.cancelled():  # anyio raises it bare
+        if error is None:
+            raise
     except BaseExceptionGroup as group:
         error = find_interrupt(group) or error or unwrap_group(group, library.cancelled())
     if error is not None:

@@ -164,7 +164,7 @@ class Dispatcher:
         self._lifecycle = 0  # the number of items that are lifecycle events
         self._latest: Lifecycle | None = None  # the last one of them
         self._is_full_of_lifecycle = False
-        self._concurrent = 0  # the number of calls that wait in lanes
+        self._waiting = 0  # the number of received events: those in the inbox, and the calls that wait in lanes
         self._many = min(limits.events, max(limits.events // _PART, _MANY))
         self._large = min(limits.size, max(limits.size // _PART, _LARGE))
         self._backpressure = Backpressure(runtime, reading, self._fill, _PROGRESS / self._many)
@@ -198,8 +198,7 @@ class Dispatcher:
     @property
     def waiting_events(self) -> int:
         """The number of received events that are queued for handlers or in event streams."""
-        queued = sum([isinstance(item, EventReceived) for item in self._inbox])
-        return queued + self._concurrent + sum([len(stream) for stream in self._streams])
+        return self._waiting + sum([len(stream) for stream in self._streams])
 
     @property
     def has_streams(self) -> bool:
@@ -229,13 +228,14 @@ class Dispatcher:
             log.debug("%s: received %r, %d bytes", self._name, event.args[0], event.size)
         if self._is_full:
             return
-        waiting = len(self._inbox) - self._sent + self._concurrent
+        waiting = self._waiting
         if waiting >= self._many or self._bytes + event.size > self._large:
             if not self.fits(waiting, self._bytes, event.size):
                 self._is_full = True
                 self.overflow(event_name(event.args[0]), waiting, self._bytes)
                 return
             self._backpressure.check()
+        self._waiting = waiting + 1
         self._bytes += event.size
         self._inbox.append(event)
         if self._idle is not None:
@@ -317,7 +317,7 @@ class Dispatcher:
     def _fill(self) -> float:
         """Return how full the fullest queue is; 1 is the fill at which reading pauses."""
         queues = [(stream.size, len(stream)) for stream in self._streams]
-        queues.append((self._bytes, len(self._inbox) - self._sent + self._concurrent))
+        queues.append((self._bytes, self._waiting))
         return max([max(size / self._large, events / self._many) for size, events in queues])
 
     # From start to end
@@ -355,7 +355,7 @@ class Dispatcher:
         self._inbox.clear()
         for lane in self._lanes.values():
             lane.waiting.clear()
-        self._bytes = self._concurrent = self._sent = self._sent_bytes = self._lifecycle = 0
+        self._bytes = self._waiting = self._sent = self._sent_bytes = self._lifecycle = 0
 
     # The task
 
@@ -392,6 +392,7 @@ class Dispatcher:
         reply = None
         if event.ack_id is not None and (handlers or self._streams):
             reply = Reply(event.ack_id, self._acknowledge)
+        self._waiting -= 1
         self._bytes -= size
         for stream in self._streams:
             if reply is not None:
@@ -499,7 +500,7 @@ class Dispatcher:
             reply.hold()
         lane = self._lanes.setdefault(handler, Lane())
         lane.waiting.append((name, values, reply, size))
-        self._concurrent += 1
+        self._waiting += 1
         self._bytes += size
         if lane.running < concurrency:
             lane.running += 1
@@ -509,7 +510,7 @@ class Dispatcher:
         try:
             while lane.waiting:
                 name, values, reply, size = lane.waiting.popleft()
-                self._concurrent -= 1
+                self._waiting -= 1
                 self._bytes -= size
                 await self._call(handler, name, values, reply)
                 if reply is not None:

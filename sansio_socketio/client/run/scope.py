@@ -102,8 +102,9 @@ class Scope:
         try:
             with self.runtime.lock:
                 await self._end_runs(gracefully=error is None or isinstance(error, Exception))
-        except BaseException as another:  # most likely a cancellation
-            instead = another
+        except BaseException as another:  # most likely a cancellation, which does not replace an error
+            is_cancellation = not isinstance(another, (Exception, KeyboardInterrupt, SystemExit))
+            instead = None if is_cancellation and isinstance(error, Exception) else another
         else:
             if error is None or isinstance(error, SocketIOError):
                 instead = next((run.failure for run, _ in self._runs if run.failure is not None), None)

@@ -82,7 +82,7 @@ def test_a_burst_of_large_events(world: World) -> None:
     async def body(socket: Socket) -> None:
         socket.on("n", seen.append)
         await world.settle()
-        burst(world, 100, filling="x" * 100_000)
+        burst(world, 100, filling="x" * 60_000)
         await until(world, lambda: len(seen) == 100)
 
     world.run_connected(body, inbox_bytes=2 << 20)
