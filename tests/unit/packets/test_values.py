@@ -286,10 +286,10 @@ def spaced(draw: st.DrawFn, value: Any) -> str:
 
 @st.composite
 def texts(draw: st.DrawFn) -> str:
-    """JSON, in which some characters may have been replaced."""
+    """JSON, in which some characters behind the first may have been replaced. Before it, they would be the id."""
     text = '["\\ud800",' + spaced(draw, draw(values)) + "]"
     for _ in range(draw(st.integers(0, 2))):
-        at = draw(st.integers(0, len(text)))
+        at = draw(st.integers(1, len(text)))
         text = text[:at] + draw(st.text('[]{},:"0-.eE\\ tnN', max_size=2)) + text[at + draw(st.integers(0, 2)) :]
     return text
 
