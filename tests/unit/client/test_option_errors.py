@@ -38,7 +38,7 @@ BAD: dict[str, Sequence[Any]] = {
     "transports": [*options.BAD["transports"], [Nameless], [str], ["websocket", FakeTransport]],
     "transport_options": [*options.BAD["transport_options"], {"pigeon": {}}],
     "ssl": ["no", True, 1, object()],
-    "server_hostname": ["", 1, b"name", "a..b", "a" * 64, "a\0"],
+    "server_hostname": ["", 1, b"name", "a..b", "a" * 64, "a\0", "::g"],
     "proxy": [False, 1, b"http://h:1", object()],
     "open_stream": ["open", 1],
     "auto_connect": [None, 1, "yes"],
