@@ -29,6 +29,18 @@ async def test_a_message_that_is_too_large(driver: Driver, plain_target: Target)
         assert await socket.emit_with_ack("echo_ack", "small") == "small"
 
 
+@pytest.mark.row("option.max_payload_packets")
+async def test_a_body_of_too_many_packets(driver: Driver, plain_target: Target) -> None:
+    gone = driver.queue()
+    async with plain_target.connect(driver, transports=["polling"], max_payload_packets=50) as socket:
+        socket.on("disconnect", lambda reason, details: gone.put((reason, str(details))))
+        await plain_target.settle(driver, socket)
+        await socket.emit("burst", 500)
+        reason, details = await gone.get()
+        assert reason == "transport error"
+        assert "at most 50 (max_payload_packets) are accepted" in details
+
+
 @pytest.mark.row("option.max_attachments")
 async def test_a_packet_of_too_many_attachments(driver: Driver, plain_target: Target) -> None:
     gone = driver.queue()

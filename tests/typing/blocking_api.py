@@ -202,6 +202,7 @@ def options() -> None:
         transport_options={"polling": {"extra_headers": {"a": "b"}}},
         per_message_deflate=1024,
         max_message_size=1,
+        max_payload_packets=1,
         close_timeout=1.5,
         reconnection=True,
         reconnection_attempts=math.inf,

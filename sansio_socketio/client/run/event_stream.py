@@ -18,7 +18,8 @@ class InboxOverflow(SocketIOError):
 
     If received events exceed `inbox_events` or `inbox_bytes`, the connection is closed, and this error is the `details` of
     the `disconnect` event. For handlers of `on_any_outgoing`, of the Manager and of the Engine, events are dropped instead,
-    and this error is reported to `on_handler_error`.
+    and this error is reported to `on_handler_error`. The same applies to `connect`, `connect_error` and `disconnect`, except
+    that the latest one is kept.
     """
 
 
