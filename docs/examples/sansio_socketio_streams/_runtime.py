@@ -23,6 +23,7 @@ from sansio_socketio.runtime import (
     invalid_stream,
     log_failure,
     runtime_ended,
+    total_suspension,
     wrong_thread,
 )
 
@@ -71,7 +72,7 @@ class StreamsStream(TaskStream):
 class StreamsRuntime:
     """The runtime on the running event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, suspension: Callable[[], float]) -> None:
         self.lock = nullcontext()  # everything runs on the loop's thread
         self.failed: Callable[[BaseException], None] = log_failure
         self._loop = asyncio.get_running_loop()
@@ -79,7 +80,7 @@ class StreamsRuntime:
         self._timers: list[LoopTimer] = []
         self._thread = get_ident()
         self._ended = False
-        self._clock = Clock(self._loop.time)
+        self._clock = Clock(self._loop.time, suspension)
 
     def now(self) -> float:
         self._check_thread()
@@ -145,9 +146,9 @@ class StreamsRuntime:
 
 
 @asynccontextmanager
-async def open_runtime() -> AsyncGenerator[StreamsRuntime, None]:
+async def open_runtime(*, suspension: Callable[[], float] = total_suspension) -> AsyncGenerator[StreamsRuntime, None]:
     """Create a runtime. On exit, everything that it started ends."""
-    runtime = StreamsRuntime()
+    runtime = StreamsRuntime(suspension)
     try:
         yield runtime
     finally:
