@@ -4,8 +4,9 @@ Rules of this file:
 
 - Handlers start in the order of their events, and for one event in the order of registration. The next handler starts when
   the previous one has *started*: it has returned, raised or suspended for the first time. In a thread, a handler has also
-  started when it enters a blocking call of this library, or after `START_LIMIT` seconds. After its start, a handler runs
-  concurrently.
+  started when it enters a blocking call of this library. After its start, a handler runs concurrently.
+- In a thread, the starts of all handlers together may delay the queue for `START_LIMIT` seconds. After that, handlers are
+  not waited for until the queue is empty.
 - The consequences of an event are queued behind its handlers (`barrier`, `then`). If nothing is queued, they take effect at
   once.
 - At most `MOST_CALLS` events of one kind are queued, and at most `MOST_CALLS` calls of one handler run concurrently.
@@ -34,7 +35,7 @@ from .waiters import on_wait
 log = logging.getLogger("sansio_socketio.client.manager")
 
 START_LIMIT: Final = 1.0
-"""How long the queue waits for the start of a handler in a thread, in seconds."""
+"""How long the queue waits for handlers in threads to start, in seconds, before it is empty again."""
 MOST_CALLS: Final = 1000
 """The maximum number of concurrent calls of one handler, and of queued events of one kind."""
 
@@ -106,6 +107,8 @@ class LifecycleQueue:
         self._is_served = False
         self._idle: Future | None = None  # the task that serves the queue waits for this
         self._start_timer: Timer | None = None
+        self._start_by: float | None = None  # when the queue stops waiting for starts; None if it is empty
+        self._is_behind = False  # it has stopped
         self._tasks = HandlerTasks(self, finished, broken)
 
     # Input
@@ -216,6 +219,7 @@ class LifecycleQueue:
         while True:
             call = self._next_call()
             if call is None:
+                self._start_by, self._is_behind = None, False
                 if self._state is _State.FINISHING:
                     self._is_served = False
                     return
@@ -247,7 +251,7 @@ class LifecycleQueue:
             return False
         self._running[handler] = running + 1
         self._starting = call
-        self._watch_start(call)
+        self._watch_start()
         try:
             try:
                 await self.runtime.call(self._starting_call(call), *handler.fit(call.args))
@@ -310,21 +314,26 @@ class LifecycleQueue:
             del self._running[handler]
             self._overflowed.discard(handler)
 
-    def _watch_start(self, call: _Call) -> None:
+    def _watch_start(self) -> None:
         """Start the timer that limits how long the queue waits for the start of a handler."""
         if self._start_timer is None:
             self._start_timer = self.runtime.timer(self._start_took_too_long)
-        self._start_timer.set(self.runtime.now() + START_LIMIT)
+        if self._start_by is None:
+            self._start_by = self.runtime.now() + START_LIMIT
+        self._start_timer.set(self._start_by)
 
     def _start_took_too_long(self) -> None:
         call = self._starting
         if call is not None:
-            log.warning(
-                "handler %s of %r has blocked its thread for %g second; the next handlers of the Manager and the Engine start",
-                call.handler.name,
-                call.event,
-                START_LIMIT,
-            )
+            if not self._is_behind:
+                self._is_behind = True
+                log.warning(
+                    "handlers of the Manager and the Engine have blocked their threads for %g second, at last %s of %r; the "
+                    "next ones start at once",
+                    START_LIMIT,
+                    call.handler.name,
+                    call.event,
+                )
             self._hand_over(call)
 
     def _overflow(self, key: object, event: str, why: str) -> None:

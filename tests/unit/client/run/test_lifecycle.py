@@ -137,8 +137,37 @@ def test_a_thread_that_blocks_is_waited_for_for_one_second(threads: Variant, cap
             await threads.sleep(3)
         assert seen == ["blocks", ("next", 1.0), "goes on"]
         (warning,) = warnings_of(caplog)
-        assert "blocking of 'ping' has blocked" in warning
-        assert "1 second;" in warning
+        assert "blocked their threads for 1 second, at last " in warning
+        assert "blocking of 'ping'" in warning
+
+    threads.run(body)
+
+
+def test_threads_that_block_delay_the_queue_for_one_second_together(
+    threads: Variant, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager = threads.manager()
+    socket = manager.socket()
+    seen: list[Any] = []
+
+    async def blocking() -> None:
+        await threads.sleep(0.9)
+
+    async def body() -> None:
+        before = 0.0
+        manager.on("ping", threads.handler(blocking))
+        manager.on("close", lambda *_: seen.append(("close", threads.world.time - before)))
+        async with manager:
+            await socket.wait_connected()
+            for _ in range(2):  # after the queue was empty, handlers are waited for again
+                before = threads.world.time
+                for _ in range(20):
+                    threads.server.ping()
+                threads.server.lose()
+                await threads.sleep(5)
+                assert socket.connected
+        assert seen[:2] == [("close", 1.0)] * 2
+        assert len(warnings_of(caplog)) == 2
 
     threads.run(body)
 
