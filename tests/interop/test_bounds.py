@@ -34,7 +34,6 @@ async def test_a_body_of_too_many_packets(driver: Driver, plain_target: Target) 
     gone = driver.queue()
     async with plain_target.connect(driver, transports=["polling"], max_payload_packets=50) as socket:
         socket.on("disconnect", lambda reason, details: gone.put((reason, str(details))))
-        await plain_target.settle(driver, socket)
         await socket.emit("burst", 500)
         reason, details = await gone.get()
         assert reason == "transport error"
