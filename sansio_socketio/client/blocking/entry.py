@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar, Final, ParamSpec, TypeVar, cast
 
+from ...protocol.options import check_option
 from ...runtime.interface import BlockingRuntime, Runtime, Timer
 from ..handlers.registry import HandlerRegistry
 from ..run.dispatcher import Dispatcher
@@ -41,6 +42,12 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
         return cast("T", stop.value)
     coroutine.close()
     raise RuntimeError("the blocking runtime suspended a coroutine instead of blocking its thread")
+
+
+def check_time_limit(timeout: float | None) -> None:
+    """Raise OptionError unless `timeout` is valid as the time limit of a call."""
+    if timeout is not None:
+        check_option("timeout", timeout)
 
 
 class HandlerHold:
@@ -134,7 +141,8 @@ class Entry:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run a coroutine function that may block, for at most `timeout` seconds."""
+        """Run a coroutine function that may block, for at most `timeout` seconds. Raise OptionError if that is invalid."""
+        check_time_limit(timeout)
         with self._link.lock:
             run = self._link.active()
             if run is None:

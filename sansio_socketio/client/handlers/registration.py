@@ -128,8 +128,9 @@ class HandlerRegistration:
         concurrency: int | None = None,
     ) -> Callable[[H], H] | Self:
         name = event_name(event)
-        if not isinstance(typed, bool):
-            raise OptionError(f"typed takes True or False, not {typed!r}")
+        for option, value in (("typed", typed), ("manual_ack", manual_ack)):
+            if not isinstance(value, bool):
+                raise OptionError(f"{option} takes True or False, not {value!r}")
 
         def add(handler: Handler) -> None:
             registered = self._checked(handler, once=once, concurrency=concurrency, manual_ack=manual_ack)

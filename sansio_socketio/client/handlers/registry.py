@@ -11,7 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from inspect import Parameter, iscoroutinefunction, signature
+from inspect import Parameter, isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from math import inf
 from typing import Any, Final
 
@@ -207,10 +207,14 @@ def _arity(handler: Handler) -> tuple[int, int | None]:
     """Return how many positional arguments a handler requires and accepts (None: any number).
 
     Raises:
-        OptionError: The handler is not callable, or requires a keyword argument.
+        OptionError: The handler is not callable, is a generator function, or requires a keyword argument.
     """
     if not callable(handler):
         raise OptionError(f"a handler must be callable; {handler!r} is not")
+    if isgeneratorfunction(handler) or isasyncgenfunction(handler):
+        raise OptionError(
+            f"handler {name_of(handler)} is a generator function, whose body would not run: it contains yield"
+        )
     try:
         parameters = signature(handler).parameters.values()
     except (TypeError, ValueError):  # some builtins have no signature

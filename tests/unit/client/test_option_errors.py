@@ -56,7 +56,14 @@ WORDS: dict[str, str] = {
     **dict.fromkeys(("close_timeout", "reconnection_delay", "reconnection_delay_max"), "a number from 0 to 1e+09"),
     **dict.fromkeys(("timeout", "ack_timeout"), "a number from 0 to 1e+09, or None"),
     **dict.fromkeys(
-        ("max_message_size", "max_buffered_events", "max_buffered_bytes", "inbox_events", "inbox_bytes"),
+        (
+            "max_message_size",
+            "max_payload_packets",
+            "max_buffered_events",
+            "max_buffered_bytes",
+            "inbox_events",
+            "inbox_bytes",
+        ),
         "a whole number of at least 1",
     ),
     **dict.fromkeys(("max_attachments", "retries"), "a whole number of at least 0"),

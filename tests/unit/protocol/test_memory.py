@@ -166,7 +166,7 @@ PACKETS = {
     "acknowledgements": repeated(b"430[]\x1e"),
     "unknown namespaces": repeated(b'42/x,["a"]\x1e'),
 }
-MESSAGES = {
+MESSAGES: dict[str, Callable[[int], bytes]] = {
     "empty arrays": _array("[]"),
     "empty objects": _array("{}"),
     "small objects": _array('{"":0}'),
@@ -185,6 +185,9 @@ MESSAGES = {
     "attachments": _attachments(999),
     "a handshake": repeated(b"[],", b"0[", b"]"),
 }
+
+
+PACK: Any = msgpack.packb  # the library has no type annotations
 
 
 def _packed(unit: bytes) -> Callable[[int], bytes]:
@@ -208,8 +211,8 @@ PACKED: dict[str, Callable[[int], bytes]] = {
     "extensions": _packed(b"\xd4\x05\x01"),
     "dates": _packed(b"\xd7\x00" + bytes(8)),
     "array buffers": _packed(b"\xc7\x01\x00a"),
-    "bytes": lambda size: msgpack.packb({"type": 2, "nsp": "/", "data": ["a", bytes(range(256)) * (size // 256)]}),
-    "wide characters": lambda size: msgpack.packb(
+    "bytes": lambda size: PACK({"type": 2, "nsp": "/", "data": ["a", bytes(range(256)) * (size // 256)]}),
+    "wide characters": lambda size: PACK(
         {"type": 2, "nsp": "/", "data": ["a", "x" * (size - 60) + "\N{GRINNING FACE}"]}
     ),
 }
