@@ -48,7 +48,7 @@ from ..options import Auth, IOOptions, ManagerOptions, SocketOptions
 from ..run.event_stream import Event, EventBuffer
 from ..run.namespace import PLAIN, Flags
 from ..run.session import EngineTransport, SessionRun
-from .entry import Entry, HandlerHold, drive
+from .entry import Entry, HandlerHold, check_time_limit, drive
 '''
 
 CLASSES: Final = {
@@ -90,6 +90,7 @@ OWN: Final = {
             DisconnectedError: The Manager has been stopped.
             StateError: The Manager is not running.
         """
+        check_time_limit(timeout)
         with self._core.link.lock:
             buffer = self._core.events("write `with socket.events() as events: for event in events: …`")
         return EventStream(buffer, self._call, timeout)
@@ -180,6 +181,7 @@ OWN: Final = {
             ConnectError: The connection could not be opened. `__cause__` is the failure.
             DisconnectedError: The connection was closed meanwhile.
         """
+        check_time_limit(timeout)
         with self.shield():
             scope = drive(self._core.start_to_open())
             try:
@@ -207,6 +209,7 @@ OWN: Final = {
             TimeoutError: The connection was not closed within `timeout` seconds. Closing continues in the background if the
                 Manager runs as a context manager. A Manager that was started by `open` has stopped.
         """
+        check_time_limit(timeout)
         run = self._core.link.run
         if run is not None:
             with self.shield(), cast("BlockingRuntime", run.runtime).deadline(timeout):

@@ -374,6 +374,30 @@ def test_wrong_ways_to_enter_a_context_manager(world: World, scopes: Scopes, man
             manager.on("hello", print)
 
 
+@pytest.mark.parametrize("timeout", ["x", b"1", [], float("nan"), 10**400, -1, True])
+def test_an_invalid_time_limit_of_a_call(world: World, manager_class: type[Manager], timeout: Any) -> None:
+    with manager_class(URL) as manager:
+        socket = manager.socket()
+        socket.wait_connected()
+        engine = manager.engine
+        assert engine is not None
+        for call in (
+            manager.connect,
+            manager.close,
+            engine.close,
+            socket.connect,
+            socket.wait_connected,
+            socket.wait_closed,
+            socket.events,
+            partial(socket.emit, "e"),
+            socket.send,
+            partial(socket.emit_with_ack, "e"),
+        ):
+            with pytest.raises(OptionError, match=r"^timeout takes a number from 0 to 1e"):
+                call(timeout=timeout)  # type: ignore[operator]
+        assert socket.connected
+
+
 def test_an_async_handler_is_refused_at_registration(world: World, manager_class: type[Manager]) -> None:
     async def handler() -> None: ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from math import inf, nan
 from typing import Any
@@ -100,12 +100,23 @@ def test_a_name_that_is_a_number_is_its_text_in_javascript(registry: Registry, n
     assert registry.handlers(text) == []
 
 
+def generator(value: Any) -> Iterator[Any]:
+    yield value
+
+
+async def async_generator(value: Any) -> AsyncIterator[Any]:
+    yield value
+
+
 @pytest.mark.parametrize(
     ("register", "message"),
     [
         (lambda registry: registry.on(None, print), "the name of an event must be a str or a number"),
         (lambda registry: registry.on(True), "the name of an event must be a str or a number"),
         (lambda registry: registry.on("e", 5), "a handler must be callable; 5 is not"),
+        (lambda registry: registry.on("e", generator), "handler generator is a generator function"),
+        (lambda registry: registry.on("e", async_generator), "handler async_generator is a generator function"),
+        (lambda registry: registry.on("e", print, manual_ack=1), "manual_ack takes True or False, not 1"),
         (lambda registry: registry.on("e", print, concurrency=0), "concurrency takes a whole number of at least 1"),
         (lambda registry: registry.on("e", print, concurrency=True), "concurrency takes a whole number"),
         (
