@@ -6,8 +6,9 @@ Rules of this file:
   leave locks, threads and sockets behind. So while a runtime is running, the library handles SIGINT itself, as asyncio and
   trio do. It does so only if Python's default handler is installed.
 - In the application's code, KeyboardInterrupt is raised at once, as usual. A `wait` of the main thread ends with it.
-- In other library code it is delayed: the signal is sent again after `_DELAY`, until it arrives at a place where the
-  exception can be raised.
+- In other library code it is delayed. A trace function raises it at the next line of the application's code that called the
+  library. If a debugger is tracing already, the signal is sent again after `_DELAY`, until it arrives in the application's code. That alone
+  is not enough: a thread gets to send it when the main thread does I/O, which may always be in library code.
 - A handler of signals runs in the main thread between any two instructions, so it must not take a lock. What needs a lock or
   takes time is done in a new thread. `threading` itself uses locks, so `_thread` is used.
 """
@@ -15,6 +16,7 @@ Rules of this file:
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from _thread import start_new_thread
 from collections.abc import Callable, Generator
@@ -102,18 +104,35 @@ def _replace(old: Handler, new: Handler) -> None:
 
 def _interrupted(signal_number: int, frame: FrameType | None) -> None:
     """Handle SIGINT."""
-    if not _is_in_library(frame):
+    application = _application_frame(frame)
+    if application is frame:
         signal.default_int_handler(signal_number, frame)
-    if not interruptible.interrupt():
+    if interruptible.interrupt():
+        return
+    if application is None or sys.gettrace() is not None:
         start_new_thread(_interrupt_again, ())
+    else:  # pragma: no cover  # a tool that measures coverage traces, too
+        application.f_trace = _raise_interrupt
+        sys.settrace(_trace_nothing)
 
 
-def _is_in_library(frame: FrameType | None) -> bool:
+def _application_frame(frame: FrameType | None) -> FrameType | None:
+    """Return the frame that called library code, or `frame` itself if it is not in library code."""
+    found = frame
     while frame is not None and frame.f_code is not call_in_thread.__code__:  # which calls the application's code
         if frame.f_globals.get("__name__", "").startswith(_LIBRARY):
-            return True
+            found = frame.f_back
         frame = frame.f_back
-    return False
+    return found
+
+
+def _raise_interrupt(*_: object) -> None:  # pragma: no cover  # as above
+    sys.settrace(None)
+    raise KeyboardInterrupt
+
+
+def _trace_nothing(*_: object) -> None:  # pragma: no cover  # as above
+    """Trace no frame but those that have a trace function of their own."""
 
 
 def _interrupt_again() -> None:  # pragma: no cover  # no coverage is measured in threads of `_thread`

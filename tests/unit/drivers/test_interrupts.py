@@ -188,17 +188,39 @@ def test_an_interrupt_is_raised_at_once_in_code_of_the_application() -> None:
 
 def test_an_interrupt_in_code_of_the_client_is_raised_when_that_is_done() -> None:
     manager = sansio_socketio_blocking.Manager("http://localhost", auto_connect=False)
-    manager._core.link.on_start.append(partial(signal.raise_signal, signal.SIGINT))
     went_on: list[str] = []
+    manager._core.link.on_start.append(partial(signal.raise_signal, signal.SIGINT))
+    manager._core.link.on_start.append(lambda: went_on.append("the Manager was started"))
 
     def run() -> None:
         with manager:
-            went_on.append("the Manager was started")
             time.sleep(PATIENCE)
 
     with pytest.raises(KeyboardInterrupt):
         run()
     assert went_on == ["the Manager was started"]
+
+
+def test_a_loop_that_only_calls_the_client_is_interrupted() -> None:
+    """Another thread gets to send a signal when the main thread does I/O, so that it always arrives in library code."""
+    traced = sys.gettrace()
+    signals = threading.Timer(0.1, _interrupt_main_thread)
+
+    def emit() -> None:
+        with sansio_socketio_blocking.connect(f"http://127.0.0.1:{server.port}", **OPTIONS) as socket:
+            signals.start()
+            deadline = time.monotonic() + PATIENCE
+            while time.monotonic() < deadline:
+                for _ in range(1000):
+                    socket.volatile.emit("silent")
+
+    sys.settrace(None)  # the trace function of a tool that measures coverage
+    try:
+        with LoopbackServer(serve) as server, pytest.raises(KeyboardInterrupt):
+            emit()
+    finally:
+        sys.settrace(traced)
+        signals.join()
 
 
 def test_another_handler_of_the_signal_is_not_replaced() -> None:
