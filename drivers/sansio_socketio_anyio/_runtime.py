@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import cache
 from math import inf
-from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -75,8 +74,9 @@ def _protect_on_trio() -> None:
     from trio.lowlevel import disable_ki_protection, enable_ki_protection  # noqa: PLC0415  # trio may not be installed
 
     disable_ki_protection(AnyioRuntime.call)
-    for code in (AnyioRuntime.task.__code__, *entry_points()):
-        enable_ki_protection(SimpleNamespace(__code__=code))
+    enable_ki_protection(AnyioRuntime.task)
+    for entry_point in entry_points():
+        enable_ki_protection(entry_point)
 
 
 def open_runtime(*, suspension: Callable[[], float] = total_suspension) -> AbstractAsyncContextManager[AnyioRuntime]:

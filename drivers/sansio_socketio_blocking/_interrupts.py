@@ -7,8 +7,8 @@ Rules of this file:
   trio do. It does so only if Python's default handler is installed.
 - In the application's code, KeyboardInterrupt is raised at once, as usual. A `wait` of the main thread ends with it.
 - In other library code it is delayed. A trace function raises it at the next line of the application's code that called the
-  library. If a debugger is tracing already, the signal is sent again after `_DELAY`, until it arrives in the application's code. That alone
-  is not enough: a thread gets to send it when the main thread does I/O, which may always be in library code.
+  library. If a debugger is tracing already, the signal is sent again after `_DELAY`, until it arrives in the application's
+  code. That alone is not enough: a thread gets to send it when the main thread does I/O, which may always be in library code.
 - A handler of signals runs in the main thread between any two instructions, so it must not take a lock. What needs a lock or
   takes time is done in a new thread. `threading` itself uses locks, so `_thread` is used.
 """

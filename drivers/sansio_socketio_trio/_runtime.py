@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from types import SimpleNamespace
 from typing import Any
 
 import trio
@@ -54,8 +53,8 @@ class TrioRuntime(StructuredRuntime):
         return await super().call(function, *args)
 
 
-for _code in entry_points():  # client code that runs in the application's tasks
-    enable_ki_protection(SimpleNamespace(__code__=_code))
+for _entry_point in entry_points():  # client code that runs in the application's tasks
+    enable_ki_protection(_entry_point)
 
 
 def open_runtime(*, suspension: Callable[[], float] = total_suspension) -> AbstractAsyncContextManager[TrioRuntime]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from inspect import unwrap
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -29,12 +31,19 @@ _CLASSES = (
 )
 
 
-def entry_points() -> Iterator[CodeType]:
-    """Yield the code of the public methods and properties, and of the functions that they return."""
+@dataclass(frozen=True, slots=True)
+class EntryPoint:
+    """A function that is called by applications, with the attribute of functions that trio's decorators use."""
+
+    __code__: CodeType
+
+
+def entry_points() -> Iterator[EntryPoint]:
+    """Yield the public methods and properties, and the functions that they return."""
     for owner in _CLASSES:
         for attribute in vars(owner).values():
             for function in _functions(attribute):
-                yield from _nested(function.__code__)
+                yield from map(EntryPoint, _nested(function.__code__))
 
 
 def _functions(attribute: Any) -> Iterator[FunctionType]:
@@ -44,8 +53,9 @@ def _functions(attribute: Any) -> Iterator[FunctionType]:
                 yield from _functions(accessor)
     elif isinstance(attribute, FunctionType):
         yield attribute
-        if hasattr(attribute, "__wrapped__"):
-            yield from _functions(attribute.__wrapped__)
+        wrapped: Any = unwrap(attribute)
+        if wrapped is not attribute:
+            yield wrapped
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:

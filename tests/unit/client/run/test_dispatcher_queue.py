@@ -50,7 +50,7 @@ class SteppingRuntime:
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._soon.append(callback)
 
-    def open_stream(self, *args: Any) -> Any:
+    def open_stream(self, host: str, port: int, receiver: Any, hook: Any = None) -> Any:
         raise NotImplementedError
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> Any:
