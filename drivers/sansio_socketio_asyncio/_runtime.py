@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import ExitStack, asynccontextmanager, nullcontext
+from asyncio.events import _get_running_loop
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, ExitStack, nullcontext
 from functools import partial
 from inspect import isawaitable
 from threading import get_ident
@@ -185,10 +186,20 @@ class AsyncioRuntime:
         self._ending = self._ended = False
 
     def now(self) -> float:
-        """Return the time of the clock. Raise StateError in another thread."""
-        if get_ident() != self._thread:
-            raise wrong_thread(_FROM_THREAD)
+        """Return the time of the clock. Raise StateError in another thread or event loop, and when the loop has been closed."""
+        if _get_running_loop() is not self.loop:
+            self._check_caller()
         return self._clock.now()
+
+    def _check_caller(self) -> None:
+        """Raise StateError unless the caller is in the loop, or in its thread while no loop is running."""
+        if self.loop.is_closed():
+            raise StateError(
+                "the event loop in which the Manager was started has been closed before the Manager was stopped: create "
+                "another Manager"
+            )
+        if get_ident() != self._thread or _get_running_loop() not in {None, self.loop}:
+            raise wrong_thread(_FROM_THREAD)
 
     def open_stream(
         self, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None = None
@@ -217,8 +228,7 @@ class AsyncioRuntime:
         """Wait for a future of this runtime. Raise StateError in another event loop."""
         assert isinstance(future, EventFuture)
         if not future.done:
-            if get_ident() != self._thread or not self.loop.is_running():
-                raise wrong_thread(_FROM_THREAD)
+            self._check_caller()
             if self._ending and asyncio.current_task() in self._tasks:
                 raise asyncio.CancelledError  # the task has suppressed its cancellation
             if self._ended and not future.outlives_runtime:
@@ -287,11 +297,20 @@ class AsyncioRuntime:
             raise cancelled
 
 
-@asynccontextmanager
-async def open_runtime(*, suspension: Callable[[], float] = total_suspension) -> AsyncGenerator[AsyncioRuntime, None]:
+class _RuntimeScope:
+    """An async generator would not do: asyncio closes it when the loop shuts down, before the client has ended its runs."""
+
+    def __init__(self, suspension: Callable[[], float]) -> None:
+        self._suspension = suspension
+
+    async def __aenter__(self) -> AsyncioRuntime:
+        self._runtime = AsyncioRuntime(self._suspension)
+        return self._runtime
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runtime.end()
+
+
+def open_runtime(*, suspension: Callable[[], float] = total_suspension) -> AbstractAsyncContextManager[AsyncioRuntime]:
     """Create a runtime on the running event loop. On exit, everything that it started ends."""
-    runtime = AsyncioRuntime(suspension)
-    try:
-        yield runtime
-    finally:
-        await runtime.end()
+    return _RuntimeScope(suspension)

@@ -302,7 +302,114 @@ def test_a_loop_that_runs_now_and_then(node_server: Peer) -> None:
     AsyncioDriver().run(body)
 
 
-def test_a_manager_that_is_never_closed_is_cut_off_with_its_loop_and_warned_of(node_server: Peer) -> None:
+@pytest.mark.filterwarnings("default::ResourceWarning")
+def test_a_manager_that_is_never_closed_is_stopped_with_its_loop_and_can_be_opened_in_another(
+    node_server: Peer, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager = sansio_socketio_asyncio.Manager(node_server.url)
+    socket = manager.socket("/")
+
+    async def leave_open() -> None:
+        await manager.open()
+        await socket.wait_connected()
+
+    async def use() -> None:
+        async with asyncio.timeout(30):
+            await manager.open()
+            assert await socket.emit_with_ack("echo_ack", 1) == 1
+            await manager.close()
+
+    for _ in range(2):
+        with pytest.warns(ResourceWarning, match="unclosed Manager"):
+            asyncio.run(leave_open())
+        assert str(manager) == f"<Manager of {node_server.url}, closed>"
+        asyncio.run(manager.close())
+    asyncio.run(use())
+    gc.collect()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_a_task_that_the_loop_cancels_at_its_end_can_close_a_manager(node_server: Peer) -> None:
+    reasons: list[str] = []
+
+    async def service(manager: sansio_socketio_asyncio.Manager, ready: asyncio.Event) -> None:
+        try:
+            await manager.open()
+            ready.set()
+            await asyncio.sleep(100)
+        finally:
+            await manager.close()
+
+    async def main() -> None:
+        manager = sansio_socketio_asyncio.Manager(node_server.url)
+        manager.on("close", lambda reason, details: reasons.append(reason))
+        ready = asyncio.Event()
+        services.append(asyncio.create_task(service(manager, ready)))
+        await ready.wait()
+
+    services: list[asyncio.Task[None]] = []
+    asyncio.run(main())  # a ResourceWarning would be an error
+    assert services[0].cancelled()
+
+
+def test_an_open_manager_that_nothing_refers_to_keeps_running(node_server: Peer) -> None:
+    welcomes: list[Any] = []
+
+    async def start() -> None:
+        manager = sansio_socketio_asyncio.Manager(node_server.url)
+        manager.socket("/").on("welcome", lambda *_: (welcomes.append(manager), arrived.set()))
+        gc.collect()
+        await manager.open()
+
+    async def main() -> None:
+        await start()
+        gc.collect()
+        await asyncio.wait_for(arrived.wait(), 30)
+        await welcomes[0].close()
+
+    arrived = asyncio.Event()
+    asyncio.run(main())
+
+
+def test_the_event_loop_is_closed_while_a_manager_is_open(node_server: Peer) -> None:
+    program = f"""
+import asyncio
+from sansio_socketio_asyncio import Manager, StateError
+
+manager = Manager({node_server.url!r})
+socket = manager.socket()
+loop = asyncio.new_event_loop()
+loop.run_until_complete(manager.open())
+loop.close()
+
+async def main():
+    for call in (manager.close, manager.open, manager.run, manager.__aenter__, socket.connect, lambda: socket.emit("e")):
+        try:
+            await asyncio.wait_for(call(), 30)
+        except StateError as error:
+            print(error)
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
+    error = (
+        "the event loop in which the Manager was started has been closed before the Manager was stopped: create another "
+        "Manager"
+    )
+    assert done.stdout.splitlines() == 6 * [error]
+
+
+def test_a_manager_of_a_loop_that_is_not_running_cannot_be_used_in_another_one(node_server: Peer) -> None:
+    manager = sansio_socketio_asyncio.Manager(node_server.url)
+    with asyncio.Runner() as runner, asyncio.Runner() as other:
+        runner.run(manager.__aenter__())
+        for call in (manager.open, manager.close, manager.__aenter__, lambda: manager.__aexit__(None, None, None)):
+            with pytest.raises(StateError, match="another thread or event loop"):
+                other.run(asyncio.wait_for(call(), 30))
+        runner.run(manager.__aexit__(None, None, None))
+
+
+def test_a_program_that_never_closes_its_manager_is_warned(node_server: Peer) -> None:
     program = f"""
 import asyncio
 from sansio_socketio_asyncio import Manager

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager, nullcontext, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from threading import get_ident
-from typing import Any
+from typing import Any, Self
 
 from sansio_socketio.runtime import (
     Clock,
@@ -82,6 +82,12 @@ class StreamsRuntime:
         self._ended = False
         self._clock = Clock(self._loop.time, suspension)
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.end()
+
     def now(self) -> float:
         self._check_thread()
         return self._clock.now()
@@ -145,11 +151,6 @@ class StreamsRuntime:
             raise wrong_thread("asyncio.run_coroutine_threadsafe")
 
 
-@asynccontextmanager
-async def open_runtime(*, suspension: Callable[[], float] = total_suspension) -> AsyncGenerator[StreamsRuntime, None]:
+def open_runtime(*, suspension: Callable[[], float] = total_suspension) -> AbstractAsyncContextManager[StreamsRuntime]:
     """Create a runtime. On exit, everything that it started ends."""
-    runtime = StreamsRuntime(suspension)
-    try:
-        yield runtime
-    finally:
-        await runtime.end()
+    return StreamsRuntime(suspension)

@@ -113,12 +113,12 @@ class ManagerCore:
 
     def __del__(self) -> None:
         if getattr(self, "_host", None) is Host.OPEN and self._current_scope() is not None:
-            warnings.warn(
-                f"unclosed Manager of {self.blueprint.url}: open() was called, close() was not",
-                ResourceWarning,
-                2,
-                self,
-            )
+            self._warn_of_unclosed()
+
+    def _warn_of_unclosed(self) -> None:
+        warnings.warn(
+            f"unclosed Manager of {self.blueprint.url}: open() was called, close() was not", ResourceWarning, 3, self
+        )
 
     # Runs in the scope of connect() or open_io()
 
@@ -188,6 +188,8 @@ class ManagerCore:
         """Open the connection and wait until it is open. If the Manager is not running, start it if `can_be_held`."""
         scope = await self.start_to_open()
         try:
+            if scope is not None:
+                await scope.end_at_shutdown(self._warn_of_unclosed)
             await self.opened()
         except BaseException as error:
             if scope is not None:
@@ -216,7 +218,7 @@ class ManagerCore:
             scope, host = self._current_scope(), self._host
         if scope is not None and host is not Host.BLOCK:
             with scope.runtime.lock:
-                scope.stop_requested.resolve()
+                scope.request_stop()
                 is_handler = is_called_by_handler(scope.runtime)
                 if is_handler:
                     scope.stop()

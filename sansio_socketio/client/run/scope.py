@@ -16,7 +16,7 @@ Rules of this file:
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -48,6 +48,7 @@ class Scope:
 
     def __init__(self, runtime_scope: RuntimeScope) -> None:
         self._is_ending = False
+        self._until_shutdown: AsyncGenerator[None, None] | None = None
         self._runs: list[tuple[Run, Link]] = []
         self._runtime_scope = runtime_scope()
 
@@ -62,13 +63,31 @@ class Scope:
         """Start a run of a Manager, within `starting`. Raise DisconnectedError if the scope is ending."""
         if self._is_ending:
             raise DisconnectedError(f"the Manager of {blueprint.url} cannot be started: its scope has ended")
-        run = Run(blueprint, self.runtime, link.status, held=held, request_stop=self.stop_requested.resolve)
+        run = Run(blueprint, self.runtime, link.status, held=held, request_stop=self.request_stop)
         link.run = run
         link.status.move(RunState.RUNNING)
         self._runs.append((run, link))
         for callback in link.on_start:
             callback()
         return run
+
+    def request_stop(self) -> None:
+        """Resolve `stop_requested`."""
+        self.stop_requested.resolve()
+
+    async def end_at_shutdown(self, unclosed: Callable[[], None]) -> None:
+        """End the scope when the event loop shuts down, and call `unclosed`, unless it has ended before."""
+        # asyncio closes async generators at that time, when all cancelled tasks have ended.
+        self._until_shutdown = generator = self._wait_for_shutdown(unclosed)
+        await anext(generator)
+
+    async def _wait_for_shutdown(self, unclosed: Callable[[], None]) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            if not self.stopped.done:
+                await self.end(GeneratorExit())
+                unclosed()
 
     def _failed(self, error: BaseException) -> None:
         """End all runs, because the runtime does not work any more."""
@@ -92,6 +111,7 @@ class Scope:
 
         If another call is ending it or has ended it, do nothing; `wait`: wait until it has ended.
         """
+        self.runtime.now()  # raises in another thread or event loop, which can end nothing
         with self.runtime.lock:
             is_ending, self._is_ending = self._is_ending, True
         if is_ending:
@@ -146,6 +166,7 @@ def starting(blueprint: Blueprint, link: Link) -> Generator[None, None, None]:
         StateError: The Manager is running, or an internal error has left its state machine unusable.
     """
     with link.lock:
+        link.check_caller()
         if blueprint.is_broken:
             raise StateError(f"the Manager of {blueprint.url} is unusable after an internal error; create another one")
         state = link.status.state

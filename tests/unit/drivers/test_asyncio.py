@@ -176,6 +176,22 @@ def test_pending_callbacks_run_before_the_scope_has_ended() -> None:
     asyncio.run(main())
 
 
+def test_the_clock_raises_in_another_event_loop_and_after_the_loop_was_closed() -> None:
+    async def now() -> float:
+        return runtime.now()
+
+    with asyncio.Runner() as other:
+        with asyncio.Runner() as runner:
+            scope = open_runtime()
+            runtime = runner.run(scope.__aenter__())
+            assert runner.run(now()) <= runtime.now()  # while no loop is running
+            with pytest.raises(StateError, match="another thread or event loop"):
+                other.run(now())
+            runner.run(scope.__aexit__(None, None, None))
+        with pytest.raises(StateError, match="the event loop in which the Manager was started has been closed"):
+            runtime.now()
+
+
 def test_waiting_raises_in_another_event_loop_of_the_same_thread() -> None:
     with asyncio.Runner() as runner, asyncio.Runner() as other:
         scope = open_runtime()

@@ -394,7 +394,7 @@ def test_an_invalid_time_limit_of_a_call(world: World, manager_class: type[Manag
             partial(socket.emit_with_ack, "e"),
         ):
             with pytest.raises(OptionError, match=r"^timeout takes a number from 0 to 1e"):
-                call(timeout=timeout)  # type: ignore[operator]
+                call(timeout=timeout)
         assert socket.connected
 
 
