@@ -15,13 +15,14 @@ from ..protocol.statistics import Statistics
 from ..protocol.url import redacted
 from ..runtime.interface import RuntimeScope
 from .context import AsyncContext
-from .core.manager import Host, ManagerCore
+from .core.manager import ManagerCore
 from .core.socket import SocketCore
 from .emitter import Emitter, EventStream
 from .engine import Engine
 from .handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from .options import Auth, ManagerOptions, SocketOptions
 from .run.namespace import PLAIN
+from .run.scope import Host
 from .run.session import SessionRun
 from .run.unawaited import must_be_awaited
 

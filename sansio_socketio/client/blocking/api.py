@@ -18,13 +18,14 @@ from ...protocol.url import redacted
 from ...runtime.interface import BlockingRuntime, BlockingRuntimeScope, RuntimeScope
 from ..context import BlockingContext
 from ..core.io import IOCore
-from ..core.manager import Host, ManagerCore
+from ..core.manager import ManagerCore
 from ..core.socket import SocketCore
 from ..handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from ..handlers.registry import Handler
 from ..options import Auth, IOOptions, ManagerOptions, SocketOptions
 from ..run.event_stream import Event, EventBuffer
 from ..run.namespace import PLAIN, Flags
+from ..run.scope import Host
 from ..run.session import EngineTransport, SessionRun
 from .entry import Entry, HandlerHold, check_time_limit, drive
 

@@ -13,7 +13,7 @@ import logging
 import warnings
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
-from enum import Enum
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -28,7 +28,7 @@ from ..options import manager_settings, socket_settings, warn_about_ignored
 from ..run.blueprint import Blueprint, NamespaceSpec
 from ..run.link import Link
 from ..run.run import Run
-from ..run.scope import Scope, starting
+from ..run.scope import Host, Scope, starting
 from ..run.session import SessionRun
 from ..run.state import RunState
 from ..run.tasks import is_called_by_handler
@@ -48,17 +48,6 @@ MANAGER_EVENTS = frozenset(
         "reconnect_failed",
     }
 )
-
-
-class Host(Enum):
-    """What ends a run that has a scope of its own."""
-
-    BLOCK = "block"
-    """`async with manager`: the run ends with the block."""
-    TASK = "task"
-    """`await manager.run()`: the run ends when the task is cancelled or `close` is called."""
-    OPEN = "open"
-    """`await manager.open()`: the run ends when `close` is called."""
 
 
 class ManagerCore:
@@ -107,12 +96,12 @@ class ManagerCore:
         self._can_be_held = can_be_held
         self._drive = drive
         self._scope: Scope | None = None
-        self._host = Host.BLOCK
         if local.ssl is False:
             warnings.warn("ssl=False: the server's certificate is not verified", stacklevel=3)
 
     def __del__(self) -> None:
-        if getattr(self, "_host", None) is Host.OPEN and self._current_scope() is not None:
+        scope = getattr(self, "_scope", None)
+        if scope is not None and scope.host is Host.OPEN and not scope.stopped.done:
             self._warn_of_unclosed()
 
     def _warn_of_unclosed(self) -> None:
@@ -145,12 +134,12 @@ class ManagerCore:
                     f"the Manager of {self.blueprint.url} is already running in the scope of connect() or open_io()"
                 )
         with starting(self.blueprint, self.link):
-            scope = Scope(self.runtime_scope)
+            scope = Scope(self.runtime_scope, host)
             await scope.__aenter__()
             try:
                 with scope.runtime.lock:
                     run = scope.start(self.blueprint, self.link, held=self._holds_handlers)
-                    self._scope, self._host = scope, host
+                    self._scope = scope
                     if host is not Host.OPEN:
                         self.begin(run)
             except BaseException as error:  # most likely an interrupt
@@ -214,30 +203,25 @@ class ManagerCore:
     async def close(self) -> None:
         """Close the connection. End the run unless it belongs to a block, and wait until it has ended."""
         self.link.check_caller()
-        with self.link.lock:
-            scope, host = self._current_scope(), self._host
-        if scope is not None and host is not Host.BLOCK:
-            with scope.runtime.lock:
-                scope.request_stop()
-                is_handler = is_called_by_handler(scope.runtime)
-                if is_handler:
-                    scope.stop()
-                    if host is Host.OPEN:
-                        scope.runtime.spawn(
-                            lambda: self._end_for_handler(scope), f"closes the Manager of {self.blueprint.url}"
-                        )
-            if not is_handler:
-                await (scope.end() if host is Host.OPEN else scope.wait_stopped())
+        scope = self._current_scope()
+        if scope is not None and scope.host is not Host.BLOCK:
+            if not is_called_by_handler(scope.runtime):
+                await scope.close()
                 return
+            with scope.runtime.lock:
+                scope.stop()
+                scope.runtime.spawn(
+                    partial(self._close_for_handler, scope), f"closes the Manager of {self.blueprint.url}"
+                )
         run = self.link.active()
         if run is not None:
             with run.runtime.lock:
                 await run.closed()
 
-    async def _end_for_handler(self, scope: Scope) -> None:
+    async def _close_for_handler(self, scope: Scope) -> None:
         try:
             # The lock must not be held while a run ends; `call` releases it.
-            await scope.runtime.call(lambda: self._drive(scope.end(wait=False)))
+            await scope.runtime.call(lambda: self._drive(scope.close(wait=False)))
         except Exception as error:
             message = "closing the Manager of %s failed; a handler had called close()"
             log.error(message, self.blueprint.url, exc_info=error)  # noqa: TRY400

@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
+from enum import Enum
 from types import TracebackType
 from typing import Self
 
@@ -33,11 +34,27 @@ from .waiters import wait_for
 log = logging.getLogger("sansio_socketio.client.manager")
 
 
+class Host(Enum):
+    """What ends a scope."""
+
+    BLOCK = "block"
+    """`async with`: the scope ends with the block."""
+    TASK = "task"
+    """`await manager.run()`: the scope ends when the task is cancelled or `close` is called."""
+    OPEN = "open"
+    """`await manager.open()`: the scope ends when `close` is called."""
+
+
 class Scope:
     """A runtime, and the runs that end together with it.
 
+    Args:
+        runtime_scope: Creates the runtime.
+        host: What ends the scope.
+
     Attributes:
         runtime: The runtime.
+        host: What ends the scope.
         stop_requested: Resolved when the scope should end, because of `close` or a failed run.
         stopped: Resolved when the scope has ended.
     """
@@ -46,7 +63,8 @@ class Scope:
     stop_requested: Future
     stopped: Future
 
-    def __init__(self, runtime_scope: RuntimeScope) -> None:
+    def __init__(self, runtime_scope: RuntimeScope, host: Host = Host.BLOCK) -> None:
+        self.host = host
         self._is_ending = False
         self._until_shutdown: AsyncGenerator[None, None] | None = None
         self._runs: list[tuple[Run, Link]] = []
@@ -116,7 +134,7 @@ class Scope:
             is_ending, self._is_ending = self._is_ending, True
         if is_ending:
             if wait:
-                await self.wait_stopped()
+                await self._wait_stopped()
             return None
         instead: BaseException | None = None
         try:
@@ -142,8 +160,16 @@ class Scope:
             raise instead
         return is_handled
 
-    async def wait_stopped(self) -> None:
-        """Wait until the scope has ended."""
+    async def close(self, *, wait: bool = True) -> None:
+        """End a scope that belongs to no block, or let its task end it. `wait`: wait until it has ended."""
+        if self.host is Host.OPEN:
+            await self.end(wait=wait)
+        else:
+            self.request_stop()
+            if wait:
+                await self._wait_stopped()
+
+    async def _wait_stopped(self) -> None:
         with self.runtime.lock:
             await wait_for(self.runtime, self.stopped)
 
