@@ -166,6 +166,21 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
         self.notify_closed(exc)
 
 
+class AsyncioTask:
+    """A task of the client, which remembers whether the client has cancelled it."""
+
+    __slots__ = ("_task", "is_cancelled")
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Cancel the task."""
+        self.is_cancelled = True
+        self._task.cancel()
+
+
 class AsyncioRuntime:
     """The runtime on the running event loop."""
 
@@ -236,20 +251,31 @@ class AsyncioRuntime:
             await future.event.wait()
         return future.result()
 
-    def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
+    def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> AsyncioTask:
         """Run `function()` in a task."""
         task = self.loop.create_task(function(), name=name)
+        handle = AsyncioTask(task)
         self._tasks.add(task)
-        task.add_done_callback(self._task_ended)
+        task.add_done_callback(partial(self._task_ended, handle))
         if self._ending:
             task.cancel()
-        return task
+        return handle
 
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
+    def _task_ended(self, handle: AsyncioTask, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
+        error: BaseException | None
+        if not task.cancelled():
+            error = task.exception()
+        elif handle.is_cancelled or self._ending or self._is_shutting_down():
+            error = None
+        else:
+            error = StateError(f"the task {task.get_name()!r} was cancelled by the application: did a handler cancel its task?")
         if error is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):  # these end the event loop
             self.failed(error)
+
+    def _is_shutting_down(self) -> bool:
+        """Return whether all tasks of the loop have been cancelled, as `asyncio.run` does at its end."""
+        return all(task.cancelling() for task in asyncio.all_tasks(self.loop))
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call the application's code, and await what it returns if it is awaitable.

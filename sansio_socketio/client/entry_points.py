@@ -31,7 +31,7 @@ _CLASSES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EntryPoint:
     """A function that is called by applications, with the attribute of functions that trio's decorators use."""
 

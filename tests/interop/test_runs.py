@@ -357,7 +357,12 @@ def test_an_open_manager_that_nothing_refers_to_keeps_running(node_server: Peer)
 
     async def start() -> None:
         manager = sansio_socketio_asyncio.Manager(node_server.url)
-        manager.socket("/").on("welcome", lambda *_: (welcomes.append(manager), arrived.set()))
+
+        def welcome(*_: object) -> None:
+            welcomes.append(manager)
+            arrived.set()
+
+        manager.socket("/").on("welcome", welcome)
         gc.collect()
         await manager.open()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -106,3 +107,22 @@ def test_a_handler_that_raises_an_odd_exception_does_not_silence_the_next(
         else:
             with pytest.raises(error):
                 driver.play(main)
+
+
+def test_a_handler_that_cancels_its_own_asyncio_task_ends_the_connection() -> None:
+    driver = AsyncioDriver()
+
+    async def main() -> None:
+        async with driver.connect(f"http://127.0.0.1:{server.port}", **OPTIONS) as socket:
+
+            def cancel(_: int) -> None:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+
+            socket.on("n", cancel)
+            await socket.emit("x")
+            await socket.wait_closed()
+
+    with LoopbackServer(serve) as server, pytest.raises(StateError, match="did a handler cancel its task"):
+        driver.play(main)
