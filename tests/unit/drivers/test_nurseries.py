@@ -111,3 +111,21 @@ def test_a_cancellation_during_the_end_is_raised_without_a_group(backend: Backen
         assert isinstance(caught[0], anyio.get_cancelled_exc_class())
 
     backend.run(main)
+
+
+def test_an_interrupt_in_a_nested_nursery_is_raised_without_groups(backend: Backend) -> None:
+    """For example in the nursery in which trio connects to the addresses of a host."""
+
+    async def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    async def connect() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(interrupted)
+
+    async def scenario(runtime: Runtime) -> None:
+        runtime.spawn(connect, "connect")
+        await runtime.wait(runtime.future())
+
+    with pytest.raises(KeyboardInterrupt):
+        backend.play(scenario)
