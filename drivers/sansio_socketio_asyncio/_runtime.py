@@ -269,7 +269,9 @@ class AsyncioRuntime:
         elif handle.is_cancelled or self._ending or self._is_shutting_down():
             error = None
         else:
-            error = StateError(f"the task {task.get_name()!r} was cancelled by the application: did a handler cancel its task?")
+            error = StateError(
+                f"the task {task.get_name()!r} was cancelled by the application: did a handler cancel its task?"
+            )
         if error is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):  # these end the event loop
             self.failed(error)
 

@@ -330,8 +330,6 @@ def test_a_manager_that_is_never_closed_is_stopped_with_its_loop_and_can_be_open
 
 
 def test_a_task_that_the_loop_cancels_at_its_end_can_close_a_manager(node_server: Peer) -> None:
-    reasons: list[str] = []
-
     async def service(manager: sansio_socketio_asyncio.Manager, ready: asyncio.Event) -> None:
         try:
             await manager.open()
@@ -342,7 +340,6 @@ def test_a_task_that_the_loop_cancels_at_its_end_can_close_a_manager(node_server
 
     async def main() -> None:
         manager = sansio_socketio_asyncio.Manager(node_server.url)
-        manager.on("close", lambda reason, details: reasons.append(reason))
         ready = asyncio.Event()
         services.append(asyncio.create_task(service(manager, ready)))
         await ready.wait()
@@ -357,12 +354,7 @@ def test_an_open_manager_that_nothing_refers_to_keeps_running(node_server: Peer)
 
     async def start() -> None:
         manager = sansio_socketio_asyncio.Manager(node_server.url)
-
-        def welcome(*_: object) -> None:
-            welcomes.append(manager)
-            arrived.set()
-
-        manager.socket("/").on("welcome", welcome)
+        manager.socket("/").on("welcome", lambda *_: welcomed(manager))
         gc.collect()
         await manager.open()
 
@@ -371,6 +363,10 @@ def test_an_open_manager_that_nothing_refers_to_keeps_running(node_server: Peer)
         gc.collect()
         await asyncio.wait_for(arrived.wait(), 30)
         await welcomes[0].close()
+
+    def welcomed(manager: sansio_socketio_asyncio.Manager) -> None:
+        welcomes.append(manager)
+        arrived.set()
 
     arrived = asyncio.Event()
     asyncio.run(main())

@@ -81,9 +81,8 @@ class Pump:
             return
         self._is_draining = True
         try:
-            next_output, table = self._next_output, self._table
-            # An output may end the pump.
-            while not self.ended and (output := next_output()) is not None:  # type: ignore[redundant-expr]
+            table = self._table
+            while (output := self._next_output()) is not None:
                 table[type(output)](output)
             if self.after_drain is not None:
                 self.after_drain()
@@ -132,6 +131,7 @@ class Pump:
         if self.ended:
             return
         self.ended = True
+        self._next_output = _no_output  # for a drain that is in progress
         self._timer.set(None)
         for number in list(self._streams):
             self._forget(number).abort()
@@ -173,6 +173,10 @@ class Pump:
 
     def _set_timer(self, action: SetTimer) -> None:
         self._timer.set(action.deadline)
+
+
+def _no_output() -> None:
+    return None
 
 
 class _StreamInput:

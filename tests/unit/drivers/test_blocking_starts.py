@@ -7,12 +7,12 @@ import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from sansio_socketio.client.run.state import RunState
-from sansio_socketio.runtime.interface import BlockingRuntime
+from sansio_socketio.runtime.interface import BlockingRuntime, BlockingRuntimeScope
 from sansio_socketio_blocking import Manager
 from sansio_socketio_blocking._runtime import open_runtime
 
@@ -25,7 +25,7 @@ def test_a_thread_starts_a_manager_that_another_one_is_leaving() -> None:
     states: list[RunState] = []
 
     @asynccontextmanager
-    async def slow_runtime(lock: Any = None) -> AsyncGenerator[BlockingRuntime, None]:
+    async def open_slowly(lock: Any = None) -> AsyncGenerator[BlockingRuntime, None]:
         if threading.current_thread() is second:
             is_starting.set()
             has_left.wait(30)
@@ -34,8 +34,7 @@ def test_a_thread_starts_a_manager_that_another_one_is_leaving() -> None:
 
     class OfTwoThreads(Manager):
         make_lock = staticmethod(lambda: lock)
-
-        runtime_scope = staticmethod(slow_runtime)
+        runtime_scope: ClassVar[BlockingRuntimeScope] = open_slowly
 
     manager = OfTwoThreads("http://localhost:1", auto_connect=False)
     link = manager._core.link

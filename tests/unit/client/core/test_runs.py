@@ -893,6 +893,7 @@ def test_what_is_left_of_an_earlier_run_does_not_affect_the_state(world: World) 
             earlier = link.run
             assert earlier is not None
         async with manager:
+            assert earlier is not None
             earlier.end()
             await manager.socket("/").connect()
             assert link.status.state == "running"
