@@ -57,9 +57,10 @@ class Driver(ABC):
     def open_io(self, *args: Any) -> Any:
         return self.module.open_io(*args)
 
-    def manager(self, *args: Any, suspension: Callable[[], float] | None = None, **options: Any) -> Any:
-        """Create a Manager. `suspension` tells its clock for how long the machine has been suspended."""
+    def manager(self, *args: Any, **options: Any) -> Any:
+        """Create a Manager. The option `suspension` tells its clock for how long the machine has been suspended."""
         manager_class = self.module.Manager
+        suspension = options.pop("suspension", None)
         if suspension is not None:
             open_runtime = partial(manager_class.runtime_scope, suspension=suspension)
             attributes = {"runtime_scope": staticmethod(open_runtime), "__module__": manager_class.__module__}

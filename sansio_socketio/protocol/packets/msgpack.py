@@ -330,8 +330,9 @@ def _read(unpacker: Any, message: bytes) -> Any:
     stack: list[tuple[Any, Iterator[int]]] = [(root, iter(range(1)))]
     while stack:
         container, items = stack[-1]
+        kind = type(container)
         for _ in items:
-            name = property_name(_read_head(unpacker, message)[0]) if type(container) is dict else None
+            name = property_name(_read_head(unpacker, message)[0]) if kind is dict else None
             value, size = _read_head(unpacker, message)
             if name is None:
                 container.append(value)

@@ -61,8 +61,9 @@ def convert(leaf: Callable[[Any], Any], data: Any, first: int | None) -> Any:
     try:
         while stack:
             container, items = stack[-1]
+            kind = type(container)
             for key, value in items:
-                name = leaf(property_name(key)) if type(container) is dict else None
+                name = leaf(property_name(key)) if kind is dict else None
                 path.append(key)
                 contents = None
                 if type(value) not in _ATOMS:
@@ -73,9 +74,8 @@ def convert(leaf: Callable[[Any], Any], data: Any, first: int | None) -> Any:
                     container.append(converted)
                 else:
                     container[name] = converted
-                if len(stack) > MAX_LEVELS and isinstance(
-                    converted, (list, dict)
-                ):  # also the placeholder of binary data
+                # The placeholder of binary data counts as well.
+                if len(stack) > MAX_LEVELS and isinstance(converted, (list, dict)):
                     raise PacketError(
                         f"a value that contains itself, or is nested too deeply (more than {MAX_LEVELS - 1} levels), "
                         "cannot be sent"

@@ -272,8 +272,11 @@ def test_progress_is_measured_from_what_the_last_read_brought(world: World) -> N
     fill = 1.0
 
     class Reading:
-        pause_reading = staticmethod(holders.add)
-        resume_reading = staticmethod(holders.discard)
+        def pause_reading(self, holder: object) -> None:
+            holders.add(holder)
+
+        def resume_reading(self, holder: object) -> None:
+            holders.discard(holder)
 
     backpressure = Backpressure(FakeRuntime(world), Reading(), lambda: fill, 0.01)
     backpressure.check()
