@@ -267,11 +267,17 @@ def unwrap_group(group: BaseExceptionGroup[BaseException], cancelled: type[BaseE
 
     Raise the result outside of the `except` block that caught the group, so that the exception keeps its own context.
     """
-    _, others = group.split(cancelled)  # cancellations may be in nested groups
-    if others is None:
+    members = [member for member in group.exceptions if not _is_cancellation(member, cancelled)]
+    if not members:
         first: BaseException = group
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         return first
-    members = others.exceptions
-    return members[0] if all(member is members[0] for member in members) else others
+    return members[0] if all(member is members[0] for member in members) else group
+
+
+def _is_cancellation(error: BaseException, cancelled: type[BaseException]) -> bool:
+    """Return whether an error is a cancellation, or a group that contains nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_cancellation(member, cancelled) for member in error.exceptions)
+    return isinstance(error, cancelled)

@@ -188,6 +188,20 @@ def test_an_exception_of_the_body_is_raised_as_it_is_after_disconnecting(world: 
     assert world.server.got[-1].type == 1  # DISCONNECT
 
 
+def test_a_cancellation_during_the_end_does_not_replace_the_exception_of_the_body(world: World) -> None:
+    async def main() -> None:
+        async with world.scopes.connect(URL, close_timeout=100) as socket:
+            socket.on("e", lambda: world.sleep(1000))
+            await world.settle()
+            world.server.emit("e")
+            world.cancel_main_at(5)
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        world.run(main)
+    assert world.tasks == []
+
+
 @pytest.mark.parametrize("error", [_Stop(), KeyboardInterrupt(), Cancelled()])
 def test_a_scope_that_is_cancelled_ends_at_once(world: World, error: BaseException) -> None:
     async def main() -> None:

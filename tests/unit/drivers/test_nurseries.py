@@ -86,6 +86,21 @@ def test_an_exception_is_raised_without_a_group_though_the_scope_is_cancelled(ba
     backend.run(main)
 
 
+def test_an_exception_of_the_body_in_a_cancelled_scope_is_raised(backend: Backend) -> None:
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            async with backend.open_runtime() as runtime:
+                runtime.spawn(anyio.sleep_forever, "sleeps")
+                scope.cancel()
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    raise LookupError("of the body")
+
+    with pytest.raises(LookupError, match="of the body"):
+        backend.run(main)
+
+
 def test_a_cancellation_during_the_end_is_raised_without_a_group(backend: Backend) -> None:
     caught: list[BaseException] = []
 

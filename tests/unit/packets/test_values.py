@@ -340,7 +340,8 @@ def with_one_bad(draw: st.DrawFn) -> tuple[Any, Any]:
         if draw(st.booleans()):
             value = [*before, value, *after]
         else:
-            names = draw(st.lists(keys, min_size=5, max_size=5, unique_by=lambda key: str(key).removesuffix(".0")))
+            unique = (lambda key: str(key).removesuffix(".0"), lambda key: key)  # True is equal to 1.0
+            names = draw(st.lists(keys, min_size=5, max_size=5, unique_by=unique))
             value = dict(zip(names, [*before, value, *after], strict=False))
     return value, culprit
 

@@ -328,5 +328,8 @@ def test_unwrapping_a_group() -> None:
     assert unwrap_group(BaseExceptionGroup("ours", [cancelled, error, Cancelled()]), Cancelled) is error
     assert unwrap_group(BaseExceptionGroup("ours", [cancelled, Cancelled()]), Cancelled) is cancelled
     assert unwrap_group(BaseExceptionGroup("ours", [inner]), Cancelled) is inner
+    nested = BaseExceptionGroup("a stream's", [cancelled, Cancelled()])
+    assert unwrap_group(BaseExceptionGroup("ours", [nested, error]), Cancelled) is error
+    assert unwrap_group(BaseExceptionGroup("ours", [nested]), Cancelled) is cancelled
     several = BaseExceptionGroup("ours", [error, other])
     assert unwrap_group(several, Cancelled) is several
