@@ -71,7 +71,7 @@ class ManagerOptions(TypedDict, total=False):
             `anyio.abc.ByteStream`. With threads it is called with (host, port) and returns a connected `socket.socket`.
             TLS is added on top. The proxies of the environment are ignored.
         auto_connect: Whether the connection opens, and new sockets connect, automatically.
-        on_handler_error: What to do with an exception in a handler. "log" (the default) logs it with the event's name;
+        on_handler_error: What to do with an exception in a handler. "log" (the default) logs it with its handler;
             "raise" closes the connection, and the context manager raises the exception; a callable is called with the
             exception and the event's name.
         inbox_events: The maximum number of received events of a namespace that are queued for their handlers. Beyond it

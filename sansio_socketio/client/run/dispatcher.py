@@ -127,7 +127,7 @@ class Dispatcher:
         limits: The bounds.
         reading: Pauses and resumes reading.
         held: Whether to hold the handlers back until `release`.
-        report: Called with the exception of a handler and the event's name.
+        report: Called with the exception of a handler, the event's name and a description of the handler.
         acknowledge: Acknowledges an event.
         overflowed: Called when the inbox is full.
         finished: Called when a task of the dispatcher has ended.
@@ -143,7 +143,7 @@ class Dispatcher:
         *,
         reading: Reading,
         held: bool,
-        report: Callable[[Exception, str], Awaitable[None]],
+        report: Callable[[Exception, str, str], Awaitable[None]],
         acknowledge: Callable[[AckId, Sequence[Any]], None],
         overflowed: Callable[[InboxOverflow], None],
         finished: Callable[[], None],
@@ -437,7 +437,7 @@ class Dispatcher:
             stream.end()
 
     async def _handle_failure(self, failure: Failure) -> None:
-        await self._report(failure.error, failure.name)
+        await self._report(failure.error, failure.name, f"the queue of handlers of {self._name}")
 
     # Calls
 
@@ -481,9 +481,13 @@ class Dispatcher:
         except Exception as error:
             if reply is not None:
                 reply.waive()
-            await self._report(error, name)
+            await self._report(error, name, self._source(handler, name))
         if watched is not None and watched.dropped:
-            await self._report(watched.error(name), name)
+            await self._report(watched.error(name), name, self._source(handler, name))
+
+    def _source(self, handler: RegisteredHandler, event: str) -> str:
+        """Return a description of a handler, for a message."""
+        return f"handler {handler.name} of {event!r} in {self._name}"
 
     def _call_concurrently(
         self,

@@ -74,13 +74,18 @@ class _Call:
         self.watched: Watched | None = watch(handler)
         self.handed_over = False  # the handler has suspended, and another task serves the queue
 
+    @property
+    def source(self) -> str:
+        """The handler and the event, for a message."""
+        return f"handler {self.handler.name} of {self.event!r}"
+
 
 class LifecycleQueue:
     """The queue of the Manager's and the Engine's handlers of one run.
 
     Args:
         runtime: The runtime.
-        report: Called with the exception of a handler and the event's name.
+        report: Called with the exception of a handler, the event's name and a description of the handler.
         finished: Called when a task of the queue has ended.
         broken: Called with an unexpected exception, which no handler raised.
         held: Whether to hold the handlers back until `release`.
@@ -90,7 +95,7 @@ class LifecycleQueue:
         self,
         runtime: Runtime,
         *,
-        report: Callable[[Exception, str], Awaitable[None]],
+        report: Callable[[Exception, str, str], Awaitable[None]],
         finished: Callable[[], None],
         broken: Callable[[Exception], None],
         held: bool,
@@ -257,10 +262,10 @@ class LifecycleQueue:
                 await self.runtime.call(self._starting_call(call), *handler.fit(call.args))
             except Exception as error:
                 self._hand_over(call)  # `on_handler_error` may wait for anything, too
-                await self._report(error, call.event)
+                await self._report(error, call.event, call.source)
             if call.watched is not None and call.watched.dropped:
                 self._hand_over(call)
-                await self._report(call.watched.error(call.event), call.event)
+                await self._report(call.watched.error(call.event), call.event, call.source)
         except BaseException:
             self._hand_over(call)  # this task ends
             raise
@@ -343,7 +348,7 @@ class LifecycleQueue:
         error = InboxOverflow(f"handlers of {event!r} are too slow: events are dropped from this one on ({why})")
 
         async def report() -> None:
-            await self._report(error, event)
+            await self._report(error, event, "the queue of handlers")
 
         self._tasks.spawn(report, f"reports an overflow of {event!r}")
 

@@ -243,8 +243,8 @@ class Run:
 
     # Errors
 
-    async def report(self, error: Exception, event: str) -> None:
-        """Handle an exception of a handler according to `on_handler_error`."""
+    async def report(self, error: Exception, event: str, source: str) -> None:
+        """Handle an exception according to `on_handler_error`. `source` is the handler that raised it, for a message."""
         is_stopping = self._status.state is not RunState.RUNNING
         if isinstance(error, SocketIOError) and (
             self.pump.ended or (is_stopping and isinstance(error, DisconnectedError))
@@ -259,13 +259,9 @@ class Run:
             try:
                 await self.runtime.call(policy, *RegisteredHandler(policy).fit((error, event)))
             except Exception:
-                log.exception(
-                    "on_handler_error raised an exception; it was called for a handler of %r that raised %r",
-                    event,
-                    error,
-                )
+                log.exception("on_handler_error raised an exception; it was called for %r, raised by %s", error, source)
         else:
-            log.error("exception in a handler of %r", event, exc_info=error)
+            log.error("exception in %s", source, exc_info=error)
 
     def _broken(self, error: Exception) -> None:
         """End the run because of an internal error, which may have left the state machine unusable."""

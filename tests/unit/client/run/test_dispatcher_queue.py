@@ -155,7 +155,7 @@ class Story:
 
     def resume_reading(self, holder: object) -> None: ...
 
-    async def _report(self, error: Exception, event: str) -> None:
+    async def _report(self, error: Exception, event: str, source: str) -> None:
         assert isinstance(error, LookupError), error
         await self.runtime.call(lambda: None)
 
