@@ -65,19 +65,19 @@ BASE64 = [
 
 
 @pytest.mark.parametrize(("packet", "frame"), FRAMES)
-def test_a_frame_of_each_type_in_both_directions(packet: Packet, frame: str | bytes) -> None:
+def test_each_packet_type_is_encoded_and_decoded_as_a_frame(packet: Packet, frame: str | bytes) -> None:
     assert encode_frame(packet) == frame
     assert decode_frame(frame) == packet
 
 
 @pytest.mark.parametrize(("data", "frame"), BASE64)
-def test_binary_messages_as_text(data: bytes, frame: str) -> None:
+def test_forced_base64_encodes_binary_messages_as_text(data: bytes, frame: str) -> None:
     assert encode_frame(Packet(MESSAGE, data), force_base64=True) == frame
     assert decode_frame(frame) == Packet(MESSAGE, data)
     assert decode_frame(frame.rstrip("=")) == Packet(MESSAGE, data), "padding may be missing"
 
 
-def test_text_stays_text_where_base64_is_forced() -> None:
+def test_forced_base64_does_not_change_text() -> None:
     assert encode_frame(Packet(MESSAGE, "bold"), force_base64=True) == "4bold"
 
 
@@ -108,7 +108,7 @@ def test_binary_data_is_not_copied() -> None:
         ("bé", "base64"),
     ],
 )
-def test_a_frame_that_is_none(frame: str, complaint: str) -> None:
+def test_an_invalid_frame_is_a_packet_error(frame: str, complaint: str) -> None:
     with pytest.raises(PacketError, match=complaint):
         decode_frame(frame)
 
@@ -132,7 +132,7 @@ def test_packets_are_equal_by_type_and_data() -> None:
         ([Packet(MESSAGE, "a"), Packet(MESSAGE, b"\x00\x01"), Packet(MESSAGE, b"")], b"4a\x1ebAAE=\x1eb"),
     ],
 )
-def test_payloads_in_both_directions(packets: list[Packet], body: bytes) -> None:
+def test_payloads_are_encoded_and_decoded(packets: list[Packet], body: bytes) -> None:
     assert encode_payload(packets) == body
     assert list(decode_payload(body)) == packets
 
@@ -152,14 +152,14 @@ def test_payloads_in_both_directions(packets: list[Packet], body: bytes) -> None
         (b"<html>502 Bad Gateway</html>", "not with '<'"),
     ],
 )
-def test_a_payload_that_is_none(body: bytes, complaint: str) -> None:
+def test_an_invalid_payload_is_a_packet_error(body: bytes, complaint: str) -> None:
     with pytest.raises(PacketError, match=complaint):
         list(decode_payload(body))
 
 
 @quick
 @given(st.lists(packets, min_size=1))
-def test_what_is_written_is_read_back(sent: list[Packet]) -> None:
+def test_encoded_packets_decode_to_equal_packets(sent: list[Packet]) -> None:
     assert list(decode_payload(encode_payload(sent))) == sent
     assert [decode_frame(encode_frame(packet)) for packet in sent] == sent
     assert [decode_frame(encode_frame(packet, force_base64=True)) for packet in sent] == sent
@@ -167,24 +167,24 @@ def test_what_is_written_is_read_back(sent: list[Packet]) -> None:
 
 @quick
 @given(packets)
-def test_the_size_of_a_packet_is_what_it_takes_in_a_payload(packet: Packet) -> None:
+def test_the_encoded_size_is_the_length_in_a_payload(packet: Packet) -> None:
     assert encoded_size(packet) == len(encode_payload([packet]))
 
 
-def test_the_size_of_text_with_half_of_a_surrogate_pair() -> None:
+def test_an_unpaired_surrogate_has_an_encoded_size_of_three_bytes() -> None:
     assert encoded_size(Packet(MESSAGE, "\ud800")) == 4
 
 
 @quick
 @given(st.text() | st.text("0123456b=A\x1e") | st.binary())
-def test_decoding_a_frame_is_total(frame: str | bytes) -> None:
+def test_decoding_any_frame_gives_a_packet_or_a_packet_error(frame: str | bytes) -> None:
     with suppress(PacketError):
         assert isinstance(decode_frame(frame), Packet)
 
 
 @quick
 @given(st.text().map(encode_leniently) | st.text("0123456b=A\x1e").map(str.encode) | st.binary())
-def test_decoding_a_payload_is_total(body: bytes) -> None:
+def test_decoding_any_payload_gives_packets_or_a_packet_error(body: bytes) -> None:
     with suppress(PacketError):
         assert list(decode_payload(body))
 
@@ -201,7 +201,7 @@ HANDSHAKE: dict[str, Any] = {
 }
 
 
-def test_a_handshake() -> None:
+def test_a_handshake_is_decoded_with_times_in_seconds() -> None:
     assert decode_handshake(json.dumps(HANDSHAKE)) == Handshake(
         sid="lv_VI97HAXpY6yYWAAAC",
         upgrades=("websocket",),
@@ -223,18 +223,18 @@ def test_a_handshake() -> None:
         ({"unknown": [1]}, {}),
     ],
 )
-def test_handshakes_that_differ(change: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_valid_variations_of_a_handshake_are_decoded(change: dict[str, Any], expected: dict[str, Any]) -> None:
     handshake = decode_handshake(json.dumps(HANDSHAKE | change))
     assert {name: getattr(handshake, name) for name in expected} == expected
 
 
-def test_a_handshake_without_a_limit_to_payloads() -> None:
+def test_a_handshake_without_max_payload_has_no_limit() -> None:
     fields = {name: value for name, value in HANDSHAKE.items() if name != "maxPayload"}
     assert decode_handshake(json.dumps(fields)).max_payload is None
 
 
 @pytest.mark.parametrize("missing", ["sid", "upgrades", "pingInterval", "pingTimeout"])
-def test_a_handshake_that_lacks_a_field(missing: str) -> None:
+def test_a_missing_handshake_field_is_named_in_the_error(missing: str) -> None:
     fields = {name: value for name, value in HANDSHAKE.items() if name != missing}
     with pytest.raises(PacketError, match=f"{missing} in the Engine.IO handshake must be .*; it is absent"):
         decode_handshake(json.dumps(fields))
@@ -250,7 +250,7 @@ def test_a_handshake_that_lacks_a_field(missing: str) -> None:
         ("maxPayload", [0, -1, 1.5, True, "1000", []]),
     ],
 )
-def test_a_handshake_with_a_wrong_field(name: str, values: list[object]) -> None:
+def test_an_invalid_handshake_field_is_named_in_the_error(name: str, values: list[object]) -> None:
     for value in values:
         with pytest.raises(PacketError) as caught:
             decode_handshake(json.dumps(HANDSHAKE | {name: value}))
@@ -276,7 +276,7 @@ def test_a_handshake_with_a_wrong_field(name: str, values: list[object]) -> None
         (json.dumps("x" * 1000), "must be a JSON object, not 'x+\\.\\.\\.x+'$"),
     ],
 )
-def test_a_handshake_that_is_none(text: str, complaint: str) -> None:
+def test_an_invalid_handshake_is_a_packet_error(text: str, complaint: str) -> None:
     with pytest.raises(PacketError, match=complaint):
         decode_handshake(text)
 
@@ -290,6 +290,6 @@ json_values = st.recursive(
 
 @quick
 @given(st.text() | st.fixed_dictionaries({}, optional=dict.fromkeys(HANDSHAKE, json_values)).map(json.dumps))
-def test_decoding_a_handshake_is_total(text: str) -> None:
+def test_decoding_any_text_gives_a_handshake_or_a_packet_error(text: str) -> None:
     with suppress(PacketError):
         assert isinstance(decode_handshake(text), Handshake)

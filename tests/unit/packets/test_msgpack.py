@@ -108,7 +108,7 @@ BOTH_WAYS: list[tuple[Packet, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("packet", "fields"), BOTH_WAYS)
-def test_each_type_in_both_directions(packet: Packet, fields: dict[str, Any]) -> None:
+def test_each_packet_type_is_encoded_and_decoded(packet: Packet, fields: dict[str, Any]) -> None:
     message = encode(packet)
     wire = msgpack.unpackb(message)
     assert fields.items() <= wire.items()
@@ -119,19 +119,19 @@ def test_each_type_in_both_directions(packet: Packet, fields: dict[str, Any]) ->
     assert decoded.size == len(message)
 
 
-def test_what_node_writes_beside_it_is_passed_over() -> None:
+def test_additional_fields_of_the_javascript_parser_are_ignored() -> None:
     message = written(type=EVENT, data=["a"], options={"compress": True}, id=Raw(UNDEFINED), nsp="/")
     assert decode(message) == Packet(EVENT, data=["a"])
     for kind in (CONNECT, DISCONNECT):
         assert decode(written(type=kind, nsp="/", data=Raw(UNDEFINED))) == Packet(kind)
 
 
-def test_what_python_socketio_writes() -> None:
+def test_packets_of_python_socketio_are_decoded() -> None:
     assert decode(written(type=DISCONNECT, data=None, nsp="/")) == Packet(DISCONNECT)
     assert decode(written(type=ACK, data=None, nsp="/", id=1)) == Packet(ACK, data=[], id=1)
 
 
-def test_a_decoder_keeps_nothing() -> None:
+def test_a_decoder_keeps_no_state_between_messages() -> None:
     decoder = PARSER.decoder(0)
     with pytest.raises(PacketError):
         decoder.feed(encode(Packet(EVENT, data=["a"]))[:-1])
@@ -139,11 +139,11 @@ def test_a_decoder_keeps_nothing() -> None:
     assert decoder.feed(encode(Packet(EVENT, data=["a"]))) == Packet(EVENT, data=["a"])
 
 
-def test_the_option_takes_it() -> None:
+def test_the_parser_option_accepts_the_parser() -> None:
     assert ClientOptions(parser=PARSER).parser is PARSER
 
 
-def test_one_is_as_good_as_another() -> None:
+def test_parsers_are_equal() -> None:
     assert {MessagePackParser(), MessagePackParser()} == {PARSER}
     assert MessagePackParser() != JSONParser()
 
@@ -211,24 +211,24 @@ def nested(depth: int) -> list[Any]:
         (UUID(int=0), "00000000-0000-0000-0000-000000000000"),
     ],
 )
-def test_what_becomes_of_a_value(value: Any, want: Any) -> None:
+def test_values_are_encoded_as_their_messagepack_equivalents(value: Any, want: Any) -> None:
     assert sent(value) == want
     assert sent([value, Colour.RED]) == [want, "red"]  # with something beside it that has to be lifted
 
 
-def test_not_a_number_stays_none() -> None:
+def test_nan_is_encoded_as_nan() -> None:
     assert isnan(sent(nan))
     assert isnan(sent([nan, Colour.RED])[0])
 
 
 @pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=5, minutes=30))])
-def test_a_point_in_time_is_javascripts_date(zone: timezone) -> None:
+def test_a_datetime_is_encoded_as_a_javascript_date(zone: timezone) -> None:
     assert sent(TIME.astimezone(zone)) == msgpack.ExtType(0, struct.pack(">q", 1767323045678))
     assert sent(datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC)) == msgpack.ExtType(0, struct.pack(">q", -1))
     assert decode(encode(Packet(EVENT, data=["a", TIME.astimezone(zone)]))).data[1] == TIME
 
 
-def test_what_is_sent_is_a_snapshot() -> None:
+def test_changing_a_value_after_encoding_has_no_effect() -> None:
     data = bytearray(b"before")
     message = encode(Packet(EVENT, data=["a", data]))
     data[:] = b"after!"
@@ -256,7 +256,7 @@ def test_what_is_sent_is_a_snapshot() -> None:
         (released, "a value of type memoryview cannot be sent: ValueError: operation forbidden"),
     ],
 )
-def test_a_value_that_cannot_be_sent(make: Callable[[], Any], complaint: str) -> None:
+def test_an_unsupported_value_is_a_packet_error(make: Callable[[], Any], complaint: str) -> None:
     for values in ([make()], [make(), Colour.RED]):
         with pytest.raises(PacketError, match=complaint):
             encode(Packet(EVENT, data=["a", *values]))
@@ -264,7 +264,7 @@ def test_a_value_that_cannot_be_sent(make: Callable[[], Any], complaint: str) ->
 
 
 @pytest.mark.parametrize("name", ["", "chat", "/a,b", "/\ud800"])
-def test_a_namespace_that_is_none(name: str) -> None:
+def test_an_invalid_namespace_is_a_packet_error(name: str) -> None:
     with pytest.raises(PacketError, match="namespace"):
         encode(Packet(EVENT, name, ["a"]))
 
@@ -309,11 +309,11 @@ def test_a_namespace_that_is_none(name: str) -> None:
         (b"\xcb\x7f\xf0" + bytes(6), inf),
     ],
 )
-def test_what_comes_of_a_value(value: bytes, want: Any) -> None:
+def test_messagepack_values_are_decoded_as_python_values(value: bytes, want: Any) -> None:
     assert received(value) == want
 
 
-def test_a_name_of_an_event_may_be_a_number() -> None:
+def test_an_event_name_may_be_a_number() -> None:
     assert decode(written(type=EVENT, nsp="/", data=[7])) == Packet(EVENT, data=[7])
     assert decode(written(type=EVENT, nsp="/", data=[1.5])) == Packet(EVENT, data=[1.5])
 
@@ -376,18 +376,18 @@ def test_a_name_of_an_event_may_be_a_number() -> None:
         *((written(type=EVENT, nsp="/", data=[name]), "not reserved") for name in sorted(RESERVED_EVENTS)),
     ],
 )
-def test_a_message_that_is_no_packet(message: str | bytes, complaint: str) -> None:
+def test_an_invalid_message_is_a_packet_error(message: str | bytes, complaint: str) -> None:
     with pytest.raises(PacketError, match=complaint):
         decode(message)
 
 
-def test_the_words_about_it_are_short() -> None:
+def test_the_error_for_a_large_invalid_message_is_short() -> None:
     with pytest.raises(PacketError) as caught:
         decode(written(type=EVENT, nsp="/", data={"a" * 100_000: ["b" * 100_000] * 100}))
     assert len(str(caught.value)) < 500
 
 
-def test_no_memory_is_set_aside_for_what_does_not_come() -> None:
+def test_announced_sizes_larger_than_the_message_are_a_packet_error() -> None:
     claims_four_billion = b"\xdd\xff\xff\xff\xff"
     for value in (
         claims_four_billion * 1000,
@@ -436,7 +436,7 @@ packets = st.one_of(
 
 @given(packets)
 @quick
-def test_any_packet_comes_back(packet: Packet) -> None:
+def test_an_encoded_packet_decodes_to_an_equal_packet(packet: Packet) -> None:
     message = encode(packet)
     decoded = decode(message)
     assert decoded == packet
@@ -445,7 +445,7 @@ def test_any_packet_comes_back(packet: Packet) -> None:
 
 @given(packets, st.data())
 @quick
-def test_a_packet_that_was_damaged_is_a_packet_or_an_error(packet: Packet, data: st.DataObject) -> None:
+def test_a_damaged_message_gives_a_packet_or_a_packet_error(packet: Packet, data: st.DataObject) -> None:
     message = bytearray(encode(packet))
     for _ in range(data.draw(st.integers(1, 3))):
         position = data.draw(st.integers(0, len(message)))
@@ -459,7 +459,7 @@ def test_a_packet_that_was_damaged_is_a_packet_or_an_error(packet: Packet, data:
 
 @given(st.binary() | st.binary().map(event_of) | st.text())
 @quick
-def test_garbage_is_a_packet_or_an_error(message: str | bytes) -> None:
+def test_any_message_gives_a_packet_or_a_packet_error(message: str | bytes) -> None:
     with suppress(PacketError):
         assert isinstance(decode(message), Packet)
 
@@ -468,7 +468,7 @@ def test_garbage_is_a_packet_or_an_error(message: str | bytes) -> None:
 # The extra
 
 
-def test_without_the_library_the_import_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_msgpack_the_import_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "sansio_socketio.protocol.packets.msgpack"
     monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "msgpack", None)
@@ -476,6 +476,6 @@ def test_without_the_library_the_import_says_what_to_install(monkeypatch: pytest
         importlib.import_module(name)
 
 
-def test_nobody_imports_it_by_accident() -> None:
+def test_importing_the_client_does_not_import_msgpack() -> None:
     code = "import sansio_socketio_blocking, sansio_socketio.protocol, sys; assert 'msgpack' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

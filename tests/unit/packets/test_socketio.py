@@ -110,19 +110,19 @@ BOTH_WAYS: list[tuple[Packet, Messages]] = [
 
 
 @pytest.mark.parametrize(("packet", "messages"), BOTH_WAYS)
-def test_each_type_in_both_directions(packet: Packet, messages: Messages) -> None:
+def test_each_packet_type_is_encoded_and_decoded(packet: Packet, messages: Messages) -> None:
     assert encode(packet) == messages
     assert decode(messages) == packet
 
 
 @pytest.mark.parametrize(("_", "messages"), BOTH_WAYS)
-def test_the_size_of_a_decoded_packet(_: Packet, messages: Messages) -> None:
+def test_the_size_of_a_decoded_packet_is_that_of_its_messages(_: Packet, messages: Messages) -> None:
     packet = decode(messages)
     assert packet is not None
     assert packet.size == sum(map(len, messages))
 
 
-def test_the_size_takes_no_part_in_equality() -> None:
+def test_the_size_does_not_affect_equality() -> None:
     assert Packet(EVENT, size=1) == Packet(EVENT, size=2)
 
 
@@ -292,7 +292,7 @@ def payload(message: str | bytes, head: str) -> Any:
 @pytest.mark.row("difference.date_keys")
 @pytest.mark.parametrize("tail", [[], [BEYOND_ORJSON]], ids=["orjson", "json"])
 @pytest.mark.parametrize(("value", "expected"), VALUES)
-def test_what_becomes_of_a_value(value: Any, expected: Any, tail: list[int]) -> None:
+def test_values_are_encoded_as_their_json_equivalents(value: Any, expected: Any, tail: list[int]) -> None:
     (message,) = encode(Packet(EVENT, data=["a", value, *tail]))
     assert repr(payload(message, "2")) == repr(["a", expected, *tail])  # -0.0 is not 0.0, nor True 1
     assert isinstance(message, str)
@@ -301,14 +301,16 @@ def test_what_becomes_of_a_value(value: Any, expected: Any, tail: list[int]) -> 
 
 @pytest.mark.parametrize("tail", [[], [BEYOND_ORJSON]], ids=["orjson", "json"])
 @pytest.mark.parametrize(("value", "expected", "attachments"), BINARY)
-def test_what_becomes_of_binary_values(value: Any, expected: Any, attachments: list[bytes], tail: list[int]) -> None:
+def test_binary_values_are_encoded_as_attachments(
+    value: Any, expected: Any, attachments: list[bytes], tail: list[int]
+) -> None:
     message, *binary = encode(Packet(EVENT, data=["a", value, *tail]))
     assert payload(message, f"5{len(attachments)}-") == ["a", expected, *tail]
     assert binary == attachments
     assert all(type(attachment) is bytes for attachment in binary)
 
 
-def test_an_encoded_packet_is_a_snapshot() -> None:
+def test_changing_a_value_after_encoding_has_no_effect() -> None:
     buffer = bytearray(b"before")
     data = ["a", buffer, memoryview(buffer)]
     messages = encode(Packet(EVENT, data=data))
@@ -324,13 +326,13 @@ def nested(depth: int, innermost: Any) -> Any:
     return value
 
 
-def test_nesting_past_the_bound_of_orjson() -> None:
+def test_values_nested_deeper_than_orjson_accepts_are_encoded() -> None:
     message, *binary = encode(Packet(EVENT, data=["a", nested(300, b"0"), b"1"]))
     assert payload(message, "52-") == ["a", nested(300, placeholder(0)), placeholder(1)]
     assert binary == [b"0", b"1"]
 
 
-def test_a_packet_that_fails_leaves_nothing_behind() -> None:
+def test_a_failed_encoding_does_not_affect_the_next_packet() -> None:
     encoder = PARSER.encoder()
     with pytest.raises(PacketError):
         encoder.encode(Packet(EVENT, data=["a", b"0", {1, 2}]))
@@ -375,7 +377,7 @@ def test_a_packet_that_fails_leaves_nothing_behind() -> None:
         (released, "a value of type memoryview cannot be sent: ValueError: operation forbidden"),
     ],
 )
-def test_a_value_that_cannot_be_sent(make: Callable[[], Any], complaint: str) -> None:
+def test_an_unsupported_value_is_a_packet_error(make: Callable[[], Any], complaint: str) -> None:
     with pytest.raises(PacketError, match=complaint) as caught:
         encode(Packet(EVENT, data=["a", make()]))
     assert str(caught.value).startswith("value 1")
@@ -388,7 +390,7 @@ def test_only_events_and_acknowledgements_have_attachments(kind: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "chat", "/a,b", "/a,", ",", "/\ud800", "/a\x1e1"])
-def test_a_namespace_that_is_none(name: str) -> None:
+def test_an_invalid_namespace_is_a_packet_error(name: str) -> None:
     with pytest.raises(PacketError, match="namespace"):
         check_namespace(name)
     with pytest.raises(PacketError, match="namespace"):
@@ -396,7 +398,7 @@ def test_a_namespace_that_is_none(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["/", "/a", "//", "/é", "/a b", "/a?x=1"])
-def test_a_namespace(name: str) -> None:
+def test_a_valid_namespace_passes_the_check(name: str) -> None:
     check_namespace(name)
 
 
@@ -435,7 +437,7 @@ READ_ONLY: list[tuple[Messages, Packet]] = [
 
 
 @pytest.mark.parametrize(("messages", "packet"), READ_ONLY)
-def test_what_is_read_though_we_would_write_it_otherwise(messages: Messages, packet: Packet) -> None:
+def test_unusual_but_valid_packets_are_decoded(messages: Messages, packet: Packet) -> None:
     assert decode(messages) == packet
 
 
@@ -514,7 +516,7 @@ def test_what_is_read_though_we_would_write_it_otherwise(messages: Messages, pac
         ("61-1{}", "ACK must be an array"),
     ],
 )  # fmt: skip
-def test_a_packet_that_is_none(text: str, complaint: str) -> None:
+def test_an_invalid_packet_is_a_packet_error(text: str, complaint: str) -> None:
     decoder = PARSER.decoder(10)
     with pytest.raises(PacketError, match=complaint) as caught:
         decoder.feed(text)
@@ -530,7 +532,7 @@ def test_a_packet_that_is_none(text: str, complaint: str) -> None:
         pytest.param("[" * 1000 + "]" * 1000, id="deep"),
     ],
 )
-def test_a_placeholder_with_a_number_that_is_none(number: str) -> None:
+def test_a_placeholder_with_an_invalid_number_is_a_packet_error(number: str) -> None:
     decoder = PARSER.decoder(10)
     assert decoder.feed(f'51-["a",[{{"_placeholder":true,"num":{number}}}]]') is None
     with pytest.raises(
@@ -541,12 +543,12 @@ def test_a_placeholder_with_a_number_that_is_none(number: str) -> None:
     assert decoder.feed('2["a"]') == Packet(EVENT, data=["a"])
 
 
-def test_a_placeholder_without_a_number() -> None:
+def test_a_placeholder_without_a_number_is_a_packet_error() -> None:
     with pytest.raises(PacketError, match="a placeholder refers to attachment None"):
         decode(['51-["a",{"_placeholder":true}]', b"0"])
 
 
-def test_text_in_the_middle_of_attachments() -> None:
+def test_a_text_message_between_attachments_is_a_packet_error() -> None:
     decoder = PARSER.decoder(10)
     header = '53-["a",{"_placeholder":true,"num":0}]'
     assert decoder.feed(header) is None
@@ -556,7 +558,7 @@ def test_text_in_the_middle_of_attachments() -> None:
     assert decoder.feed('2["b"]') == Packet(EVENT, data=["b"])
 
 
-def test_a_binary_message_without_a_header() -> None:
+def test_a_binary_message_without_a_header_is_a_packet_error() -> None:
     decoder = PARSER.decoder(10)
     with pytest.raises(PacketError, match="a binary message of 3 bytes arrived"):
         decoder.feed(b"abc")
@@ -566,7 +568,7 @@ def test_a_binary_message_without_a_header() -> None:
         decoder.feed(b"1")
 
 
-def test_reset_forgets_what_is_not_complete() -> None:
+def test_reset_discards_an_incomplete_packet() -> None:
     decoder = PARSER.decoder(10)
     assert decoder.feed('52-["a",{"_placeholder":true,"num":0}]') is None
     assert decoder.feed(b"old") is None
@@ -575,7 +577,7 @@ def test_reset_forgets_what_is_not_complete() -> None:
     assert decoder.feed(b"new") == Packet(EVENT, data=["a", b"new"])
 
 
-def test_as_many_attachments_as_are_allowed() -> None:
+def test_more_attachments_than_allowed_are_a_packet_error() -> None:
     messages = encode(Packet(EVENT, data=["a", *(bytes([n]) for n in range(10))]))
     assert decode(messages, max_attachments=10) == Packet(EVENT, data=["a", *(bytes([n]) for n in range(10))])
     with pytest.raises(PacketError, match="10 attachments; from 1 to 9"):
@@ -589,7 +591,7 @@ def innermost(value: Any, depth: int) -> Any:
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"k":', "}")])
-def test_attachments_are_put_back_however_deep(opening: str, closing: str) -> None:
+def test_deeply_nested_placeholders_are_replaced_by_attachments(opening: str, closing: str) -> None:
     depth = 1000
     packet = decode([f'51-["a",{opening * depth}{{"_placeholder":true,"num":0}}{closing * depth}]', b"0"])
     assert packet is not None
@@ -598,7 +600,7 @@ def test_attachments_are_put_back_however_deep(opening: str, closing: str) -> No
 
 @pytest.mark.parametrize("head", ["2", "51-", "31", "0", "4"])
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"k":', "}")])
-def test_json_nested_without_bound(head: str, opening: str, closing: str) -> None:
+def test_json_that_is_nested_too_deeply_is_a_packet_error(head: str, opening: str, closing: str) -> None:
     with pytest.raises(PacketError):
         decode([f'{head}["a",{opening * 100_000}0{closing * 100_000}]'])
     with pytest.raises(PacketError):
@@ -649,7 +651,7 @@ acks = st.builds(Packet, st.just(ACK), namespaces, st.lists(values), ids)
 
 @quick
 @given(events | acks)
-def test_what_is_written_is_read_back(packet: Packet) -> None:
+def test_an_encoded_packet_decodes_to_an_equal_packet(packet: Packet) -> None:
     messages = encode(packet)
     assert decode(messages, 1000) == Packet(packet.type, packet.namespace, plain(packet.data), packet.id)
     for message in messages:
@@ -658,7 +660,7 @@ def test_what_is_written_is_read_back(packet: Packet) -> None:
 
 @quick
 @given(st.lists(values))
-def test_both_passes_write_the_same(data: list[Any]) -> None:
+def test_both_json_encoders_produce_the_same_messages(data: list[Any]) -> None:
     first, *attachments = encode(Packet(ACK, data=data))
     second, *same = encode(Packet(ACK, data=[*data, BEYOND_ORJSON]))
     assert same == attachments
@@ -687,7 +689,7 @@ garbage = st.text() | st.text('0123456/-,[]{}"a²٣') | st.binary() | st.sampled
 
 @quick
 @given(mutated() | st.lists(garbage))
-def test_decoding_is_total(messages: Messages) -> None:
+def test_any_messages_give_packets_or_packet_errors(messages: Messages) -> None:
     decoder = PARSER.decoder(3)
     for message in messages:
         with suppress(PacketError):

@@ -82,11 +82,11 @@ class Invoice(BaseModel):
         (Packet(CONNECT, data={b"token": 1}), "auth"),
     ],
 )
-def test_the_error_names_the_place_of_the_value(parser: Parser, packet: Packet, place: str) -> None:
+def test_the_error_shows_the_path_of_the_value(parser: Parser, packet: Packet, place: str) -> None:
     assert refusal(parser, packet).startswith(f"{place}: a ")
 
 
-def test_the_place_of_what_only_messagepack_cannot_send() -> None:
+def test_the_error_shows_the_path_of_a_value_that_only_messagepack_refuses() -> None:
     for value in (2**64, "\ud800"):
         for nested in ({"a": [value]}, {1: 2, "a": [value]}):
             assert refusal(PARSERS[1], Packet(EVENT, data=["e", nested])).startswith("value 1, ['a'][0]: a")
@@ -103,7 +103,7 @@ def test_a_long_path_and_a_long_key_are_shortened(parser: Parser) -> None:
 
 
 @pytest.mark.row("difference.values")
-def test_a_function_among_the_values_is_meant_as_the_acknowledgement(parser: Parser) -> None:
+def test_the_error_for_a_function_suggests_the_ack_argument(parser: Parser) -> None:
     hint = "a function cannot be sent; to receive the acknowledgement, pass it as ack=, or call emit_with_ack()"
     assert refusal(parser, Packet(EVENT, data=["e", 1, print])) == f"value 2: {hint}"
     assert refusal(parser, Packet(EVENT, data=["e", lambda: None, 1])) == f"value 1: {hint}"
@@ -161,30 +161,30 @@ class Array(Scalar):
         raise ValueError("the truth value of an array is ambiguous")
 
 
-@pytest.mark.parametrize("beside", [1, {2: 3}], ids=["first pass", "second pass"])
+@pytest.mark.parametrize("neighbour", [1, {2: 3}], ids=["first pass", "second pass"])
 @pytest.mark.parametrize(
     ("kind", "value"), [("i", -5), ("u", 2**64 - 1), ("f", 1.5), ("f", 2.0), ("b", True), ("b", False)]
 )
-def test_a_scalar_of_numpy_is_a_number(parser: Parser, kind: str, value: Any, beside: Any) -> None:
+def test_a_numpy_scalar_is_encoded_as_a_number(parser: Parser, kind: str, value: Any, neighbour: Any) -> None:
     scalar = Scalar(kind, value)
-    data = there_and_back(parser, Packet(EVENT, data=["e", scalar, [{"a": (scalar,)}], {scalar: 1}, beside]))
+    data = there_and_back(parser, Packet(EVENT, data=["e", scalar, [{"a": (scalar,)}], {scalar: 1}, neighbour]))
     name = json.dumps(value).removesuffix(".0")
     assert repr(data[1:4]) == repr([value, [{"a": [value]}], {name: 1}])
 
 
-def test_not_a_number_of_numpy() -> None:
+def test_a_numpy_nan_is_encoded_like_a_float_nan() -> None:
     assert there_and_back(PARSERS[0], Packet(EVENT, data=["e", Scalar("f", math.nan)])) == ["e", None]
     assert math.isnan(there_and_back(PARSERS[1], Packet(EVENT, data=["e", Scalar("f", math.nan)]))[1])
 
 
-@pytest.mark.parametrize("beside", [1, {2: 3}], ids=["first pass", "second pass"])
-def test_other_values_of_numpy_are_refused(parser: Parser, beside: Any) -> None:
-    text = refusal(parser, Packet(EVENT, data=["e", beside, {"a": Array("f", [1, 2])}]))
+@pytest.mark.parametrize("neighbour", [1, {2: 3}], ids=["first pass", "second pass"])
+def test_other_numpy_values_are_refused(parser: Parser, neighbour: Any) -> None:
+    text = refusal(parser, Packet(EVENT, data=["e", neighbour, {"a": Array("f", [1, 2])}]))
     assert text == (
         "value 2, ['a']: a value of type Array cannot be sent; send its tolist(), or its tobytes() as binary data"
     )
     for kind in "cmMOSUV":
-        assert "supported are the types" in refusal(parser, Packet(EVENT, data=["e", beside, Scalar(kind, 1)]))
+        assert "supported are the types" in refusal(parser, Packet(EVENT, data=["e", neighbour, Scalar(kind, 1)]))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def call_in_depth(levels: int, function: Callable[[], Any]) -> Any:
 @pytest.mark.parametrize("levels", [0, 700], ids=["shallow stack", "deep stack"])
 @pytest.mark.parametrize("key", [None, "k"], ids=["lists", "dicts"])
 @pytest.mark.parametrize("depth", [99, 101, 254, 255, 511, 512, 1022, 1024, 1025, 2000, 3999])
-def test_deep_values_are_sent_and_received(parser: Parser, depth: int, key: str | None, levels: int) -> None:
+def test_deeply_nested_values_are_encoded_and_decoded(parser: Parser, depth: int, key: str | None, levels: int) -> None:
     for innermost in (0, b"0", "\u2028", 2**63):
         value = nested(depth, innermost, key)
         data = call_in_depth(levels, partial(there_and_back, parser, Packet(EVENT, data=["e", value])))
@@ -223,7 +223,7 @@ def test_deep_values_are_sent_and_received(parser: Parser, depth: int, key: str 
 @pytest.mark.row("difference.nesting")
 @pytest.mark.parametrize("levels", [0, 700], ids=["shallow stack", "deep stack"])
 @pytest.mark.parametrize("key", [None, "k"], ids=["lists", "dicts"])
-def test_the_bound_of_nesting(parser: Parser, key: str | None, levels: int) -> None:
+def test_values_nested_deeper_than_4000_levels_are_refused(parser: Parser, key: str | None, levels: int) -> None:
     def check() -> None:
         assert unnested(there_and_back(parser, Packet(EVENT, data=["e", nested(4000, 0, key)]))[1]) == (4000, 0)
         for too_deep in (nested(4001, 0, key), nested(4000, [], key), nested(100_000, b"0", key)):
@@ -235,12 +235,12 @@ def test_the_bound_of_nesting(parser: Parser, key: str | None, levels: int) -> N
     call_in_depth(levels, check)
 
 
-def test_binary_data_in_json_is_an_object() -> None:
+def test_binary_data_in_json_counts_as_one_level_of_nesting() -> None:
     assert unnested(there_and_back(PARSERS[0], Packet(EVENT, data=["e", nested(3999, b"0")]))[1]) == (3999, b"0")
     assert "nested too deeply" in refusal(PARSERS[0], Packet(EVENT, data=["e", nested(4000, b"0")]))
 
 
-def test_a_value_that_contains_itself(parser: Parser) -> None:
+def test_a_value_that_contains_itself_is_refused(parser: Parser) -> None:
     for make in (contains_itself, maps_itself):
         assert "a value that contains itself" in refusal(parser, Packet(EVENT, data=["e", make()]))
 
@@ -250,7 +250,9 @@ def test_a_value_that_contains_itself(parser: Parser) -> None:
 @pytest.mark.parametrize(
     ("opening", "closing", "opening_byte"), [("[", "]", b"\x91"), ('{"k":', "}", b"\x81\xa1k")], ids=["lists", "dicts"]
 )
-def test_what_is_received_is_bounded(opening: str, closing: str, opening_byte: bytes, depth: int, levels: int) -> None:
+def test_received_values_that_are_nested_too_deeply_are_refused(
+    opening: str, closing: str, opening_byte: bytes, depth: int, levels: int
+) -> None:
     text = f'2["e",{opening * depth}0{closing * depth}]'
     binary = b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa1e" + opening_byte * depth + b"\x00"
     messages: tuple[str | bytes, ...] = (text, binary)
@@ -300,7 +302,7 @@ def refuse(constant: str) -> Any:
 
 @quick
 @given(texts())
-def test_json_is_read_as_by_the_standard_library(text: str) -> None:
+def test_json_is_decoded_as_by_the_standard_library(text: str) -> None:
     decoder = PARSERS[0].decoder(1)
     try:
         wanted = json.loads(text, parse_constant=refuse)
@@ -348,7 +350,7 @@ def with_one_bad(draw: st.DrawFn) -> tuple[Any, Any]:
 
 @quick
 @given(with_one_bad(), st.lists(good, max_size=2), st.sampled_from(PARSERS))
-def test_the_path_leads_to_the_value(pair: tuple[Any, Any], before: list[Any], parser: Parser) -> None:
+def test_the_path_in_the_error_leads_to_the_value(pair: tuple[Any, Any], before: list[Any], parser: Parser) -> None:
     value, culprit = pair
     data = ["e", *before, value, "after"]
     text = refusal(parser, Packet(EVENT, data=data))
@@ -376,7 +378,7 @@ def _steps(value: Any, culprit: Any) -> list[Any]:
 
 @quick
 @given(st.floats() | st.integers(-(2**70), 2**70))
-def test_a_number_as_text_is_that_of_javascript(number: Any) -> None:
+def test_numbers_are_formatted_as_in_javascript(number: Any) -> None:
     text = number_text(number)
     if math.isfinite(number):
         assert (int(text) if isinstance(number, int) else float(text)) == number
@@ -401,7 +403,7 @@ anything = st.recursive(
 
 @quick
 @given(st.lists(anything, max_size=3), st.sampled_from(PARSERS))
-def test_any_value_is_sent_or_refused(data: list[Any], parser: Parser) -> None:
+def test_any_value_is_encoded_or_refused(data: list[Any], parser: Parser) -> None:
     packet = Packet(EVENT, data=["e", *data])
     try:
         messages = parser.encoder().encode(packet)

@@ -137,7 +137,7 @@ def chunkings(length: int) -> Iterator[Sequence[int]]:
 
 
 @pytest.mark.parametrize("recording", RECORDINGS.values(), ids=RECORDINGS.keys())
-def test_chunks(recording: Recording) -> None:
+def test_calls_and_sent_bytes_do_not_depend_on_the_chunking(recording: Recording) -> None:
     whole = recording.play(lambda _: [])
     assert whole[0], "something is calls"
     for cuts in chunkings(recording.length()):

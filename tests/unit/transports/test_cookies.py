@@ -20,7 +20,7 @@ def sent(jar: CookieJar, now: float = 100.0, target: str = TARGET, *, secure: bo
     return jar.header(target, now, secure=secure)
 
 
-def test_cookies_are_kept_and_sent_in_order() -> None:
+def test_cookies_are_stored_and_sent_in_order() -> None:
     assert sent(jar_with(b"a=1; HttpOnly", b"b=two words; SameSite=Lax", b'c="3"')) == b'a=1; b=two words; c="3"'
 
 
@@ -28,16 +28,16 @@ def test_a_cookie_set_again_is_replaced() -> None:
     assert sent(jar_with(b"a=1", b"b=2", b"a=3")) == b"a=3; b=2"
 
 
-def test_an_empty_value_is_a_value() -> None:
+def test_a_cookie_with_an_empty_value_is_sent() -> None:
     assert sent(jar_with(b"a=")) == b"a="
 
 
 @pytest.mark.parametrize("text", [b"", b"a", b"=1", b"  =1", b";a=1", b"a=" + b"x" * MAX_COOKIE_SIZE])
-def test_what_is_no_cookie_is_ignored(text: bytes) -> None:
+def test_an_invalid_cookie_is_ignored(text: bytes) -> None:
     assert sent(jar_with(text)) == b""
 
 
-def test_max_age_is_measured_with_now() -> None:
+def test_a_cookie_expires_after_max_age() -> None:
     jar = jar_with(b"a=1; Max-Age=10", b"b=2; max-age = 20")
     assert sent(jar, 109.9) == b"a=1; b=2"
     assert sent(jar, 110.0) == b"b=2"
@@ -46,16 +46,16 @@ def test_max_age_is_measured_with_now() -> None:
 
 
 @pytest.mark.parametrize("age", [b"0", b"-1", b"-0"])
-def test_a_max_age_of_nothing_deletes(age: bytes) -> None:
+def test_a_max_age_of_zero_or_less_deletes_the_cookie(age: bytes) -> None:
     assert sent(jar_with(b"a=1", b"a=1; Max-Age=" + age)) == b""
 
 
 @pytest.mark.parametrize("age", [b"", b"soon", b"1.5", b"+5", b"--5"])
-def test_an_odd_max_age_is_ignored(age: bytes) -> None:
+def test_an_invalid_max_age_is_ignored(age: bytes) -> None:
     assert sent(jar_with(b"a=1; Max-Age=" + age), 1e9) == b"a=1"
 
 
-def test_an_endless_max_age_is_no_error() -> None:
+def test_a_huge_max_age_is_accepted() -> None:
     assert sent(jar_with(b"a=1; Max-Age=" + b"9" * 400), 1e9) == b"a=1"
 
 
@@ -75,7 +75,7 @@ def test_expires_is_relative_to_the_date_of_the_response(expires: bytes) -> None
     assert sent(jar, 130.0) == b""
 
 
-def test_expires_without_a_date_still_deletes() -> None:
+def test_expires_at_the_epoch_deletes_without_a_date_header() -> None:
     assert sent(jar_with(b"a=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT", date=False)) == b""
     assert sent(jar_with(b"a=1; Expires=Wed, 21 Oct 2015 07:28:30 GMT", date=False)) == b"a=1"
 
@@ -83,7 +83,7 @@ def test_expires_without_a_date_still_deletes() -> None:
 @pytest.mark.parametrize(
     "expires", [b"", b"never", b",", b"Wed, 99 Foo 2015", b"Wed, 21 Oct 99999 07:28:00 GMT", b"x" * 99]
 )
-def test_an_odd_expires_is_ignored(expires: bytes) -> None:
+def test_an_invalid_expires_is_ignored(expires: bytes) -> None:
     assert sent(jar_with(b"a=1; Expires=" + expires), 1e9) == b"a=1"
 
 
@@ -106,16 +106,16 @@ def test_max_age_wins_over_expires() -> None:
         (b"relative", "/?a", False),
     ],
 )
-def test_the_path_is_matched(path: bytes, target: str, goes: bool) -> None:
+def test_a_cookie_is_sent_to_matching_paths_only(path: bytes, target: str, goes: bool) -> None:
     assert sent(jar_with(b"a=1; Path=" + path), target=target) == (b"a=1" if goes else b"")
 
 
-def test_a_longer_path_comes_first() -> None:
+def test_cookies_with_longer_paths_are_sent_first() -> None:
     assert sent(jar_with(b"a=1; Path=/", b"b=2; Path=/socket.io", b"a=3; Path=/socket.io/")) == b"a=3; b=2; a=1"
 
 
 @pytest.mark.row("difference.secure_cookies")
-def test_a_secure_cookie_goes_under_tls_alone() -> None:
+def test_a_secure_cookie_is_sent_with_tls_only() -> None:
     jar = jar_with(b"a=1; Secure")
     assert sent(jar) == b""
     assert sent(jar, secure=True) == b"a=1"

@@ -72,7 +72,7 @@ def handshake(header: bytes, **options: Any) -> TransportRig:
 
 
 @pytest.mark.parametrize(("option", "offered"), [(True, True), (0, True), (500, True), (False, False)])
-def test_the_offer(option: bool | int, offered: bool) -> None:
+def test_the_extension_is_offered_unless_it_is_disabled(option: bool | int, offered: bool) -> None:
     rig = TransportRig("websocket", per_message_deflate=option)
     rig.open()
     rig.stream_opened(1)
@@ -90,7 +90,7 @@ def test_the_offer(option: bool | int, offered: bool) -> None:
         "; client_max_window_bits=15; client_no_context_takeover; server_no_context_takeover",
     ],
 )
-def test_parameters(parameters: str) -> None:
+def test_valid_parameters_of_the_server_are_accepted(parameters: str) -> None:
     assert handshake(accepted(parameters)).calls == [("open", True)]
 
 
@@ -114,7 +114,7 @@ def test_parameters(parameters: str) -> None:
         (",", "unrecognized extension"),
     ],
 )
-def test_odd_parameters_fail_the_handshake(parameters: str, says: str) -> None:
+def test_invalid_parameters_fail_the_handshake(parameters: str, says: str) -> None:
     error = handshake(accepted(parameters)).failure()
     assert str(error).startswith("the WebSocket handshake failed: ")
     assert says in str(error)
@@ -144,13 +144,13 @@ def test_long_messages_are_compressed() -> None:
 @pytest.mark.parametrize(
     ("option", "size", "compressed"), [(True, 1023, False), (True, 1024, True), (10, 9, False), (10, 10, True)]
 )
-def test_the_threshold(option: bool | int, size: int, compressed: bool) -> None:
+def test_messages_below_the_threshold_are_not_compressed(option: bool | int, size: int, compressed: bool) -> None:
     rig = open_websocket(accepted(), per_message_deflate=option)
     [(first, _)] = sent(rig, Packet("4", "x" * (size - 1)))
     assert bool(first & RSV1) is compressed
 
 
-def test_a_message_can_be_exempted() -> None:
+def test_a_message_can_be_sent_uncompressed() -> None:
     server = PeerCompression()
     rig = open_websocket(accepted())
     frames = sent(rig, Packet("4", LONG), Packet("4", LONG, compress=False), Packet("4", LONG))
@@ -169,14 +169,14 @@ def test_an_empty_message_is_never_compressed() -> None:
     ]
 
 
-def test_without_context_takeover_each_message_stands_alone() -> None:
+def test_without_context_takeover_each_message_is_compressed_independently() -> None:
     rig = open_websocket(accepted("; client_no_context_takeover"))
     payloads = [sent(rig, Packet("4", LONG))[0][1] for _ in range(2)]
     assert payloads[0] == payloads[1]
     assert [PeerCompression().unpack(payload) for payload in payloads] == [b"4" + LONG.encode()] * 2
 
 
-def test_with_context_takeover_a_repetition_is_short() -> None:
+def test_with_context_takeover_a_repeated_message_is_short() -> None:
     rig = open_websocket(accepted())
     noise = Random(1).randbytes(3000).hex()
     first, second = (sent(rig, Packet("4", noise))[0][1] for _ in range(2))
@@ -184,7 +184,7 @@ def test_with_context_takeover_a_repetition_is_short() -> None:
 
 
 @pytest.mark.parametrize("bits", [9, 12, 15])
-def test_the_window_that_the_server_asks_for_is_kept(bits: int) -> None:
+def test_the_window_size_that_the_server_requests_is_used(bits: int) -> None:
     rig = open_websocket(accepted(f"; client_max_window_bits={bits}"), per_message_deflate=0)
     inflater = zlib.decompressobj(-bits)
     noise = Random(1).randbytes(1 << (bits - 1)).hex() + "between"  # comes again just out of the window's reach
@@ -194,7 +194,7 @@ def test_the_window_that_the_server_asks_for_is_kept(bits: int) -> None:
     assert inflated == b"4" + noise.encode() * 2
 
 
-def test_a_window_that_zlib_cannot_keep_is_not_used_at_all() -> None:
+def test_with_a_window_size_that_zlib_lacks_messages_are_not_compressed() -> None:
     rig = open_websocket(accepted("; client_max_window_bits=8"))
     assert sent(rig, Packet("4", LONG)) == [(TEXT_OUT, b"4" + LONG.encode())]
 
@@ -209,7 +209,7 @@ def test_control_frames_are_not_compressed() -> None:
 # What comes in
 
 
-def test_compressed_and_plain_messages() -> None:
+def test_compressed_and_uncompressed_messages_are_received() -> None:
     server = PeerCompression()
     rig = open_websocket(accepted())
     frames = [
@@ -222,7 +222,7 @@ def test_compressed_and_plain_messages() -> None:
 
 
 @pytest.mark.parametrize("bits", [9, 15])
-def test_any_window_of_the_server(bits: int) -> None:
+def test_any_window_size_of_the_server_is_supported(bits: int) -> None:
     server = PeerCompression(bits)
     rig = open_websocket(accepted(f"; server_max_window_bits={bits}"))
     noise = Random(1).randbytes(40_000)
@@ -234,12 +234,12 @@ def test_any_window_of_the_server(bits: int) -> None:
     ]
 
 
-def test_without_context_takeover_the_server_starts_anew() -> None:
+def test_without_context_takeover_each_message_is_decompressed_independently() -> None:
     rig = open_websocket(accepted("; server_no_context_takeover"))
     assert received(rig, *(frame(TEXT, PeerCompression().pack(b"4one"), rsv1=True) for _ in range(3))) == ["one"] * 3
 
 
-def test_control_frames_between_the_fragments_of_a_compressed_message() -> None:
+def test_control_frames_may_arrive_between_compressed_fragments() -> None:
     server = PeerCompression()
     rig = open_websocket(accepted())
     data = server.pack(b"4hello hello hello")
@@ -255,7 +255,7 @@ def test_control_frames_between_the_fragments_of_a_compressed_message() -> None:
     assert received(rig, frame(TEXT, server.pack(b"4again"), rsv1=True)) == ["again"]
 
 
-def test_a_final_block_ends_a_message() -> None:
+def test_a_message_may_end_with_a_final_block() -> None:
     # RFC 7692, section 7.2.3.4: "Hello" in a block with BFINAL, and in one without (7.2.3.1).
     final, plain = bytes.fromhex("f348cdc9c9070000"), bytes.fromhex("f248cdc9c90700")
     rig = open_websocket(accepted())
@@ -263,7 +263,7 @@ def test_a_final_block_ends_a_message() -> None:
     assert received(rig, *frames) == [b"Hello"] * 3
 
 
-def test_stored_and_several_blocks() -> None:
+def test_stored_blocks_and_several_blocks_are_decompressed() -> None:
     # RFC 7692, sections 7.2.3.3 and 7.2.3.5.
     stored, two = bytes.fromhex("000500faff48656c6c6f00"), bytes.fromhex("f248050000 00ffffcac9c90700".replace(" ", ""))
     rig = open_websocket(accepted())
@@ -297,13 +297,13 @@ def broken(rig: TransportRig, code: int, says: str) -> None:
         ),
     ],
 )
-def test_bad_frames(data: bytes, code: int, says: str) -> None:
+def test_invalid_compressed_frames_close_the_websocket(data: bytes, code: int, says: str) -> None:
     rig = open_websocket(accepted())
     rig.feed(1, data)
     broken(rig, code, says)
 
 
-def test_compression_that_was_not_agreed_on() -> None:
+def test_compression_that_was_not_negotiated_closes_the_websocket() -> None:
     rig = open_websocket()
     rig.feed(1, frame(TEXT, PeerCompression().pack(b"4one"), rsv1=True))
     broken(rig, 1002, "Reserved bit")
@@ -314,7 +314,7 @@ TOO_LARGE = "a message is larger than max_message_size (10000 bytes)"
 
 
 @pytest.mark.parametrize("fragments", [1, 2, 5])
-def test_the_bound_is_on_what_is_inflated(fragments: int) -> None:
+def test_max_message_size_applies_to_the_decompressed_message(fragments: int) -> None:
     server = PeerCompression()
     rig = open_websocket(accepted(), max_message_size=BOUND)
 
@@ -333,7 +333,7 @@ def test_the_bound_is_on_what_is_inflated(fragments: int) -> None:
     broken(rig, 1009, TOO_LARGE)
 
 
-def test_a_bomb_is_stopped_long_before_its_end() -> None:
+def test_decompression_stops_at_max_message_size() -> None:
     bomb = PeerCompression().pack(bytes(200_000_000))
     rig = open_websocket(accepted(), max_message_size=BOUND)
     data = frame(BINARY, bomb, rsv1=True)
@@ -341,7 +341,7 @@ def test_a_bomb_is_stopped_long_before_its_end() -> None:
     broken(rig, 1009, TOO_LARGE)
 
 
-def test_empty_blocks_without_end_take_no_room() -> None:
+def test_many_empty_blocks_give_an_empty_message() -> None:
     rig = open_websocket(accepted(), max_message_size=BOUND)
     rig.feed(1, frame(BINARY, (b"\x00" + TAIL) * 50_000, fin=False, rsv1=True))
     rig.feed(1, frame(CONTINUATION, b"\x00") + frame(TEXT, b"4on"))

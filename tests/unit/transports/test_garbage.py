@@ -97,7 +97,9 @@ def mutated(draw: st.DrawFn, parts: list[bytes]) -> bytes:
 @pytest.mark.parametrize(("start", "parts"), STAGES.values(), ids=STAGES.keys())
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_garbage(start: Callable[[], TransportRig], parts: list[bytes], data: st.DataObject) -> None:
+def test_random_bytes_raise_nothing_and_leave_no_stream_open(
+    start: Callable[[], TransportRig], parts: list[bytes], data: st.DataObject
+) -> None:
     rig = start()
     cause = data.draw(st.sampled_from([None, ConnectionResetError("reset")]))
     sent = data.draw(mutated(parts) | st.binary(max_size=200))
@@ -138,7 +140,7 @@ EXTENSIONS = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(name=st.sampled_from(["Extensions", "Protocol", "Accept"]), value=EXTENSIONS | HEADER_TEXT)
-def test_odd_headers_in_a_handshake(name: str, value: str) -> None:
+def test_any_header_value_in_a_handshake_opens_or_closes_the_session(name: str, value: str) -> None:
     rig = opening("websocket")
     rig.feed(1, switching(rig.take(1), f"Sec-WebSocket-{name}: {value}".encode("latin-1")) + frame(TEXT, b"40"))
     [(what, *_), *_] = rig.session.calls

@@ -42,7 +42,7 @@ def raw_deflate(body: bytes) -> bytes:
     return deflater.compress(body) + deflater.flush()
 
 
-def test_a_request() -> None:
+def test_a_request_is_written_with_headers_and_body() -> None:
     stream = Exchange(LIMIT)
     parts = stream.request("POST", "/a?b", [(b"Host", b"localhost"), (b"Content-Length", b"3")], b"xyz")
     assert parts == [b"POST /a?b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n", b"xyz"]
@@ -69,22 +69,22 @@ def test_a_large_body_is_not_copied() -> None:
         coded(b"deflate", raw_deflate(b"hello")),
     ],
 )
-def test_bodies(data: bytes) -> None:
+def test_bodies_are_decoded(data: bytes) -> None:
     assert receive(data).body == b"hello"
 
 
-def test_an_empty_body_needs_no_decompression() -> None:
+def test_an_empty_compressed_body_is_accepted() -> None:
     assert receive(coded(b"gzip", b"")).body == b""
 
 
-def test_the_answer_has_status_and_headers() -> None:
+def test_the_response_has_status_and_headers() -> None:
     received = receive(answer(b"", b"X-A: 1", b"x-a: 2", status=b"404 Not Found"))
     assert received.status == 404
     assert received.header(b"x-a") == b"1, 2"
     assert received.header(b"x-b") == b""
 
 
-def test_a_body_that_ends_with_the_stream() -> None:
+def test_a_body_without_a_length_ends_with_the_stream() -> None:
     stream = exchange()
     assert stream.receive(b"HTTP/1.0 200 OK\r\n\r\nhel") is None
     assert stream.receive(memoryview(b"lo")) is None
@@ -93,13 +93,13 @@ def test_a_body_that_ends_with_the_stream() -> None:
     assert received.body == b"hello"
 
 
-def test_no_bytes_are_not_the_end() -> None:
+def test_empty_data_does_not_end_the_response() -> None:
     stream = exchange()
     assert stream.receive(b"") is None
     assert stream.receive(answer(b"hello")) is not None
 
 
-def test_the_stream_is_used_again() -> None:
+def test_the_stream_is_reused_for_the_next_request() -> None:
     stream = exchange()
     assert stream.receive(answer(b"one")) is not None
     assert stream.recycle()
@@ -120,13 +120,13 @@ def test_the_stream_is_used_again() -> None:
         answer(bytes(1000)).ljust(BLOCK, b"x") + b"x",
     ],
 )
-def test_a_stream_that_cannot_be_used_again(data: bytes) -> None:
+def test_a_stream_is_not_reused_after_some_responses(data: bytes) -> None:
     stream = exchange()
     assert stream.receive(data) is not None
     assert not stream.recycle()
 
 
-def test_bytes_after_the_last_answer_of_a_stream_are_of_no_concern() -> None:
+def test_bytes_after_the_last_response_of_a_stream_are_ignored() -> None:
     assert receive(answer(b"x", b"Connection: close") + b"garbage").body == b"x"
 
 
@@ -134,7 +134,9 @@ def test_bytes_after_the_last_answer_of_a_stream_are_of_no_concern() -> None:
 @pytest.mark.parametrize(
     ("coding", "compress"), [(b"identity", bytes), (b"gzip", gzip.compress), (b"deflate", zlib.compress)]
 )
-def test_the_bound(size: int, coding: bytes, compress: Callable[[bytes], bytes]) -> None:
+def test_a_body_larger_than_max_message_size_is_a_transport_error(
+    size: int, coding: bytes, compress: Callable[[bytes], bytes]
+) -> None:
     data = coded(coding, compress(bytes(size)))
     if size <= LIMIT:
         assert len(receive(data).body) == size
@@ -144,7 +146,7 @@ def test_the_bound(size: int, coding: bytes, compress: Callable[[bytes], bytes])
         assert error.status == 200
 
 
-def test_a_body_that_never_ends_is_cut_at_the_bound() -> None:
+def test_an_endless_body_fails_at_max_message_size() -> None:
     stream = exchange()
     assert stream.receive(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n") is None
     for _ in range(10):
@@ -170,7 +172,9 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         (CHUNKED + b"1\r\na\r\n" * 900 + b"0\r\n\r\n", True),
     ],
 )
-def test_the_bound_of_what_is_not_body_in_any_chunking(data: bytes, is_valid: bool, chunk: int) -> None:
+def test_the_size_of_headers_and_chunk_metadata_is_bounded_in_any_chunking(
+    data: bytes, is_valid: bool, chunk: int
+) -> None:
     stream = exchange()
 
     def feed() -> Response | None:
@@ -205,13 +209,13 @@ def test_the_bound_of_what_is_not_body_in_any_chunking(data: bytes, is_valid: bo
         (coded(b"deflate", b"\x78"), "cannot be decompressed"),
     ],
 )
-def test_bad_answers(data: bytes, says: str) -> None:
+def test_an_invalid_response_is_a_transport_error(data: bytes, says: str) -> None:
     with pytest.raises(TransportError, match=says):
         exchange().receive(data)
 
 
 @pytest.mark.parametrize("data", [b"", b"HTTP/1.1 2", answer(b"hello")[:-1], chunked(b"hello")[:-5]])
-def test_an_answer_that_breaks_off(data: bytes) -> None:
+def test_a_truncated_response_is_a_transport_error(data: bytes) -> None:
     stream = exchange()
     assert stream.receive(data) is None
     with pytest.raises(TransportError) as caught:
@@ -220,14 +224,14 @@ def test_an_answer_that_breaks_off(data: bytes) -> None:
     assert str(caught.value) == f"the server closed the stream before its HTTP response was complete{received}"
 
 
-def test_the_end_of_a_body_without_a_length_can_be_wrong_too() -> None:
+def test_an_invalid_compressed_body_fails_at_the_end_of_the_stream() -> None:
     stream = exchange()
     assert stream.receive(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nnot gzip") is None
     with pytest.raises(TransportError, match="cannot be decompressed"):
         stream.receive_eof()
 
 
-def test_the_end_of_an_idle_stream_is_no_answer() -> None:
+def test_the_end_of_an_idle_stream_is_not_a_response() -> None:
     stream = exchange()
     assert stream.receive(answer(b"x")) is not None
     assert stream.recycle()
@@ -249,7 +253,7 @@ def test_an_invalid_status_line_has_one_message_in_any_chunking(start: bytes) ->
     assert "is invalid: illegal status line (received b'" in str(error_of(data))
 
 
-def test_an_error_shows_what_came_however_it_came() -> None:
+def test_an_error_shows_the_received_bytes_in_any_chunking() -> None:
     stream = exchange()
     data = b"RTSP/1.0 200 OK\r\n" + b"x" * 100 + b"\r\n\r\n"
     for byte in data[:-1]:
@@ -273,17 +277,17 @@ def test_an_error_shows_what_came_however_it_came() -> None:
         (413, b"", "with HTTP status 413; the message is larger than the server accepts"),
     ],
 )
-def test_refusals(status: int, body: bytes, says: str) -> None:
+def test_a_refusal_shows_the_status_and_the_message_of_the_server(status: int, body: bytes, says: str) -> None:
     error = refusal("a GET request", status, body)
     assert str(error) == f"the server responded to a GET request {says}"
     assert (error.status, error.body) == (status, body.decode())
 
 
-def test_the_body_of_a_refusal_is_cut_and_decoded_leniently() -> None:
+def test_the_body_of_a_refusal_is_truncated_and_decoded_leniently() -> None:
     assert refusal("it", 500, b"\xff" + bytes(MAX_EXCERPT)).body == "\ufffd" + "\0" * (MAX_EXCERPT - 1)
 
 
-def test_show() -> None:
+def test_shown_data_is_truncated() -> None:
     assert show(b"short") == "b'short'"
     assert show(b"x" * 61) == f"b'{'x' * 60}'…"
 
@@ -291,7 +295,7 @@ def test_show() -> None:
 # Streams that cannot be opened
 
 
-def test_what_a_proxy_said_stays_with_the_error() -> None:
+def test_the_error_has_the_status_and_body_of_the_proxy() -> None:
     refused = TransportError("the proxy refuses", status=403, body="not you!")
     error = unreachable("far.test", refused)
     assert (str(error), error.status, error.body) == (
@@ -306,7 +310,7 @@ def test_what_a_proxy_said_stays_with_the_error() -> None:
 
 @pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError()])
 @pytest.mark.parametrize("name", ["polling", "websocket"])
-def test_an_error_that_says_nothing_is_named(name: str, error: Exception) -> None:
+def test_an_error_without_a_message_is_shown_by_its_type(name: str, error: Exception) -> None:
     opening, broken = TransportRig(name), TransportRig(name)
     for rig in (opening, broken):
         rig.open()

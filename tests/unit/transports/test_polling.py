@@ -38,7 +38,7 @@ def target_without_stamp(target: str) -> str:
 # Opening
 
 
-def test_the_first_request() -> None:
+def test_the_first_request_is_a_get_with_query_and_headers() -> None:
     rig = TransportRig("polling", url="https://example.org", query={"token": "1"})
     rig.open()
     rig.drain()
@@ -57,7 +57,7 @@ def test_the_first_request() -> None:
     }
 
 
-def test_opening() -> None:
+def test_the_first_response_opens_the_session_and_the_next_poll_follows() -> None:
     rig = TransportRig("polling")
     rig.open()
     rig.stream_opened(1)
@@ -71,7 +71,7 @@ def test_opening() -> None:
     assert rig.streams == [1], "the stream is used again"
 
 
-def test_extra_headers_and_base64() -> None:
+def test_extra_headers_are_sent_and_b64_in_the_first_request_only() -> None:
     rig = TransportRig("polling", headers={"user-agent": "mine", "X-Extra": "1", "host": "other"}, force_base64=True)
     rig.open()
     rig.stream_opened(1)
@@ -88,7 +88,7 @@ def test_extra_headers_and_base64() -> None:
     assert "b64" not in parse_request(rig.take(1))[1], "the session remembers it"
 
 
-def test_a_first_answer_without_an_open_packet() -> None:
+def test_a_first_response_without_an_open_packet_fails_the_session() -> None:
     rig = TransportRig("polling")
     rig.open()
     rig.stream_opened(1)
@@ -103,14 +103,14 @@ def test_a_first_answer_without_an_open_packet() -> None:
 
 
 @pytest.mark.parametrize("headers", [{"a b": "1"}, {"Connection": "close"}, {"X": "a\r\nb"}])
-def test_headers_that_cannot_be_sent(headers: dict[str, str]) -> None:
+def test_headers_that_cannot_be_sent_fail_the_session(headers: dict[str, str]) -> None:
     rig = TransportRig("polling", headers=headers)
     rig.open()
     rig.stream_opened(1)
     assert "the GET request could not be written: " in str(rig.failure())
 
 
-def test_a_session_id_that_cannot_be_sent() -> None:
+def test_a_session_id_that_cannot_be_sent_fails_the_session() -> None:
     rig = TransportRig("polling")
     rig.open()
     rig.stream_opened(1)
@@ -125,7 +125,7 @@ def test_a_session_id_that_cannot_be_sent() -> None:
     assert "could not be written" in str(rig.failure())
 
 
-def test_a_stream_that_cannot_be_opened() -> None:
+def test_a_stream_that_cannot_be_opened_fails_the_session() -> None:
     rig = TransportRig("polling")
     rig.open()
     refused = ConnectionRefusedError("refused")
@@ -147,7 +147,7 @@ def test_a_stream_that_cannot_be_opened() -> None:
         answer(gzip.compress("4hé\x1ebAAE=".encode(), mtime=0), b"Content-Encoding: gzip"),
     ],
 )
-def test_packets(data: bytes) -> None:
+def test_the_packets_of_a_response_are_delivered(data: bytes) -> None:
     rig = open_polling()
     rig.feed(1, data)
     assert rig.calls == [packet("hé"), packet(b"\x00\x01")]
@@ -163,7 +163,7 @@ def test_packets(data: bytes) -> None:
         (b"b***", "base64"),
     ],
 )
-def test_a_body_that_is_no_payload(body: bytes, says: str) -> None:
+def test_an_invalid_payload_fails_the_session(body: bytes, says: str) -> None:
     rig = open_polling()
     rig.feed(1, answer(body))
     error = rig.failure_and_close_request()
@@ -179,7 +179,7 @@ def test_the_packets_before_an_invalid_one_are_delivered() -> None:
     assert str(error).endswith(r"not with '' (received b'4a\x1e4b\x1e')")
 
 
-def test_a_body_with_too_many_packets() -> None:
+def test_a_body_with_too_many_packets_fails_the_session() -> None:
     rig = open_polling(max_payload_packets=3)
     rig.feed(1, answer(b"6\x1e6\x1e6"))
     assert rig.calls == [("packet", "6", "")] * 3
@@ -188,7 +188,7 @@ def test_a_body_with_too_many_packets() -> None:
     assert "has 4 packets; at most 3 (max_payload_packets) are accepted" in str(error)
 
 
-def test_a_refused_poll() -> None:
+def test_a_refused_poll_fails_with_status_and_body() -> None:
     rig = open_polling()
     rig.feed(1, answer(b'{"code":1,"message":"Session ID unknown"}', status=b"400 Bad Request"))
     error = rig.failure()
@@ -197,13 +197,13 @@ def test_a_refused_poll() -> None:
 
 
 @pytest.mark.parametrize("status", [b"201 Created", b"204 No Content", b"301 Moved", b"502 Bad Gateway"])
-def test_only_200_succeeds(status: bytes) -> None:
+def test_any_status_other_than_200_fails_the_session(status: bytes) -> None:
     rig = open_polling()
     rig.feed(1, b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
     assert rig.failure().status == int(status[:3])
 
 
-def test_the_server_ends_the_session() -> None:
+def test_a_close_packet_closes_the_session() -> None:
     rig = open_polling()
     rig.feed(1, answer(b"4a\x1e1\x1e4b"))
     assert rig.calls[:1] == [packet("a")]
@@ -213,7 +213,7 @@ def test_the_server_ends_the_session() -> None:
 
 
 @pytest.mark.parametrize("command", ["close", "abort"])
-def test_a_session_that_closes_while_it_is_told_of_a_packet(command: str) -> None:
+def test_session_closes_in_on_packet(command: str) -> None:
     rig = open_polling()
     rig.session.react["packet"] = lambda: rig.close() if command == "close" else rig.transport.abort()
     rig.feed(1, answer(b"4a\x1e4b\x1e1"))
@@ -222,7 +222,7 @@ def test_a_session_that_closes_while_it_is_told_of_a_packet(command: str) -> Non
     assert bool(rig.open_streams) is (command == "close")
 
 
-def test_a_session_that_closes_while_it_is_told_of_the_opening() -> None:
+def test_session_closes_in_on_open() -> None:
     rig = TransportRig("polling")
     rig.open()
     rig.stream_opened(1)
@@ -234,7 +234,7 @@ def test_a_session_that_closes_while_it_is_told_of_the_opening() -> None:
     assert rig.timers.next_deadline is None
 
 
-def test_a_session_that_sends_while_it_is_told_of_a_packet() -> None:
+def test_session_sends_in_on_packet() -> None:
     rig = open_polling()
     rig.session.react["packet"] = lambda: rig.send(HELLO) if rig.transport.writable else None
     rig.feed(1, answer(b"4a\x1e4b"))
@@ -248,7 +248,7 @@ def test_a_session_that_sends_while_it_is_told_of_a_packet() -> None:
 # Sending
 
 
-def test_sending() -> None:
+def test_packets_are_sent_in_a_post_and_drained_by_its_response() -> None:
     rig = open_polling()
     rig.send(HELLO, Packet("4", b"\x00\x01"))
     assert not rig.transport.writable
@@ -265,7 +265,7 @@ def test_sending() -> None:
     assert rig.calls == [("drain", True)]
 
 
-def test_posts_follow_each_other_on_one_stream() -> None:
+def test_consecutive_posts_use_one_stream() -> None:
     rig = open_polling()
     rig.send(HELLO)
     rig.stream_opened(2)
@@ -278,7 +278,7 @@ def test_posts_follow_each_other_on_one_stream() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"not ok", b"<html>"])
-def test_the_body_of_an_accepted_post_does_not_matter(body: bytes) -> None:
+def test_the_body_of_the_response_to_a_post_is_ignored(body: bytes) -> None:
     rig = open_polling()
     rig.send(HELLO)
     rig.stream_opened(2)
@@ -286,7 +286,7 @@ def test_the_body_of_an_accepted_post_does_not_matter(body: bytes) -> None:
     assert rig.calls == [("drain", True)]
 
 
-def test_a_refused_post() -> None:
+def test_a_refused_post_fails_the_session() -> None:
     rig = open_polling()
     rig.send(HELLO)
     rig.stream_opened(2)
@@ -301,7 +301,7 @@ def test_a_refused_post() -> None:
 
 
 @pytest.mark.parametrize("last", [b"Connection: close", b"connection: Close"])
-def test_a_stream_that_the_server_wants_closed_is_replaced(last: bytes) -> None:
+def test_a_stream_that_the_server_will_close_is_replaced(last: bytes) -> None:
     rig = open_polling()
     rig.feed(1, answer(b"4a", last))
     assert rig.calls == [packet("a")]
@@ -309,7 +309,7 @@ def test_a_stream_that_the_server_wants_closed_is_replaced(last: bytes) -> None:
     assert rig.closed == {1: False}
 
 
-def test_a_server_that_speaks_http_1_0() -> None:
+def test_an_http_1_0_response_ends_with_its_stream() -> None:
     rig = open_polling()
     rig.feed(1, b"HTTP/1.0 200 OK\r\n\r\n4a")
     assert rig.calls == []
@@ -319,7 +319,7 @@ def test_a_server_that_speaks_http_1_0() -> None:
     assert rig.closed == {}, "what the server closed needs no closing"
 
 
-def test_a_body_without_a_length_is_not_ended_by_a_broken_stream() -> None:
+def test_a_broken_stream_does_not_complete_a_body_without_a_length() -> None:
     rig = open_polling()
     rig.feed(1, b"HTTP/1.0 200 OK\r\n\r\n4a")
     reset = ConnectionResetError("reset")
@@ -329,7 +329,7 @@ def test_a_body_without_a_length_is_not_ended_by_a_broken_stream() -> None:
     assert error.__cause__ is reset
 
 
-def test_an_idle_stream_may_be_closed_by_the_server() -> None:
+def test_an_idle_stream_that_the_server_closed_is_replaced() -> None:
     rig = open_polling()
     rig.send(HELLO)
     rig.stream_opened(2)
@@ -355,7 +355,7 @@ def test_a_get_is_never_sent_twice(used: bool, error: Exception | None) -> None:
     assert rig.streams == ([1, 2] if used else [1])
 
 
-def test_an_answer_that_breaks_off() -> None:
+def test_a_truncated_response_fails_the_session() -> None:
     rig = open_polling()
     rig.feed(1, b"H")
     rig.eof(1)
@@ -392,7 +392,9 @@ def test_a_post_is_never_sent_twice(used: bool) -> None:
         (b"Keep-Alive: timeout=" + b"9" * 400, 1e9, True),
     ],
 )
-def test_a_post_avoids_a_stream_that_the_server_may_be_closing(keep_alive: bytes, seconds: float, reused: bool) -> None:
+def test_a_post_does_not_reuse_a_stream_near_its_keep_alive_timeout(
+    keep_alive: bytes, seconds: float, reused: bool
+) -> None:
     rig = open_polling()
     rig.send(HELLO)
     rig.stream_opened(2)
@@ -411,14 +413,14 @@ def test_a_post_avoids_a_stream_that_the_server_may_be_closing(keep_alive: bytes
         (answer(gzip.compress(bytes(5000), mtime=0), b"Content-Encoding: gzip"), "larger than max_message_size"),
     ],
 )
-def test_bad_answers(data: bytes, says: str) -> None:
+def test_an_invalid_response_fails_the_session(data: bytes, says: str) -> None:
     rig = open_polling(max_message_size=1000)
     rig.feed(1, data)
     assert re.search(says, str(rig.failure_and_close_request()))
     assert rig.closed == {1: True, 2: False}
 
 
-def test_a_server_that_sends_the_request_back() -> None:
+def test_the_error_for_an_echoed_request_does_not_show_the_query() -> None:
     rig = TransportRig("polling", query={"token": "s3cret"})
     rig.open()
     rig.stream_opened(1)
@@ -428,7 +430,7 @@ def test_a_server_that_sends_the_request_back() -> None:
     assert "s3cret" not in str(error)
 
 
-def test_bytes_on_an_idle_stream() -> None:
+def test_bytes_on_an_idle_stream_are_not_the_next_response() -> None:
     rig = open_polling()
     rig.send(HELLO)
     rig.stream_opened(2)
@@ -444,7 +446,7 @@ def test_bytes_on_an_idle_stream() -> None:
 
 
 @pytest.mark.parametrize("surplus", [b"\r\n", answer(b"4injected"), b"x" * 20_000])
-def test_bytes_after_a_response(surplus: bytes) -> None:
+def test_a_stream_with_bytes_after_a_response_is_replaced(surplus: bytes) -> None:
     rig = open_polling()
     rig.feed(1, answer(b"4a") + surplus)
     assert rig.calls == [packet("a")]
@@ -456,7 +458,7 @@ def test_bytes_after_a_response(surplus: bytes) -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 100])
-def test_bytes_after_a_response_while_closing(chunk: int) -> None:
+def test_bytes_after_a_response_while_closing_are_ignored(chunk: int) -> None:
     rig = open_polling()
     rig.close()
     data = answer(b"6") + b"surplus"
@@ -493,14 +495,14 @@ def test_pausing_waits_for_the_post() -> None:
     assert rig.calls == [("drain", True), ("pause",)]
 
 
-def test_pausing_while_a_packet_is_told_waits_for_the_others() -> None:
+def test_pausing_in_on_packet_waits_for_the_remaining_packets() -> None:
     rig = open_polling()
     rig.session.react["packet"] = rig.pause
     rig.feed(1, answer(b"4a\x1e4b"))
     assert rig.calls == [packet("a"), packet("b"), ("pause",)]
 
 
-def test_pausing_when_nothing_is_under_way() -> None:
+def test_pausing_without_a_pending_request_completes_at_once() -> None:
     rig = open_polling()
     rig.pause()
     rig.feed(1, answer(b"6"))
@@ -521,7 +523,7 @@ def test_resuming_polls_again() -> None:
     assert rig.transport.writable
 
 
-def test_resuming_before_it_was_done() -> None:
+def test_resuming_before_the_pause_completes_cancels_it() -> None:
     rig = open_polling()
     rig.pause()
     rig.resume()
@@ -531,14 +533,14 @@ def test_resuming_before_it_was_done() -> None:
     assert parse_request(rig.take(1))[0] == "GET"
 
 
-def test_a_session_that_ends_while_pausing() -> None:
+def test_a_close_packet_while_pausing_closes_the_session() -> None:
     rig = open_polling()
     rig.pause()
     rig.feed(1, answer(b"1"))
     assert str(rig.failure("transport close")) == "the server closed the session"
 
 
-def test_pausing_and_resuming_after_the_end_do_nothing() -> None:
+def test_pausing_and_resuming_after_abort_do_nothing() -> None:
     rig = open_polling()
     rig.transport.abort()
     rig.pause()
@@ -551,7 +553,7 @@ def test_pausing_and_resuming_after_the_end_do_nothing() -> None:
 # Closing
 
 
-def test_closing_tells_the_server_and_waits_for_both_answers() -> None:
+def test_closing_sends_a_close_packet_and_waits_for_both_responses() -> None:
     rig = open_polling()
     rig.close()
     assert not rig.transport.writable
@@ -571,7 +573,7 @@ def test_closing_tells_the_server_and_waits_for_both_answers() -> None:
     assert rig.streams == [1, 2]
 
 
-def test_closing_waits_for_the_post_under_way() -> None:
+def test_closing_waits_for_the_pending_post() -> None:
     rig = open_polling()
     rig.send(HELLO)
     rig.stream_opened(2)
@@ -588,7 +590,7 @@ def test_closing_waits_for_the_post_under_way() -> None:
     assert rig.calls == []
 
 
-def test_closing_twice_says_it_once() -> None:
+def test_closing_twice_sends_one_close_packet() -> None:
     rig = open_polling()
     rig.close()
     rig.close()
@@ -597,7 +599,7 @@ def test_closing_twice_says_it_once() -> None:
     assert rig.take(2).count(b"POST") == 1
 
 
-def test_closing_while_paused() -> None:
+def test_closing_while_paused_sends_a_close_packet() -> None:
     rig = open_polling()
     rig.pause()
     rig.feed(1, answer(b"6"))
@@ -608,7 +610,7 @@ def test_closing_while_paused() -> None:
     assert not rig.open_streams
 
 
-def test_closing_is_bounded() -> None:
+def test_closing_takes_at_most_close_timeout() -> None:
     rig = open_polling()
     rig.close()
     rig.advance(CLOSE_TIMEOUT - 0.1)
@@ -620,7 +622,7 @@ def test_closing_is_bounded() -> None:
     assert rig.calls == []
 
 
-def test_a_poll_that_is_not_answered_when_the_close_request_was() -> None:
+def test_a_pending_poll_is_abandoned_after_the_response_to_the_close_request() -> None:
     rig = open_polling()
     rig.close()
     rig.stream_opened(2)
@@ -634,7 +636,7 @@ def test_a_poll_that_is_not_answered_when_the_close_request_was() -> None:
     assert rig.timers.next_deadline is None
 
 
-def test_a_broken_session_is_told_to_the_server() -> None:
+def test_close_packet_is_sent_after_a_failure() -> None:
     """It takes for delivered what it has answered, and would keep the session."""
     rig = open_polling()
     rig.eof(1)
@@ -643,7 +645,7 @@ def test_a_broken_session_is_told_to_the_server() -> None:
 
 
 @pytest.mark.parametrize("end", ["time", "refused", "broken"])
-def test_telling_it_is_tried_once_and_not_for_long(end: str) -> None:
+def test_the_close_request_after_a_failure_is_bounded_and_not_repeated(end: str) -> None:
     rig = open_polling()
     rig.eof(1)
     assert [what for what, *_ in rig.calls] == ["close"]
@@ -661,7 +663,7 @@ def test_telling_it_is_tried_once_and_not_for_long(end: str) -> None:
     assert rig.calls == []
 
 
-def test_a_late_close_request_does_not_extend_the_bound() -> None:
+def test_a_late_response_to_the_close_request_does_not_extend_close_timeout() -> None:
     rig = open_polling()
     rig.close()
     rig.stream_opened(2)
@@ -673,7 +675,7 @@ def test_a_late_close_request_does_not_extend_the_bound() -> None:
 
 
 @pytest.mark.parametrize("opened", [False, True])
-def test_closing_before_the_handshake(opened: bool) -> None:
+def test_closing_before_the_handshake_closes_the_stream(opened: bool) -> None:
     rig = TransportRig("polling")
     rig.open()
     if opened:
@@ -701,7 +703,7 @@ def garbled(rig: TransportRig, stream: int) -> None:
 
 
 @pytest.mark.parametrize("fail", [refused, cut, ended, garbled])
-def test_failures_while_closing_are_no_news(fail: Any) -> None:
+def test_failures_while_closing_are_not_reported(fail: Any) -> None:
     rig = open_polling()
     rig.send(HELLO)
     rig.stream_opened(2)
@@ -720,7 +722,7 @@ def test_failures_while_closing_are_no_news(fail: Any) -> None:
     assert rig.timers.next_deadline is None
 
 
-def test_a_stream_that_cannot_be_opened_while_closing() -> None:
+def test_a_stream_that_cannot_be_opened_while_closing_is_not_reported() -> None:
     rig = open_polling()
     rig.close()
     rig.stream_failed(2, OSError("no route"))
@@ -730,7 +732,7 @@ def test_a_stream_that_cannot_be_opened_while_closing() -> None:
     assert not rig.open_streams
 
 
-def test_garbage_on_an_idle_stream_while_closing() -> None:
+def test_invalid_bytes_on_an_idle_stream_while_closing_are_ignored() -> None:
     rig = open_polling()
     rig.close()
     rig.feed(1, answer(b"6"))
@@ -743,7 +745,7 @@ def test_garbage_on_an_idle_stream_while_closing() -> None:
     assert rig.calls == []
 
 
-def test_aborting() -> None:
+def test_aborting_closes_all_streams() -> None:
     rig = open_polling()
     rig.send(HELLO)
     rig.stream_opened(2)
@@ -758,7 +760,7 @@ def test_aborting() -> None:
 # Cookies
 
 
-def test_cookies_are_kept_and_sent() -> None:
+def test_cookies_are_stored_and_sent() -> None:
     jar = CookieJar()
     rig = TransportRig("polling", cookies=jar)
     rig.open()
@@ -774,7 +776,7 @@ def test_cookies_are_kept_and_sent() -> None:
     assert parse_request(rig.take(2))[2]["Cookie"] == "a=1"
 
 
-def test_without_a_jar_no_cookie_is_kept() -> None:
+def test_without_a_jar_no_cookie_is_stored() -> None:
     rig = TransportRig("polling")
     rig.open()
     rig.stream_opened(1)

@@ -56,11 +56,11 @@ def query_of(target: str) -> dict[str, str]:
         ("/a%20b", True, "/a%20b/"),
     ],
 )
-def test_path(path: str, slash: bool, expected: str) -> None:
+def test_the_path_ends_with_a_slash_if_add_trailing_slash_is_set(path: str, slash: bool, expected: str) -> None:
     assert requests(path=path, add_trailing_slash=slash).target(base64=False).partition("?")[0] == expected
 
 
-def test_query() -> None:
+def test_the_query_of_the_application_precedes_that_of_the_protocol() -> None:
     target = requests(query={"token": "ü &=", "empty": ""}, sid="abc").target(base64=False)
     assert target == "/engine.io/?token=%C3%BC%20%26%3D&empty=&EIO=4&transport=polling&sid=abc"
 
@@ -71,11 +71,11 @@ def test_the_application_cannot_override_the_protocols_query() -> None:
     assert query_of(maker.target(base64=False)) == {"EIO": "4", "transport": "polling", "mine": "1"}
 
 
-def test_base64() -> None:
+def test_base64_adds_b64_to_the_query() -> None:
     assert query_of(requests().target(base64=True))["b64"] == "1"
 
 
-def test_timestamps_differ_and_come_from_the_machines_entropy() -> None:
+def test_timestamps_differ_and_come_from_the_random_source() -> None:
     maker, same = requests(stamped=True), requests(stamped=True)
     stamps = [query_of(maker.target(base64=False))["t"] for _ in range(100)]
     assert len(set(stamps)) == 100
@@ -87,7 +87,7 @@ def test_timestamps_differ_and_come_from_the_machines_entropy() -> None:
     ("stamped", "option", "expected"),
     [(True, None, True), (False, None, False), (True, False, False), (False, True, True)],
 )
-def test_timestamps_are_an_option(stamped: bool, option: bool | None, expected: bool) -> None:
+def test_timestamp_requests_enables_and_disables_timestamps(stamped: bool, option: bool | None, expected: bool) -> None:
     maker = requests(stamped=stamped, timestamp_requests=option, timestamp_param="stamp")
     assert ("stamp" in query_of(maker.target(base64=False))) is expected
 
@@ -108,7 +108,7 @@ def jar() -> CookieJar:
     return cookies
 
 
-def test_cookies() -> None:
+def test_stored_cookies_are_sent() -> None:
     assert requests(cookies=jar()).headers("/", 0.0, {}) == [(b"Cookie", b"kept=1")]
     assert requests(cookies=CookieJar()).headers("/", 0.0, {}) == []
 
@@ -119,23 +119,23 @@ def test_the_applications_cookies_come_first() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "ü", "a\r\nb", "a\n"])
-def test_a_name_that_no_header_can_have(name: str) -> None:
+def test_an_invalid_header_name_is_an_option_error(name: str) -> None:
     with pytest.raises(OptionError, match="not allowed in a header name"):
         check_headers({name: "x"})
 
 
 @pytest.mark.parametrize("name", ["Content-Length", "connection", "TRANSFER-ENCODING", "Sec-WebSocket-Key", "Upgrade"])
-def test_headers_of_the_transport_itself(name: str) -> None:
+def test_headers_that_the_transport_sets_are_an_option_error(name: str) -> None:
     with pytest.raises(OptionError, match=f"must not contain '{name}'"):
         check_headers({name: "x"})
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Injected: 1", "a\nb", "\x00", "a\x7fb", "☃", "a\x0bb"])
-def test_a_value_that_no_header_can_have(value: str) -> None:
+def test_an_invalid_header_value_is_an_option_error(value: str) -> None:
     with pytest.raises(OptionError, match="'X-Token' in extra_headers") as caught:
         check_headers({"X-Token": f"secret{value}"})
     assert "secret" not in str(caught.value)
 
 
-def test_headers_that_are_fine() -> None:
+def test_valid_headers_are_accepted() -> None:
     check_headers({"X-Token": "a b\tc", "Empty": "", "Latin": "é", "Origin": "http://localhost"})

@@ -50,7 +50,7 @@ def asked(**settings: Any) -> tuple[TransportRig, bytes]:
 # The handshake
 
 
-def test_the_request() -> None:
+def test_the_handshake_request_has_query_and_headers() -> None:
     rig, request = asked(url="wss://example.org:8443", query={"token": "1"}, sid="abc")
     [stream] = rig.opened
     assert (stream.host, stream.port, stream.tls, stream.transport) == ("example.org", 8443, True, "websocket")
@@ -69,7 +69,7 @@ def test_the_request() -> None:
     }
 
 
-def test_the_request_under_options() -> None:
+def test_options_apply_to_the_handshake_request() -> None:
     _, request = asked(
         url="http://[::1]:3000",
         headers={"Origin": "http://localhost", "HOST": "other", "user-agent": "mine"},
@@ -89,15 +89,15 @@ def test_the_request_under_options() -> None:
 
 
 @pytest.mark.parametrize("host", ["[::1]", "h.example.", "a" * 63])
-def test_the_host_and_the_port(host: str) -> None:
+def test_the_host_header_has_the_port(host: str) -> None:
     assert parse_request(asked(url=f"http://{host}:3000")[1])[2]["Host"] == f"{host}:3000"
 
 
-def test_a_host_header_of_the_application() -> None:
+def test_the_application_can_set_the_host_header() -> None:
     assert parse_request(asked(headers={"host": "ü"})[1])[2]["Host"] == "ü"
 
 
-def test_opening() -> None:
+def test_an_accepted_handshake_opens_the_session() -> None:
     rig, request = asked()
     assert not rig.transport.writable
     rig.flush()
@@ -108,20 +108,20 @@ def test_opening() -> None:
     assert rig.calls == [packet("hello")]
 
 
-def test_early_hints_come_before_the_answer() -> None:
+def test_informational_responses_before_the_handshake_response_are_ignored() -> None:
     rig, request = asked()
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
     rig.feed(1, b"HTTP/1.1 100 Continue\r\n\r\n" + hints + switching(request) + frame(TEXT, b"4a"))
     assert rig.calls == [("open", True), packet("a")]
 
 
-def test_a_subprotocol_that_was_offered() -> None:
+def test_an_offered_subprotocol_is_accepted() -> None:
     rig, request = asked(protocols=["chat"])
     rig.feed(1, switching(request, b"Sec-WebSocket-Protocol: chat"))
     assert rig.calls == [("open", True)]
 
 
-def test_cookies() -> None:
+def test_cookies_are_stored_and_sent() -> None:
     jar = CookieJar()
     rig, request = asked(cookies=jar)
     assert b"cookie" not in request.lower()
@@ -165,7 +165,7 @@ def adding(header: bytes) -> Callable[[bytes], bytes]:
         (lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "bad Content-Length"),
     ],
 )
-def test_bad_handshakes(answered: Callable[[bytes], bytes], says: str) -> None:
+def test_an_invalid_handshake_response_fails_the_session(answered: Callable[[bytes], bytes], says: str) -> None:
     rig, request = asked()
     rig.feed(1, answered(request))
     error = rig.failure()
@@ -175,7 +175,7 @@ def test_bad_handshakes(answered: Callable[[bytes], bytes], says: str) -> None:
 
 
 @pytest.mark.parametrize("headers", [{"a b": "1"}, {"Connection": "close"}])
-def test_a_request_that_cannot_be_written(headers: dict[str, str]) -> None:
+def test_a_request_that_cannot_be_written_fails_the_session(headers: dict[str, str]) -> None:
     rig = TransportRig("websocket", headers=headers)
     rig.open()
     rig.stream_opened(1)
@@ -184,7 +184,7 @@ def test_a_request_that_cannot_be_written(headers: dict[str, str]) -> None:
     assert error.__cause__ is not None
 
 
-def test_a_server_that_sends_the_request_back() -> None:
+def test_the_error_for_an_echoed_request_does_not_show_the_query() -> None:
     rig, request = asked(query={"token": "s3cret"})
     rig.feed(1, request)
     error = rig.failure()
@@ -192,7 +192,7 @@ def test_a_server_that_sends_the_request_back() -> None:
     assert "s3cret" not in str(error)
 
 
-def test_a_stream_that_cannot_be_opened() -> None:
+def test_a_stream_that_cannot_be_opened_fails_the_session() -> None:
     rig = TransportRig("websocket")
     rig.open()
     refused = ConnectionRefusedError("refused")
@@ -211,7 +211,7 @@ def test_a_stream_that_cannot_be_opened() -> None:
         (b"HTTP/1.1 1", None, "the server closed the stream (received b'HTTP/1.1 1')"),
     ],
 )
-def test_a_stream_that_ends_in_the_handshake(data: bytes, error: Exception | None, says: str) -> None:
+def test_a_stream_that_ends_in_the_handshake_fails_the_session(data: bytes, error: Exception | None, says: str) -> None:
     rig, _ = asked()
     rig.feed(1, data)
     rig.eof(1, error)
@@ -232,7 +232,7 @@ REFUSAL = b'{"code":3,"message":"Bad request"}'
         b"HTTP/1.1 103 Early Hints\r\n\r\n" + answer(REFUSAL, status=b"400 Bad Request"),
     ],
 )
-def test_a_refusal_keeps_status_and_body(data: bytes) -> None:
+def test_a_refusal_is_reported_with_status_and_body(data: bytes) -> None:
     rig, _ = asked()
     rig.feed(1, data[:-8])
     assert rig.calls == []
@@ -246,7 +246,7 @@ def test_a_refusal_keeps_status_and_body(data: bytes) -> None:
 @pytest.mark.parametrize(
     "head", [b"HTTP/1.1 502 Bad Gateway\r\n\r\n", b"HTTP/1.1 502 Bad\r\nContent-Length: 99\r\n\r\n"]
 )
-def test_a_refusal_that_ends_with_the_stream(head: bytes, cut: Exception | None) -> None:
+def test_the_body_of_a_refusal_may_end_with_the_stream(head: bytes, cut: Exception | None) -> None:
     rig, _ = asked()
     rig.feed(1, head + b"Bad Gate")
     rig.feed(1, b"way")
@@ -255,13 +255,13 @@ def test_a_refusal_that_ends_with_the_stream(head: bytes, cut: Exception | None)
     assert (error.status, error.body) == (502, "Bad Gateway")
 
 
-def test_a_refusal_without_a_body() -> None:
+def test_a_refusal_without_a_body_is_reported_with_its_status() -> None:
     rig, _ = asked()
     rig.feed(1, b"HTTP/1.1 204 No Content\r\n\r\n")
     assert rig.failure().status == 204
 
 
-def test_a_server_that_knows_no_websocket() -> None:
+def test_a_200_response_to_the_handshake_is_a_refusal() -> None:
     rig, _ = asked()
     rig.feed(1, answer(b"<html>"))
     error = rig.failure()
@@ -269,7 +269,7 @@ def test_a_server_that_knows_no_websocket() -> None:
     assert error.body == "<html>"
 
 
-def test_a_refusal_without_end_is_cut() -> None:
+def test_the_body_of_an_endless_refusal_is_truncated() -> None:
     rig, _ = asked()
     rig.feed(1, b"HTTP/1.1 500 Oops\r\n\r\n" + b"x" * 4000)
     assert rig.calls == []
@@ -278,7 +278,7 @@ def test_a_refusal_without_end_is_cut() -> None:
     assert (error.status, error.body) == (500, "x" * 4096)
 
 
-def test_garbage_in_the_body_of_a_refusal() -> None:
+def test_an_invalid_chunk_ends_the_body_of_a_refusal() -> None:
     rig, _ = asked()
     rig.feed(1, b"HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n")
     rig.feed(1, b"garbage\r\n")
@@ -308,7 +308,7 @@ def test_a_refusal_is_the_same_in_any_chunking(head: bytes, body: bytes, shown: 
 
 @pytest.mark.parametrize("chunk", [1000, 100_000])
 @pytest.mark.parametrize("size", [64 * 1024, 64 * 1024 + 1])
-def test_the_bound_of_the_header_in_any_chunking(size: int, chunk: int) -> None:
+def test_the_size_of_the_response_header_is_bounded_in_any_chunking(size: int, chunk: int) -> None:
     rig, request = asked()
     head = switching(request, b"X: ")
     data = head.replace(b"X: ", b"X: " + b"x" * (size - len(head)))
@@ -332,7 +332,9 @@ def test_the_bound_of_the_header_in_any_chunking(size: int, chunk: int) -> None:
         (frame(TEXT, b"4\xc3"), 1007),
     ],
 )
-def test_a_text_that_is_too_large_and_not_utf8_in_any_chunking(data: bytes, code: int, chunk: int) -> None:
+def test_a_text_that_is_too_large_and_not_utf8_has_one_error_in_any_chunking(
+    data: bytes, code: int, chunk: int
+) -> None:
     rig = open_websocket(max_message_size=20)
     for start in range(0, len(data), chunk):
         rig.feed(1, data[start : start + chunk])
@@ -347,7 +349,7 @@ def test_a_text_that_is_too_large_and_not_utf8_in_any_chunking(data: bytes, code
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_receiving(kind: Callable[[bytes], bytes]) -> None:
+def test_messages_are_delivered_as_packets(kind: Callable[[bytes], bytes]) -> None:
     rig = open_websocket()
     data = frame(TEXT, "4hé€😀".encode()) + frame(BINARY, b"\x00\xff") + frame(TEXT, b"bAP8=") + frame(TEXT, b"1")
     rig.feed(1, kind(data))
@@ -355,7 +357,7 @@ def test_receiving(kind: Callable[[bytes], bytes]) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536, 300_000])
-def test_sizes(size: int) -> None:
+def test_messages_of_every_frame_length_are_sent_and_received(size: int) -> None:
     rig = open_websocket()
     rig.feed(1, frame(BINARY, bytes(size)) + frame(TEXT, b"4" + b"x" * size))
     assert rig.calls == [packet(bytes(size)), packet("x" * size)]
@@ -363,7 +365,7 @@ def test_sizes(size: int) -> None:
     assert client_frames(rig.take(1)) == [(FIN | BINARY, bytes(size)), (FIN | TEXT, b"4" + b"x" * size)]
 
 
-def test_fragments() -> None:
+def test_fragments_are_joined() -> None:
     rig = open_websocket()
     text = "4hé€😀".encode()
     pieces = [
@@ -378,7 +380,7 @@ def test_fragments() -> None:
     assert rig.calls == [packet("hé€😀"), packet(b"ab"), packet("c"), packet(b"")]
 
 
-def test_empty_fragments_are_not_kept() -> None:
+def test_empty_fragments_are_not_stored() -> None:
     rig = open_websocket()
     transport: Any = rig.transport
     rig.feed(1, frame(BINARY, fin=False) + frame(CONTINUATION, fin=False) * 100)
@@ -387,7 +389,7 @@ def test_empty_fragments_are_not_kept() -> None:
     assert transport._codec._message == b""
 
 
-def test_sending_makes_one_write() -> None:
+def test_the_packets_of_a_batch_are_sent_in_one_write() -> None:
     rig = open_websocket()
     rig.send(HELLO, Packet("4", b"\x00"), Packet("3"))
     assert not rig.transport.writable
@@ -399,13 +401,13 @@ def test_sending_makes_one_write() -> None:
     assert rig.calls == [], "once is enough"
 
 
-def test_sending_base64() -> None:
+def test_forced_base64_sends_binary_data_as_text() -> None:
     rig = open_websocket(force_base64=True)
     rig.send(Packet("4", b"\x00\xff"))
     assert client_frames(rig.take(1)) == [(FIN | TEXT, b"bAP8=")]
 
 
-def test_sending_nothing() -> None:
+def test_an_empty_batch_sends_nothing() -> None:
     rig = open_websocket()
     rig.send()
     assert rig.take(1) == b""
@@ -432,7 +434,7 @@ def test_sending_nothing() -> None:
         (frame(CLOSE_FRAME, b"\x03\xe8\xff"), 1007, "CLOSE reason"),
     ],
 )
-def test_bad_frames(data: bytes, code: int, says: str) -> None:
+def test_an_invalid_frame_fails_the_session_with_a_close_frame(data: bytes, code: int, says: str) -> None:
     rig = open_websocket()
     rig.feed(1, data + frame(TEXT, b"4too late"))
     error = rig.failure()
@@ -451,7 +453,7 @@ BOUND = 1000
     "letter", [pytest.param(letter, id=name) for letter, name in [("x", "1"), ("é", "2"), ("€", "3"), ("😀", "4")]]
 )
 @pytest.mark.parametrize("fragments", [1, 2, 3])
-def test_the_bound_is_in_bytes(letter: str, fragments: int) -> None:
+def test_max_message_size_counts_bytes(letter: str, fragments: int) -> None:
     def message(size: int) -> bytes:
         encoded = f"4{letter * ((size - 1) // len(letter.encode()))}".encode()
         data = encoded + b"x" * (size - len(encoded))
@@ -492,7 +494,7 @@ def test_pings_are_answered_between_fragments() -> None:
     assert rig.calls == [packet("ab")], "a pong that left is no drain"
 
 
-def test_a_ping_is_answered_while_a_send_is_under_way() -> None:
+def test_a_ping_is_answered_before_a_send_has_drained() -> None:
     rig = open_websocket()
     rig.send(HELLO)
     rig.feed(1, frame(PING_FRAME))
@@ -502,7 +504,7 @@ def test_a_ping_is_answered_while_a_send_is_under_way() -> None:
     assert rig.calls == [("drain", True)]
 
 
-def test_a_peer_that_pings_and_never_reads_fills_no_buffer() -> None:
+def test_only_the_latest_ping_is_answered_while_a_pong_is_unsent() -> None:
     rig = open_websocket()
     rig.feed(1, b"".join(frame(PING_FRAME, b"%d" % number) for number in range(100)))
     assert client_frames(rig.take(1)) == [(FIN | PONG_FRAME, b"0")]
@@ -518,7 +520,7 @@ def test_a_peer_that_pings_and_never_reads_fills_no_buffer() -> None:
 # Pausing
 
 
-def test_pausing() -> None:
+def test_pausing_completes_when_the_write_buffer_has_drained() -> None:
     rig = open_websocket()
     rig.pause()
     assert rig.calls == [("pause",)]
@@ -533,7 +535,7 @@ def test_pausing() -> None:
     assert rig.calls == [("drain", True)], "once is enough"
 
 
-def test_resuming_before_it_was_done() -> None:
+def test_resuming_before_the_pause_completes_cancels_it() -> None:
     rig = open_websocket()
     rig.send(HELLO)
     rig.pause()
@@ -546,7 +548,7 @@ def test_resuming_before_it_was_done() -> None:
 # The end
 
 
-def test_closing() -> None:
+def test_closing_performs_the_close_handshake() -> None:
     rig = open_websocket()
     rig.close()
     assert not rig.transport.writable
@@ -563,7 +565,7 @@ def test_closing() -> None:
     assert rig.timers.next_deadline is None
 
 
-def test_closing_in_the_middle_of_a_message() -> None:
+def test_closing_discards_a_partial_message() -> None:
     rig = open_websocket(max_message_size=BOUND)
     rig.feed(1, frame(BINARY, bytes(BOUND), fin=False))
     rig.close()
@@ -573,7 +575,7 @@ def test_closing_in_the_middle_of_a_message() -> None:
 
 
 @pytest.mark.parametrize("end", ["eof", "reset", "garbage", "time"])
-def test_closing_ends_anyway(end: str) -> None:
+def test_closing_ends_without_a_close_frame_of_the_server(end: str) -> None:
     rig = open_websocket()
     rig.close()
     rig.take(1)
@@ -594,7 +596,7 @@ def test_closing_ends_anyway(end: str) -> None:
 
 
 @pytest.mark.parametrize("stage", ["connecting", "handshake", "refused"])
-def test_closing_before_it_was_open(stage: str) -> None:
+def test_closing_before_the_session_is_open_aborts_the_stream(stage: str) -> None:
     rig = TransportRig("websocket")
     rig.open()
     if stage != "connecting":
@@ -609,7 +611,7 @@ def test_closing_before_it_was_open(stage: str) -> None:
     assert rig.calls == []
 
 
-def test_aborting() -> None:
+def test_aborting_closes_the_stream_at_once() -> None:
     rig = open_websocket()
     rig.close()
     rig.transport.abort()
@@ -629,7 +631,9 @@ def test_aborting() -> None:
         (frame(CLOSE_FRAME), 1005, "with code 1005", b""),
     ],
 )
-def test_the_server_closes(data: bytes, code: int, says: str, answered: bytes) -> None:
+def test_a_close_frame_of_the_server_is_answered_and_closes_the_session(
+    data: bytes, code: int, says: str, answered: bytes
+) -> None:
     rig = open_websocket()
     rig.feed(1, data + frame(TEXT, b"4too late"))
     error = rig.failure("transport close")
@@ -643,7 +647,7 @@ def test_the_server_closes(data: bytes, code: int, says: str, answered: bytes) -
     ("cause", "how"),
     [(None, "the server closed the stream"), (ConnectionResetError("reset"), "the stream broke: reset")],
 )
-def test_a_stream_that_ends_without_a_close_frame(cause: Exception | None, how: str) -> None:
+def test_a_stream_that_ends_without_a_close_frame_closes_the_session(cause: Exception | None, how: str) -> None:
     rig = open_websocket()
     rig.eof(1, cause)
     error = rig.failure("transport close")
@@ -654,7 +658,7 @@ def test_a_stream_that_ends_without_a_close_frame(cause: Exception | None, how: 
 
 @pytest.mark.parametrize("command", ["close", "abort"])
 @pytest.mark.parametrize("moment", ["open", "packet"])
-def test_a_session_that_closes_in_the_middle_of_a_call(command: str, moment: str) -> None:
+def test_session_closes_in_a_callback(command: str, moment: str) -> None:
     rig, request = asked()
     rig.session.react[moment] = lambda: rig.close() if command == "close" else rig.transport.abort()
     rig.feed(1, switching(request) + frame(TEXT, b"4a") + frame(TEXT, b"4b") + frame(BINARY, b"c"))
@@ -667,7 +671,7 @@ def test_a_session_that_closes_in_the_middle_of_a_call(command: str, moment: str
 
 
 @pytest.mark.parametrize("command", ["close", "abort"])
-def test_a_session_that_closes_just_before_the_server_does(command: str) -> None:
+def test_session_closes_in_on_packet_before_a_close_frame_arrives(command: str) -> None:
     rig = open_websocket()
     rig.session.react["packet"] = lambda: rig.close() if command == "close" else rig.transport.abort()
     rig.feed(1, frame(TEXT, b"4a") + close_frame(1000))
@@ -676,7 +680,7 @@ def test_a_session_that_closes_just_before_the_server_does(command: str) -> None
     assert rig.calls == []
 
 
-def test_a_session_that_sends_in_the_middle_of_a_call() -> None:
+def test_session_sends_in_a_callback() -> None:
     rig = open_websocket()
     rig.session.react["packet"] = lambda: rig.send(HELLO) if rig.transport.writable else None
     rig.session.react["drain"] = lambda: rig.send(Packet("3"))
