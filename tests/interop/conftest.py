@@ -1,7 +1,7 @@
 """The matrix: an `async def` test that takes `driver` runs on each driver, one that takes `target` on each transport.
 
 - `target` is the shared server by http and by https; `plain_target` the same by http alone, for what is expensive.
-- `bad_peer` starts one of those that behave badly; its sockets are this process's, too, and are not looked for after.
+- `bad_peer` starts a misbehaving server; its sockets belong to this process, too, so that they are not checked for leaks.
 - `fresh` and `plain_fresh` start a server of the test's own, with its own configuration, and give the target.
 """
 
@@ -65,7 +65,7 @@ def plain_fresh(transport: str, fresh_node_server: PeerFactory) -> FreshTarget:
 
 @pytest.fixture
 def bad_peer() -> Iterator[Callable[[Behaviour], str]]:
-    """Starts a server that behaves badly, and gives its URL."""
+    """A function that starts a misbehaving server and returns its URL."""
     with ExitStack() as stack:
         yield lambda behaviour: stack.enter_context(BadPeer(behaviour)).url
 

@@ -1,4 +1,4 @@
-"""The blocking driver as its users write it: plain calls, several threads, a timeout for each call, and Ctrl-C."""
+"""The blocking driver as its users use it: plain calls, several threads, a timeout for each call, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def no_thread_is_left() -> Iterator[None]:
     assert not left
 
 
-def test_a_program_from_top_to_bottom(node_server: Peer) -> None:
+def test_a_program_exchanges_events_and_acknowledgements(node_server: Peer) -> None:
     welcomes: SimpleQueue[Any] = SimpleQueue()
     with connect(f"{node_server.url}/chat", auth={"token": "abc"}) as socket:
 
@@ -57,7 +57,7 @@ def test_a_program_from_top_to_bottom(node_server: Peer) -> None:
 
 
 @pytest.mark.row("socket.start_handlers")
-def test_handlers_start_when_the_application_says_so(node_server: Peer) -> None:
+def test_start_handlers_starts_the_handlers(node_server: Peer) -> None:
     welcomes: SimpleQueue[Any] = SimpleQueue()
     with Manager(node_server.url) as manager:
         socket = manager.socket("/chat").on("welcome", welcomes.put)
@@ -66,14 +66,14 @@ def test_handlers_start_when_the_application_says_so(node_server: Peer) -> None:
         assert manager.start_handlers() is manager
 
 
-def test_handlers_run_although_nobody_calls(node_server: Peer) -> None:
+def test_handlers_run_without_a_blocking_call(node_server: Peer) -> None:
     welcomes: SimpleQueue[Any] = SimpleQueue()
     with connect(node_server.url) as socket:
         socket.on("welcome", welcomes.put)
         assert welcomes.get(timeout=PATIENCE)["sid"] == socket.id
 
 
-def test_threads_share_a_socket(node_server: Peer) -> None:
+def test_several_threads_can_use_one_socket(node_server: Peer) -> None:
     answers: SimpleQueue[tuple[int, Any]] = SimpleQueue()
     with connect(node_server.url) as socket:
 
@@ -91,7 +91,7 @@ def test_threads_share_a_socket(node_server: Peer) -> None:
         assert len({asked for asked, _ in received}) == 8 * 20
 
 
-def test_every_call_can_be_given_a_timeout(node_server: Peer) -> None:
+def test_every_call_accepts_a_timeout(node_server: Peer) -> None:
     with connect(node_server.url) as socket:
         with pytest.raises(AckTimeout):
             socket.emit_with_ack("silent", timeout=0.05)
@@ -105,7 +105,7 @@ def test_every_call_can_be_given_a_timeout(node_server: Peer) -> None:
         assert socket.connected
 
 
-def test_a_manager_and_io(node_server: Peer) -> None:
+def test_sockets_of_a_manager_and_of_open_io_connect(node_server: Peer) -> None:
     with Manager(node_server.url) as manager:
         admitted = manager.socket("/auth", auth=lambda: {"token": "secret"})
         admitted.wait_connected(timeout=PATIENCE)
@@ -117,7 +117,7 @@ def test_a_manager_and_io(node_server: Peer) -> None:
         chat.wait_connected(timeout=PATIENCE)
 
 
-def test_the_end_of_a_scope_wakes_the_threads_that_wait(node_server: Peer) -> None:
+def test_the_end_of_the_block_wakes_waiting_threads(node_server: Peer) -> None:
     raised: SimpleQueue[BaseException] = SimpleQueue()
 
     def wait(socket: sansio_socketio_blocking.Socket) -> None:
@@ -138,7 +138,7 @@ def test_the_end_of_a_scope_wakes_the_threads_that_wait(node_server: Peer) -> No
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send a signal to one thread")
-def test_ctrl_c_leaves_promptly(fresh_node_server: PeerFactory) -> None:
+def test_ctrl_c_closes_the_connection(fresh_node_server: PeerFactory) -> None:
     peer = fresh_node_server()
     main = threading.main_thread().ident
     assert main is not None

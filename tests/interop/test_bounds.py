@@ -1,4 +1,4 @@
-"""The bounds, on every driver: what is too large, or too many, ends in an error that says so, and in nothing else."""
+"""Bounds, on every driver: exceeding one fails with an error that names it, and has no other effect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from tests.support.target import Target
 
 
 @pytest.mark.row("option.max_message_size")
-async def test_a_message_that_is_too_large(driver: Driver, plain_target: Target) -> None:
+async def test_a_message_larger_than_max_message_size_closes_the_connection(
+    driver: Driver, plain_target: Target
+) -> None:
     gone = driver.queue()
     async with plain_target.connect(driver, max_message_size=50_000) as socket:
         socket.on("disconnect", lambda reason, details: gone.put((reason, str(details))))
@@ -30,7 +32,7 @@ async def test_a_message_that_is_too_large(driver: Driver, plain_target: Target)
 
 
 @pytest.mark.row("option.max_payload_packets")
-async def test_a_body_of_too_many_packets(driver: Driver, plain_target: Target) -> None:
+async def test_more_packets_than_max_payload_packets_close_the_connection(driver: Driver, plain_target: Target) -> None:
     gone = driver.queue()
     async with plain_target.connect(driver, transports=["polling"], max_payload_packets=50) as socket:
         socket.on("disconnect", lambda reason, details: gone.put((reason, str(details))))
@@ -41,7 +43,7 @@ async def test_a_body_of_too_many_packets(driver: Driver, plain_target: Target) 
 
 
 @pytest.mark.row("option.max_attachments")
-async def test_a_packet_of_too_many_attachments(driver: Driver, plain_target: Target) -> None:
+async def test_more_attachments_than_max_attachments_close_the_connection(driver: Driver, plain_target: Target) -> None:
     gone = driver.queue()
     async with plain_target.connect(driver, max_attachments=2) as socket:
         socket.on("disconnect", lambda reason, details: gone.put((reason, str(details))))
@@ -58,7 +60,7 @@ async def test_a_packet_of_too_many_attachments(driver: Driver, plain_target: Ta
 @pytest.mark.parametrize(
     "bound", [{"max_buffered_events": 3}, {"max_buffered_bytes": 3 * 1000}], ids=lambda each: next(iter(each))
 )
-async def test_what_waits_to_be_sent(bound: dict[str, Any], driver: Driver, plain_target: Target) -> None:
+async def test_send_buffer_is_bounded(bound: dict[str, Any], driver: Driver, plain_target: Target) -> None:
     options = {**plain_target.options, "auto_connect": False, **bound}
     async with driver.manager(plain_target.peer.url, **options) as manager:
         socket = manager.socket()
@@ -74,7 +76,7 @@ async def test_what_waits_to_be_sent(bound: dict[str, Any], driver: Driver, plai
 
 @pytest.mark.row("option.inbox_events", "option.inbox_bytes", "difference.bounds")
 @pytest.mark.parametrize("bound", [{"inbox_events": 10}, {"inbox_bytes": 200}], ids=lambda each: next(iter(each)))
-async def test_what_waits_for_handlers(
+async def test_events_that_wait_for_handlers_are_bounded(
     bound: dict[str, Any], driver: Driver, plain_target: Target, caplog: pytest.LogCaptureFixture
 ) -> None:
     gone = driver.queue()
@@ -104,7 +106,7 @@ async def test_what_waits_for_handlers(
 @pytest.mark.parametrize(
     ("kind", "bound", "count"), [("handlers", 100_000, 130_000), ("stream", 40_000, 60_000)], ids=["handlers", "stream"]
 )
-async def test_a_burst_of_more_events_than_the_inbox_takes(
+async def test_a_burst_larger_than_the_inbox_is_handled_in_order(
     kind: str, bound: int, count: int, driver: Driver, node_server: Peer
 ) -> None:
     numbers: list[int] = []
@@ -137,7 +139,7 @@ async def test_a_burst_of_more_events_than_the_inbox_takes(
 
 
 @pytest.mark.row("option.close_timeout", "difference.closing")
-async def test_leaving_a_server_that_is_silent(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_the_block_ends_although_the_server_is_silent(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh()
     with ExitStack() as stack:
         async with target.connect(driver, close_timeout=0.05) as socket:

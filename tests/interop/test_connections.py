@@ -1,4 +1,4 @@
-"""How connections come and go, against the real server, on every driver and transport."""
+"""Connecting, disconnecting and losing connections, against the real server, on every driver and transport."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.target import Target
 @pytest.mark.row(
     "beyond.connect", "socket.connected", "socket.disconnected", "socket.id", "socket.event.connect", "option.auth"
 )
-async def test_nothing_is_missed_at_the_start(driver: Driver, target: Target) -> None:
+async def test_handlers_registered_in_the_block_get_the_first_events(driver: Driver, target: Target) -> None:
     seen = driver.queue()
     async with target.connect(driver, auth={"name": "Ada"}, query={"room": "ü&7"}) as socket:
         socket.on("connect", lambda: seen.put("connect"))
@@ -48,7 +48,7 @@ async def test_namespaces_share_a_connection(driver: Driver, target: Target) -> 
 
 
 @pytest.mark.row("manager", "manager.close", "manager.event.open", "manager.socket", "difference.scopes")
-async def test_a_manager_in_a_scope_of_its_own(driver: Driver, target: Target) -> None:
+async def test_a_manager_opens_and_closes_in_its_block(driver: Driver, target: Target) -> None:
     opened = driver.queue()
     async with driver.manager(target.peer.url, **target.options) as manager:
         manager.on("open", lambda: opened.put("open"))
@@ -62,7 +62,7 @@ async def test_a_manager_in_a_scope_of_its_own(driver: Driver, target: Target) -
 
 
 @pytest.mark.row("option.auth")
-async def test_auth_that_is_asked_for(driver: Driver, target: Target) -> None:
+async def test_functions_for_auth_are_called(driver: Driver, target: Target) -> None:
     async def renewed_token() -> dict[str, str]:
         return {"token": "secret"}
 
@@ -72,7 +72,7 @@ async def test_auth_that_is_asked_for(driver: Driver, target: Target) -> None:
 
 
 @pytest.mark.row("beyond.connect")
-async def test_a_refusal_tells_why(driver: Driver, target: Target) -> None:
+async def test_a_refusal_raises_connect_error_with_message_and_data(driver: Driver, target: Target) -> None:
     with pytest.raises(ConnectError) as caught:
         async with target.connect(driver, "/auth", auth={"token": "wrong"}):
             raise AssertionError("the server must refuse")
@@ -81,7 +81,7 @@ async def test_a_refusal_tells_why(driver: Driver, target: Target) -> None:
 
 
 @pytest.mark.row("socket.event.connect_error", "socket.auth", "socket.active")
-async def test_a_refusal_leaves_the_other_namespace_alone(driver: Driver, target: Target) -> None:
+async def test_a_refusal_does_not_affect_the_other_namespace(driver: Driver, target: Target) -> None:
     errors = driver.queue()
     async with driver.manager(target.peer.url, **target.options) as manager:
         main, guarded = manager.socket("/"), manager.socket("/auth")
@@ -95,7 +95,7 @@ async def test_a_refusal_leaves_the_other_namespace_alone(driver: Driver, target
         assert main.connected
 
 
-async def test_a_namespace_that_does_not_exist(driver: Driver, plain_target: Target) -> None:
+async def test_an_unknown_namespace_raises_connect_error(driver: Driver, plain_target: Target) -> None:
     with pytest.raises(ConnectError, match="Invalid namespace"):
         async with plain_target.connect(driver, "/nowhere"):
             raise AssertionError("there is no such namespace")
@@ -103,7 +103,9 @@ async def test_a_namespace_that_does_not_exist(driver: Driver, plain_target: Tar
 
 @pytest.mark.row("reason.io_server_disconnect", "socket.event.disconnect", "socket.wait_closed")
 @pytest.mark.parametrize("close", [False, True], ids=["the namespace", "the connection"])
-async def test_the_server_disconnects(close: bool, driver: Driver, target: Target) -> None:
+async def test_a_socket_that_the_server_disconnected_can_connect_again(
+    close: bool, driver: Driver, target: Target
+) -> None:
     gone = driver.queue()
     async with target.connect(driver) as socket:
         socket.on("disconnect", lambda reason, details: gone.put((reason, socket.active)))
@@ -118,7 +120,7 @@ async def test_the_server_disconnects(close: bool, driver: Driver, target: Targe
 
 
 @pytest.mark.row("reason.io_client_disconnect")
-async def test_the_client_disconnects(driver: Driver, fresh: FreshTarget) -> None:
+async def test_disconnect_is_received_by_the_server(driver: Driver, fresh: FreshTarget) -> None:
     target = fresh()
     gone = driver.queue()
     async with target.connect(driver) as socket:
@@ -132,7 +134,7 @@ async def test_the_client_disconnects(driver: Driver, fresh: FreshTarget) -> Non
         assert target.peer.control("stats")["disconnections"] == ["client namespace disconnect"]
 
 
-async def test_a_scope_that_ends_disconnects(driver: Driver, fresh: FreshTarget) -> None:
+async def test_the_end_of_the_block_sends_events_and_disconnects(driver: Driver, fresh: FreshTarget) -> None:
     target = fresh()
     for count in (1, 2):
         async with target.connect(driver) as socket:
@@ -141,7 +143,7 @@ async def test_a_scope_that_ends_disconnects(driver: Driver, fresh: FreshTarget)
         assert target.peer.control("stats")["disconnections"] == ["client namespace disconnect"] * count
 
 
-async def test_an_acknowledgement_that_the_connection_did_not_live_to_see(driver: Driver, target: Target) -> None:
+async def test_emit_with_ack_raises_when_connection_is_lost(driver: Driver, target: Target) -> None:
     async with target.connect(driver, reconnection=False) as socket:
         await target.settle(driver, socket)
         with pytest.raises(DisconnectedError) as caught:
@@ -150,7 +152,7 @@ async def test_an_acknowledgement_that_the_connection_did_not_live_to_see(driver
 
 
 @pytest.mark.row("reason.transport_close", "manager.event.reconnect", "socket.wait_connected")
-async def test_the_server_closes_the_connection_beneath(driver: Driver, target: Target) -> None:
+async def test_server_closes_engine(driver: Driver, target: Target) -> None:
     seen = driver.queue()
     async with target.connect(driver) as socket:
         socket.on("disconnect", lambda reason, details: seen.put((reason, socket.active)))
@@ -166,7 +168,7 @@ async def test_the_server_closes_the_connection_beneath(driver: Driver, target: 
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
-async def test_the_network_fails(reset: bool, driver: Driver, fresh: FreshTarget) -> None:
+async def test_the_client_reconnects_after_a_network_failure(reset: bool, driver: Driver, fresh: FreshTarget) -> None:
     target = fresh()
     gone = driver.queue()
     async with target.connect(driver) as socket:
@@ -181,7 +183,7 @@ async def test_the_network_fails(reset: bool, driver: Driver, fresh: FreshTarget
 
 
 @pytest.mark.row("option.reconnection")
-async def test_the_server_restarts(driver: Driver, fresh: FreshTarget) -> None:
+async def test_buffered_events_are_sent_after_a_server_restart(driver: Driver, fresh: FreshTarget) -> None:
     target = fresh()
     seen = driver.queue()
     async with target.connect(driver) as socket:
@@ -199,7 +201,7 @@ async def test_the_server_restarts(driver: Driver, fresh: FreshTarget) -> None:
 
 
 @pytest.mark.row("reason.ping_timeout")
-async def test_a_server_that_fell_silent(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_the_client_reconnects_after_a_ping_timeout(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh(options={"pingInterval": 100, "pingTimeout": 100})
     gone = driver.queue()
     async with target.connect(driver) as socket:
@@ -246,7 +248,7 @@ async def test_an_event_after_a_suspension_is_sent_on_a_new_connection(driver: D
 
 
 @pytest.mark.row("manager.event.ping")
-async def test_heartbeats_keep_a_quiet_connection(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_pings_keep_an_idle_connection_open(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh(options={"pingInterval": 30, "pingTimeout": 2000})
     pings = driver.queue()
     async with target.connect(driver) as socket:
@@ -258,7 +260,7 @@ async def test_heartbeats_keep_a_quiet_connection(driver: Driver, plain_fresh: F
         assert socket.id == first
 
 
-async def test_a_cancelled_scope_leaves_at_once(driver: Driver, fresh: FreshTarget) -> None:
+async def test_cancelling_the_block_closes_the_connection(driver: Driver, fresh: FreshTarget) -> None:
     target = fresh()
 
     async def wait_for_ever(ready: Any) -> None:
@@ -272,7 +274,9 @@ async def test_a_cancelled_scope_leaves_at_once(driver: Driver, fresh: FreshTarg
 
 
 @pytest.mark.parametrize("moment", ["before a stream is open", "before the server answers"])
-async def test_an_attempt_that_is_cancelled(moment: str, driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_cancelling_an_attempt_closes_its_connection(
+    moment: str, driver: Driver, plain_fresh: FreshTarget
+) -> None:
     target = plain_fresh()
 
     async def connect(ready: Any) -> None:
@@ -289,7 +293,7 @@ async def test_an_attempt_that_is_cancelled(moment: str, driver: Driver, plain_f
 
 
 @pytest.mark.parametrize("driver", ASYNC_DRIVERS, ids=lambda driver: driver.name)
-async def test_a_question_that_is_cancelled(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_cancelling_an_auth_function_closes_the_connection(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh()
     asked = driver.queue()
 
@@ -308,7 +312,7 @@ async def test_a_question_that_is_cancelled(driver: Driver, plain_fresh: FreshTa
     await driver.until(lambda: target.peer.control("stats")["sockets"] == 0)
 
 
-async def test_the_exception_of_a_body_comes_out_as_it_is(driver: Driver, target: Target) -> None:
+async def test_an_exception_of_the_body_is_raised_unchanged(driver: Driver, target: Target) -> None:
     class Mine(Exception):
         pass
 
@@ -329,7 +333,7 @@ async def test_the_exception_of_a_body_comes_out_as_it_is(driver: Driver, target
 
 @pytest.mark.row("io.ipv6")
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
-async def test_names_and_addresses(
+async def test_hosts_may_be_names_or_addresses(
     host: str, driver: Driver, scheme: str, tls: TLS, fresh_node_server: PeerFactory
 ) -> None:
     used = tls if scheme == "https" else None
@@ -338,7 +342,9 @@ async def test_names_and_addresses(
         assert (await socket.emit_with_ack("handshake"))["headers"]["host"] == peer.url.partition("//")[2]
 
 
-async def test_a_certificate_that_nobody_trusts(driver: Driver, transport: str, node_server_tls: Any) -> None:
+async def test_an_untrusted_certificate_raises_connect_error(
+    driver: Driver, transport: str, node_server_tls: Any
+) -> None:
     with pytest.raises(ConnectError, match=r"(?i)certificate"):
         async with Target(node_server_tls, transport).connect(driver):
             raise AssertionError("the certificate must not be trusted")

@@ -1,4 +1,4 @@
-"""The rows of the Engine: what a session tells of its life and its packets, against the real server, on every driver."""
+"""The rows of the Engine: its lifecycle and packet events, against the real server, on every driver."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.support.drivers import Driver, Queue
 from tests.support.target import Target
 
 
-async def heard(queue: Queue, *names: str) -> list[Any]:
-    """What was put into a queue until all of these names have been in it."""
+async def events_until(queue: Queue, *names: str) -> list[Any]:
+    """Return what the queue yields until all of these names have been in it."""
     missing, seen = set(names), []
     while missing:
         item = await queue.get()
@@ -33,7 +33,7 @@ async def heard(queue: Queue, *names: str) -> list[Any]:
     "engine.event.upgrade",
     "engine.event.close",
 )
-async def test_a_session_tells_of_its_life(driver: Driver, target: Target) -> None:
+async def test_engine_lifecycle_events(driver: Driver, target: Target) -> None:
     seen = driver.queue()
     async with driver.manager(target.peer.url, **target.options) as manager:
         engine = manager.engine
@@ -60,12 +60,12 @@ async def test_a_session_tells_of_its_life(driver: Driver, target: Target) -> No
 
 
 @pytest.mark.row("engine.on")
-async def test_a_body_that_registers_at_once_misses_no_upgrade(driver: Driver, node_server: Any) -> None:
+async def test_handlers_registered_at_once_are_called_for_the_upgrade(driver: Driver, node_server: Any) -> None:
     seen = driver.queue()
     async with Target(node_server, "upgrade").connect(driver) as socket:
         engine = socket.io.engine
         engine.once("open", lambda: seen.put("open")).once("upgrade", lambda: seen.put("upgrade"))
-        unwanted = lambda: seen.put("unwanted")  # noqa: E731  # to take it off again
+        unwanted = lambda: seen.put("unwanted")  # noqa: E731  # to remove it again
         engine.on("upgrade", unwanted).off("upgrade", unwanted)
         assert len(engine.listeners("upgrade")) == 1
         assert [await seen.get(), await seen.get()] == ["open", "upgrade"]
@@ -73,9 +73,7 @@ async def test_a_body_that_registers_at_once_misses_no_upgrade(driver: Driver, n
         assert await socket.emit_with_ack("echo_ack", 1) == 1
 
 
-async def test_a_handler_of_the_managers_open_registers_for_the_upgrade(
-    driver: Driver, plain_fresh: FreshTarget
-) -> None:
+async def test_handlers_registered_in_open_are_called_for_the_upgrade(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh()
     seen = driver.queue()
     async with driver.manager(target.peer.url, reconnection_delay=0.02) as manager:
@@ -87,7 +85,7 @@ async def test_a_handler_of_the_managers_open_registers_for_the_upgrade(
 
 
 @pytest.mark.row("engine.event.packet", "engine.event.packet_create", "engine.event.flush", "engine.event.drain")
-async def test_a_session_tells_of_its_packets(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_engine_packet_events(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh(options={"pingInterval": 300, "pingTimeout": 20_000})
     seen = driver.queue()
     async with driver.manager(target.peer.url, **target.options) as manager:
@@ -97,29 +95,29 @@ async def test_a_session_tells_of_its_packets(driver: Driver, plain_fresh: Fresh
         for name in ("open", "flush", "drain"):
             engine.on(name, lambda name=name: seen.put(name))
         socket = manager.socket("/chat")
-        first = await heard(seen, "flush")
+        first = await events_until(seen, "flush")
         assert [item[:2] for item in first[:3]] == [("packet", "open"), "op", ("packet_create", "message")]
         assert engine.id in first[0][2]
         assert first[2][2] == "0/chat,"
         assert first[-1] == "flush"
         await target.settle(driver, socket)
-        await heard(seen, "drain")
+        await events_until(seen, "drain")
         await socket.emit("echo", b"\x00\x01")
-        sent = await heard(seen, "flush", "drain", "packet")
+        sent = await events_until(seen, "flush", "drain", "packet")
         while ("packet", "message", b"\x00\x01") not in sent:
-            sent += await heard(seen, "packet")
+            sent += await events_until(seen, "packet")
         assert ("packet_create", "message", b"\x00\x01") in sent
         while ("packet", "ping", "") not in sent:
-            sent += await heard(seen, "packet")
+            sent += await events_until(seen, "packet")
         while ("packet_create", "pong", "") not in sent:
-            sent += await heard(seen, "packet_create")
+            sent += await events_until(seen, "packet_create")
         for name in ("packet", "packet_create", "flush", "drain"):
             engine.off(name)
         assert await socket.emit_with_ack("echo_ack", 1) == 1
 
 
 @pytest.mark.row("engine.event.upgrade_error")
-async def test_an_upgrade_that_fails_is_told(driver: Driver, fresh_node_server: PeerFactory) -> None:
+async def test_a_failed_upgrade_emits_upgrade_error(driver: Driver, fresh_node_server: PeerFactory) -> None:
     peer = fresh_node_server()
     errors = driver.queue()
     own = {"websocket": {"path": "/elsewhere"}}
@@ -133,7 +131,7 @@ async def test_an_upgrade_that_fails_is_told(driver: Driver, fresh_node_server: 
 
 
 @pytest.mark.row("engine.close", "reason.forced_close")
-async def test_a_session_that_is_closed_is_followed_by_another(driver: Driver, target: Target) -> None:
+async def test_closing_the_engine_reconnects(driver: Driver, target: Target) -> None:
     seen = driver.queue()
     async with target.connect(driver) as socket:
         socket.on("disconnect", lambda reason: seen.put((reason, socket.active)))
@@ -152,7 +150,9 @@ async def test_a_session_that_is_closed_is_followed_by_another(driver: Driver, t
         assert socket.connected
 
 
-async def test_without_reconnection_it_is_the_end(driver: Driver, plain_target: Target) -> None:
+async def test_closing_the_engine_without_reconnection_closes_the_connection(
+    driver: Driver, plain_target: Target
+) -> None:
     async with plain_target.connect(driver, reconnection=False) as socket:
         await plain_target.settle(driver, socket)
         await socket.io.engine.close()

@@ -1,6 +1,6 @@
 """The options of the Engine.IO session, as the real server sees them, on every driver.
 
-What a server of Node recorded, its requests and the messages of its WebSockets, is what is looked at.
+The tests check the requests and the WebSocket messages that a server for Node has recorded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Recorded = Callable[..., Target]
 
 @pytest.fixture(scope="session")
 def recorders() -> Iterator[Callable[..., Peer]]:
-    """Starts servers that keep the requests that they get: one for each set of options of theirs."""
+    """A function that starts servers that record their requests: one for each set of server options."""
     with ExitStack() as stack:
         started: dict[str, Peer] = {}
 
@@ -40,12 +40,12 @@ def recorders() -> Iterator[Callable[..., Peer]]:
 
 @pytest.fixture
 def recorded(transport: str, recorders: Callable[..., Peer]) -> Recorded:
-    """Such a server, and the transport to reach it by."""
+    """A function that returns such a server as a target."""
     return lambda **options: Target(recorders(options), transport)
 
 
 def requests_of(target: Target) -> list[dict[str, Any]]:
-    """The requests that came since this was asked last."""
+    """Return the requests since the last call."""
     requests: list[dict[str, Any]] = target.peer.control("requests")["requests"]
     assert requests
     return requests
@@ -60,18 +60,18 @@ def transport_of(request: Mapping[str, Any]) -> str:
 
 
 async def talk(driver: Driver, target: Target, **options: Any) -> list[dict[str, Any]]:
-    """Connect, settle, and exchange something; gives the requests that it took."""
+    """Connect, settle, and exchange something. Return the requests."""
     async with target.connect(driver, **options) as socket:
         await target.settle(driver, socket)
         assert await socket.emit_with_ack("echo_ack", "hello", b"\x00\xff") == ("hello", b"\x00\xff")
     return requests_of(target)
 
 
-# Where to
+# The address
 
 
 @pytest.mark.row("option.path")
-async def test_the_path(driver: Driver, recorded: Recorded) -> None:
+async def test_path_is_encoded_and_ends_with_a_slash(driver: Driver, recorded: Recorded) -> None:
     target = recorded(path="/my%20own/socket")
     for path in ("/my own/socket", "/my own/socket/"):
         requests = await talk(driver, target, path=path)
@@ -79,27 +79,27 @@ async def test_the_path(driver: Driver, recorded: Recorded) -> None:
 
 
 @pytest.mark.row("option.add_trailing_slash")
-async def test_a_path_without_a_slash_at_its_end(driver: Driver, recorded: Recorded) -> None:
+async def test_add_trailing_slash_false_sends_the_path_unchanged(driver: Driver, recorded: Recorded) -> None:
     target = recorded(path="/socket", addTrailingSlash=False)
     requests = await talk(driver, target, path="/socket", add_trailing_slash=False)
     assert {urlsplit(request["url"]).path for request in requests} == {"/socket"}
 
 
-# What each request says
+# The content of each request
 
 
 @pytest.mark.row("option.query")
-async def test_the_query(driver: Driver, recorded: Recorded) -> None:
+async def test_query_is_sent_and_does_not_override_the_protocol(driver: Driver, recorded: Recorded) -> None:
     target = recorded()
     mine = {"room": "ü & 7", "empty": "", "EIO": "3"}
     for request in await talk(driver, target, query=mine):
         query = parse_qs(urlsplit(request["url"]).query, keep_blank_values=True)
         assert (query["room"], query["empty"]) == (["ü & 7"], [""])
-        assert query["EIO"] == ["4"]  # what the protocol needs wins
+        assert query["EIO"] == ["4"]  # the parameters of the protocol take precedence
 
 
 @pytest.mark.row("option.extra_headers")
-async def test_headers(driver: Driver, recorded: Recorded) -> None:
+async def test_extra_headers_are_sent(driver: Driver, recorded: Recorded) -> None:
     target = recorded()
     mine = {"X-Token": "abc", "user-agent": "mine", "Cookie": "own=1"}
     for request in await talk(driver, target, extra_headers=mine):
@@ -108,7 +108,7 @@ async def test_headers(driver: Driver, recorded: Recorded) -> None:
 
 
 @pytest.mark.row("manager.path", "manager.transports", "manager.query", "manager.extra_headers")
-async def test_options_that_are_set_when_an_attempt_has_failed(driver: Driver, recorded: Recorded) -> None:
+async def test_options_set_after_a_failed_attempt_apply_to_the_next(driver: Driver, recorded: Recorded) -> None:
     target = recorded(path="/right")
     unused = {"polling": "websocket", "websocket": "polling"}.get(target.transport, "websocket")
     wrong = {"path": "/wrong", "transports": [unused], "timeout": 0.1}  # the server does not respond
@@ -138,7 +138,9 @@ async def test_options_that_are_set_when_an_attempt_has_failed(driver: Driver, r
     [(None, {"polling"}), (True, {"polling", "websocket"}), (False, set[str]())],
     ids=["by default", "wanted", "not wanted"],
 )
-async def test_timestamps(wanted: bool | None, stamped: set[str], driver: Driver, recorded: Recorded) -> None:
+async def test_timestamp_requests_adds_unique_timestamps(
+    wanted: bool | None, stamped: set[str], driver: Driver, recorded: Recorded
+) -> None:
     target = recorded()
     requests = await talk(driver, target, timestamp_requests=wanted)
     for request in requests:
@@ -148,14 +150,14 @@ async def test_timestamps(wanted: bool | None, stamped: set[str], driver: Driver
 
 
 @pytest.mark.row("option.timestamp_param")
-async def test_the_name_of_the_timestamp(driver: Driver, recorded: Recorded) -> None:
+async def test_timestamp_param_names_the_timestamp(driver: Driver, recorded: Recorded) -> None:
     target = recorded()
     for request in await talk(driver, target, timestamp_requests=True, timestamp_param="stamp"):
         assert {"stamp", "t"} & set(query_of(request)) == {"stamp"}
 
 
 @pytest.mark.row("option.protocols")
-async def test_subprotocols(driver: Driver, recorded: Recorded) -> None:
+async def test_protocols_are_sent_with_the_websocket_handshake(driver: Driver, recorded: Recorded) -> None:
     target = recorded()
     requests = await talk(driver, target, protocols=["chat.v2", "chat.v1"])
     for request in requests:
@@ -164,7 +166,7 @@ async def test_subprotocols(driver: Driver, recorded: Recorded) -> None:
 
 
 @pytest.mark.row("option.transport_options")
-async def test_options_of_one_transport(driver: Driver, recorded: Recorded) -> None:
+async def test_transport_options_override_the_common_options(driver: Driver, recorded: Recorded) -> None:
     target = recorded()
     own: dict[str, dict[str, Any]] = {
         "polling": {"extra_headers": {"X-By": "polling"}, "query": {"by": "polling"}},
@@ -181,14 +183,16 @@ async def test_options_of_one_transport(driver: Driver, recorded: Recorded) -> N
 
 @pytest.mark.row("option.force_base64")
 @pytest.mark.parametrize("forced", [True, False])
-async def test_binary_as_text(forced: bool, driver: Driver, recorded: Recorded) -> None:
+async def test_force_base64_sends_binary_data_as_text(forced: bool, driver: Driver, recorded: Recorded) -> None:
     target = recorded()
     async with target.connect(driver, force_base64=forced) as socket:
         await target.settle(driver, socket)
         assert await socket.emit_with_ack("echo_ack", b"\x00\xff") == b"\x00\xff"
         assert (await socket.emit_with_ack("binary", 4))[1] == b"\x00\x01\x02\x03"
     seen = target.peer.control("requests")
-    assert query_of(seen["requests"][0]).get("b64") == ("1" if forced else None)  # the server answers in kind
+    assert query_of(seen["requests"][0]).get("b64") == (
+        "1" if forced else None
+    )  # the server encodes its responses in the same way
     if target.settled == "polling":
         assert any("bAP8=" in request["body"] for request in seen["requests"])
     else:
@@ -197,7 +201,7 @@ async def test_binary_as_text(forced: bool, driver: Driver, recorded: Recorded) 
         assert (binary, text) == (([], ["bAP8="]) if forced else (["\x00\xff"], []))
 
 
-# Which transports
+# Transports
 
 
 @pytest.mark.row("option.transports")
@@ -211,7 +215,7 @@ async def test_binary_as_text(forced: bool, driver: Driver, recorded: Recorded) 
     ],
     ids=" ".join,
 )
-async def test_the_first_transport_opens(
+async def test_transports_are_opened_and_upgraded_in_order(
     transports: list[str], used: list[str], driver: Driver, recorders: Callable[..., Peer]
 ) -> None:
     target = Target(recorders({}), "polling")
@@ -223,7 +227,7 @@ async def test_the_first_transport_opens(
 
 
 @pytest.mark.row("option.upgrade")
-async def test_without_upgrades_the_first_transport_stays(driver: Driver, recorders: Callable[..., Peer]) -> None:
+async def test_upgrade_false_stays_on_the_first_transport(driver: Driver, recorders: Callable[..., Peer]) -> None:
     target = Target(recorders({}), "upgrade")
     async with target.connect(driver, upgrade=False) as socket:
         for number in range(5):
@@ -234,7 +238,7 @@ async def test_without_upgrades_the_first_transport_stays(driver: Driver, record
 
 @pytest.mark.row("option.remember_upgrade")
 @pytest.mark.parametrize("remembered", [True, False])
-async def test_the_next_session_opens_with_what_worked(
+async def test_remember_upgrade_opens_the_next_session_with_websocket(
     remembered: bool, driver: Driver, recorders: Callable[..., Peer]
 ) -> None:
     target = Target(recorders({}), "upgrade")
@@ -253,9 +257,7 @@ async def test_the_next_session_opens_with_what_worked(
 
 
 @pytest.mark.row("option.try_all_transports")
-async def test_the_next_transport_is_tried_when_one_does_not_open(
-    driver: Driver, recorders: Callable[..., Peer]
-) -> None:
+async def test_try_all_transports_tries_the_next_transport(driver: Driver, recorders: Callable[..., Peer]) -> None:
     target = Target(recorders({"transports": ["polling"]}), "polling")
     options: dict[str, Any] = {"transports": ["websocket", "polling"]}
     with pytest.raises(ConnectError):
@@ -279,7 +281,7 @@ async def test_the_next_transport_is_tried_when_one_does_not_open(
 
 @pytest.mark.row("option.with_credentials")
 @pytest.mark.parametrize("kept", [True, False])
-async def test_cookies_are_sent_back(kept: bool, driver: Driver, recorded: Recorded) -> None:
+async def test_with_credentials_sends_cookies_back(kept: bool, driver: Driver, recorded: Recorded) -> None:
     target = recorded(cookie={"name": "affinity", "path": "/"})
     requests = await talk(driver, target, with_credentials=kept)
     cookies = [request["headers"].get("cookie") for request in requests]
@@ -292,7 +294,7 @@ async def test_cookies_are_sent_back(kept: bool, driver: Driver, recorded: Recor
 
 @pytest.mark.row("option.with_credentials", "difference.cookies_over_sessions")
 @pytest.mark.parametrize("transport", ["polling", "upgrade"])  # this server sets none when it opens a WebSocket
-async def test_cookies_hold_for_the_next_session(driver: Driver, recorded: Recorded) -> None:
+async def test_cookies_are_sent_in_the_next_session(driver: Driver, recorded: Recorded) -> None:
     target = recorded(cookie={"name": "affinity", "path": "/"})
     opened = driver.queue()
     async with target.connect(driver, with_credentials=True) as socket:

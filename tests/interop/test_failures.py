@@ -1,4 +1,4 @@
-"""Servers that are not there, do not answer, are of another kind or talk nonsense: each ends in a clear error."""
+"""Servers that are unreachable, hang, speak another protocol or send invalid data: each gives a clear error."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ async def fail_to_connect(driver: Driver, url: str, transport: str, **options: A
     return caught.value
 
 
-async def test_a_refused_port(driver: Driver, transport: str) -> None:
+async def test_a_refused_connection_raises_connect_error(driver: Driver, transport: str) -> None:
     error = await fail_to_connect(driver, refused_url(), transport)
     assert isinstance(error.__cause__, TransportError)
     assert "127.0.0.1" in str(error)
 
 
-async def test_a_refused_port_is_tried_again(driver: Driver, transport: str) -> None:
+async def test_a_refused_connection_is_retried_until_reconnect_failed(driver: Driver, transport: str) -> None:
     seen = driver.queue()
     options: dict[str, Any] = {
         "transports": TRANSPORTS[transport],
@@ -48,7 +48,9 @@ async def test_a_refused_port_is_tried_again(driver: Driver, transport: str) -> 
 
 
 @pytest.mark.row("manager.event.error")
-async def test_a_server_that_starts_late(driver: Driver, transport: str, fresh_node_server: PeerFactory) -> None:
+async def test_the_client_connects_when_the_server_has_started(
+    driver: Driver, transport: str, fresh_node_server: PeerFactory
+) -> None:
     peer = fresh_node_server()
     target = Target(peer, transport)
     errors = driver.queue()
@@ -63,17 +65,19 @@ async def test_a_server_that_starts_late(driver: Driver, transport: str, fresh_n
         assert await socket.emit_with_ack("count") == {"total": 1, "ordered": True}
 
 
-async def test_a_server_that_hangs_in_the_handshake(
+async def test_a_hanging_handshake_fails_after_the_timeout(
     driver: Driver, transport: str, bad_peer: Callable[..., str]
 ) -> None:
     error = await fail_to_connect(driver, bad_peer(hang), transport, timeout=0.1)
     assert isinstance(error.__cause__, OpenTimeout)
 
 
-async def test_an_old_server(driver: Driver, transport: str, fresh_node_server: PeerFactory) -> None:
+async def test_a_server_of_version_2_raises_connect_error(
+    driver: Driver, transport: str, fresh_node_server: PeerFactory
+) -> None:
     target = Target(fresh_node_server(version=2), transport)
     error = await fail_to_connect(driver, target.url(), transport)
-    # Over polling its first answer cannot be read; over WebSocket it joins us as a server of Socket.IO 2 does.
+    # Over polling its first response is invalid. Over WebSocket it sends CONNECT, as servers of Socket.IO 2 do.
     assert "without a session id" in str(error) or isinstance(error.__cause__, TransportError)
 
 
@@ -131,7 +135,7 @@ BAD = [("polling", name) for name in POLLING] + [("websocket", name) for name in
 
 
 @pytest.mark.parametrize(("transport", "name"), BAD, ids=[f"{transport}: {name}" for transport, name in BAD])
-async def test_a_bad_peer(
+async def test_a_misbehaving_server_gives_a_clear_error(
     transport: str, name: str, driver: Driver, bad_peer: Callable[..., str], caplog: pytest.LogCaptureFixture
 ) -> None:
     url = bad_peer((POLLING if transport == "polling" else WEBSOCKET)[name])
@@ -147,7 +151,7 @@ async def test_a_bad_peer(
 
 
 async def error_of(driver: Driver, url: str, **options: Any) -> BaseException:
-    """The error that ends an attempt to connect, or the connection soon after, beneath those that tell of the end."""
+    """Return the cause of the error that ends an attempt to connect, or the connection soon after."""
     gone = driver.queue()
     try:
         async with driver.connect(url, **options) as socket:

@@ -1,4 +1,4 @@
-"""The rows of `io`: what a URL says, and which sockets share a connection; on every driver."""
+"""The rows of `io`: the parts of a URL, and which sockets share a connection, on every driver."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def engine_of(socket: Any) -> Any:
 
 
 @pytest.mark.row("io", "io.multiplexing", "option.path", "socket.io")
-async def test_an_origin_and_a_path_make_a_connection(
+async def test_sockets_of_one_origin_and_path_share_a_connection(
     driver: Driver, node_server: Peer, fresh_node_server: PeerFactory
 ) -> None:
     other = fresh_node_server(options={"path": "/elsewhere"})
@@ -37,7 +37,7 @@ async def test_an_origin_and_a_path_make_a_connection(
 
 
 @pytest.mark.row("io.default_url", "io.connect", "io.protocol", "io.Manager", "io.Socket")
-async def test_the_server_of_open_io(driver: Driver, plain_target: Target) -> None:
+async def test_io_uses_the_url_of_open_io(driver: Driver, plain_target: Target) -> None:
     async with driver.open_io(plain_target.peer.url) as io:
         assert (io.protocol, driver.module.protocol) == (5, 5)
         main, chat = io(**plain_target.options), io.connect("/chat")
@@ -51,7 +51,7 @@ async def test_the_server_of_open_io(driver: Driver, plain_target: Target) -> No
 
 
 @pytest.mark.row("io.default_url")
-async def test_without_a_server_a_path_is_an_error(driver: Driver) -> None:
+async def test_without_a_url_io_raises_for_a_path(driver: Driver) -> None:
     async with driver.open_io() as io:
         for url in (None, "/chat"):
             with pytest.raises(OptionError, match=r"pass the server's URL to io\(\) or to open_io\(\)"):
@@ -59,7 +59,7 @@ async def test_without_a_server_a_path_is_an_error(driver: Driver) -> None:
 
 
 @pytest.mark.row("io.namespace", "io.url_query")
-async def test_a_url_has_the_namespace_and_the_query(driver: Driver, plain_target: Target) -> None:
+async def test_the_url_gives_the_namespace_and_the_query(driver: Driver, plain_target: Target) -> None:
     async with driver.open_io() as io:
         url = plain_target.url("/chat?room=a%20b&user=%C3%BC")
         socket = io(url, query={"room": "ignored"}, **plain_target.options)
@@ -71,7 +71,7 @@ async def test_a_url_has_the_namespace_and_the_query(driver: Driver, plain_targe
 
 @pytest.mark.row("option.force_new", "option.multiplex")
 @pytest.mark.parametrize("option", [{"force_new": True}, {"multiplex": False}], ids=["force_new", "multiplex"])
-async def test_a_connection_of_its_own(option: dict[str, bool], driver: Driver, node_server: Peer) -> None:
+async def test_options_open_a_separate_connection(option: dict[str, bool], driver: Driver, node_server: Peer) -> None:
     async with driver.open_io() as io:
         first = io(node_server.url)
         alone = io(f"{node_server.url}/chat", **option)
@@ -81,7 +81,7 @@ async def test_a_connection_of_its_own(option: dict[str, bool], driver: Driver, 
 
 
 @pytest.mark.row("io.same_namespace")
-async def test_a_namespace_that_is_asked_for_twice(driver: Driver, node_server: Peer) -> None:
+async def test_a_repeated_namespace_opens_a_separate_connection(driver: Driver, node_server: Peer) -> None:
     async with driver.open_io() as io:
         first, second = io(node_server.url), io(node_server.url)
         chat, chat_again = io(f"{node_server.url}/chat"), io(f"{node_server.url}/chat")
@@ -92,7 +92,7 @@ async def test_a_namespace_that_is_asked_for_twice(driver: Driver, node_server: 
 
 
 @pytest.mark.row("io.websocket_url")
-async def test_urls_of_websocket(driver: Driver, node_server: Peer, node_server_tls: Peer, tls: TLS) -> None:
+async def test_ws_and_wss_urls_are_accepted(driver: Driver, node_server: Peer, node_server_tls: Peer, tls: TLS) -> None:
     async with driver.open_io() as io:
         plain = io(f"ws://{node_server.host}:{node_server.port}", transports=["polling"])
         secure = io(f"wss://{node_server_tls.host}:{node_server_tls.port}", transports=["polling"], ssl=tls.context)
@@ -103,7 +103,7 @@ async def test_urls_of_websocket(driver: Driver, node_server: Peer, node_server_
 
 
 @pytest.mark.row("io.no_scheme")
-async def test_without_a_scheme_it_is_https(driver: Driver, node_server_tls: Peer, tls: TLS) -> None:
+async def test_a_url_without_a_scheme_uses_https(driver: Driver, node_server_tls: Peer, tls: TLS) -> None:
     async with driver.open_io() as io:
         socket = io(f"{node_server_tls.host}:{node_server_tls.port}/chat", ssl=tls.context)
         await socket.wait_connected()
@@ -112,7 +112,9 @@ async def test_without_a_scheme_it_is_https(driver: Driver, node_server_tls: Pee
 
 @pytest.mark.row("io.ipv6")
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_an_address_of_ipv6(scheme: str, driver: Driver, tls: TLS, fresh_node_server: PeerFactory) -> None:
+async def test_ipv6_addresses_are_accepted(
+    scheme: str, driver: Driver, tls: TLS, fresh_node_server: PeerFactory
+) -> None:
     files = tls.files if scheme == "https" else None
     peer = fresh_node_server(host="::1", tls=files)
     async with driver.open_io() as io:
@@ -123,7 +125,7 @@ async def test_an_address_of_ipv6(scheme: str, driver: Driver, tls: TLS, fresh_n
 
 
 @pytest.mark.row("difference.ignored_options")
-async def test_a_connection_that_exists_keeps_its_options(driver: Driver, node_server: Peer) -> None:
+async def test_an_existing_connection_does_not_change_its_options(driver: Driver, node_server: Peer) -> None:
     async with driver.open_io() as io:
         first = io(node_server.url, query={"which": "first"})
         with pytest.warns(UserWarning, match="keeps its options; ignored: query"):

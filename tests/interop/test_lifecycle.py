@@ -63,7 +63,7 @@ class Handlers:
 @pytest.mark.parametrize("functions", [(), ASKABLE], ids=["values", "functions"])
 @pytest.mark.parametrize("program", PROGRAMS, ids="+".join)
 @pytest.mark.parametrize(("emitter", "event"), EVENTS, ids=lambda value: value)
-async def test_a_handler_that_waits(
+async def test_a_waiting_handler_does_not_block_the_connection(
     emitter: str,
     event: str,
     program: tuple[str, ...],
@@ -158,7 +158,7 @@ async def test_a_plain_handler_may_start_a_task(driver: Driver, node_server: Pee
 
 
 @pytest.mark.parametrize("driver", ASYNC_DRIVERS, ids=lambda driver: driver.name)
-async def test_a_plain_handler_that_drops_a_coroutine(driver: Driver, node_server: Peer) -> None:
+async def test_a_plain_handler_that_drops_a_coroutine_is_reported(driver: Driver, node_server: Peer) -> None:
     errors = driver.queue()
 
     def handler() -> None:
@@ -195,7 +195,7 @@ class RealActor:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_a_random_program(seed: int, driver: Driver, node_server: Peer) -> None:
+async def test_a_random_program_does_not_block_the_connection(seed: int, driver: Driver, node_server: Peer) -> None:
     random = Random(seed)
     target = Target(node_server, "websocket")
     errors: list[Exception] = []
@@ -252,7 +252,9 @@ async def is_answered(manager: Any, socket: Any) -> bool:
 
 
 @pytest.mark.parametrize("driver", ASYNC_DRIVERS[:1], ids=lambda driver: driver.name)
-async def test_a_handler_whose_exception_ends_its_task(driver: Driver, node_server: Peer) -> None:
+async def test_an_exception_that_ends_the_task_of_a_handler_does_not_stop_the_queue(
+    driver: Driver, node_server: Peer
+) -> None:
     """With asyncio such a task dies alone; the queue is served by another one."""
     seen = driver.queue()
 

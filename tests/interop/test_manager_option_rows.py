@@ -1,6 +1,6 @@
 """The options of a Manager, and the properties that change them while it runs, on every driver.
 
-Delays are never measured: where one counts, another one is too long to be waited for, and what must happen happens.
+Delays are never measured. A test of one delay makes the others too long to wait for.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ FOR_EVER = 10_000.0
 
 
 @pytest.mark.row("option.auto_connect")
-async def test_connecting_may_be_left_to_the_user(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_auto_connect_false_waits_for_connect(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh()
     async with driver.manager(target.peer.url, auto_connect=False, **target.options) as manager:
         socket = manager.socket("/chat")
-        async with target.connect(driver) as other:  # which has all the time that this one would have needed
+        async with target.connect(driver) as other:  # by now the first one would have connected
             assert await other.emit_with_ack("echo_ack", 0) == 0
             assert target.peer.control("stats")["clients"] == 1
         assert (socket.active, manager.engine) == (False, None)
@@ -40,7 +40,7 @@ async def test_connecting_may_be_left_to_the_user(driver: Driver, plain_fresh: F
 
 
 @pytest.mark.row("option.reconnection")
-async def test_without_reconnection_it_is_over(driver: Driver, plain_target: Target) -> None:
+async def test_reconnection_false_does_not_reconnect(driver: Driver, plain_target: Target) -> None:
     gone = driver.queue()
     async with plain_target.connect(driver, reconnection=False) as socket:
         socket.on("disconnect", lambda reason, details: gone.put(reason))
@@ -56,7 +56,7 @@ async def test_without_reconnection_it_is_over(driver: Driver, plain_target: Tar
 
 
 @pytest.mark.row("manager.reconnection")
-async def test_reconnection_that_is_switched_off_and_on(driver: Driver, plain_target: Target) -> None:
+async def test_reconnection_can_be_disabled_and_enabled_while_running(driver: Driver, plain_target: Target) -> None:
     seen = driver.queue()
     async with plain_target.connect(driver) as socket:
         manager = socket.io
@@ -76,7 +76,7 @@ async def test_reconnection_that_is_switched_off_and_on(driver: Driver, plain_ta
 
 
 @pytest.mark.row("option.reconnection_attempts", "manager.reconnection_attempts")
-async def test_how_often_it_is_tried(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_reconnection_attempts_limits_the_attempts(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh()
     seen = driver.queue()
     async with target.connect(driver, reconnection_attempts=2) as socket:
@@ -99,7 +99,7 @@ async def test_how_often_it_is_tried(driver: Driver, plain_fresh: FreshTarget) -
 
 
 @pytest.mark.row("difference.no_attempts")
-async def test_no_attempts_are_none(driver: Driver, plain_target: Target) -> None:
+async def test_reconnection_attempts_zero_means_no_attempts(driver: Driver, plain_target: Target) -> None:
     seen = driver.queue()
     async with plain_target.connect(driver, reconnection_attempts=0) as socket:
         socket.io.on("reconnect_attempt", seen.put)
@@ -118,7 +118,9 @@ async def test_no_attempts_are_none(driver: Driver, plain_target: Target) -> Non
     ],
     ids=["a short delay", "a short longest delay"],
 )
-async def test_when_it_is_tried(options: dict[str, Any], driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_delay_options_determine_the_delay(
+    options: dict[str, Any], driver: Driver, plain_fresh: FreshTarget
+) -> None:
     target = plain_fresh()
     seen = driver.queue()
     patient: dict[str, Any] = {
@@ -141,7 +143,7 @@ async def test_when_it_is_tried(options: dict[str, Any], driver: Driver, plain_f
 
 @pytest.mark.row("manager.reconnection_delay", "manager.reconnection_delay_max", "manager.randomization_factor")
 @pytest.mark.parametrize("name", ["reconnection_delay", "reconnection_delay_max"])
-async def test_delays_that_change_while_it_runs(name: str, driver: Driver, plain_target: Target) -> None:
+async def test_delay_options_can_be_changed_while_running(name: str, driver: Driver, plain_target: Target) -> None:
     reconnected = driver.queue()
     options: dict[str, Any] = {
         "reconnection_delay": FOR_EVER,
@@ -161,7 +163,7 @@ async def test_delays_that_change_while_it_runs(name: str, driver: Driver, plain
 
 
 @pytest.mark.row("option.timeout")
-async def test_a_server_that_takes_too_long(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_timeout_limits_an_attempt(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh()
     with target.peer.frozen(), pytest.raises(ConnectError) as caught:
         async with target.connect(driver, timeout=0.1):
@@ -170,7 +172,7 @@ async def test_a_server_that_takes_too_long(driver: Driver, plain_fresh: FreshTa
 
 
 @pytest.mark.row("manager.timeout")
-async def test_a_timeout_that_changes_while_it_runs(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_timeout_can_be_changed_while_running(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh()
     errors = driver.queue()
     async with driver.manager(target.peer.url, auto_connect=False, timeout=None, **target.options) as manager:
@@ -187,7 +189,7 @@ async def test_a_timeout_that_changes_while_it_runs(driver: Driver, plain_fresh:
 
 
 @pytest.mark.row("option.slow_handler_warning")
-async def test_a_handler_that_blocks_its_queue_is_warned_of(
+async def test_slow_handler_warning_logs_a_blocked_queue(
     driver: Driver, plain_target: Target, caplog: pytest.LogCaptureFixture
 ) -> None:
     finish = driver.queue()
@@ -204,31 +206,31 @@ async def test_a_handler_that_blocks_its_queue_is_warned_of(
         assert "slow of event 'echo' has blocked the queue of the namespace for 0.05 seconds" in message
 
 
-class Diary:
-    """A parser of a user's own: it writes the protocol's format, and keeps the names of events, both ways."""
+class RecordingParser:
+    """A custom parser that uses the format of the protocol and records the names of events in both directions."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
         self.received: list[str] = []
 
     def encoder(self) -> Encoder:
-        return DiaryEncoder(JSONParser().encoder(), self.sent)
+        return RecordingEncoder(JSONParser().encoder(), self.sent)
 
     def decoder(self, max_attachments: int) -> Decoder:
-        return DiaryDecoder(JSONParser().decoder(max_attachments), self.received)
+        return RecordingDecoder(JSONParser().decoder(max_attachments), self.received)
 
 
-class DiaryEncoder:
+class RecordingEncoder:
     def __init__(self, encoder: Encoder, names: list[str]) -> None:
         self._encoder = encoder
         self._names = names
 
     def encode(self, packet: Packet) -> list[str | bytes]:
-        note(packet, self._names)
+        record(packet, self._names)
         return self._encoder.encode(packet)
 
 
-class DiaryDecoder:
+class RecordingDecoder:
     def __init__(self, decoder: Decoder, names: list[str]) -> None:
         self._decoder = decoder
         self._names = names
@@ -237,25 +239,25 @@ class DiaryDecoder:
     def feed(self, data: str | bytes) -> Packet | None:
         packet = self._decoder.feed(data)
         if packet is not None:
-            note(packet, self._names)
+            record(packet, self._names)
         return packet
 
 
-def note(packet: Packet, names: list[str]) -> None:
+def record(packet: Packet, names: list[str]) -> None:
     if packet.type == EVENT:
         names.append(packet.data[0])
 
 
 @pytest.mark.row("option.parser")
-async def test_a_parser_of_ones_own(driver: Driver, plain_target: Target) -> None:
-    diary = Diary()
+async def test_a_custom_parser_encodes_and_decodes_all_packets(driver: Driver, plain_target: Target) -> None:
+    recording = RecordingParser()
     echoed = driver.queue()
-    async with plain_target.connect(driver, parser=diary) as socket:
+    async with plain_target.connect(driver, parser=recording) as socket:
         socket.on("echo", lambda *values: echoed.put(values))
         await plain_target.settle(driver, socket)
         payload: Any = ({"bytes": b"\x00\x01"}, "text")
         await socket.emit("echo", *payload)
         assert await echoed.get() == payload
         assert await socket.emit_with_ack("echo_ack", *payload) == payload
-    assert diary.sent == ["echo", "echo_ack"]
-    assert diary.received == ["welcome", "echo"]
+    assert recording.sent == ["echo", "echo_ack"]
+    assert recording.received == ["welcome", "echo"]

@@ -1,4 +1,4 @@
-"""What travels: events and acknowledgements, both ways, against the real server, on every driver and transport."""
+"""Events and acknowledgements in both directions, against the real server, on every driver and transport."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BURST = 20_000
 
 
 @pytest.mark.row("socket.emit", "socket.on", "engine.transport")
-async def test_events_come_back_as_they_were_sent(driver: Driver, target: Target) -> None:
+async def test_events_are_sent_and_received_unchanged(driver: Driver, target: Target) -> None:
     echoed = driver.queue()
     async with target.connect(driver) as socket:
         socket.on("echo", lambda *args: echoed.put(args))
@@ -43,14 +43,14 @@ async def test_events_come_back_as_they_were_sent(driver: Driver, target: Target
 
 
 @pytest.mark.row("socket.emit_with_ack", "difference.several_values_awaited")
-async def test_an_acknowledgement_has_no_value_one_or_several(driver: Driver, target: Target) -> None:
+async def test_emit_with_ack_returns_no_value_one_or_several(driver: Driver, target: Target) -> None:
     async with target.connect(driver) as socket:
         for payload in PAYLOADS:
             want = payload[0] if len(payload) == 1 else payload or None
             assert await socket.emit_with_ack("echo_ack", *payload) == want
 
 
-async def test_what_json_cannot_say_becomes_what_javascript_makes_of_it(driver: Driver, plain_target: Target) -> None:
+async def test_values_without_a_json_form_are_converted_as_in_javascript(driver: Driver, plain_target: Target) -> None:
     async with plain_target.connect(driver) as socket:
         answer = await socket.emit_with_ack("echo_ack", math.nan, math.inf, (1, 2), bytearray(b"a"), memoryview(b"b"))
         assert answer == (None, None, [1, 2], b"a", b"b")
@@ -60,7 +60,7 @@ async def test_what_json_cannot_say_becomes_what_javascript_makes_of_it(driver: 
             await socket.emit("disconnect")
 
 
-async def test_keys_typed_arrays_and_deep_nesting(driver: Driver, plain_target: Target) -> None:
+async def test_keys_typed_arrays_and_deeply_nested_values_are_sent(driver: Driver, plain_target: Target) -> None:
     deep: Any = {"innermost": BYTES}
     for _ in range(2000):
         deep = [deep]
@@ -76,7 +76,7 @@ async def test_keys_typed_arrays_and_deep_nesting(driver: Driver, plain_target: 
         assert back == {"innermost": BYTES}
 
 
-async def test_a_number_is_the_name_of_one_event(driver: Driver, plain_target: Target) -> None:
+async def test_equal_numbers_and_texts_name_the_same_event(driver: Driver, plain_target: Target) -> None:
     answered = driver.queue()
     async with plain_target.connect(driver) as socket:
         socket.on("answered", lambda *args: answered.put(args))
@@ -87,7 +87,7 @@ async def test_a_number_is_the_name_of_one_event(driver: Driver, plain_target: T
         assert [await answered.get() for _ in range(5)] == [("0",), ("1",), ("2",), ("3",), ("4",)]
 
 
-async def test_a_callback_among_the_values(driver: Driver, plain_target: Target) -> None:
+async def test_a_callback_among_the_values_raises_packet_error(driver: Driver, plain_target: Target) -> None:
     async with plain_target.connect(driver) as socket:
         for emit in (socket.emit, socket.emit_with_ack):
             with pytest.raises(PacketError, match=r"^value 2: a function cannot be sent; .* pass it as ack="):
@@ -107,7 +107,7 @@ async def test_a_callback_gets_the_acknowledgement(driver: Driver, target: Targe
 
 
 @pytest.mark.row("socket.timeout")
-async def test_an_acknowledgement_that_does_not_come(driver: Driver, target: Target) -> None:
+async def test_a_missing_acknowledgement_is_an_ack_timeout(driver: Driver, target: Target) -> None:
     called = driver.queue()
     async with target.connect(driver) as socket:
         with pytest.raises(AckTimeout) as caught:
@@ -119,7 +119,7 @@ async def test_an_acknowledgement_that_does_not_come(driver: Driver, target: Tar
 
 
 @pytest.mark.row("difference.acknowledging", "difference.empty_acknowledgement")
-async def test_what_a_handler_returns_is_the_acknowledgement(driver: Driver, target: Target) -> None:
+async def test_the_return_value_of_a_handler_is_the_acknowledgement(driver: Driver, target: Target) -> None:
     answered = driver.queue()
 
     async def ask_back(value: Any) -> Any:
@@ -142,7 +142,7 @@ async def test_what_a_handler_returns_is_the_acknowledgement(driver: Driver, tar
 
 
 @pytest.mark.row("beyond.manual_ack")
-async def test_a_handler_acknowledges_when_it_likes(driver: Driver, target: Target) -> None:
+async def test_a_handler_with_manual_ack_acknowledges_later(driver: Driver, target: Target) -> None:
     asked, answered = driver.queue(), driver.queue()
     async with target.connect(driver) as socket:
         socket.on("answered", lambda *args: answered.put(args))
@@ -155,9 +155,7 @@ async def test_a_handler_acknowledges_when_it_likes(driver: Driver, target: Targ
 
 
 @pytest.mark.row("option.on_handler_error")
-async def test_the_server_gets_no_answer_in_time_from_a_handler_that_failed(
-    driver: Driver, plain_target: Target
-) -> None:
+async def test_a_handler_that_raises_sends_no_acknowledgement(driver: Driver, plain_target: Target) -> None:
     answered, errors = driver.queue(), driver.queue()
 
     def report(error: Exception, event: str) -> None:
@@ -176,14 +174,14 @@ async def test_the_server_gets_no_answer_in_time_from_a_handler_that_failed(
         assert socket.connected
 
 
-async def test_the_servers_bytes_are_bytes(driver: Driver, target: Target) -> None:
+async def test_binary_data_of_the_server_is_received_as_bytes(driver: Driver, target: Target) -> None:
     async with target.connect(driver) as socket:
         nested, content = await socket.emit_with_ack("binary", 1000)
         assert content == (BYTES * 4)[:1000]
         assert nested == {"bytes": content, "nested": [{"bytes": content}, "text"]}
 
 
-async def test_a_hundred_questions_at_once(driver: Driver, target: Target) -> None:
+async def test_a_hundred_concurrent_calls_get_their_own_acknowledgements(driver: Driver, target: Target) -> None:
     async with target.connect(driver) as socket:
 
         async def ask(number: int) -> Any:
@@ -194,7 +192,7 @@ async def test_a_hundred_questions_at_once(driver: Driver, target: Target) -> No
 
 
 @pytest.mark.row("socket.events")
-async def test_events_as_a_stream(driver: Driver, target: Target) -> None:
+async def test_events_yields_received_events(driver: Driver, target: Target) -> None:
     async with target.connect(driver) as socket, socket.events() as events:
         await socket.emit("burst", 10)
         await socket.emit("ask", "question", 1, 2)
@@ -209,7 +207,7 @@ async def test_events_as_a_stream(driver: Driver, target: Target) -> None:
         assert seen[1:] == [*(("n", i) for i in range(10)), ("question", 1, 2), ("answered", "three")]
 
 
-async def test_a_burst_from_the_server(driver: Driver, plain_target: Target) -> None:
+async def test_a_burst_from_the_server_arrives_in_order(driver: Driver, plain_target: Target) -> None:
     numbers: list[int] = []
     done = driver.queue()
 
@@ -225,14 +223,14 @@ async def test_a_burst_from_the_server(driver: Driver, plain_target: Target) -> 
         assert numbers == list(range(BURST))
 
 
-async def test_a_burst_to_the_server(driver: Driver, plain_target: Target) -> None:
+async def test_a_burst_to_the_server_arrives_in_order(driver: Driver, plain_target: Target) -> None:
     async with plain_target.connect(driver) as socket:
         for number in range(BURST):
             await socket.emit("n", number)
         assert await socket.emit_with_ack("count") == {"total": BURST, "ordered": True}
 
 
-async def test_five_mebibytes_there_and_back(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_five_mebibytes_are_sent_and_received(driver: Driver, plain_fresh: FreshTarget) -> None:
     content = BYTES * (5 * 1024 * 4)
     target = plain_fresh(options={"maxHttpBufferSize": 16 * 1024 * 1024})
     async with target.connect(driver) as socket:
@@ -241,7 +239,7 @@ async def test_five_mebibytes_there_and_back(driver: Driver, plain_fresh: FreshT
 
 
 @pytest.mark.row("socket.compress", "option.per_message_deflate")
-async def test_compression(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_compressed_messages_are_sent_and_received(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh(options={"perMessageDeflate": {"threshold": 100}, "httpCompression": {"threshold": 100}})
     async with target.connect(driver, per_message_deflate=100) as socket:
         await target.settle(driver, socket)
@@ -252,7 +250,7 @@ async def test_compression(driver: Driver, plain_fresh: FreshTarget) -> None:
 
 
 @pytest.mark.row("beyond.concurrency")
-async def test_handlers_beside_each_other(driver: Driver, plain_target: Target) -> None:
+async def test_handlers_with_concurrency_overlap(driver: Driver, plain_target: Target) -> None:
     running: set[int] = set()
     most = 0
 

@@ -1,4 +1,4 @@
-"""Parsers other than the protocol's own: MessagePack, with the servers that speak it, on every driver and transport."""
+"""Parsers other than the default one: MessagePack, with servers that use it, on every driver and transport."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def plain_target(transport: str, msgpack_server: Peer) -> Target:
 
 
 @pytest.mark.row("beyond.message_pack")
-async def test_events_and_acknowledgements_both_ways(driver: Driver, target: Target) -> None:
+async def test_events_and_acknowledgements_are_sent_and_received(driver: Driver, target: Target) -> None:
     seen = driver.queue()
     async with target.connect(driver, auth={"picture": BYTES}) as socket:
         socket.on("welcome", lambda about: seen.put((about["sid"] == socket.id, about["auth"])))
@@ -81,7 +81,7 @@ async def test_events_and_acknowledgements_both_ways(driver: Driver, target: Tar
         assert await socket.emit_with_ack("transport") == target.settled
 
 
-async def test_values_of_javascript(driver: Driver, plain_target: Target) -> None:
+async def test_javascript_values_are_converted(driver: Driver, plain_target: Target) -> None:
     eight = bytes(range(8))
     async with plain_target.connect(driver) as socket:
         assert await socket.emit_with_ack("javascript") == (None, {"absent": None}, TIME, b"\x00", eight, eight)
@@ -101,7 +101,7 @@ async def test_values_of_javascript(driver: Driver, plain_target: Target) -> Non
         assert back == BYTES
 
 
-async def test_namespaces_a_refusal_and_the_ends(driver: Driver, plain_target: Target) -> None:
+async def test_namespaces_are_joined_refused_and_disconnected(driver: Driver, plain_target: Target) -> None:
     seen = driver.queue()
     async with driver.manager(plain_target.peer.url, **plain_target.options) as manager:
         main, refused = manager.socket("/"), manager.socket("/auth", auth={"token": "wrong"})
@@ -136,19 +136,21 @@ async def test_the_session_is_recovered(driver: Driver, transport: str, fresh_no
         assert [await seen.get(), await seen.get()] == [2, True]
 
 
-async def test_the_parser_that_only_we_use(driver: Driver, transport: str, node_server: Peer) -> None:
+async def test_server_without_msgpack_refuses_client(driver: Driver, transport: str, node_server: Peer) -> None:
     with pytest.raises(ConnectError):
         async with Target(node_server, transport, extra=PACKED).connect(driver):
             raise AssertionError("the server cannot understand us")
 
 
-async def test_the_parser_that_only_the_server_uses(driver: Driver, plain_target: Target) -> None:
+async def test_client_without_msgpack_raises_connect_error(driver: Driver, plain_target: Target) -> None:
     with pytest.raises(ConnectError):
         async with plain_target.connect(driver, parser=None):
             raise AssertionError("the server cannot understand us")
 
 
-async def test_the_server_of_python_socketio(driver: Driver, transport: str, msgpack_python_server: Peer) -> None:
+async def test_python_socketio_with_msgpack_is_supported(
+    driver: Driver, transport: str, msgpack_python_server: Peer
+) -> None:
     target = Target(msgpack_python_server, transport, extra={**PACKED, "close_timeout": 0.2})
     gone = driver.queue()
     async with target.connect(driver, auth={"token": "secret"}) as socket:

@@ -1,4 +1,4 @@
-"""The peers themselves, by the clients that they were made for: a failure elsewhere is then ours."""
+"""The test servers themselves, with other clients: if these tests pass, a failure elsewhere is one of this library."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ const options = { transports: [transport], reconnection: false };
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
 @pytest.mark.parametrize("server", ["node_server", "python_server"])
-def test_the_servers_behave_alike_for_the_reference_client(
+def test_the_servers_behave_alike_for_the_javascript_client(
     server: str, transport: str, request: pytest.FixtureRequest
 ) -> None:
     peer: Peer = request.getfixturevalue(server)
@@ -99,7 +99,7 @@ def test_behaviours_of_the_node_server_that_only_it_has(node_server: Peer) -> No
     python_client(scenario, node_server)
 
 
-def test_control_channel(fresh_node_server: PeerFactory) -> None:
+def test_the_control_channel_controls_and_reports(fresh_node_server: PeerFactory) -> None:
     peer = fresh_node_server(record=True)
 
     async def scenario(client: Any, peer: Peer) -> None:
@@ -147,7 +147,7 @@ def test_the_old_server_speaks_the_old_protocol(fresh_node_server: PeerFactory) 
 
 
 @pytest.mark.parametrize("server", ["node_server_tls", "python_server_tls"])
-def test_https(server: str, tls: TLS, request: pytest.FixtureRequest) -> None:
+def test_the_servers_accept_https(server: str, tls: TLS, request: pytest.FixtureRequest) -> None:
     peer: Peer = request.getfixturevalue(server)
     script = """
         const ca = require("fs").readFileSync(process.argv[2]);

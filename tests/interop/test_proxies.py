@@ -1,4 +1,4 @@
-"""Through an HTTP proxy to the real server, on every driver and transport: one that agrees, refuses, hangs or breaks."""
+"""Through an HTTP proxy to the real server, on every driver and transport: one that accepts, refuses, hangs or breaks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def no_proxies_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def far_url(target: Target, namespace: str = "/") -> str:
-    """The target's address by a name that only the proxy knows."""
+    """Return the address of the target with a host name that only the proxy can resolve."""
     return f"{target.peer.scheme}://{FAR_HOST}:{target.peer.port}{namespace}"
 
 
@@ -60,7 +60,7 @@ def with_user(proxy: Peer, user: str) -> str:
 
 @pytest.mark.row("option.proxy", "option.agent")
 @pytest.mark.parametrize("kind", ["http", "https"])
-async def test_everything_goes_through_the_proxy(
+async def test_all_streams_go_through_the_proxy(
     kind: str, driver: Driver, target: Target, tls: TLS, request: pytest.FixtureRequest
 ) -> None:
     proxy: Peer = request.getfixturevalue(f"{kind}_proxy")
@@ -77,7 +77,7 @@ async def test_everything_goes_through_the_proxy(
 
 
 @pytest.mark.row("option.proxy")
-async def test_a_proxy_that_wants_credentials(
+async def test_credentials_are_sent_to_the_proxy_and_not_logged(
     driver: Driver, plain_target: Target, proxy: Peer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "sansio_socketio")
@@ -92,7 +92,7 @@ async def test_a_proxy_that_wants_credentials(
 
 
 async def refused(driver: Driver, target: Target, proxy: str, **options: Any) -> TransportError:
-    """The failure of an attempt to connect through a proxy."""
+    """Return the error of a failed attempt to connect through a proxy."""
     with pytest.raises(ConnectError) as caught:
         async with driver.connect(far_url(target), **target.options | {"proxy": proxy} | options):
             raise AssertionError("the proxy must not agree")
@@ -105,7 +105,7 @@ async def refused(driver: Driver, target: Target, proxy: str, **options: Any) ->
 @pytest.mark.parametrize(
     ("user", "hint"), [("", "requires a user and a password"), ("Ada:wrong@", "rejected the user and password")]
 )
-async def test_a_proxy_that_does_not_know_us(
+async def test_missing_or_wrong_credentials_raise_with_a_hint(
     user: str, hint: str, driver: Driver, plain_target: Target, proxy: Peer
 ) -> None:
     proxy.control("behave", credentials="Ada:right")
@@ -125,7 +125,9 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-async def test_a_proxy_that_refuses(refusal: str, driver: Driver, plain_target: Target, proxy: Peer) -> None:
+async def test_a_refusal_of_the_proxy_raises_with_status_and_body(
+    refusal: str, driver: Driver, plain_target: Target, proxy: Peer
+) -> None:
     said, status, body = REFUSALS[refusal]
     proxy.control("behave", refusal=said)
     failure = await refused(driver, plain_target, proxy.url)
@@ -135,27 +137,33 @@ async def test_a_proxy_that_refuses(refusal: str, driver: Driver, plain_target: 
     await driver.until(lambda: proxy.control("tunnels") == 0)
 
 
-async def test_a_proxy_that_goes_away_without_an_answer(driver: Driver, plain_target: Target, proxy: Peer) -> None:
+async def test_a_proxy_that_closes_without_a_response_raises_connect_error(
+    driver: Driver, plain_target: Target, proxy: Peer
+) -> None:
     proxy.control("behave", vanishes=True)
     failure = await refused(driver, plain_target, proxy.url)
     assert f"the proxy {proxy.url}" in str(failure)
     assert "before it responded to CONNECT" in str(failure)
 
 
-async def test_a_proxy_that_is_not_there(driver: Driver, plain_target: Target) -> None:
+async def test_an_unreachable_proxy_raises_connect_error(driver: Driver, plain_target: Target) -> None:
     url = refused_url()
     failure = await refused(driver, plain_target, url)
     assert f"could not connect to the proxy {url}" in str(failure)
 
 
-async def test_a_proxy_whose_certificate_nobody_trusts(driver: Driver, plain_target: Target, https_proxy: Peer) -> None:
+async def test_an_untrusted_certificate_of_the_proxy_raises_connect_error(
+    driver: Driver, plain_target: Target, https_proxy: Peer
+) -> None:
     failure = await refused(driver, plain_target, https_proxy.url, ssl=None)
     assert f"could not connect to the proxy {https_proxy.url}: the certificate of 127.0.0.1 could not be" in str(
         failure
     )
 
 
-async def test_a_proxy_that_takes_too_long(driver: Driver, plain_target: Target, proxy: Peer) -> None:
+async def test_a_proxy_that_does_not_respond_fails_after_the_timeout(
+    driver: Driver, plain_target: Target, proxy: Peer
+) -> None:
     proxy.control("behave", delay=60_000)
     with pytest.raises(ConnectError) as caught:
         async with driver.connect(far_url(plain_target), **plain_target.options | {"proxy": proxy.url, "timeout": 0.1}):
@@ -163,14 +171,14 @@ async def test_a_proxy_that_takes_too_long(driver: Driver, plain_target: Target,
     assert isinstance(caught.value.__cause__, OpenTimeout)
 
 
-async def test_a_proxy_that_takes_its_time(driver: Driver, plain_target: Target, proxy: Peer) -> None:
+async def test_a_slow_proxy_is_waited_for(driver: Driver, plain_target: Target, proxy: Peer) -> None:
     proxy.control("behave", delay=50)
     async with driver.connect(far_url(plain_target), **plain_target.options | {"proxy": proxy.url}) as sock:
         await plain_target.settle(driver, sock)
         assert await sock.emit_with_ack("echo_ack", 1) == 1
 
 
-async def test_tunnels_that_break_are_opened_again(driver: Driver, plain_fresh: FreshTarget, proxy: Peer) -> None:
+async def test_broken_tunnels_are_reopened(driver: Driver, plain_fresh: FreshTarget, proxy: Peer) -> None:
     target = plain_fresh()
     gone = driver.queue()
     async with driver.connect(far_url(target), **target.options | {"proxy": proxy.url}) as sock:
@@ -189,7 +197,7 @@ async def test_tunnels_that_break_are_opened_again(driver: Driver, plain_fresh: 
 
 @pytest.mark.row("option.proxy")
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-async def test_the_environment_names_the_proxy(
+async def test_the_proxy_of_the_environment_is_used(
     variable: str,
     driver: Driver,
     transport: str,
@@ -208,7 +216,7 @@ async def test_the_environment_names_the_proxy(
 
 
 @pytest.mark.row("option.proxy", "difference.proxies")
-async def test_loopback_hosts_need_no_proxy_of_the_environment(
+async def test_loopback_hosts_bypass_the_proxy_of_the_environment(
     driver: Driver, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in VARIABLES[:3]:
@@ -219,7 +227,7 @@ async def test_loopback_hosts_need_no_proxy_of_the_environment(
 
 @pytest.mark.row("option.proxy")
 @pytest.mark.parametrize("way", ["NO_PROXY", "proxy=None"])
-async def test_what_is_exempt_goes_directly(
+async def test_exempt_hosts_bypass_the_proxy(
     way: str, driver: Driver, plain_target: Target, proxy: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look_up = socket.getaddrinfo
@@ -236,15 +244,13 @@ async def test_what_is_exempt_goes_directly(
     assert proxy.control("requests") == []
 
 
-async def test_an_explicit_proxy_counts_for_loopback_hosts_as_well(
-    driver: Driver, plain_target: Target, proxy: Peer
-) -> None:
+async def test_an_explicit_proxy_applies_to_loopback_hosts(driver: Driver, plain_target: Target, proxy: Peer) -> None:
     async with plain_target.connect(driver, proxy=proxy.url) as sock:
         assert await sock.emit_with_ack("echo_ack", 1) == 1
     assert proxy.control("requests")
 
 
-async def test_what_the_environment_names_may_be_of_no_use(
+async def test_an_unsupported_proxy_of_the_environment_raises_connect_error(
     driver: Driver, plain_target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", f"socks5://Ada:{ESCAPED}@127.0.0.1:1080")
@@ -256,7 +262,7 @@ async def test_what_the_environment_names_may_be_of_no_use(
     assert ESCAPED not in str(caught.value)
 
 
-async def test_an_explicit_proxy_that_is_of_no_use_is_refused_at_the_call(driver: Driver) -> None:
+async def test_an_invalid_proxy_option_raises_at_the_call(driver: Driver) -> None:
     for proxy in (f"socks5://Ada:{ESCAPED}@127.0.0.1:1080", "http://", 5):
         for make in (driver.connect, driver.manager):
             with pytest.raises(OptionError, match=r"^proxy ") as caught:

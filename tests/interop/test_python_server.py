@@ -1,4 +1,4 @@
-"""The server of python-socketio: what differs from Node's is how packets are batched, timed and closed."""
+"""The server of python-socketio: it differs from the one for Node in how packets are batched, timed and closed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.target import Target
 BYTES = bytes(range(256))
 
 
-# When a client that polls says goodbye, this server leaves its waiting GET without an answer.
+# When a polling client closes the session, this server does not respond to the pending GET.
 PARTING: dict[str, Any] = {"close_timeout": 0.2}
 
 
@@ -31,7 +31,7 @@ def plain_target(transport: str, python_server: Peer) -> Target:
     return Target(python_server, transport, extra=PARTING)
 
 
-async def test_events_and_acknowledgements_both_ways(driver: Driver, target: Target) -> None:
+async def test_events_and_acknowledgements_are_sent_and_received(driver: Driver, target: Target) -> None:
     seen = driver.queue()
     async with target.connect(driver) as socket:
         socket.on("welcome", lambda data: seen.put(data["sid"] == socket.id))
@@ -52,7 +52,7 @@ async def test_events_and_acknowledgements_both_ways(driver: Driver, target: Tar
         assert await socket.emit_with_ack("transport") == target.settled
 
 
-async def test_namespaces_and_a_refusal(driver: Driver, plain_target: Target) -> None:
+async def test_namespaces_are_joined_or_refused(driver: Driver, plain_target: Target) -> None:
     async with driver.open_io() as io:
         main, admitted = (
             io(plain_target.url(), **plain_target.options),
@@ -68,7 +68,7 @@ async def test_namespaces_and_a_refusal(driver: Driver, plain_target: Target) ->
     assert (caught.value.message, caught.value.data["code"]) == ("not authorized", "EAUTH")
 
 
-async def test_bursts(driver: Driver, plain_target: Target) -> None:
+async def test_bursts_arrive_in_order(driver: Driver, plain_target: Target) -> None:
     numbers = driver.queue()
     async with plain_target.connect(driver) as socket:
         socket.on("n", numbers.put)
@@ -79,7 +79,7 @@ async def test_bursts(driver: Driver, plain_target: Target) -> None:
         assert await socket.emit_with_ack("count") == {"total": 1000, "ordered": True}
 
 
-async def test_the_server_disconnects(driver: Driver, plain_target: Target) -> None:
+async def test_a_socket_that_the_server_disconnected_can_connect_again(driver: Driver, plain_target: Target) -> None:
     gone = driver.queue()
     async with plain_target.connect(driver) as socket:
         socket.on("disconnect", lambda reason, details: gone.put(reason))
@@ -90,7 +90,9 @@ async def test_the_server_disconnects(driver: Driver, plain_target: Target) -> N
         assert await socket.emit_with_ack("echo_ack", 1) == 1
 
 
-async def test_the_server_restarts(driver: Driver, transport: str, fresh_python_server: PeerFactory) -> None:
+async def test_buffered_events_are_sent_after_a_server_restart(
+    driver: Driver, transport: str, fresh_python_server: PeerFactory
+) -> None:
     target = Target(fresh_python_server(), transport, extra=PARTING)
     gone = driver.queue()
     async with target.connect(driver) as socket:

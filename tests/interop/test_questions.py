@@ -1,4 +1,4 @@
-"""Functions for `auth`, `query` and `extra_headers`: asked before each attempt, so that what expired heals by itself."""
+"""Functions for `auth`, `query` and `extra_headers`: called before each attempt, so that expired credentials are renewed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def quick(target: Target) -> dict[str, Any]:
 
 
 @pytest.mark.row("difference.auth_errors", "option.auth")
-async def test_auth_that_fails_twice_heals(driver: Driver, target: Target) -> None:
+async def test_auth_function_is_called_again_after_failures(driver: Driver, target: Target) -> None:
     seen = driver.queue()
     tries = iter(range(3))
 
@@ -37,7 +37,9 @@ async def test_auth_that_fails_twice_heals(driver: Driver, target: Target) -> No
         assert (await socket.emit_with_ack("handshake"))["auth"] == {"token": "secret"}
 
 
-async def test_auth_heals_though_the_server_does_not_wait(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_auth_function_is_called_again_after_the_server_closed_the_connection(
+    driver: Driver, plain_fresh: FreshTarget
+) -> None:
     target = plain_fresh(options={"connectTimeout": 300})
     seen = driver.queue()
     tries = count()
@@ -47,7 +49,7 @@ async def test_auth_heals_though_the_server_does_not_wait(driver: Driver, plain_
             raise LookupError
         return {"token": "secret"}
 
-    # The server closes a connection on which nobody joins, long before auth is asked for again.
+    # The server closes a connection without a namespace long before auth is called again.
     options = {**target.options, "reconnection_delay": 1, "randomization_factor": 0}
     async with driver.manager(target.peer.url, **options) as manager:
         socket = manager.socket("/auth", auth=get_auth)
@@ -57,7 +59,7 @@ async def test_auth_heals_though_the_server_does_not_wait(driver: Driver, plain_
         assert await socket.emit_with_ack("echo_ack", "in") == "in"
 
 
-async def test_connect_with_retry_waits_for_auth_to_heal(driver: Driver, plain_target: Target) -> None:
+async def test_connect_with_retry_waits_until_the_auth_function_succeeds(driver: Driver, plain_target: Target) -> None:
     answers = iter([None, "not a mapping", {"token": "secret"}])
 
     def get_auth() -> Any:
@@ -70,7 +72,7 @@ async def test_connect_with_retry_waits_for_auth_to_heal(driver: Driver, plain_t
         assert await socket.emit_with_ack("echo_ack", "in") == "in"
 
 
-async def test_connect_without_it_raises_the_first_failure(driver: Driver, plain_target: Target) -> None:
+async def test_connect_without_retry_raises_the_first_failure(driver: Driver, plain_target: Target) -> None:
     async def get_auth() -> Any:
         raise LookupError("no token")
 
@@ -80,7 +82,7 @@ async def test_connect_without_it_raises_the_first_failure(driver: Driver, plain
     assert isinstance(caught.value.__cause__, LookupError)
 
 
-async def test_auth_that_does_not_heal_is_given_up(driver: Driver, plain_target: Target) -> None:
+async def test_auth_function_is_given_up_after_reconnection_attempts(driver: Driver, plain_target: Target) -> None:
     seen = driver.queue()
 
     def get_auth() -> Any:
@@ -99,7 +101,7 @@ async def test_auth_that_does_not_heal_is_given_up(driver: Driver, plain_target:
 
 
 @pytest.mark.row("beyond.async_callables")
-async def test_everything_is_asked_for_again_on_reconnection(driver: Driver, target: Target) -> None:
+async def test_all_functions_are_called_again_on_reconnection(driver: Driver, target: Target) -> None:
     tokens = iter(range(100))
 
     async def get_auth() -> dict[str, Any]:
@@ -125,7 +127,9 @@ async def test_everything_is_asked_for_again_on_reconnection(driver: Driver, tar
 
 
 @pytest.mark.parametrize("about", ["query", "extra_headers"])
-async def test_what_goes_with_the_requests_heals_as_well(about: str, driver: Driver, plain_target: Target) -> None:
+async def test_query_and_header_functions_are_called_again_after_failures(
+    about: str, driver: Driver, plain_target: Target
+) -> None:
     seen, attempts = driver.queue(), driver.queue()
     tries = iter(range(3))
 

@@ -1,4 +1,4 @@
-"""A Manager without a scope of its own: held by open and close, or run in a nursery or a task group of the caller's."""
+"""A Manager without a context manager: opened and closed by calls, or run in a nursery or task group of the caller."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ holding = pytest.mark.parametrize("driver", HOLDING, ids=lambda driver: driver.n
 
 
 @pytest.mark.row("manager.without_context_manager")
-async def test_a_manager_that_is_held(driver: Driver, plain_target: Target) -> None:
+async def test_manager_opened_and_closed_without_context_manager(driver: Driver, plain_target: Target) -> None:
     target = plain_target
     seen = driver.queue()
     manager = driver.manager(target.peer.url, **target.options)
@@ -56,7 +56,7 @@ async def test_a_manager_that_is_held(driver: Driver, plain_target: Target) -> N
             await socket.emit("e")
 
 
-async def test_what_was_sent_last_arrives(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_events_emitted_before_close_are_delivered(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh()
     manager = driver.manager(target.peer.url, **target.options)
     for count in (1, 2):
@@ -68,7 +68,7 @@ async def test_what_was_sent_last_arrives(driver: Driver, plain_fresh: FreshTarg
         assert target.peer.control("stats")["disconnections"] == ["client namespace disconnect"] * count
 
 
-async def test_a_held_manager_reconnects(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_a_manager_without_context_manager_reconnects(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh()
     seen = driver.queue()
     manager = driver.manager(target.peer.url, **target.options)
@@ -81,7 +81,7 @@ async def test_a_held_manager_reconnects(driver: Driver, plain_fresh: FreshTarge
         await socket.wait_connected()
 
 
-async def test_a_handler_may_close_what_is_held(driver: Driver, plain_target: Target) -> None:
+async def test_a_handler_may_close_the_manager(driver: Driver, plain_target: Target) -> None:
     seen = driver.queue()
     manager = driver.manager(plain_target.peer.url, **plain_target.options)
     socket = manager.socket("/")
@@ -96,7 +96,7 @@ async def test_a_handler_may_close_what_is_held(driver: Driver, plain_target: Ta
         await socket.emit("echo")
         assert await seen.get() == "closed"
         await socket.wait_closed()
-    if isinstance(driver, BlockingDriver):  # its own thread is the last to go
+    if isinstance(driver, BlockingDriver):  # its own thread ends last
         await driver.until(lambda: not any("closes" in thread.name for thread in threading.enumerate()))
 
 
@@ -118,11 +118,13 @@ async def test_a_manager_that_was_cancelled_can_be_started_again(driver: Driver,
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Held by open and close
+# Opened and closed by calls
 
 
 @holding
-async def test_an_open_that_fails(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_a_failed_open_leaves_nothing_running_and_can_be_repeated(
+    driver: Driver, plain_fresh: FreshTarget
+) -> None:
     target = plain_fresh()
     manager = driver.manager(target.peer.url, **target.options)
     socket = manager.socket("/")
@@ -139,7 +141,9 @@ async def test_an_open_that_fails(driver: Driver, plain_fresh: FreshTarget) -> N
 
 
 @holding
-async def test_an_open_that_is_interrupted(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_an_interrupted_open_leaves_nothing_running_and_can_be_repeated(
+    driver: Driver, plain_fresh: FreshTarget
+) -> None:
     target = plain_fresh()
     manager = driver.manager(target.peer.url, **target.options)
 
@@ -159,7 +163,7 @@ async def test_an_open_that_is_interrupted(driver: Driver, plain_fresh: FreshTar
 
 
 @holding
-async def test_closing_is_safe_at_any_time(driver: Driver, plain_target: Target) -> None:
+async def test_close_may_be_called_at_any_time(driver: Driver, plain_target: Target) -> None:
     manager = driver.manager(plain_target.peer.url, **plain_target.options)
     assert await manager.close() == manager
     await manager.open()
@@ -182,7 +186,7 @@ def _nothing_runs(driver: Driver) -> None:
     assert _running(driver) == []
 
 
-def test_threads_may_open_and_close_it_for_each_other(node_server: Peer) -> None:
+def test_threads_may_open_and_close_a_manager_for_each_other(node_server: Peer) -> None:
     manager = sansio_socketio_blocking.Manager(node_server.url)
     socket = manager.socket("/")
     seen: list[Any] = []
@@ -205,7 +209,7 @@ def test_threads_may_open_and_close_it_for_each_other(node_server: Peer) -> None
     BlockingDriver().run(main)
 
 
-def test_threads_that_get_in_each_others_way(node_server: Peer) -> None:
+def test_concurrent_calls_in_several_threads_leave_nothing_running(node_server: Peer) -> None:
     manager = sansio_socketio_blocking.Manager(node_server.url, transports=["websocket"])
     socket = manager.socket("/")
     socket.on("echo", manager.close)
@@ -247,7 +251,7 @@ def test_threads_that_get_in_each_others_way(node_server: Peer) -> None:
     BlockingDriver().run(body)
 
 
-def test_a_close_that_takes_too_long_cuts_off(fresh_node_server: PeerFactory) -> None:
+def test_a_close_that_times_out_ends_the_run(fresh_node_server: PeerFactory) -> None:
     peer = fresh_node_server()
 
     async def main() -> None:
@@ -265,7 +269,7 @@ def test_a_close_that_takes_too_long_cuts_off(fresh_node_server: PeerFactory) ->
 # asyncio
 
 
-def test_a_fixture_whose_ends_run_in_different_tasks(node_server: Peer) -> None:
+def test_open_and_close_may_run_in_different_tasks(node_server: Peer) -> None:
     async def fixture() -> AsyncGenerator[Any]:
         manager = sansio_socketio_asyncio.Manager(node_server.url)
         await manager.open()
@@ -283,7 +287,7 @@ def test_a_fixture_whose_ends_run_in_different_tasks(node_server: Peer) -> None:
     AsyncioDriver().run(main)
 
 
-def test_a_loop_that_runs_now_and_then(node_server: Peer) -> None:
+def test_a_manager_stays_usable_between_runs_of_its_loop(node_server: Peer) -> None:
     def main() -> None:
         with asyncio.Runner() as runner:
             manager = sansio_socketio_asyncio.Manager(node_server.url)
@@ -436,7 +440,7 @@ asyncio.run(main())
 
 @pytest.mark.row("manager.without_context_manager")
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_in_a_task_group(backend: str, node_server: Peer) -> None:
+def test_run_can_be_started_in_a_task_group(backend: str, node_server: Peer) -> None:
     async def main() -> None:
         manager = sansio_socketio_anyio.Manager(node_server.url)
         socket = manager.socket("/")
@@ -456,7 +460,7 @@ def test_in_a_task_group(backend: str, node_server: Peer) -> None:
 
 
 @pytest.mark.row("manager.without_context_manager")
-def test_in_a_nursery(node_server: Peer) -> None:
+def test_run_can_be_started_in_a_nursery(node_server: Peer) -> None:
     async def main() -> None:
         manager = sansio_socketio_trio.Manager(node_server.url)
         socket = manager.socket("/")
@@ -477,7 +481,7 @@ def test_in_a_nursery(node_server: Peer) -> None:
     trio.run(main)
 
 
-def test_a_handlers_error_comes_out_of_the_nursery(node_server: Peer) -> None:
+def test_an_exception_of_a_handler_is_raised_by_the_nursery(node_server: Peer) -> None:
     async def main() -> None:
         manager = sansio_socketio_trio.Manager(node_server.url, on_handler_error="raise")
         socket = manager.socket("/")
@@ -492,7 +496,7 @@ def test_a_handlers_error_comes_out_of_the_nursery(node_server: Peer) -> None:
     assert caught.group_contains(ZeroDivisionError)
 
 
-def test_the_run_of_a_server_that_is_not_there_is_cancelled() -> None:
+def test_a_run_that_does_not_reach_the_server_can_be_cancelled() -> None:
     async def main() -> None:
         manager = sansio_socketio_trio.Manager(f"http://127.0.0.1:{refusing_port()}", reconnection_delay=0.01)
         seen = trio.Event()
@@ -507,7 +511,7 @@ def test_the_run_of_a_server_that_is_not_there_is_cancelled() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Foreign threads and loops
+# Other threads and event loops
 
 INSTEAD = {
     "asyncio": r"loop\.call_soon_threadsafe or asyncio\.run_coroutine_threadsafe",
@@ -519,7 +523,7 @@ INSTEAD = {
 
 @pytest.mark.row("beyond.threads")
 @pytest.mark.parametrize("driver", ASYNC_DRIVERS, ids=lambda driver: driver.name)
-async def test_what_is_used_from_a_foreign_thread_says_how_to_call_it(
+async def test_call_from_another_thread_raises_state_error_with_hint(
     driver: Driver, plain_target: Target, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -549,7 +553,7 @@ async def test_what_is_used_from_a_foreign_thread_says_how_to_call_it(
 
 
 def _elsewhere(calls: list[Callable[[], Any]]) -> list[Exception | None]:
-    """What they raise in a thread of their own."""
+    """Return what the calls raise in another thread."""
     errors: list[Exception | None] = []
 
     def call_all() -> None:
@@ -567,7 +571,7 @@ def _elsewhere(calls: list[Callable[[], Any]]) -> list[Exception | None]:
     return errors
 
 
-def test_what_waits_in_a_foreign_loop_of_the_same_thread(node_server: Peer) -> None:
+def test_call_from_another_loop_of_the_same_thread_raises_state_error(node_server: Peer) -> None:
     def main() -> None:
         with asyncio.Runner() as runner, asyncio.Runner() as other:
             manager = sansio_socketio_asyncio.Manager(node_server.url)
@@ -585,7 +589,7 @@ def test_what_waits_in_a_foreign_loop_of_the_same_thread(node_server: Peer) -> N
     AsyncioDriver().run(body)
 
 
-def test_how_to_call_it_from_another_thread(node_server: Peer) -> None:
+def test_the_suggested_calls_from_another_thread_work(node_server: Peer) -> None:
     async def main() -> None:
         async with sansio_socketio_asyncio.connect(node_server.url) as socket:
             loop = asyncio.get_running_loop()

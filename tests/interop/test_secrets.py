@@ -1,4 +1,4 @@
-"""Nothing that may be secret is logged, at any level, or in the repr or the error of anything that a program gets."""
+"""Secrets are in no log record of any level, no repr and no error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ SECRETS: dict[str, Any] = {
 }
 
 
-async def test_of_a_connection(driver: Driver, plain_fresh: FreshTarget, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_connection_shows_no_secrets(
+    driver: Driver, plain_fresh: FreshTarget, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     target = plain_fresh(options={"cookie": {"name": "affinity"}})
     shown: list[str] = []
@@ -42,7 +44,9 @@ async def test_of_a_connection(driver: Driver, plain_fresh: FreshTarget, caplog:
 
 
 @pytest.mark.parametrize("how", ["refused", "not found"])
-async def test_of_a_failure(how: str, driver: Driver, plain_target: Target, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failed_attempt_shows_no_secrets(
+    how: str, driver: Driver, plain_target: Target, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     url = refused_url() if how == "refused" else plain_target.url("")
     with pytest.raises(ConnectError) as caught:

@@ -1,4 +1,4 @@
-"""The rows of a Socket: its events and their reasons, its attributes and methods, and what is recovered after a break."""
+"""The rows of a Socket: its events and their reasons, its attributes and methods, and recovery after a lost connection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENT: Final[dict[str, Any]] = {"reconnection": False}
 
 
 async def handled(socket: Any, driver: Driver) -> None:
-    """Wait until the server has had all that was sent, and the handlers what it has sent until then."""
+    """Wait until the server has received everything, and everything that it has sent is handled."""
     done = driver.queue()
     socket.on("n", done.put)
     await socket.emit("burst", 1)
@@ -58,7 +58,7 @@ async def close_manager(socket: Any) -> None:
 
 @dataclass
 class Ending:
-    """What leads to it, whether the socket is active then and connects again by itself, and what the details are."""
+    """How to cause it, whether the socket is active afterwards and reconnects, and the details."""
 
     bring_about: Callable[[Any], Awaitable[None]]
     active: bool
@@ -80,7 +80,7 @@ REASONS = {
 @pytest.mark.row("reason.io_server_disconnect", "reason.io_client_disconnect", "reason.forced_close")
 @pytest.mark.row("reason.transport_close", "reason.transport_error", "reason.parse_error")
 @pytest.mark.parametrize("reason", REASONS)
-async def test_why_a_socket_was_disconnected(reason: str, driver: Driver, plain_target: Target) -> None:
+async def test_disconnect_is_called_with_the_reason(reason: str, driver: Driver, plain_target: Target) -> None:
     ending = REASONS[reason]
     seen = driver.queue()
     async with plain_target.connect(driver) as socket:
@@ -89,8 +89,8 @@ async def test_why_a_socket_was_disconnected(reason: str, driver: Driver, plain_
         await plain_target.settle(driver, socket)
         assert await seen.get() == ("connect", True)
         await ending.bring_about(socket)
-        *told, details = await seen.get()
-        assert told == [reason, False, ending.active]
+        *arguments, details = await seen.get()
+        assert arguments == [reason, False, ending.active]
         assert details is None if ending.details is None else isinstance(details, ending.details)
         if not ending.goes_on:
             await socket.connect()
@@ -99,7 +99,7 @@ async def test_why_a_socket_was_disconnected(reason: str, driver: Driver, plain_
 
 
 @pytest.mark.row("reason.ping_timeout")
-async def test_a_server_that_is_not_heard_of(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_a_silent_server_disconnects_with_a_ping_timeout(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh(options={"pingInterval": 300, "pingTimeout": 1200})
     seen = driver.queue()
     async with target.connect(driver) as socket:
@@ -110,7 +110,7 @@ async def test_a_server_that_is_not_heard_of(driver: Driver, plain_fresh: FreshT
 
 
 @pytest.mark.row("socket.event.connect_error")
-async def test_a_refusal(driver: Driver, plain_target: Target) -> None:
+async def test_connect_error_is_called_with_the_data_of_a_refusal(driver: Driver, plain_target: Target) -> None:
     errors = driver.queue()
     async with driver.manager(plain_target.peer.url, **plain_target.options) as manager:
         socket = manager.socket("/auth", auth={"token": "wrong"})
@@ -122,7 +122,9 @@ async def test_a_refusal(driver: Driver, plain_target: Target) -> None:
 
 
 @pytest.mark.row("socket.event.connect_error")
-async def test_a_failure(driver: Driver, transport: str, plain_fresh: FreshTarget) -> None:
+async def test_connect_error_is_called_with_the_cause_of_a_failed_attempt(
+    driver: Driver, transport: str, plain_fresh: FreshTarget
+) -> None:
     other = "polling" if transport == "websocket" else "websocket"
     target = plain_fresh(options={"transports": [other]})
     first, second = await errors_of(driver, target.url(), **target.options)
@@ -135,7 +137,7 @@ async def test_a_failure(driver: Driver, transport: str, plain_fresh: FreshTarge
 
 
 @pytest.mark.row("socket.event.connect_error")
-async def test_a_server_that_is_not_there(driver: Driver, transport: str) -> None:
+async def test_connect_error_is_called_for_an_unreachable_server(driver: Driver, transport: str) -> None:
     first, _ = await errors_of(driver, refused_url(), transports=TRANSPORTS[transport], reconnection_delay=0.01)
     error, active = first
     assert active
@@ -144,7 +146,7 @@ async def test_a_server_that_is_not_there(driver: Driver, transport: str) -> Non
 
 
 async def errors_of(driver: Driver, url: str, **options: Any) -> list[Any]:
-    """The first two that a socket is told of, each with whether it is active then."""
+    """Return the first two errors of connect_error, each with whether the socket was active."""
     errors = driver.queue()
     async with driver.open_io() as io:
         socket = io(url, **options)
@@ -153,7 +155,7 @@ async def errors_of(driver: Driver, url: str, **options: Any) -> list[Any]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Attributes, and coming and going
+# Attributes, connecting and disconnecting
 
 
 @pytest.mark.row(
@@ -165,7 +167,7 @@ async def errors_of(driver: Driver, url: str, **options: Any) -> list[Any]:
     "socket.nsp",
     "socket.recovered",
 )
-async def test_attributes(driver: Driver, node_server: Peer) -> None:
+async def test_attributes_follow_the_connection(driver: Driver, node_server: Peer) -> None:
     welcomes = driver.queue()
 
     def state(socket: Any) -> tuple[bool, bool, bool]:
@@ -189,7 +191,7 @@ async def test_attributes(driver: Driver, node_server: Peer) -> None:
 
 
 @pytest.mark.row("socket.auth")
-async def test_auth_that_is_set_counts_from_the_next_time_on(driver: Driver, node_server: Peer) -> None:
+async def test_auth_that_is_set_applies_from_the_next_connect(driver: Driver, node_server: Peer) -> None:
     async def asked_for() -> dict[str, str]:
         return {"name": "Cy"}
 
@@ -207,7 +209,7 @@ async def test_auth_that_is_set_counts_from_the_next_time_on(driver: Driver, nod
 
 @pytest.mark.row("socket.connect", "socket.open", "socket.disconnect", "socket.close", "socket.chaining")
 @pytest.mark.parametrize(("begin", "end"), [("connect", "disconnect"), ("open", "close")])
-async def test_coming_and_going(begin: str, end: str, driver: Driver, plain_target: Target) -> None:
+async def test_connect_and_disconnect(begin: str, end: str, driver: Driver, plain_target: Target) -> None:
     async with driver.manager(plain_target.peer.url, auto_connect=False, **plain_target.options) as manager:
         socket = manager.socket("/")
         for number in range(2):
@@ -224,7 +226,7 @@ async def test_coming_and_going(begin: str, end: str, driver: Driver, plain_targ
 
 
 @pytest.mark.row("socket.emit", "socket.emit_with_ack", "socket.send", "socket.compress", "socket.timeout")
-async def test_sending(driver: Driver, plain_target: Target) -> None:
+async def test_events_are_sent_with_each_method_and_flag(driver: Driver, plain_target: Target) -> None:
     got = driver.queue()
     async with plain_target.connect(driver) as socket:
         socket.on("message", lambda *values: got.put(values)).on("echo", lambda *values: got.put(values))
@@ -238,7 +240,9 @@ async def test_sending(driver: Driver, plain_target: Target) -> None:
 
 
 @pytest.mark.row("option.ack_timeout", "socket.timeout", "socket.emit.ack")
-async def test_how_long_an_acknowledgement_is_awaited(driver: Driver, plain_target: Target) -> None:
+async def test_ack_timeout_and_timeout_limit_the_wait_for_an_acknowledgement(
+    driver: Driver, plain_target: Target
+) -> None:
     got = driver.queue()
     async with plain_target.connect(driver, ack_timeout=0.05) as socket:
         with pytest.raises(AckTimeout, match=r"'silent' was not acknowledged within 0.05 seconds"):
@@ -251,14 +255,14 @@ async def test_how_long_an_acknowledgement_is_awaited(driver: Driver, plain_targ
 
 
 @pytest.mark.row("socket.volatile")
-async def test_what_is_volatile_is_dropped_while_nothing_can_leave(driver: Driver, plain_target: Target) -> None:
+async def test_volatile_events_are_dropped_while_not_writable(driver: Driver, plain_target: Target) -> None:
     async with driver.manager(plain_target.peer.url, auto_connect=False, **plain_target.options) as manager:
         socket = manager.socket("/")
         await socket.volatile.emit("n", "dropped")
         await socket.emit("n", 0)
         await socket.connect()
         assert await socket.emit_with_ack("count") == {"total": 1, "ordered": True}
-        for _ in range(1000):  # until one finds that nothing else is on its way
+        for _ in range(1000):  # until the transport is writable
             await socket.volatile.emit("n", 0)
             if (await socket.emit_with_ack("count"))["total"]:
                 break
@@ -271,7 +275,7 @@ async def test_what_is_volatile_is_dropped_while_nothing_can_leave(driver: Drive
 
 
 @pytest.mark.row("socket.on", "socket.once", "socket.off", "socket.listeners", "socket.chaining")
-async def test_handlers_of_an_event(driver: Driver, plain_target: Target) -> None:
+async def test_handlers_are_registered_called_in_order_and_removed(driver: Driver, plain_target: Target) -> None:
     seen: list[Any] = []
 
     def first(value: int) -> None:
@@ -299,11 +303,11 @@ async def test_handlers_of_an_event(driver: Driver, plain_target: Target) -> Non
 
 
 @pytest.mark.row("socket.on", "socket.once", "socket.on_any", "socket.on_any_outgoing")
-async def test_handlers_as_decorators(driver: Driver, node_server: Peer) -> None:
+async def test_handlers_are_registered_by_decorators(driver: Driver, node_server: Peer) -> None:
     seen: list[str] = []
     async with driver.connect(node_server.url) as socket:
 
-        @socket.on("echo")  # type: ignore[untyped-decorator]  # of whichever driver
+        @socket.on("echo")  # type: ignore[untyped-decorator]  # of any driver
         def each() -> None:
             seen.append("each")
 
@@ -331,7 +335,7 @@ async def test_handlers_as_decorators(driver: Driver, node_server: Peer) -> None
 
 
 @pytest.mark.row("socket.on_any", "socket.prepend_any", "socket.off_any", "socket.listeners_any", "difference.on_any")
-async def test_handlers_of_any_event(driver: Driver, plain_target: Target) -> None:
+async def test_on_any_handlers_are_called_for_every_event(driver: Driver, plain_target: Target) -> None:
     seen: list[Any] = []
 
     def first(event: str, *values: Any) -> None:
@@ -369,7 +373,7 @@ async def test_handlers_of_any_event(driver: Driver, plain_target: Target) -> No
     "socket.listeners_any_outgoing",
     "difference.outgoing",
 )
-async def test_handlers_of_what_is_sent(driver: Driver, plain_target: Target) -> None:
+async def test_on_any_outgoing_handlers_are_called_for_sent_events(driver: Driver, plain_target: Target) -> None:
     seen = driver.queue()
 
     def first(event: str, *values: Any) -> None:
@@ -405,7 +409,7 @@ async def test_handlers_of_what_is_sent(driver: Driver, plain_target: Target) ->
 
 
 @pytest.mark.row("socket.on_any_outgoing", "option.retries")
-async def test_handlers_of_what_is_sent_hear_of_each_try(driver: Driver, plain_target: Target) -> None:
+async def test_on_any_outgoing_is_called_for_each_retry(driver: Driver, plain_target: Target) -> None:
     seen = driver.queue()
     async with plain_target.connect(driver, retries=1, ack_timeout=0.05) as socket:
         socket.on_any_outgoing(lambda *event: seen.put(event))
@@ -421,7 +425,7 @@ class Position:
 
 
 @pytest.mark.row("socket.connect_nowait", "socket.disconnect_nowait")
-async def test_plain_functions_connect_and_disconnect(driver: Driver, plain_target: Target) -> None:
+async def test_plain_handlers_may_connect_and_disconnect(driver: Driver, plain_target: Target) -> None:
     seen = driver.queue()
     async with driver.manager(plain_target.peer.url, auto_connect=False, **plain_target.options) as manager:
         socket = manager.socket("/")
@@ -442,7 +446,7 @@ async def test_plain_functions_connect_and_disconnect(driver: Driver, plain_targ
 
 
 @pytest.mark.row("beyond.typed")
-async def test_typed_handlers(driver: Driver, plain_target: Target) -> None:
+async def test_typed_handlers_get_converted_values(driver: Driver, plain_target: Target) -> None:
     seen, errors = driver.queue(), driver.queue()
 
     async def move(position: Position, times: int = 1) -> Position:
@@ -470,7 +474,7 @@ async def test_typed_handlers(driver: Driver, plain_target: Target) -> None:
 
 
 @pytest.mark.row("recovery.recovered", "recovery.missed_events", "recovery.offset", "socket.recovered")
-async def test_what_was_missed_is_delivered(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_missed_events_are_delivered_after_a_recovery(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh(options={"connectionStateRecovery": {}})
     seen = driver.queue()
     async with target.connect(driver, auth={"name": "Ada"}, **PATIENT) as socket:
@@ -498,7 +502,7 @@ async def test_what_was_missed_is_delivered(driver: Driver, plain_fresh: FreshTa
 
 
 @pytest.mark.row("recovery.recovered")
-async def test_what_cannot_be_recovered_is_a_new_session(driver: Driver, plain_fresh: FreshTarget) -> None:
+async def test_a_session_that_cannot_be_recovered_is_replaced(driver: Driver, plain_fresh: FreshTarget) -> None:
     target = plain_fresh(options={"connectionStateRecovery": {}})
     async with target.connect(driver, **PATIENT) as socket:
         await target.settle(driver, socket)
@@ -513,7 +517,7 @@ async def test_what_cannot_be_recovered_is_a_new_session(driver: Driver, plain_f
 
 
 async def break_off(driver: Driver, target: Target, socket: Any, times: int) -> None:
-    """Cut the connection, and wait until both sides have seen it, for the so-manieth time."""
+    """Cut the connection, and wait until both sides have counted it."""
     await target.settle(driver, socket)
     await socket.emit("cut")
     await socket.wait_closed()

@@ -1,4 +1,4 @@
-"""What is counted, against the real server, on every driver."""
+"""Statistics, against the real server, on every driver."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.target import Target
 
 
 @pytest.mark.row("manager.statistics")
-async def test_what_is_sent_and_received_is_counted(driver: Driver, target: Target) -> None:
+async def test_statistics_count_what_is_sent_and_received(driver: Driver, target: Target) -> None:
     async with target.connect(driver) as socket:
         await target.settle(driver, socket)
         manager = socket.io
@@ -30,7 +30,9 @@ async def test_what_is_sent_and_received_is_counted(driver: Driver, target: Targ
         assert (after.acks_pending, after.queued_events, after.reconnects) == (0, 0, 0)
 
 
-async def test_what_is_pending_is_told(driver: Driver, plain_target: Target) -> None:
+async def test_statistics_count_queued_events_and_pending_acknowledgements(
+    driver: Driver, plain_target: Target
+) -> None:
     options = {**plain_target.options, "auto_connect": False}
     async with driver.manager(plain_target.peer.url, **options) as manager:
         socket = manager.socket()
@@ -45,7 +47,7 @@ async def test_what_is_pending_is_told(driver: Driver, plain_target: Target) -> 
         assert (joined.queued_events, joined.acks_pending, joined.events_sent) == (0, 1, 3)
 
 
-async def test_reconnections_are_counted_and_the_counts_go_on(driver: Driver, plain_target: Target) -> None:
+async def test_statistics_count_reconnections_and_continue_over_them(driver: Driver, plain_target: Target) -> None:
     again = driver.queue()
     async with plain_target.connect(driver) as socket:
         socket.io.on("reconnect", again.put)

@@ -1,4 +1,4 @@
-"""Streams that a function of the user's opens: Unix domain sockets and others, to the real server, on every driver."""
+"""Streams that a function of the application opens, such as Unix domain sockets, to the real server, on every driver."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def unix_server_tls(folder: Path, tls: TLS) -> Iterator[Peer]:
 
 @pytest.mark.row("option.open_stream")
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_unix_domain_sockets(
+async def test_open_stream_can_use_unix_domain_sockets(
     scheme: str, driver: Driver, transport: str, folder: Path, tls: TLS, request: pytest.FixtureRequest
 ) -> None:
     peer: Peer = request.getfixturevalue("unix_server" if scheme == "http" else "unix_server_tls")
@@ -62,7 +62,7 @@ async def test_unix_domain_sockets(
 
 
 @pytest.mark.row("option.open_stream")
-async def test_the_environments_proxies_do_not_count(
+async def test_proxies_of_the_environment_do_not_apply_to_open_stream(
     driver: Driver, plain_target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", refused_url())
@@ -73,7 +73,7 @@ async def test_the_environments_proxies_do_not_count(
 
 
 @pytest.mark.row("option.open_stream")
-async def test_an_explicit_proxy_is_opened_through_it(driver: Driver, target: Target, tls: TLS) -> None:
+async def test_an_explicit_proxy_is_reached_by_open_stream(driver: Driver, target: Target, tls: TLS) -> None:
     with peers.proxy(hosts={FAR_HOST: "127.0.0.1"}) as proxy:
         hook = hook_to(driver, ("127.0.0.1", proxy.port))
         options = target.options | {"proxy": "http://proxy.test:3128", "open_stream": hook.option}
@@ -103,7 +103,7 @@ WITH_TLS: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize(
     "driver", [each for each in ASYNC_DRIVERS if each.name in WITH_TLS], ids=lambda each: each.name
 )
-async def test_a_stream_may_have_tls_of_its_own(
+async def test_open_stream_may_return_a_stream_with_tls(
     driver: Driver, transport: str, node_server_tls: Peer, tls: TLS
 ) -> None:
     target = Target(node_server_tls, transport)
@@ -115,7 +115,7 @@ async def test_a_stream_may_have_tls_of_its_own(
 
 
 async def failure_of(driver: Driver, transport: str, open_stream: Any, **options: Any) -> BaseException | None:
-    """Why an attempt to connect by the function failed: what is beneath the transport's error."""
+    """Return the cause of the transport error of an attempt to connect with the function."""
     with pytest.raises(ConnectError, match=f"could not connect to {FAR_HOST}") as caught:
         async with driver.connect(FAR_URL, transports=TRANSPORTS[transport], open_stream=open_stream, **options):
             raise AssertionError("there is nothing to connect to")
@@ -124,10 +124,12 @@ async def failure_of(driver: Driver, transport: str, open_stream: Any, **options
 
 
 class Mine(Exception):
-    """An error of the user's."""
+    """An error of the application."""
 
 
-async def test_what_it_raises_is_why_the_attempt_failed(driver: Driver, transport: str, folder: Path) -> None:
+async def test_an_exception_of_open_stream_is_the_cause_of_the_failure(
+    driver: Driver, transport: str, folder: Path
+) -> None:
     hook = hook_to(driver, str(folder / "nobody"))
     assert isinstance(await failure_of(driver, transport, hook.option), FileNotFoundError)
 
@@ -138,7 +140,7 @@ async def test_what_it_raises_is_why_the_attempt_failed(driver: Driver, transpor
     assert isinstance(await failure_of(driver, transport, hook.option), Mine)
 
 
-async def test_it_is_asked_again_by_the_next_attempt(driver: Driver, plain_target: Target) -> None:
+async def test_open_stream_is_called_again_for_the_next_attempt(driver: Driver, plain_target: Target) -> None:
     hook = hook_to(driver, ("127.0.0.1", plain_target.peer.port))
 
     def fail_at_first() -> None:
@@ -162,7 +164,9 @@ RETURNS = {
 
 
 @pytest.mark.parametrize("wrong", [None, (1, 2), "stream"])
-async def test_what_it_must_return(wrong: Any, driver: Driver, transport: str, unix_server: Peer, folder: Path) -> None:
+async def test_an_invalid_return_value_of_open_stream_fails_the_attempt(
+    wrong: Any, driver: Driver, transport: str, unix_server: Peer, folder: Path
+) -> None:
     async def give() -> Any:
         return wrong
 
@@ -173,8 +177,8 @@ async def test_what_it_must_return(wrong: Any, driver: Driver, transport: str, u
     assert f"it returned a {type(wrong).__name__}" in str(error)
 
 
-async def test_a_stream_that_is_of_another_kind_than_it_must_be(driver: Driver, plain_fresh: FreshTarget) -> None:
-    """Who opened it may close it: nothing else is known of it."""
+async def test_a_stream_of_the_wrong_type_is_left_to_the_application(driver: Driver, plain_fresh: FreshTarget) -> None:
+    """The application opened it, and must close it: the library does not know its type."""
     target = plain_fresh()
     hook = hook_to(driver, ("127.0.0.1", target.peer.port))
     opened: list[Any] = []
@@ -195,7 +199,7 @@ async def test_a_stream_that_is_of_another_kind_than_it_must_be(driver: Driver, 
 
 
 @pytest.mark.parametrize("driver", ASYNC_DRIVERS, ids=lambda driver: driver.name)
-async def test_cancelling_it(driver: Driver, transport: str) -> None:
+async def test_cancelling_the_block_cancels_open_stream(driver: Driver, transport: str) -> None:
     began, ended = driver.queue(), driver.queue()
 
     async def hang(*_: Any) -> None:
@@ -217,7 +221,7 @@ async def test_cancelling_it(driver: Driver, transport: str) -> None:
 
 
 @pytest.mark.parametrize("driver", ASYNC_DRIVERS, ids=lambda driver: driver.name)
-async def test_it_took_too_long(driver: Driver, transport: str) -> None:
+async def test_the_timeout_cancels_open_stream(driver: Driver, transport: str) -> None:
     ended = driver.queue()
 
     async def hang(*_: Any) -> None:
@@ -233,7 +237,7 @@ async def test_it_took_too_long(driver: Driver, transport: str) -> None:
 
 
 @pytest.mark.row("option.open_stream")
-async def test_sockets_of_one_scope_may_have_ways_of_their_own(
+async def test_sockets_of_one_block_may_use_different_functions(
     driver: Driver, plain_target: Target, unix_server: Peer, folder: Path
 ) -> None:
     hook = hook_to(driver, str(folder / "http"))

@@ -1,4 +1,4 @@
-"""TLS to the real server: whom the client trusts, by what name, and what it shows of itself, on every driver."""
+"""TLS to the real server: which certificates and names the client accepts, and the certificate that it sends, on every driver."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="session")
 def named_server(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
-    """A server whose certificate is for a name, and not for the address by which it is reached; it knows its clients."""
+    """A server whose certificate is for a name, and not for the address by which it is reached; it records its clients."""
     folder: Path = tmp_path_factory.mktemp("named")
     certificate = authority.issue_cert(NAME)
     certificate.private_key_pem.write_to_path(folder / "key.pem")
@@ -44,7 +44,7 @@ def context(authority: trustme.CA) -> ssl.SSLContext:
 
 
 async def refused(driver: Driver, target: Target, scheme: str = "https", **options: object) -> str:
-    """What the error says of an attempt that must fail."""
+    """Return the message of the error of an attempt that must fail."""
     url = target.url().replace("https", scheme)
     with pytest.raises(ConnectError) as caught:
         async with driver.connect(url, **target.options | options):
@@ -55,7 +55,7 @@ async def refused(driver: Driver, target: Target, scheme: str = "https", **optio
 
 @pytest.mark.row("option.ssl")
 @pytest.mark.parametrize("scheme", ["https", "wss"])
-async def test_a_context_of_the_users_own(
+async def test_ssl_accepts_a_context(
     scheme: str, driver: Driver, transport: str, node_server_tls: Peer, tls: TLS
 ) -> None:
     target = Target(node_server_tls, transport)
@@ -66,20 +66,22 @@ async def test_a_context_of_the_users_own(
 
 
 @pytest.mark.row("option.ssl")
-async def test_without_one_the_system_tells_whom_to_trust(
+async def test_without_a_context_the_authorities_of_the_system_are_trusted(
     driver: Driver, transport: str, node_server_tls: Peer, tls: TLS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = Target(node_server_tls, transport)
     said = await refused(driver, target, ssl=None)
     assert "the certificate of 127.0.0.1 could not be verified" in said
     assert "pass a context that trusts it (ssl=)" in said
-    monkeypatch.setenv("SSL_CERT_FILE", tls.authority)  # by which OpenSSL is told of further authorities
+    monkeypatch.setenv("SSL_CERT_FILE", tls.authority)  # OpenSSL reads further authorities from there
     async with target.connect(driver, ssl=None) as socket:
         assert await socket.emit_with_ack("echo_ack", 1) == 1
 
 
 @pytest.mark.row("option.ssl")
-async def test_a_server_that_is_not_verified(driver: Driver, transport: str, node_server_tls: Peer) -> None:
+async def test_ssl_false_warns_and_does_not_verify_the_server(
+    driver: Driver, transport: str, node_server_tls: Peer
+) -> None:
     target = Target(node_server_tls, transport)
     with pytest.warns(UserWarning, match="the server's certificate is not verified"):
         scope = driver.manager(target.peer.url, **target.options, ssl=False)
@@ -89,7 +91,7 @@ async def test_a_server_that_is_not_verified(driver: Driver, transport: str, nod
 
 @pytest.mark.row("option.server_hostname")
 @pytest.mark.parametrize("scheme", ["https", "wss"])
-async def test_a_certificate_for_another_name(
+async def test_server_hostname_is_verified_instead_of_the_host(
     scheme: str, driver: Driver, transport: str, named_server: Peer, context: ssl.SSLContext
 ) -> None:
     target = Target(named_server, transport, extra={"ssl": context})
@@ -107,7 +109,7 @@ async def test_a_certificate_for_another_name(
 
 
 @pytest.mark.row("option.ssl")
-async def test_a_client_shows_the_certificate_of_its_context(
+async def test_the_client_certificate_of_the_context_is_sent(
     driver: Driver, transport: str, tls: TLS, authority: trustme.CA, tmp_path: Path
 ) -> None:
     authority.cert_pem.write_to_path(tmp_path / "clients.pem")
@@ -125,17 +127,17 @@ async def test_a_client_shows_the_certificate_of_its_context(
         assert {request["tls"]["subject"] for request in requests} == {"Ada's"}
 
 
-async def test_a_server_that_speaks_no_tls(driver: Driver, plain_target: Target) -> None:
+async def test_a_server_without_tls_raises_with_a_hint(driver: Driver, plain_target: Target) -> None:
     url = plain_target.url().replace("http", "https")
     with pytest.raises(ConnectError, match="if the server does not use TLS on this port"):
         async with driver.connect(url, **plain_target.options):
             raise AssertionError("there is no TLS")
 
 
-async def test_a_version_that_nobody_should_speak_any_more(
+async def test_the_settings_of_the_context_apply(
     driver: Driver, transport: str, node_server_tls: Peer, tls: TLS
 ) -> None:
-    """What the user's context says counts, here a minimum that the server does not reach."""
+    """Here, ciphers that the server does not support."""
     context = ssl.create_default_context(cafile=tls.authority)
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("PSK")

@@ -1,4 +1,4 @@
-"""Transports of the application's own, against the real server, on every driver."""
+"""Custom transport classes, against the real server, on every driver."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.target import Target
 
 
 class Counting(Transport):
-    """Counts, for each class, what goes out; and sends a header by which the server can tell it."""
+    """Counts sent packets for each class, and sends a header that identifies the class."""
 
     packets: ClassVar[int]
 
@@ -31,7 +31,7 @@ class Counting(Transport):
 
 
 def classes() -> list[Any]:
-    """New ones, that have counted nothing yet."""
+    """Return new classes, whose counters are zero."""
 
     class CountingPolling(Counting, PollingTransport):
         packets = 0
@@ -44,7 +44,7 @@ def classes() -> list[Any]:
 
 @pytest.mark.row("option.transports", "beyond.transport_classes")
 @pytest.mark.parametrize("remember", [False, True])
-async def test_classes_in_the_place_of_ours(remember: bool, driver: Driver, node_server: Peer) -> None:
+async def test_transport_classes_replace_the_built_in_ones(remember: bool, driver: Driver, node_server: Peer) -> None:
     polling, websocket = classes()
     target = Target(node_server, "upgrade", extra={"transports": [polling, websocket], "remember_upgrade": remember})
     async with target.connect(driver, extra_headers={"X-Other": "kept"}) as socket:
@@ -64,7 +64,7 @@ async def test_classes_in_the_place_of_ours(remember: bool, driver: Driver, node
 
 
 @pytest.mark.row("option.transports")
-async def test_a_class_beside_a_name(driver: Driver, node_server: Peer) -> None:
+async def test_transport_classes_and_names_can_be_combined(driver: Driver, node_server: Peer) -> None:
     _, websocket = classes()
     for transports, want in ((["polling", websocket], None), ([websocket, "polling"], "CountingWebSocket")):
         target = Target(node_server, "upgrade", extra={"transports": transports})
@@ -75,7 +75,7 @@ async def test_a_class_beside_a_name(driver: Driver, node_server: Peer) -> None:
 
 
 class Tunnel(WebSocketTransport):
-    """A WebSocket by a name that only this server knows."""
+    """A WebSocket with a name that only this server knows."""
 
     name = "tunnel"
 
@@ -85,7 +85,7 @@ async def _settle(driver: Driver, socket: Any) -> None:
 
 
 @pytest.mark.row("option.transports", "option.transport_options")
-async def test_a_new_name(driver: Driver, fresh_node_server: PeerFactory) -> None:
+async def test_a_transport_class_may_have_a_new_name(driver: Driver, fresh_node_server: PeerFactory) -> None:
     peer = fresh_node_server(names={"tunnel": "websocket"}, options={"transports": ["polling", "websocket", "tunnel"]})
     own = {"tunnel": {"query": {"through": "the tunnel"}}}
     for transports in ([Tunnel], [Tunnel, "polling"], ["polling", Tunnel], ["polling", Tunnel, "websocket"]):
@@ -99,13 +99,15 @@ async def test_a_new_name(driver: Driver, fresh_node_server: PeerFactory) -> Non
 
 
 @pytest.mark.row("option.transports", "option.try_all_transports")
-async def test_a_name_that_the_server_does_not_know(driver: Driver, node_server: Peer) -> None:
+async def test_the_next_transport_is_tried_if_the_server_does_not_know_the_name(
+    driver: Driver, node_server: Peer
+) -> None:
     options: dict[str, Any] = {"transports": [Tunnel, "websocket", "polling"], "try_all_transports": True}
     async with driver.connect(node_server.url, **options) as socket:
         assert await socket.emit_with_ack("transport") == "websocket"
 
 
-async def test_what_is_no_transport_is_refused_at_the_call(driver: Driver, node_server: Peer) -> None:
+async def test_an_invalid_transport_raises_at_the_call(driver: Driver, node_server: Peer) -> None:
     for make in (driver.connect, driver.manager):
         with pytest.raises(OptionError, match=r"transports takes .*subclasses of Transport"):
             make(node_server.url, transports=[Counting])

@@ -98,12 +98,12 @@ def test_open_raises_when_the_connection_is_closed_meanwhile(world: World) -> No
 
 
 def test_close_waits_until_everything_is_sent_and_connect_opens_again(world: World) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
 
     async def body(manager: Any) -> None:
         socket = manager.socket("/")
-        manager.on("close", story.append)
-        socket.on("disconnect", lambda reason: story.append(("socket", reason)))
+        manager.on("close", log.append)
+        socket.on("disconnect", lambda reason: log.append(("socket", reason)))
         await socket.wait_connected()
         await socket.emit("last")
         await manager.close()
@@ -115,7 +115,7 @@ def test_close_waits_until_everything_is_sent_and_connect_opens_again(world: Wor
         assert socket.connected
 
     world.run_started(body)
-    assert story[:2] == ["forced close", ("socket", "forced close")]
+    assert log[:2] == ["forced close", ("socket", "forced close")]
 
 
 def test_close_stops_waiting_when_the_connection_is_opened_again(world: World) -> None:
@@ -134,17 +134,17 @@ def test_close_stops_waiting_when_the_connection_is_opened_again(world: World) -
 
 
 def test_the_events_of_a_manager_in_their_order(world: World) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
 
     async def body(manager: Any) -> None:
         for name in ("open", "ping", "reconnect", "reconnect_attempt", "reconnect_failed", "close"):
-            manager.on(name, lambda *values, name=name: story.append((name, *values)))
+            manager.on(name, lambda *values, name=name: log.append((name, *values)))
         for name in ("error", "reconnect_error"):
-            manager.on(name, lambda error, name=name: story.append((name, type(error).__name__)))
+            manager.on(name, lambda error, name=name: log.append((name, type(error).__name__)))
         socket = manager.socket("/")
-        socket.on("connect", lambda: story.append("socket connect"))
-        socket.on("connect_error", lambda: story.append("socket connect_error"))
-        socket.on("disconnect", lambda: story.append("socket disconnect"))
+        socket.on("connect", lambda: log.append("socket connect"))
+        socket.on("connect_error", lambda: log.append("socket connect_error"))
+        socket.on("disconnect", lambda: log.append("socket disconnect"))
         await socket.wait_connected()
         world.server.ping()
         await world.settle()
@@ -153,16 +153,16 @@ def test_the_events_of_a_manager_in_their_order(world: World) -> None:
         world.call_at(world.time + 2, lambda: setattr(world.server, "accepts", True))
         await socket.wait_connected()
         await world.settle()
-        story.append("---")
+        log.append("---")
         world.server.accepts = False
         world.server.lose()
         await world.sleep(100)
 
     world.run_started(body, reconnection_attempts=2, randomization_factor=0)
     failed_attempt = [("error", "TransportError"), ("reconnect_error", "TransportError"), "socket connect_error"]
-    lost = [story[story.index("socket disconnect") - 1], "socket disconnect"]
+    lost = [log[log.index("socket disconnect") - 1], "socket disconnect"]
     assert lost[0][:2] == ("close", "transport close")
-    assert story[: story.index("---")] == [
+    assert log[: log.index("---")] == [
         ("open",),
         "socket connect",
         ("ping",),
@@ -174,7 +174,7 @@ def test_the_events_of_a_manager_in_their_order(world: World) -> None:
         ("reconnect", 2),
         "socket connect",
     ]
-    assert [item[0] for item in story[story.index("---") + 1 :] if isinstance(item, tuple)] == [
+    assert [item[0] for item in log[log.index("---") + 1 :] if isinstance(item, tuple)] == [
         "close",
         "reconnect_attempt",
         "error",

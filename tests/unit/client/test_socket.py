@@ -273,16 +273,16 @@ def test_a_callback_is_called_with_a_failure_only_if_there_is_a_timeout(world: W
 
 
 def test_callbacks_are_called_in_order_with_the_events(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    story: list[str] = []
+    log: list[str] = []
 
     async def body(socket: Socket) -> None:
         @socket.on("event")
         async def slow() -> None:
             await world.sleep(1)
-            story.append("event")
+            log.append("event")
 
         async def callback() -> None:
-            story.append("callback")
+            log.append("callback")
             raise RuntimeError("a mistake")
 
         def respond(packet: Packet) -> None:
@@ -294,7 +294,7 @@ def test_callbacks_are_called_in_order_with_the_events(world: World, caplog: pyt
         await world.sleep(2)
 
     world.run_connected(body)
-    assert story == ["event", "callback"]
+    assert log == ["event", "callback"]
     assert "of 'e (acknowledgement)' in /" in caplog.text
 
 
@@ -328,11 +328,11 @@ def test_the_properties_of_a_connected_socket(world: World) -> None:
 
 
 def test_disconnect_and_connect(world: World) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
 
     async def body(socket: Socket) -> None:
-        socket.on("disconnect", lambda reason, details: story.append((reason, details)))
-        socket.on("connect", lambda: story.append("connect"))
+        socket.on("disconnect", lambda reason, details: log.append((reason, details)))
+        socket.on("connect", lambda: log.append("connect"))
         assert await socket.disconnect() is socket
         assert not socket.active
         await socket.wait_closed()
@@ -347,15 +347,15 @@ def test_disconnect_and_connect(world: World) -> None:
 
     world.run_connected(body)
     left = ("io client disconnect", None)
-    assert story == ["connect", left, "connect", left, "connect", left]
+    assert log == ["connect", left, "connect", left, "connect", left]
 
 
 def test_connect_nowait_and_disconnect_nowait(world: World) -> None:
-    story: list[str] = []
+    log: list[str] = []
 
     async def body(socket: Socket) -> None:
-        socket.on("connect", lambda: story.append("connect"))
-        socket.on("disconnect", lambda: socket.connect_nowait() if len(story) < 2 else None)
+        socket.on("connect", lambda: log.append("connect"))
+        socket.on("disconnect", lambda: socket.connect_nowait() if len(log) < 2 else None)
         socket.on("leave", socket.disconnect_nowait)
         await world.settle()
         world.server.emit("leave")
@@ -368,7 +368,7 @@ def test_connect_nowait_and_disconnect_nowait(world: World) -> None:
         await socket.wait_connected()
 
     world.run_connected(body)
-    assert story[:2] == ["connect", "connect"]
+    assert log[:2] == ["connect", "connect"]
 
 
 def test_connect_nowait_needs_a_run(world: World) -> None:
@@ -476,17 +476,17 @@ def test_disconnect_while_connecting_wakes_waiting_callers(world: World) -> None
 
 
 def test_the_server_may_disconnect_it(world: World) -> None:
-    story: list[str] = []
+    log: list[str] = []
 
     async def body(socket: Socket) -> None:
-        socket.on("disconnect", story.append)
+        socket.on("disconnect", log.append)
         await world.settle()
         world.server.kick()
         await socket.wait_closed()
         await world.settle()
 
     world.run_connected(body)
-    assert story == ["io server disconnect"]
+    assert log == ["io server disconnect"]
 
 
 def test_after_the_scope_every_call_says_that_the_connection_has_been_stopped(world: World) -> None:
@@ -591,7 +591,7 @@ def test_an_invalid_return_value_of_the_function_is_a_connect_error_that_does_no
 
 
 def test_a_handler_may_connect_while_auth_is_a_function(world: World) -> None:
-    story: list[str] = []
+    log: list[str] = []
 
     async def get_auth() -> dict[str, str]:
         await world.sleep(1)
@@ -601,7 +601,7 @@ def test_a_handler_may_connect_while_auth_is_a_function(world: World) -> None:
         @socket.on("disconnect")
         async def again() -> None:
             await socket.connect()
-            story.append("connected")
+            log.append("connected")
 
         await world.settle()
         world.server.kick()
@@ -609,7 +609,7 @@ def test_a_handler_may_connect_while_auth_is_a_function(world: World) -> None:
         socket.off()
 
     world.run_connected(body, auth=get_auth)
-    assert story == ["connected"]
+    assert log == ["connected"]
 
 
 def test_a_function_that_does_not_return_is_bounded_by_timeout(world: World) -> None:
@@ -634,7 +634,7 @@ def test_a_function_that_does_not_return_is_bounded_by_timeout(world: World) -> 
 
 
 def test_a_function_that_fails_at_first_is_called_again(world: World) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
     tries = iter(range(3))
 
     async def get_auth() -> dict[str, int]:
@@ -646,11 +646,11 @@ def test_a_function_that_fails_at_first_is_called_again(world: World) -> None:
     async def main() -> None:
         async with world.manager_class(URL) as manager:
             socket = manager.socket("/chat", auth=get_auth)
-            socket.on("connect_error", lambda error: story.append((str(error), error.__cause__.args, socket.active)))
+            socket.on("connect_error", lambda error: log.append((str(error), error.__cause__.args, socket.active)))
             await socket.wait_connected()
 
     world.run(main)
-    assert story == [("the function for auth raised LookupError", (number,), True) for number in (0, 1)]
+    assert log == [("the function for auth raised LookupError", (number,), True) for number in (0, 1)]
     assert world.server.payloads() == [{"token": 2}]
 
 
@@ -708,20 +708,20 @@ def test_a_reconnect_attempt_handler_may_replace_a_function(world: World) -> Non
 
 def test_functions_are_called_after_the_handlers_of_reconnect_attempt(world: World) -> None:
     world.eager = True
-    story: list[str] = []
+    log: list[str] = []
 
     def get_query() -> dict[str, str]:
-        story.append("asked")
+        log.append("asked")
         return {}
 
     async def body(socket: Socket) -> None:
-        socket.io.on("reconnect_attempt", lambda: story.append("attempt"))
+        socket.io.on("reconnect_attempt", lambda: log.append("attempt"))
         await world.settle()
         world.server.lose()
         await world.sleep(10)
 
     world.run_connected(body, query=get_query)
-    assert story == ["asked", "attempt", "asked"]
+    assert log == ["asked", "attempt", "asked"]
 
 
 def test_auth_that_is_set_while_the_function_is_pending_is_sent(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Engine.IO packets, payloads and the handshake: what goes out, what comes in, and what is refused."""
+"""Engine.IO packets, payloads and the handshake: encoding, decoding, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packets in MessagePack: what goes out, what comes in from `notepack.io` and from others, and what is refused."""
+"""Packets in MessagePack: encoding, decoding of what `notepack.io` and others send, and what is refused."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def decode(message: str | bytes) -> Packet:
 
 
 def written(**fields: Any) -> bytes:
-    """A packet as a peer would write it; `raw` stands for bytes that are MessagePack already."""
+    """Return a packet as a peer would encode it. A `Raw` value is inserted unchanged."""
     head = bytes([0x80 | len(fields)])
     return head + b"".join(
         packb(name) + (value if isinstance(value, Raw) else packb(value)) for name, value in fields.items()
@@ -71,21 +71,21 @@ def written(**fields: Any) -> bytes:
 
 
 class Raw(bytes):
-    """MessagePack."""
+    """Bytes that are MessagePack already."""
 
 
 def event_of(value: bytes) -> bytes:
-    """An event with a value, which is MessagePack already."""
+    """Return an event with a value that is MessagePack already."""
     return written(type=EVENT, nsp="/", data=Raw(b"\x92\xa1a" + value))
 
 
 def received(value: bytes) -> Any:
-    """What comes of a value in MessagePack."""
+    """Return the Python value that MessagePack decodes to."""
     return decode(event_of(value)).data[1]
 
 
 def sent(value: Any) -> Any:
-    """What the library itself reads of a value that we wrote."""
+    """Return what the msgpack library decodes from an encoded value."""
     return msgpack.unpackb(encode(Packet(EVENT, data=["a", value])))["data"][1]
 
 
@@ -213,7 +213,7 @@ def nested(depth: int) -> list[Any]:
 )
 def test_values_are_encoded_as_their_messagepack_equivalents(value: Any, want: Any) -> None:
     assert sent(value) == want
-    assert sent([value, Colour.RED]) == [want, "red"]  # with something beside it that has to be lifted
+    assert sent([value, Colour.RED]) == [want, "red"]  # next to a value that has to be converted
 
 
 def test_nan_is_encoded_as_nan() -> None:
@@ -270,7 +270,7 @@ def test_an_invalid_namespace_is_a_packet_error(name: str) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What comes in
+# Decoding
 
 
 @pytest.mark.parametrize(
@@ -288,16 +288,16 @@ def test_an_invalid_namespace_is_a_packet_error(name: str) -> None:
         (b"\xc7\x08\x00abcdefgh", b"abcdefgh"),
         (b"\xc8\x01\x00\x00" + bytes(256), bytes(256)),
         (b"\xc9\x00\x01\x00\x00\x00" + bytes(65536), bytes(65536)),
-        # Both in one message, and bytes that look like the head of what they are not.
+        # Both in one message, and bytes that look like a header and are none.
         (b"\x93\xc7\x01\x00a" + UNDEFINED + b"\xc0", [b"a", None, None]),
         (b"\x92\xc7\x08\x00abcdefgh\xd7\x00" + bytes(8), [b"abcdefgh", EPOCH]),
         (b"\x93\xc4\x03\xc7\x01\x00" + UNDEFINED + b"\xd4\x05a", [b"\xc7\x01\x00", None, [5, b"a"]]),
         (b"\x93\xc4\x03\xc7\x08\x00\x81\x01\x02\xd7\x00" + bytes(8), [b"\xc7\x08\x00", {"1": 2}, EPOCH]),
-        # Extensions of nobody that we know, and MessagePack's own point in time.
+        # Unknown extensions, and the timestamp of MessagePack.
         (b"\xd4\x05a", [5, b"a"]),
         (b"\xc7\x03\x85abc", [-123, b"abc"]),
         (b"\xd6\xff" + struct.pack(">I", 1767323045), TIME.replace(microsecond=0)),
-        # Keys that JavaScript makes strings of.
+        # Keys that JavaScript converts to strings.
         (b"\x84\x01\xa1a\xc0\xa1b\xc3\xa1c\xff\xa1d", {"1": "a", "null": "b", "true": "c", "-1": "d"}),
         (b"\x81\xa1a\x81\x01\xd7\x00" + bytes(8), {"a": {"1": EPOCH}}),
         (b"\x82\xa1a\x01\xa1a\x02", {"a": 2}),
@@ -319,7 +319,7 @@ def test_an_event_name_may_be_a_number() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What is refused
+# Refused packets
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,7 @@ def test_announced_sizes_larger_than_the_message_are_a_packet_error() -> None:
     ):
         with pytest.raises(PacketError, match=r"ends too early|not valid MessagePack"):
             received(value)
-    # As many as there are bytes is what a header may claim, and each of those in it.
+    # A header may announce as many items as there are bytes, and each item may do so, too.
     size = 100_000
     claims = b"".join(b"\xdd" + size.to_bytes(4, "big") for _ in range(300))
     with pytest.raises(PacketError, match="ends too early"):

@@ -1,4 +1,4 @@
-"""Socket.IO packets and their attachments: what goes out, what comes in, and what is refused."""
+"""Socket.IO packets and their attachments: encoding, decoding, and what is refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def encode(packet: Packet) -> Messages:
 
 
 def decode(messages: Messages, max_attachments: int = 10) -> Packet | None:
-    """What the last message completes; none before it may complete anything."""
+    """Return the packet that the last message completes. No earlier message may complete one."""
     decoder = PARSER.decoder(max_attachments)
     for message in messages[:-1]:
         assert decoder.feed(message) is None
@@ -136,7 +136,7 @@ def test_attachments_are_not_copied() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Encoding: what becomes of Python's values. Each goes through both passes, orjson's and the standard json's.
+# Encoding: how Python values are converted. Each is encoded by both encoders, orjson's and the standard json's.
 
 
 class Colour(Enum):
@@ -403,7 +403,7 @@ def test_a_valid_namespace_passes_the_check(name: str) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Decoding: what an encoder of ours would not write
+# Decoding: packets that this library would not send
 
 READ_ONLY: list[tuple[Messages, Packet]] = [
     (["0/admin"], Packet(CONNECT, "/admin")),
@@ -473,7 +473,7 @@ def test_unusual_but_valid_packets_are_decoded(messages: Messages, packet: Packe
         ("4", "CONNECT_ERROR must be an object or a string; it is absent"),
         ("4[]", "CONNECT_ERROR must be an object or a string"),
         ("4null", "CONNECT_ERROR must be an object or a string"),
-        # JSON that is none
+        # invalid JSON
         ('2["a"', "not valid JSON"),
         ('2["a"]x', "not valid JSON"),
         ("2,", "not valid JSON"),
@@ -521,7 +521,7 @@ def test_an_invalid_packet_is_a_packet_error(text: str, complaint: str) -> None:
     with pytest.raises(PacketError, match=complaint) as caught:
         decoder.feed(text)
     assert len(str(caught.value)) < 300
-    assert decoder.feed('2["a"]') == Packet(EVENT, data=["a"]), "it takes the next packet as if nothing had been"
+    assert decoder.feed('2["a"]') == Packet(EVENT, data=["a"]), "the next packet is decoded as usual"
 
 
 @pytest.mark.parametrize(
@@ -608,11 +608,11 @@ def test_json_that_is_nested_too_deeply_is_a_packet_error(head: str, opening: st
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# By property
+# Properties
 
 
 def plain(value: Any) -> Any:
-    """What JavaScript would make of a value, and hand back."""
+    """Return a value as it is after JavaScript has decoded and encoded it."""
     if isinstance(value, float):
         return value if isfinite(value) else None
     if isinstance(value, list | tuple):

@@ -317,7 +317,7 @@ def test_json_is_decoded_as_by_the_standard_library(text: str) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# By property
+# Properties
 
 keys = st.one_of(
     st.text(max_size=2), st.integers(-(2**70), 2**70), st.floats(allow_nan=False), st.booleans(), st.none(), st.dates()

@@ -1,4 +1,4 @@
-"""What the stories about the client are told with."""
+"""Fixtures of the tests of the client's state machine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from tests.support.fake_server import FakeServer, wires
 
 @pytest.fixture
 def serve() -> Iterator[type[FakeServer]]:
-    """Makes a client with options, and the server that the test plays."""
+    """The class that makes a client with options, and the server that the test controls."""
     with wires():
         yield FakeServer

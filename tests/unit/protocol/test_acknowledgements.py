@@ -1,4 +1,4 @@
-"""Acknowledgements both ways: they come once, they time out, and none outlives its connection."""
+"""Acknowledgements in both directions: they are delivered once, they time out, and they end with their connection."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tests.support.fake_server import FakeServer, kinds
 Serve = type[FakeServer]
 
 
-def ack_id_of(told: list[MachineEvent]) -> AckId:
-    """By what the latest event that was told of is acknowledged."""
-    event = told[-1]
+def ack_id_of(events: list[MachineEvent]) -> AckId:
+    """Return the id by which the latest received event is acknowledged."""
+    event = events[-1]
     assert isinstance(event, EventReceived)
     assert event.ack_id is not None
     return event.ack_id
@@ -34,7 +34,7 @@ def ack_id_of(told: list[MachineEvent]) -> AckId:
 # The server acknowledges
 
 
-def test_an_acknowledgement_comes_with_its_values(serve: Serve) -> None:
+def test_an_acknowledgement_is_delivered_with_its_values(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     first = socket.emit(["a"], server.now, ack=True)
@@ -46,7 +46,7 @@ def test_an_acknowledgement_comes_with_its_values(serve: Serve) -> None:
     assert server.events() == [Acknowledged("/", second, []), Acknowledged("/", first, ["yes", b"1"])]
 
 
-def test_an_acknowledgement_counts_once(serve: Serve) -> None:
+def test_only_the_first_acknowledgement_is_delivered(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     handle = socket.emit(["a"], server.now, ack=True)
@@ -57,24 +57,24 @@ def test_an_acknowledgement_counts_once(serve: Serve) -> None:
     assert server.events() == [Acknowledged("/", handle, ["first"])]
 
 
-def test_no_acknowledgement_in_time_is_a_timeout(serve: Serve) -> None:
+def test_a_missing_acknowledgement_fails_after_the_timeout(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     handle = socket.emit(["slow"], server.now, ack=True, timeout=2.5)
     server.advance(2.4)
     assert server.events() == []
     server.advance(0.1)
-    told = server.events()
-    assert kinds(told) == [AckFailed]
-    assert isinstance(told[0], AckFailed)
-    assert told[0].handle == handle
-    assert isinstance(told[0].error, AckTimeout)
-    assert str(told[0].error) == "event 'slow' was not acknowledged within 2.5 seconds"
+    events = server.events()
+    assert kinds(events) == [AckFailed]
+    assert isinstance(events[0], AckFailed)
+    assert events[0].handle == handle
+    assert isinstance(events[0].error, AckTimeout)
+    assert str(events[0].error) == "event 'slow' was not acknowledged within 2.5 seconds"
     server.ack("too late")
     assert server.events() == []
 
 
-def test_an_acknowledgement_in_time_ends_the_timeout(serve: Serve) -> None:
+def test_an_acknowledgement_cancels_the_timeout(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     handle = socket.emit(["quick"], server.now, ack=True, timeout=2)
@@ -83,7 +83,7 @@ def test_an_acknowledgement_in_time_ends_the_timeout(serve: Serve) -> None:
     assert server.events() == [Acknowledged("/", handle, [])]
 
 
-def test_the_option_is_the_timeout_of_who_gives_none(serve: Serve) -> None:
+def test_ack_timeout_is_the_default_timeout(serve: Serve) -> None:
     server = serve()
     socket = server.joined(ack_timeout=2)
     by_option = socket.emit(["a"], server.now, ack=True)
@@ -100,7 +100,7 @@ def test_the_option_is_the_timeout_of_who_gives_none(serve: Serve) -> None:
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "5", True])
 @pytest.mark.parametrize("retries", [0, 1])
-def test_what_is_no_timeout_is_refused_with_nothing_done(serve: Serve, timeout: Any, retries: int) -> None:
+def test_an_invalid_timeout_raises_and_sends_nothing(serve: Serve, timeout: Any, retries: int) -> None:
     server = serve()
     socket = server.joined(retries=retries)
     with pytest.raises(OptionError, match="timeout"):
@@ -112,14 +112,14 @@ def test_what_is_no_timeout_is_refused_with_nothing_done(serve: Serve, timeout: 
     assert server.events() == [Acknowledged("/", handle, [])]
 
 
-def test_a_timeout_withdraws_what_is_still_buffered(serve: Serve) -> None:
+def test_a_timeout_withdraws_a_buffered_event(serve: Serve) -> None:
     server = serve(max_buffered_events=1)
     socket = server.socket()
     handle = socket.emit(["a"], server.now, ack=True, timeout=3)
     server.advance(3)
-    told = server.events()
-    assert kinds(told) == [AckFailed]
-    assert told[0].handle == handle  # type: ignore[attr-defined]
+    events = server.events()
+    assert kinds(events) == [AckFailed]
+    assert events[0].handle == handle  # type: ignore[attr-defined]
     socket.emit(["there is room again"], server.now)
     socket.connect(server.now)
     server.accept()
@@ -127,7 +127,7 @@ def test_a_timeout_withdraws_what_is_still_buffered(serve: Serve) -> None:
     assert [packet.data for packet in server.sent()] == [None, ["there is room again"]]
 
 
-def test_a_timeout_counts_from_the_emit_also_when_it_was_buffered(serve: Serve) -> None:
+def test_the_timeout_of_a_buffered_event_counts_from_the_emit(serve: Serve) -> None:
     server = serve()
     socket = server.socket()
     socket.emit(["a"], server.now, ack=True, timeout=3)
@@ -141,23 +141,25 @@ def test_a_timeout_counts_from_the_emit_also_when_it_was_buffered(serve: Serve) 
 
 
 @pytest.mark.parametrize("timeout", [None, 50])
-def test_a_lost_connection_fails_what_was_sent_after_it_is_told(serve: Serve, timeout: float | None) -> None:
+def test_a_lost_connection_fails_pending_acknowledgements_after_disconnected(
+    serve: Serve, timeout: float | None
+) -> None:
     server = serve()
     socket = server.joined()
     handle = socket.emit(["a"], server.now, ack=True, timeout=timeout)
     server.lose()
-    told = server.events()
-    assert kinds(told) == [Closed, Disconnected, AckFailed]
-    assert isinstance(told[2], AckFailed)
-    assert told[2].handle == handle
-    assert isinstance(told[2].error, DisconnectedError)
-    assert told[2].error.reason == "transport close"
+    events = server.events()
+    assert kinds(events) == [Closed, Disconnected, AckFailed]
+    assert isinstance(events[2], AckFailed)
+    assert events[2].handle == handle
+    assert isinstance(events[2].error, DisconnectedError)
+    assert events[2].error.reason == "transport close"
     server.advance(100)
     assert AckFailed not in kinds(server.events())
 
 
 @pytest.mark.parametrize("how", ["client", "server"])
-def test_leaving_fails_what_was_sent(serve: Serve, how: str) -> None:
+def test_disconnecting_fails_pending_acknowledgements(serve: Serve, how: str) -> None:
     server = serve()
     server.joined("/other")
     socket = server.joined("/a")
@@ -166,12 +168,12 @@ def test_leaving_fails_what_was_sent(serve: Serve, how: str) -> None:
         socket.disconnect(server.now)
     else:
         server.kick("/a")
-    told = server.events()
-    assert kinds(told) == [Disconnected, AckFailed]
-    assert told[1].error.reason == f"io {how} disconnect"  # type: ignore[attr-defined]
+    events = server.events()
+    assert kinds(events) == [Disconnected, AckFailed]
+    assert events[1].error.reason == f"io {how} disconnect"  # type: ignore[attr-defined]
 
 
-def test_a_lost_connection_leaves_what_is_buffered(serve: Serve) -> None:
+def test_a_lost_connection_does_not_drop_buffered_events(serve: Serve) -> None:
     server = serve()
     socket = server.opened()
     handle = socket.emit(["a"], server.now, ack=True, timeout=50)
@@ -184,7 +186,7 @@ def test_a_lost_connection_leaves_what_is_buffered(serve: Serve) -> None:
     assert server.events()[-1] == Acknowledged("/", handle, ["at last"])
 
 
-def test_a_late_acknowledgement_from_before_the_join_is_dropped(serve: Serve) -> None:
+def test_an_acknowledgement_from_before_the_join_is_dropped(serve: Serve) -> None:
     server = serve()
     server.joined("/other")
     socket = server.joined("/a")
@@ -204,7 +206,7 @@ def test_a_late_acknowledgement_from_before_the_join_is_dropped(serve: Serve) ->
     assert kinds(server.events()) == [Acknowledged]
 
 
-def test_forgetting_what_was_sent_drops_its_acknowledgement(serve: Serve) -> None:
+def test_forgetting_a_sent_event_drops_its_acknowledgement(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     handle = socket.emit(["a"], server.now, ack=True, timeout=5)
@@ -217,7 +219,7 @@ def test_forgetting_what_was_sent_drops_its_acknowledgement(serve: Serve) -> Non
     assert kinds(server.events()) == [Closed, Disconnected]
 
 
-def test_forgetting_what_is_settled_or_never_was_is_no_error(serve: Serve) -> None:
+def test_forgetting_an_acknowledged_or_unknown_event_does_nothing(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     handle = socket.emit(["a"], server.now, ack=True)
@@ -229,7 +231,7 @@ def test_forgetting_what_is_settled_or_never_was_is_no_error(serve: Serve) -> No
 
 
 @pytest.mark.parametrize("ack", [True, False])
-def test_forgetting_what_is_buffered_withdraws_it(serve: Serve, ack: bool) -> None:
+def test_forgetting_a_buffered_event_withdraws_it(serve: Serve, ack: bool) -> None:
     server = serve(max_buffered_events=1)
     socket = server.socket()
     handle = socket.emit(["a"], server.now, ack=ack, timeout=5)
@@ -254,7 +256,7 @@ def test_an_event_is_acknowledged_by_its_id(serve: Serve) -> None:
     assert server.sent() == [Packet(ACK, "/a", ["yes", b"\x00"], 12)]
 
 
-def test_an_early_event_is_acknowledged_once_joined(serve: Serve) -> None:
+def test_an_early_event_can_be_acknowledged_after_the_join(serve: Serve) -> None:
     server = serve()
     socket = server.opened()
     server.emit("early", id=3)
@@ -267,7 +269,7 @@ def test_an_early_event_is_acknowledged_once_joined(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("gone", ["connection", "join"])
-def test_an_event_from_before_is_not_acknowledged(serve: Serve, gone: str) -> None:
+def test_an_event_from_before_the_join_is_not_acknowledged(serve: Serve, gone: str) -> None:
     server = serve()
     server.joined("/other")
     socket = server.joined("/a")
@@ -288,7 +290,7 @@ def test_an_event_from_before_is_not_acknowledged(serve: Serve, gone: str) -> No
     assert ACK not in [packet.type for packet in server.sent()]
 
 
-def test_values_that_cannot_be_sent_acknowledge_nothing(serve: Serve) -> None:
+def test_an_acknowledgement_with_invalid_values_raises_and_can_be_repeated(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.emit("question", id=1)
@@ -304,7 +306,7 @@ def test_values_that_cannot_be_sent_acknowledge_nothing(serve: Serve) -> None:
 # Volatile
 
 
-def test_a_volatile_event_leaves_when_it_can(serve: Serve) -> None:
+def test_a_volatile_event_is_sent_only_while_writable(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.is_reading = False
@@ -313,12 +315,12 @@ def test_a_volatile_event_leaves_when_it_can(serve: Serve) -> None:
     assert [packet.data for packet in server.sent()] == [[0]]
     server.ack("yes")
     server.advance(5)
-    told = server.events()
-    assert kinds(told) == [Acknowledged, AckFailed, AckFailed]
-    assert [event.handle for event in told] == handles  # type: ignore[attr-defined]
+    events = server.events()
+    assert kinds(events) == [Acknowledged, AckFailed, AckFailed]
+    assert [event.handle for event in events] == handles  # type: ignore[attr-defined]
 
 
-def test_a_volatile_event_that_is_dropped_without_a_timeout_waits_for_the_end(serve: Serve) -> None:
+def test_a_dropped_volatile_event_without_a_timeout_fails_with_the_connection(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.is_reading = False
@@ -327,9 +329,9 @@ def test_a_volatile_event_that_is_dropped_without_a_timeout_waits_for_the_end(se
     server.advance(1000)
     assert server.events() == []
     server.lose()
-    told = server.events()
-    assert kinds(told) == [Closed, Disconnected, AckFailed]
-    assert told[2].handle == dropped  # type: ignore[attr-defined]
+    events = server.events()
+    assert kinds(events) == [Closed, Disconnected, AckFailed]
+    assert events[2].handle == dropped  # type: ignore[attr-defined]
 
 
 @pytest.mark.row("difference.volatile_after_a_loss")
@@ -344,7 +346,7 @@ def test_a_volatile_event_is_dropped_offline(serve: Serve) -> None:
     assert [packet.data for packet in server.sent()] == [None]
 
 
-def test_a_volatile_event_is_buffered_where_only_the_join_is_missing(serve: Serve) -> None:
+def test_a_volatile_event_is_buffered_while_joining(serve: Serve) -> None:
     server = serve()
     socket = server.opened()
     server.run()
@@ -353,7 +355,7 @@ def test_a_volatile_event_is_buffered_where_only_the_join_is_missing(serve: Serv
     assert [packet.data for packet in server.sent()] == [None, ["buffered"]]
 
 
-def test_a_volatile_event_that_cannot_be_sent_is_an_error_all_the_same(serve: Serve) -> None:
+def test_a_volatile_event_with_invalid_values_raises(serve: Serve) -> None:
     server = serve()
     with pytest.raises(PacketError):
         server.socket().emit(["a", object()], server.now, volatile=True)

@@ -114,7 +114,7 @@ def is_unpaired(text: str) -> bool:
 @settings(deadline=None)
 @given(TEXTS)
 @example("x\x1e1")
-def test_a_message(text: str) -> None:
+def test_any_text_is_sent_as_a_message_or_refused(text: str) -> None:
     machine = EngineProtocol("http://localhost", EngineOptions(transports=["polling"]), random=Random(1))
     server = PollingServer(machine)
     machine.open(NOW)
@@ -132,7 +132,9 @@ def test_a_message(text: str) -> None:
 @settings(deadline=None)
 @given(name=TEXTS, event=TEXTS, value=TEXTS, key=TEXTS, token=TEXTS)
 @example(name="/a\x1e1", event="e", value="v", key="k", token="t")
-def test_packets(parser: Parser, name: str, event: str, value: str, key: str, token: str) -> None:
+def test_any_text_in_packets_is_sent_or_refused(
+    parser: Parser, name: str, event: str, value: str, key: str, token: str
+) -> None:
     is_json = isinstance(parser, JSONParser)  # which escapes what cannot be encoded
     client = ClientProtocol("http://localhost", ClientOptions(transports=["polling"], parser=parser), random=Random(1))
     server = PollingServer(client)
@@ -191,7 +193,7 @@ class RawParser(JSONParser):
 @settings(deadline=None)
 @given(TEXTS)
 @example("x\x1e1")
-def test_the_messages_of_a_custom_parser(text: str) -> None:
+def test_any_text_of_a_custom_parser_is_accepted_or_refused(text: str) -> None:
     client = ClientProtocol("http://localhost", ClientOptions(parser=RawParser()), random=Random(1))
     try_to(lambda: client.encode(Packet(EVENT, "/", ["e"])), unless=False)
     is_valid = try_to(lambda: client.encode(Packet(EVENT, "/", [text])), unless="\x1e" in text or is_unpaired(text))
@@ -201,7 +203,7 @@ def test_the_messages_of_a_custom_parser(text: str) -> None:
 @settings(deadline=None)
 @given(path=TEXTS, query=st.dictionaries(TEXTS, TEXTS, max_size=2), header=TEXTS, stamp=TEXTS)
 @example(path="/\r\nX: 1", query={"a\r\nb": "\r\n\0"}, header="a\r\nX: 1", stamp="\r\n")
-def test_requests(path: str, query: dict[str, str], header: str, stamp: str) -> None:
+def test_any_text_in_requests_is_sent_or_refused(path: str, query: dict[str, str], header: str, stamp: str) -> None:
     options: dict[str, Any] = {"transports": ["polling"]}
     values: dict[str, Any] = {"path": path, "query": query, "timestamp_param": stamp, "extra_headers": {"X": header}}
     for name, value in values.items():

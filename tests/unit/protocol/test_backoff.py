@@ -16,7 +16,7 @@ def options(delay: float, maximum: float, jitter: float) -> ClientOptions:
     return ClientOptions(reconnection_delay=delay, reconnection_delay_max=maximum, randomization_factor=jitter)
 
 
-def test_each_delay_doubles_up_to_the_longest() -> None:
+def test_delays_double_up_to_the_maximum() -> None:
     backoff = Backoff(options(1, 5, 0), Random(1))
     assert [backoff.next_delay() for _ in range(5)] == [1, 2, 4, 5, 5]
     assert backoff.attempts == 5
@@ -31,7 +31,7 @@ def test_thousands_of_attempts_do_not_overflow() -> None:
     assert all(0 <= backoff.next_delay() <= 1e9 for _ in range(5000))
 
 
-def test_the_jitter_comes_before_the_cap() -> None:
+def test_the_jitter_is_applied_before_the_maximum() -> None:
     backoff = Backoff(options(4, 5, 1), Random(1))
     delays: set[float] = set()
     for _ in range(200):
@@ -48,7 +48,7 @@ def test_the_same_random_source_gives_the_same_delays() -> None:
     assert [one.next_delay() for _ in range(5)] == [two.next_delay() for _ in range(5)]
 
 
-def test_changes_count_from_the_next_delay_on() -> None:
+def test_changed_options_apply_from_the_next_delay() -> None:
     settings = options(1, 5, 0)
     backoff = Backoff(settings, Random(1))
     backoff.next_delay()
@@ -60,7 +60,7 @@ def test_changes_count_from_the_next_delay_on() -> None:
 
 @pytest.mark.parametrize("jitter", [0, 0.5, 1])
 @given(delay=st.floats(0, 100), attempts=st.integers(0, 10))
-def test_a_delay_deviates_no_more_than_it_may(jitter: float, delay: float, attempts: int) -> None:
+def test_a_delay_deviates_at_most_by_the_randomization_factor(jitter: float, delay: float, attempts: int) -> None:
     backoff = Backoff(options(delay, 1e9, jitter), Random(3))
     backoff.attempts = attempts
     plain = delay * 2**attempts

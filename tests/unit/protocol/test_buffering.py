@@ -1,4 +1,4 @@
-"""What waits to be sent: in order, encoded when it was given, within bounds, and with nothing half done at the bound."""
+"""Buffered events: their order, when they are encoded, their bounds, and that an emit over the bound has no effect."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Serve = type[FakeServer]
 
 
 def emitted(server: FakeServer) -> list[Any]:
-    """What was emitted, of what the server got since the last look."""
+    """Return the arguments of the events that the server has received since the last call."""
     return [packet.data for packet in server.sent() if packet.type == EVENT]
 
 
 def buffered(server: FakeServer) -> tuple[int, int]:
-    """How many events wait in namespaces, and how many bytes they are."""
+    """Return the numbers of buffered events and bytes."""
     return server.client._buffered_events, server.client._buffered_bytes
 
 
-def test_what_is_emitted_offline_leaves_in_order_once_joined(serve: Serve) -> None:
+def test_offline_events_are_sent_in_order_after_the_join(serve: Serve) -> None:
     server = serve()
     socket = server.socket()
     for number in range(3):
@@ -40,7 +40,7 @@ def test_what_is_emitted_offline_leaves_in_order_once_joined(serve: Serve) -> No
     assert buffered(server) == (0, 0)
 
 
-def test_what_is_emitted_between_connections_leaves_on_the_next(serve: Serve) -> None:
+def test_events_emitted_between_connections_are_sent_on_the_next_one(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.lose()
@@ -51,7 +51,7 @@ def test_what_is_emitted_between_connections_leaves_on_the_next(serve: Serve) ->
     assert emitted(server) == [["a"]]
 
 
-def test_what_is_buffered_survives_leaving(serve: Serve) -> None:
+def test_buffered_events_survive_disconnect_and_close(serve: Serve) -> None:
     server = serve()
     socket = server.socket()
     socket.emit(["a"], server.now)
@@ -63,7 +63,7 @@ def test_what_is_buffered_survives_leaving(serve: Serve) -> None:
     assert emitted(server) == [["a"]]
 
 
-def test_an_event_is_what_it_was_when_it_was_emitted(serve: Serve) -> None:
+def test_changing_values_after_the_emit_has_no_effect(serve: Serve) -> None:
     server = serve()
     socket = server.socket()
     values = [1]
@@ -78,7 +78,7 @@ def test_an_event_is_what_it_was_when_it_was_emitted(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_the_number_of_events_is_bounded_over_all_namespaces(serve: Serve, retries: int) -> None:
+def test_the_number_of_buffered_events_is_bounded_over_all_namespaces(serve: Serve, retries: int) -> None:
     server = serve(max_buffered_events=3)
     first, second = server.socket("/a", retries=retries), server.socket("/b", retries=retries)
     for socket in (first, first, second):
@@ -89,7 +89,7 @@ def test_the_number_of_events_is_bounded_over_all_namespaces(serve: Serve, retri
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_the_number_of_bytes_is_bounded(serve: Serve, retries: int) -> None:
+def test_the_number_of_buffered_bytes_is_bounded(serve: Serve, retries: int) -> None:
     server = serve(max_buffered_bytes=1000)
     socket = server.socket(retries=retries)
     socket.emit(["a", bytes(900)], server.now)
@@ -98,7 +98,7 @@ def test_the_number_of_bytes_is_bounded(serve: Serve, retries: int) -> None:
     socket.emit(["a"], server.now)
 
 
-def test_what_the_transport_has_not_sent_counts(serve: Serve) -> None:
+def test_bytes_that_the_transport_has_not_sent_count_as_buffered(serve: Serve) -> None:
     server = serve(max_buffered_bytes=1000)
     socket = server.joined()
     server.is_reading = False
@@ -111,7 +111,7 @@ def test_what_the_transport_has_not_sent_counts(serve: Serve) -> None:
     assert [data[0] for data in emitted(server)] == ["a", "b"]
 
 
-def test_a_volatile_event_that_is_dropped_needs_no_room(serve: Serve) -> None:
+def test_dropping_a_volatile_event_needs_no_buffer_space(serve: Serve) -> None:
     server = serve(max_buffered_events=1)
     socket = server.socket()
     socket.emit(["fills"], server.now)
@@ -121,9 +121,7 @@ def test_a_volatile_event_that_is_dropped_needs_no_room(serve: Serve) -> None:
 @pytest.mark.parametrize("retries", [0, 1])
 @pytest.mark.parametrize("joined", [True, False])
 @pytest.mark.parametrize("value", [object(), {(1, 2): "tuple key"}, {"a", "set"}])
-def test_a_value_that_cannot_be_sent_leaves_nothing_behind(
-    serve: Serve, retries: int, joined: bool, value: Any
-) -> None:
+def test_an_emit_with_an_invalid_value_has_no_effect(serve: Serve, retries: int, joined: bool, value: Any) -> None:
     server = serve()
     socket = server.joined(retries=retries) if joined else server.socket(retries=retries)
     before = buffered(server)
@@ -144,7 +142,7 @@ def test_a_value_that_cannot_be_sent_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_a_full_buffer_leaves_nothing_half_done(serve: Serve, retries: int) -> None:
+def test_an_emit_into_a_full_buffer_has_no_effect(serve: Serve, retries: int) -> None:
     server = serve(max_buffered_events=1)
     socket = server.socket(retries=retries)
     fits = socket.emit(["fits"], server.now, ack=True)
@@ -164,7 +162,7 @@ def test_a_full_buffer_leaves_nothing_half_done(serve: Serve, retries: int) -> N
     assert Acknowledged("/", fits, []) in server.events()
 
 
-def test_handles_are_never_used_twice(serve: Serve) -> None:
+def test_handles_are_unique(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     handles = [socket.emit([number], server.now, ack=bool(number % 2)) for number in range(10)]

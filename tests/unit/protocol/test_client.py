@@ -104,27 +104,27 @@ def test_several_namespaces_share_the_connection(serve: Serve) -> None:
     assert [event.namespace for event in server.events() if isinstance(event, Connected)] == ["/b", "/", "/a"]
     server.emit("hi", namespace="/a")
     server.emit("who?", namespace="/nobody")
-    told = server.events()
-    assert kinds(told) == [EventReceived]
-    assert told[0].namespace == "/a"  # type: ignore[attr-defined]  # its kind was just looked at
+    events = server.events()
+    assert kinds(events) == [EventReceived]
+    assert events[0].namespace == "/a"  # type: ignore[attr-defined]  # its kind was just looked at
     assert len(server.streams) == 1
 
 
-def test_a_first_attempt_that_fails_is_told_in_the_references_order(serve: Serve) -> None:
+def test_first_failure_emits_events_in_the_order_of_the_javascript_client(serve: Serve) -> None:
     server = serve(reconnection_attempts=0)
     joining, idle = server.socket(), server.socket("/idle")
     joining.connect(server.now)
     server.refuse()
-    told = server.events()
-    assert kinds(told) == [Failed, ConnectFailed, ReconnectFailed]
-    failed, refused = told[0], told[1]
+    events = server.events()
+    assert kinds(events) == [Failed, ConnectFailed, ReconnectFailed]
+    failed, refused = events[0], events[1]
     assert isinstance(failed, Failed)
     assert refused == ConnectFailed("/", failed.error, active=True)
     assert not idle.active
     assert server.client.idle
 
 
-def test_without_reconnection_a_failure_is_the_end(serve: Serve) -> None:
+def test_without_reconnection_a_failed_attempt_is_not_repeated(serve: Serve) -> None:
     server = serve(reconnection=False)
     server.socket().connect(server.now)
     server.refuse()
@@ -135,7 +135,7 @@ def test_without_reconnection_a_failure_is_the_end(serve: Serve) -> None:
     assert server.events() == []
 
 
-def test_open_that_must_not_reconnect_fails_once(serve: Serve) -> None:
+def test_open_without_reconnect_fails_once(serve: Serve) -> None:
     server = serve()
     server.client.open(server.now, reconnect=False)
     server.refuse()
@@ -143,7 +143,7 @@ def test_open_that_must_not_reconnect_fails_once(serve: Serve) -> None:
     assert server.client.idle
 
 
-def test_a_namespaces_own_attempt_reconnects_after_one_that_must_not(serve: Serve) -> None:
+def test_a_namespace_reconnects_after_an_open_without_reconnect(serve: Serve) -> None:
     server = serve()
     server.client.open(server.now, reconnect=False)
     server.refuse()
@@ -152,44 +152,44 @@ def test_a_namespaces_own_attempt_reconnects_after_one_that_must_not(serve: Serv
     assert server.client.reconnecting
 
 
-def test_a_session_that_ends_in_its_handshake_is_a_failure(serve: Serve) -> None:
+def test_a_session_that_ends_in_its_handshake_fails_the_attempt(serve: Serve) -> None:
     server = serve(reconnection=False)
     server.socket().connect(server.now)
     server.open_stream()
     server.lose()
-    told = server.events()
-    assert kinds(told) == [Failed, ConnectFailed]
-    assert isinstance(told[0], Failed)
-    assert isinstance(told[0].error, TransportError)
+    events = server.events()
+    assert kinds(events) == [Failed, ConnectFailed]
+    assert isinstance(events[0], Failed)
+    assert isinstance(events[0].error, TransportError)
 
 
-def test_a_session_that_is_aborted_in_its_handshake_is_a_failure(serve: Serve) -> None:
+def test_a_session_that_is_aborted_in_its_handshake_fails_the_attempt(serve: Serve) -> None:
     server = serve(reconnection=False)
     server.socket().connect(server.now)
     assert server.client.engine is not None
     server.client.engine.abort(server.now)
-    told = server.events()
-    assert kinds(told) == [Failed, ConnectFailed]
-    assert "before it was open: forced close" in str(told[0].error)  # type: ignore[attr-defined]
+    events = server.events()
+    assert kinds(events) == [Failed, ConnectFailed]
+    assert "before it was open: forced close" in str(events[0].error)  # type: ignore[attr-defined]
 
 
-def test_opening_takes_no_longer_than_the_timeout(serve: Serve) -> None:
+def test_opening_fails_after_the_timeout(serve: Serve) -> None:
     server = serve(timeout=7, reconnection=False)
     server.socket().connect(server.now)
     server.open_stream()
     server.advance(6.9)
     assert server.events() == []
     server.advance(0.1)
-    told = server.events()
-    assert kinds(told) == [Failed, ConnectFailed]
-    assert isinstance(told[0], Failed)
-    assert isinstance(told[0].error, OpenTimeout)
-    assert "within 7 seconds" in str(told[0].error)
+    events = server.events()
+    assert kinds(events) == [Failed, ConnectFailed]
+    assert isinstance(events[0], Failed)
+    assert isinstance(events[0].error, OpenTimeout)
+    assert "within 7 seconds" in str(events[0].error)
     assert server.client.idle
     assert server.streams == []
 
 
-def test_without_a_timeout_joining_takes_as_long_as_it_takes(serve: Serve) -> None:
+def test_without_a_timeout_joining_has_no_time_limit(serve: Serve) -> None:
     server = serve(timeout=None)
     socket = server.opened()
     server.advance(7_000)
@@ -198,14 +198,14 @@ def test_without_a_timeout_joining_takes_as_long_as_it_takes(serve: Serve) -> No
     assert socket.connected
 
 
-def test_a_timeout_of_0_is_immediate(serve: Serve) -> None:
+def test_a_timeout_of_zero_fails_at_once(serve: Serve) -> None:
     server = serve(timeout=0, reconnection=False)
     server.socket().connect(server.now)
     server.advance(0)
     assert kinds(server.events()) == [Failed, ConnectFailed]
 
 
-def test_no_timeout_waits_for_ever(serve: Serve) -> None:
+def test_without_a_timeout_opening_has_no_time_limit(serve: Serve) -> None:
     server = serve(timeout=None)
     socket = server.socket()
     socket.connect(server.now)
@@ -216,7 +216,7 @@ def test_no_timeout_waits_for_ever(serve: Serve) -> None:
     assert socket.connected
 
 
-def test_no_wait_and_no_time_do_not_spin_inside_the_machine(serve: Serve) -> None:
+def test_zero_delay_and_zero_timeout_do_not_loop_in_one_tick(serve: Serve) -> None:
     server = serve(timeout=0, reconnection_delay=0, reconnection_attempts=5)
     server.socket().connect(server.now)
     server.client.tick(server.now)
@@ -229,7 +229,7 @@ def test_no_wait_and_no_time_do_not_spin_inside_the_machine(serve: Serve) -> Non
 # Closing
 
 
-def test_the_last_namespace_that_leaves_closes_the_connection(serve: Serve) -> None:
+def test_disconnecting_the_last_namespace_closes_the_connection(serve: Serve) -> None:
     server = serve()
     first, last = server.joined("/a"), server.joined("/b")
     first.disconnect(server.now)
@@ -245,7 +245,7 @@ def test_the_last_namespace_that_leaves_closes_the_connection(serve: Serve) -> N
     assert server.streams == []
 
 
-def test_close_lets_what_was_sent_leave(serve: Serve) -> None:
+def test_close_drains_the_write_buffer_first(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.is_reading = False
@@ -263,7 +263,7 @@ def test_close_lets_what_was_sent_leave(serve: Serve) -> None:
     assert server.events() == []
 
 
-def test_close_is_bounded_in_time(serve: Serve) -> None:
+def test_close_takes_at_most_close_timeout(serve: Serve) -> None:
     server = serve(close_timeout=3)
     server.joined()
     server.closes_streams = False
@@ -275,15 +275,15 @@ def test_close_is_bounded_in_time(serve: Serve) -> None:
     assert server.streams == []
 
 
-def test_abort_leaves_nothing(serve: Serve) -> None:
+def test_abort_closes_streams_and_fails_pending_acknowledgements(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.is_reading = False
     handle = socket.emit(["one"], server.now, ack=True, timeout=50)
     server.client.abort(server.now)
-    told = server.events()
-    assert kinds(told) == [Closed, Disconnected, AckFailed]
-    assert told[2].handle == handle  # type: ignore[attr-defined]
+    events = server.events()
+    assert kinds(events) == [Closed, Disconnected, AckFailed]
+    assert events[2].handle == handle  # type: ignore[attr-defined]
     assert server.client.idle
     assert server.streams == []
     server.advance(100)
@@ -302,15 +302,15 @@ def test_abort_sends_nothing(serve: Serve) -> None:
     assert [action for action in actions if isinstance(action, Send | CloseStream)] == [CloseStream(stream, abort=True)]
 
 
-def test_abort_loses_what_waits_for_a_later_connection(serve: Serve) -> None:
+def test_abort_drops_buffered_events(serve: Serve) -> None:
     server = serve(max_buffered_events=2)
     socket = server.socket()
     handles = [socket.emit(["offline"], server.now, ack=True, timeout=50)]
     socket.emit(["offline, no acknowledgement"], server.now)
     server.client.abort(server.now)
-    told = server.events()
-    assert [event.handle for event in told if isinstance(event, AckFailed)] == handles
-    assert kinds(told) == [AckFailed]
+    events = server.events()
+    assert [event.handle for event in events if isinstance(event, AckFailed)] == handles
+    assert kinds(events) == [AckFailed]
     server.advance(100)
     assert server.events() == []
     for _ in range(2):
@@ -319,7 +319,7 @@ def test_abort_loses_what_waits_for_a_later_connection(serve: Serve) -> None:
         socket.emit(["no more"], server.now)
 
 
-def test_what_a_draining_session_tells_changes_nothing(serve: Serve) -> None:
+def test_a_draining_session_does_not_affect_the_next_one(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     old = server.client.engine
@@ -346,7 +346,7 @@ def test_what_a_draining_session_tells_changes_nothing(serve: Serve) -> None:
         EngineClosed,
         EngineOpened,
     ]
-    assert [told.session for told in server.engine_events] == [1, 1, 1, 1, 2]
+    assert [events.session for events in server.engine_events] == [1, 1, 1, 1, 2]
 
 
 Prepare = Callable[[FakeServer], None]
@@ -397,7 +397,7 @@ STATES = [_new, _asking, _opening, _handshaking, _joining, _asking_auth, _joined
 
 @pytest.mark.parametrize("prepare", STATES)
 @pytest.mark.parametrize("end", [ClientProtocol.close, ClientProtocol.abort])
-def test_close_and_abort_leave_nothing_in_any_state(
+def test_close_and_abort_leave_no_stream_or_timer_in_any_state(
     serve: Serve, prepare: Prepare, end: Callable[[ClientProtocol, float], None]
 ) -> None:
     server = serve()
@@ -437,7 +437,7 @@ def test_the_client_can_be_used_again_after_close_and_abort(
     assert kinds(server.events()) == [Opened, Connected]
 
 
-def test_leaving_without_having_joined_is_silent(serve: Serve) -> None:
+def test_disconnecting_before_the_join_emits_no_disconnected(serve: Serve) -> None:
     server = serve()
     socket = server.opened()
     socket.disconnect(server.now)
@@ -447,7 +447,7 @@ def test_leaving_without_having_joined_is_silent(serve: Serve) -> None:
     assert server.events() == []
 
 
-def test_leaving_while_opening_stops_the_attempt(serve: Serve) -> None:
+def test_disconnecting_while_opening_cancels_the_attempt(serve: Serve) -> None:
     server = serve()
     socket = server.socket()
     socket.connect(server.now)
@@ -457,7 +457,7 @@ def test_leaving_while_opening_stops_the_attempt(serve: Serve) -> None:
     assert server.streams == []
 
 
-def test_leaving_during_a_wait_ends_it(serve: Serve) -> None:
+def test_disconnecting_during_a_reconnection_delay_ends_it(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.lose()
@@ -469,7 +469,7 @@ def test_leaving_during_a_wait_ends_it(serve: Serve) -> None:
     assert server.events() == []
 
 
-def test_leaving_after_close_tells_nothing(serve: Serve) -> None:
+def test_disconnecting_after_close_emits_nothing(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.client.close(server.now)
@@ -479,19 +479,19 @@ def test_leaving_after_close_tells_nothing(serve: Serve) -> None:
     assert not socket.active
 
 
-# The connection ends
+# The end of the connection
 
 
-def test_the_server_ends_the_connection(serve: Serve) -> None:
+def test_a_lost_connection_disconnects_all_namespaces(serve: Serve) -> None:
     server = serve(reconnection=False)
     joined, joining = server.joined("/a"), server.opened("/b")
     server.lose()
-    told = server.events()
-    assert kinds(told) == [Closed, Disconnected, Disconnected]
-    closed = told[0]
+    events = server.events()
+    assert kinds(events) == [Closed, Disconnected, Disconnected]
+    closed = events[0]
     assert isinstance(closed, Closed)
     assert closed.reason == "transport close"
-    assert told[1:] == [
+    assert events[1:] == [
         Disconnected(socket.name, "transport close", closed.details, active=True) for socket in (joined, joining)
     ]
     assert joined.sid is None
@@ -499,28 +499,28 @@ def test_the_server_ends_the_connection(serve: Serve) -> None:
     assert server.client.idle
 
 
-def test_a_transport_error_is_an_error_too(serve: Serve) -> None:
+def test_a_transport_error_is_also_reported_as_a_failure(serve: Serve) -> None:
     server = serve(reconnection=False)
     server.joined("/a")
     server.opened("/b")
     server.lose(OSError("reset"))
-    told = server.events()
-    assert kinds(told) == [Failed, ConnectFailed, Closed, Disconnected, Disconnected]
-    assert told[1].namespace == "/b"  # type: ignore[attr-defined]
-    assert told[2].reason == "transport error"  # type: ignore[attr-defined]
+    events = server.events()
+    assert kinds(events) == [Failed, ConnectFailed, Closed, Disconnected, Disconnected]
+    assert events[1].namespace == "/b"  # type: ignore[attr-defined]
+    assert events[2].reason == "transport error"  # type: ignore[attr-defined]
 
 
-def test_a_silent_server_is_a_ping_timeout(serve: Serve) -> None:
+def test_a_silent_server_closes_the_connection_with_a_ping_timeout(serve: Serve) -> None:
     server = serve(reconnection=False)
     server.joined()
     server.advance(7200)
     assert server.events() == [Closed("ping timeout", None), Disconnected("/", "ping timeout", None, active=True)]
 
 
-def test_emitting_after_the_ping_timeout_buffers(serve: Serve) -> None:
+def test_an_event_emitted_after_the_ping_timeout_is_buffered(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
-    server.now += 7201  # a process that slept
+    server.now += 7201  # the process was suspended
     socket.emit(["late"], server.now)
     assert kinds(server.events()) == [Closed, Disconnected]
     assert server.sent() == []
@@ -530,10 +530,10 @@ def test_emitting_after_the_ping_timeout_buffers(serve: Serve) -> None:
     assert [packet.data for packet in server.sent()] == [None, ["late"]]
 
 
-# What the session tells
+# Reports of the session
 
 
-def test_pings_and_upgrades_are_passed_on(serve: Serve) -> None:
+def test_pings_and_upgrades_are_reported(serve: Serve) -> None:
     server = serve()
     server.socket().connect(server.now)
     server.accept(upgrades=["websocket"])
@@ -549,7 +549,7 @@ def test_pings_and_upgrades_are_passed_on(serve: Serve) -> None:
     assert len(server.streams) == 1
 
 
-def test_a_failed_upgrade_is_passed_on(serve: Serve) -> None:
+def test_a_failed_upgrade_is_reported(serve: Serve) -> None:
     server = serve()
     server.socket().connect(server.now)
     server.accept(upgrades=["websocket"])
@@ -559,7 +559,7 @@ def test_a_failed_upgrade_is_passed_on(serve: Serve) -> None:
     assert kinds(server.engine_events) == [EngineOpened, EngineUpgradeFailed]
 
 
-def test_drains_are_told_to_who_wants_them(serve: Serve) -> None:
+def test_drains_are_reported_if_requested(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     socket.emit(["unreported"], server.now)
@@ -573,7 +573,7 @@ def test_drains_are_told_to_who_wants_them(serve: Serve) -> None:
     assert server.engine_events[-1] == EngineDrained()
 
 
-def test_packets_are_told_to_who_wants_them_from_the_first_on(serve: Serve) -> None:
+def test_packets_are_reported_from_the_first_one_if_requested(serve: Serve) -> None:
     server = serve()
     socket = server.socket()
     socket.connect(server.now)
@@ -594,7 +594,7 @@ def test_packets_are_told_to_who_wants_them_from_the_first_on(serve: Serve) -> N
     assert "e1" in str(received.packet.data)
 
 
-def test_an_observed_session_that_was_let_go_is_not_heard(serve: Serve) -> None:
+def test_events_of_a_replaced_session_are_ignored(serve: Serve) -> None:
     server = serve()
     server.joined()
     old = server.client.engine
@@ -612,7 +612,7 @@ def test_an_observed_session_that_was_let_go_is_not_heard(serve: Serve) -> None:
 # The end of the session
 
 
-def test_a_session_that_the_application_closes_is_followed_by_another(serve: Serve) -> None:
+def test_closing_the_session_reconnects(serve: Serve) -> None:
     server = serve(reconnection_delay=1, randomization_factor=0)
     socket = server.joined()
     server.is_reading = False
@@ -634,7 +634,7 @@ def test_a_session_that_the_application_closes_is_followed_by_another(serve: Ser
     assert server.engine_events[-1:] == [EngineOpened("e1", "polling", session=2)]
 
 
-def test_without_reconnection_the_end_of_the_session_is_the_end(serve: Serve) -> None:
+def test_closing_the_session_without_reconnection_closes_the_connection(serve: Serve) -> None:
     server = serve(reconnection=False)
     server.joined()
     server.client.close_session(1, server.now)
@@ -643,19 +643,19 @@ def test_without_reconnection_the_end_of_the_session_is_the_end(serve: Serve) ->
 
 
 @pytest.mark.parametrize("stage", ["asking", "opening"])
-def test_a_session_that_is_closed_before_it_is_open_is_an_attempt_that_failed(serve: Serve, stage: str) -> None:
+def test_closing_a_session_before_it_is_open_fails_the_attempt(serve: Serve, stage: str) -> None:
     server = serve(query=ASK) if stage == "asking" else serve()
     server.socket().connect(server.now)
     server.run()
     server.client.close_session(1, server.now)
-    told = [event for event in server.events() if not isinstance(event, Question)]
-    assert kinds(told) == [Failed, ConnectFailed]
-    assert "forced close" in str(told[0])
+    events = [event for event in server.events() if not isinstance(event, Question)]
+    assert kinds(events) == [Failed, ConnectFailed]
+    assert "forced close" in str(events[0])
     assert server.engine_events == [EngineClosed("forced close", None)]
     assert server.client.reconnecting
 
 
-def test_every_session_is_told_to_have_ended(serve: Serve) -> None:
+def test_every_session_ends_with_engine_closed(serve: Serve) -> None:
     server = serve(query=ASK, reconnection_delay=1, randomization_factor=0)
     server.socket().connect(server.now)
     question = server.events()[0]
@@ -670,10 +670,10 @@ def test_every_session_is_told_to_have_ended(serve: Serve) -> None:
     server.client.close(server.now)
     server.run()
     assert kinds(server.engine_events) == [EngineClosed] * 3
-    assert [told.session for told in server.engine_events] == [1, 2, 3]
+    assert [events.session for events in server.engine_events] == [1, 2, 3]
 
 
-def test_an_abort_ends_a_session_that_drains(serve: Serve) -> None:
+def test_abort_ends_a_draining_session(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.is_reading = False
@@ -690,7 +690,7 @@ def test_an_abort_ends_a_session_that_drains(serve: Serve) -> None:
 # Statistics
 
 
-def test_statistics_of_a_client_that_has_done_nothing(serve: Serve) -> None:
+def test_statistics_of_a_new_client_are_zero(serve: Serve) -> None:
     nothing = Statistics(
         bytes_received=0,
         bytes_sent=0,
@@ -743,7 +743,7 @@ def test_statistics_count_the_bytes_of_the_streams(serve: Serve) -> None:
     assert after.bytes_sent - before.bytes_sent == len('42["out"]')
 
 
-def test_what_never_left_is_not_counted_as_sent(serve: Serve) -> None:
+def test_unsent_bytes_are_not_counted_as_sent(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     before = server.client.statistics().bytes_sent
@@ -754,7 +754,7 @@ def test_what_never_left_is_not_counted_as_sent(serve: Serve) -> None:
     assert server.client.statistics().bytes_sent == before
 
 
-def test_statistics_tell_what_is_pending(serve: Serve) -> None:
+def test_statistics_count_pending_acknowledgements_and_queued_events(serve: Serve) -> None:
     server = serve()
     socket = server.socket()
     socket.emit(["a"], server.now, ack=True)
@@ -794,7 +794,7 @@ def test_an_event_that_is_sent_again_is_counted_again(serve: Serve) -> None:
 # Backpressure
 
 
-def test_the_write_buffer_drains(serve: Serve) -> None:
+def test_drained_is_emitted_when_the_write_buffer_has_drained(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.is_reading = False
@@ -818,7 +818,7 @@ def test_losing_the_connection_drops_the_write_buffer(serve: Serve) -> None:
     assert server.client.writable
 
 
-def test_a_server_that_wants_acknowledgements_and_reads_none_is_left(serve: Serve) -> None:
+def test_unread_acknowledgements_beyond_the_bound_close_the_connection(serve: Serve) -> None:
     server = serve(max_buffered_bytes=400_000, reconnection=False)
     socket = server.joined()
     server.is_reading = False
@@ -831,17 +831,17 @@ def test_a_server_that_wants_acknowledgements_and_reads_none_is_left(serve: Serv
                 assert event.ack_id is not None
                 socket.acknowledge(event.ack_id, ["x" * 10_000], server.now)
         assert wanted < 100
-    told = server.events()
-    assert kinds(told) == [Failed, Drained, Closed, Disconnected]
-    assert "does not read" in str(told[0].error)  # type: ignore[attr-defined]
+    events = server.events()
+    assert kinds(events) == [Failed, Drained, Closed, Disconnected]
+    assert "does not read" in str(events[0].error)  # type: ignore[attr-defined]
     assert wanted == 80
 
 
-# What is wrong
+# Invalid data
 
 
 @pytest.mark.parametrize("message", ["", "9", "2[", '2["connect"]', b"no header", '50-["a"]', '2["a"]x'])
-def test_nonsense_ends_the_connection(serve: Serve, message: str | bytes) -> None:
+def test_invalid_packet_closes_connection(serve: Serve, message: str | bytes) -> None:
     server = serve()
     server.joined()
     server.say(message)
@@ -849,19 +849,19 @@ def test_nonsense_ends_the_connection(serve: Serve, message: str | bytes) -> Non
     assert server.client.reconnecting
 
 
-def test_nonsense_is_a_parse_error(serve: Serve) -> None:
+def test_an_invalid_packet_is_a_parse_error(serve: Serve) -> None:
     server = serve(reconnection=False)
     server.joined()
     server.say("nonsense")
-    told = server.events()
-    assert kinds(told) == [Closed, Disconnected]
-    assert isinstance(told[0], Closed)
-    assert told[0].reason == "parse error"
-    assert isinstance(told[0].details, PacketError)
+    events = server.events()
+    assert kinds(events) == [Closed, Disconnected]
+    assert isinstance(events[0], Closed)
+    assert events[0].reason == "parse error"
+    assert isinstance(events[0].details, PacketError)
     assert server.client.idle
 
 
-def test_half_a_packet_does_not_outlive_its_connection(serve: Serve) -> None:
+def test_an_incomplete_packet_is_discarded_with_its_connection(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     server.say('51-["half",{"_placeholder":true,"num":0}]')
@@ -885,12 +885,12 @@ def test_the_attachments_of_a_packet_are_bounded_in_total(serve: Serve) -> None:
     server.say(bytes(600))
     assert server.events() == []
     server.say(bytes(600))
-    told = server.events()
-    assert kinds(told) == [Closed, Disconnected]
-    assert "max_message_size (1000 bytes)" in str(told[0].details)  # type: ignore[attr-defined]
+    events = server.events()
+    assert kinds(events) == [Closed, Disconnected]
+    assert "max_message_size (1000 bytes)" in str(events[0].details)  # type: ignore[attr-defined]
 
 
-def test_the_bytes_of_half_a_packet_do_not_count_on_the_next_connection(serve: Serve) -> None:
+def test_the_bytes_of_an_incomplete_packet_do_not_count_on_the_next_connection(serve: Serve) -> None:
     server = serve(max_message_size=1000)
     server.joined()
     for _ in range(2):
@@ -903,15 +903,15 @@ def test_the_bytes_of_half_a_packet_do_not_count_on_the_next_connection(serve: S
         server.accept()
 
 
-def test_a_transport_that_breaks_as_it_sends_loses_nothing_more(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transport_that_breaks_while_sending_loses_one_event(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve()
     socket = server.opened()
     offline = [socket.emit([number], server.now, ack=True) for number in range(3)]
     monkeypatch.setattr(Wire, "breaks_on_send", True)
     server.join()
-    told = server.events()
-    assert kinds(told) == [Failed, Closed, Disconnected, AckFailed]
-    assert [event.handle for event in told if isinstance(event, AckFailed)] == offline[:1]
+    events = server.events()
+    assert kinds(events) == [Failed, Closed, Disconnected, AckFailed]
+    assert [event.handle for event in events if isinstance(event, AckFailed)] == offline[:1]
     monkeypatch.setattr(Wire, "breaks_on_send", False)
     server.advance(2)
     server.accept()
@@ -919,19 +919,21 @@ def test_a_transport_that_breaks_as_it_sends_loses_nothing_more(serve: Serve, mo
     assert [packet.data for packet in server.sent() if packet.type == EVENT] == [[1], [2]]
 
 
-def test_a_transport_that_breaks_as_it_says_that_we_leave(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transport_that_breaks_while_sending_disconnect_ends_the_connection(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = serve()
     socket = server.joined()
     monkeypatch.setattr(Wire, "breaks_on_send", True)
     socket.disconnect(server.now)
-    told = server.events()
-    assert kinds(told).count(Disconnected) == 1
+    events = server.events()
+    assert kinds(events).count(Disconnected) == 1
     assert not socket.active
     assert server.client.idle
 
 
 class Broken(JSONEncoder, JSONDecoder):
-    """A parser of the application's own, that raises what it is told to, for one type of packet or for what it reads."""
+    """A parser that raises a given error for one type of packet, or when it decodes."""
 
     def __init__(self, broken_type: int | None = None, error: Exception | None = None) -> None:
         JSONDecoder.__init__(self, 10)
@@ -957,28 +959,28 @@ class Broken(JSONEncoder, JSONDecoder):
 
 
 def _serve_with(serve: Serve, parser: Broken) -> FakeServer:
-    """The server itself has a parser that works."""
+    """Return a server whose own parser works."""
     server = serve(reconnection=False)
     client = server.client
     client._encoder, client._decoder = parser, parser
     return server
 
 
-def test_a_parser_may_raise_anything_over_what_it_reads(serve: Serve) -> None:
+def test_any_exception_of_a_decoder_is_a_parse_error(serve: Serve) -> None:
     parser = Broken()
     server = _serve_with(serve, parser)
     server.joined()
     parser.breaks_reading = True
     server.emit("hi")
-    told = server.events()
-    assert kinds(told) == [Closed, Disconnected]
-    assert isinstance(told[0], Closed)
-    assert told[0].reason == "parse error"
-    assert isinstance(told[0].details, PacketError)
-    assert isinstance(told[0].details.__cause__, ZeroDivisionError)
+    events = server.events()
+    assert kinds(events) == [Closed, Disconnected]
+    assert isinstance(events[0], Closed)
+    assert events[0].reason == "parse error"
+    assert isinstance(events[0].details, PacketError)
+    assert isinstance(events[0].details.__cause__, ZeroDivisionError)
 
 
-def test_a_parser_may_raise_anything_over_what_it_writes(serve: Serve) -> None:
+def test_any_exception_of_an_encoder_is_raised_as_a_packet_error(serve: Serve) -> None:
     parser = Broken(EVENT)
     server = _serve_with(serve, parser)
     socket = server.joined()
@@ -990,20 +992,20 @@ def test_a_parser_may_raise_anything_over_what_it_writes(serve: Serve) -> None:
         socket.emit(["x"], server.now)
 
 
-def test_a_parser_that_cannot_write_connect_refuses_the_namespace(serve: Serve) -> None:
+def test_a_parser_that_cannot_encode_connect_refuses_the_namespace(serve: Serve) -> None:
     server = _serve_with(serve, Broken(CONNECT))
     socket = server.opened()
     assert not socket.active
     assert server.client.idle
 
 
-def test_a_parser_that_cannot_write_disconnect_ends_the_connection(serve: Serve) -> None:
+def test_a_parser_that_cannot_encode_disconnect_ends_the_connection(serve: Serve) -> None:
     server = _serve_with(serve, Broken(DISCONNECT))
     socket = server.joined()
     socket.disconnect(server.now)
-    told = server.events()
-    assert kinds(told) == [Closed, Disconnected]
-    assert told[0].reason == "parse error"  # type: ignore[attr-defined]
+    events = server.events()
+    assert kinds(events) == [Closed, Disconnected]
+    assert events[0].reason == "parse error"  # type: ignore[attr-defined]
     assert not socket.active
     assert server.client.idle
 
@@ -1030,7 +1032,7 @@ def test_options_that_are_set_while_running_are_checked(serve: Serve, name: str,
     assert getattr(server.client, name) == before
 
 
-def test_options_that_are_set_while_running_are_kept(serve: Serve) -> None:
+def test_options_that_are_set_while_running_are_returned(serve: Serve) -> None:
     client = serve().client
     client.reconnection = False
     client.reconnection_attempts = 3
@@ -1042,7 +1044,7 @@ def test_options_that_are_set_while_running_are_kept(serve: Serve) -> None:
     assert (client.reconnection_delay_max, client.randomization_factor, client.timeout) == (30, 0, None)
 
 
-def test_a_namespace_is_made_once() -> None:
+def test_namespace_returns_the_same_object_each_time() -> None:
     client = ClientProtocol("http://localhost", random=Random(1))
     assert client.namespace("chat") is client.namespace("/chat")
     assert client.namespace().name == "/"
@@ -1050,21 +1052,21 @@ def test_a_namespace_is_made_once() -> None:
 
 
 @pytest.mark.parametrize("name", ["/a,b", "/\ud800"])
-def test_a_namespace_that_no_packet_can_bear_is_refused(name: str) -> None:
+def test_an_invalid_namespace_is_an_option_error(name: str) -> None:
     client = ClientProtocol("http://localhost", random=Random(1))
     with pytest.raises(OptionError, match="namespace"):
         client.namespace(name)
     assert client.namespaces == {}
 
 
-def test_options_of_one_transport_are_checked_at_once() -> None:
+def test_options_of_one_transport_are_checked_on_creation() -> None:
     options = ClientOptions(transport_options={"polling": {"close_timeout": -1}})
     with pytest.raises(OptionError, match="close_timeout"):
         ClientProtocol("http://localhost", options, random=Random(1))
 
 
 @pytest.mark.parametrize("frame", ["\ud800", 5, bytearray(b"x"), None])
-def test_a_parser_that_writes_what_is_no_message_is_told_so_at_the_call(frame: Any) -> None:
+def test_emit_raises_if_the_encoder_returns_an_invalid_message(frame: Any) -> None:
     class Odd(JSONParser):
         def encoder(self) -> Any:
             return SimpleNamespace(encode=lambda packet: [frame])
@@ -1075,7 +1077,7 @@ def test_a_parser_that_writes_what_is_no_message_is_told_so_at_the_call(frame: A
     assert client.idle
 
 
-def test_a_server_that_upgrades_and_then_hangs_is_left_at_once_when_the_time_is_up() -> None:
+def test_the_timeout_aborts_a_websocket_on_which_no_handshake_arrives() -> None:
     options = ClientOptions(transports=["websocket"], timeout=1, reconnection=False)
     client = ClientProtocol("http://localhost", options, random=Random(0))
     client.namespace("/").connect(0)

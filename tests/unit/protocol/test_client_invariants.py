@@ -46,7 +46,7 @@ ABILITIES = st.sampled_from(["is_reading", "closes_streams", "breaks_on_send"])
 
 @dataclass
 class Link:
-    """What the server knows of one stream."""
+    """The state of one stream on the server."""
 
     is_strict: bool
     """Whether all that the client sends arrives at once, so that nothing crosses."""
@@ -71,7 +71,7 @@ class StrictServer(FakeServer):
         return self.links[self.streams[-1]] if self.streams else None
 
     def feed(self, packet: engineio.Packet) -> None:
-        """The stream may be gone since the packet before."""
+        """Feed a packet, unless the previous one closed the stream."""
         self.run()
         if self.link is not None and self.link.is_open:
             super().feed(packet)
@@ -158,7 +158,7 @@ class Client(RuleBasedStateMachine):
                 self._end()
 
     def _end(self) -> None:
-        """However it was: closing ends everything but what waits for a next connection, aborting ends that, too."""
+        """Check that close ends everything except what waits for the next connection, and that abort ends that, too."""
         server = self.server
         self.client.close(server.now)
         server.advance(3)
@@ -218,7 +218,7 @@ class Client(RuleBasedStateMachine):
     @rule(data=st.data())
     def forget(self, data: st.DataObject) -> None:
         name, handle = data.draw(st.sampled_from(self.handles))
-        self._look()  # what was told before is told
+        self._look()  # which checks the events so far
         self.server.socket(name).forget(handle, self.server.now)
         self._look()  # the emit may have timed out at this very moment
         self.waiting.discard((name, handle))
@@ -357,7 +357,7 @@ class Client(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def get_joined(self, name: str) -> None:
-        """All that it takes at once, since a story seldom comes upon it step by step."""
+        """Take all steps at once, since random steps seldom lead to a connected namespace."""
         self.server.is_reading, Wire.breaks_on_send = True, False
         self.client.open(self.server.now)
         self.connect(name)
@@ -418,11 +418,11 @@ class Client(RuleBasedStateMachine):
         assert sum(emit.wire_id is not None for emit in socket._queue) <= 1
 
     def _look(self) -> None:
-        """What the application was told is what it may be told."""
+        """Check that the application may get these events."""
         for event in self.server.events():
-            self._told(event)
+            self._check_event(event)
 
-    def _told(self, event: MachineEvent) -> None:
+    def _check_event(self, event: MachineEvent) -> None:
         if isinstance(event, Connected):
             assert event.namespace not in self.joined, "no Disconnected between two Connected"
             self.joined.add(event.namespace)
@@ -447,6 +447,6 @@ class Client(RuleBasedStateMachine):
 
 
 TestClient = Client.TestCase
-# To explain a failure takes longer than to find it.
+# Explaining a failure takes longer than finding it.
 PHASES = [phase for phase in Phase if phase is not Phase.explain]
 TestClient.settings = settings(max_examples=100, stateful_step_count=50, deadline=None, phases=PHASES)

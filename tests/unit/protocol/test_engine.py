@@ -1,4 +1,4 @@
-"""A session over fake transports: what it asks of them and tells its observer, callback by callback."""
+"""A session over fake transports: how it calls them, and how it calls its observer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ REPORTS: dict[type[MachineEvent], Callable[[Any], tuple[Any, ...]]] = {
 
 
 class SessionRig:
-    """A session, its fake transports, and what it told: a name and what came with it."""
+    """A session, its fake transports, and its notifications: a name and the arguments."""
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class SessionRig:
         self.made = made
         self.query = query or {}
         self.headers = headers or {}
-        self.told: list[tuple[Any, ...]] = []
+        self.notifications: list[tuple[Any, ...]] = []
         self.outbox = Outbox()
-        self.outbox.deliver = lambda event: self.told.append(
+        self.outbox.deliver = lambda event: self.notifications.append(
             REPORTS[type(event)](event)
         )  # the session delivers by itself
         self.timers = Timers()
@@ -84,7 +84,7 @@ class SessionRig:
 
     @property
     def names(self) -> list[str]:
-        return [told[0] for told in self.told]
+        return [notification[0] for notification in self.notifications]
 
     def handshake(self, frame: str = NO_UPGRADE, now: float = 0) -> FakeTransport:
         self.session.open(now, query=self.query, headers=self.headers)
@@ -94,14 +94,14 @@ class SessionRig:
         return transport
 
     def probing(self, now: float = 0) -> tuple[FakeTransport, FakeTransport]:
-        """Polling, and a WebSocket that was asked."""
+        """Return the transports after the probe was sent."""
         polling = self.handshake(HANDSHAKE, now)
         websocket = self.last
         websocket.opens(now)
         return polling, websocket
 
     def upgrading(self, now: float = 0) -> tuple[FakeTransport, FakeTransport]:
-        """The WebSocket has answered; polling was asked to pause."""
+        """Return the transports after the response to the probe, while polling pauses."""
         polling, websocket = self.probing(now)
         websocket.drains(now)
         websocket.receives("3probe", now=now)
@@ -122,26 +122,26 @@ class SessionRig:
 
     # EngineObserver
 
-    def _tell(self, now: float, name: str, *values: Any) -> None:
+    def _notify(self, now: float, name: str, *values: Any) -> None:
         assert "close" not in self.names, f"{name} after close"
-        self.told.append((name, *values))
+        self.notifications.append((name, *values))
         if name in self.then:
             self.then[name](now)
 
     def on_engine_open(self, engine: EngineSession, now: float) -> None:
-        self._tell(now, "open", engine.sid, engine.transport)
+        self._notify(now, "open", engine.sid, engine.transport)
 
     def on_engine_message(self, engine: EngineSession, data: str | bytes, now: float) -> None:
-        self._tell(now, "message", data)
+        self._notify(now, "message", data)
 
     def on_engine_ping(self, engine: EngineSession, now: float) -> None:
-        self._tell(now, "ping")
+        self._notify(now, "ping")
 
     def on_engine_drain(self, engine: EngineSession, now: float) -> None:
-        self._tell(now, "drain")
+        self._notify(now, "drain")
 
     def on_engine_close(self, engine: EngineSession, reason: str, details: Exception | None, now: float) -> None:
-        self._tell(now, "close", reason, details)
+        self._notify(now, "close", reason, details)
 
 
 @pytest.fixture
@@ -164,18 +164,18 @@ def test_the_handshake_opens_the_session_on_the_first_transport(rig: SessionRig)
     rig.session.open(0)
     assert (rig.session.state, rig.session.sid, rig.session.transport) == ("opening", None, "polling")
     rig.first.opens()
-    assert rig.told == []
+    assert rig.notifications == []
     rig.first.receives(NO_UPGRADE)
-    assert rig.told == [("open", "S", "polling")]
+    assert rig.notifications == [("open", "S", "polling")]
     assert rig.session.state == "open"
     assert rig.first.endpoint.sid == "S"
     assert rig.session.sends_at_once
 
 
 @pytest.mark.parametrize("frame", ["4early", "2", "3", "6", "1", b"early", "4" + "x" * 10_000])
-def test_nothing_may_come_before_the_handshake(rig: SessionRig, frame: str | bytes) -> None:
+def test_a_packet_before_the_handshake_closes_the_session(rig: SessionRig, frame: str | bytes) -> None:
     rig.handshake(frame)  # type: ignore[arg-type]  # binary, too
-    name, reason, details = rig.told[0]
+    name, reason, details = rig.notifications[0]
     assert (name, reason) == ("close", "transport error")
     assert isinstance(details, TransportError)
     assert "before the handshake" in str(details)
@@ -185,23 +185,23 @@ def test_nothing_may_come_before_the_handshake(rig: SessionRig, frame: str | byt
 
 
 @pytest.mark.parametrize("text", ["0", "0{}", "0[]", "0null", '0{"sid":1}', "0" + "[" * 5000])
-def test_a_handshake_that_cannot_be_read_ends_the_session(rig: SessionRig, text: str) -> None:
+def test_an_invalid_handshake_closes_the_session(rig: SessionRig, text: str) -> None:
     rig.handshake(text)
-    assert rig.told[0][:2] == ("close", "transport error")
-    assert "handshake is invalid" in str(rig.told[0][2])
-    assert rig.told[0][2].__cause__ is not None
+    assert rig.notifications[0][:2] == ("close", "transport error")
+    assert "handshake is invalid" in str(rig.notifications[0][2])
+    assert rig.notifications[0][2].__cause__ is not None
     rig.assert_clean()
 
 
 @pytest.mark.row("difference.second_open")
-def test_a_second_handshake_is_an_error(rig: SessionRig) -> None:
+def test_a_second_handshake_closes_the_session(rig: SessionRig) -> None:
     rig.handshake().receives(NO_UPGRADE)
-    assert rig.told[1][:2] == ("close", "transport error")
-    assert "second handshake" in str(rig.told[1][2])
+    assert rig.notifications[1][:2] == ("close", "transport error")
+    assert "second handshake" in str(rig.notifications[1][2])
     rig.assert_clean()
 
 
-def test_what_is_sent_before_the_handshake_waits_for_it_even_where_the_transport_could_send(
+def test_messages_sent_before_the_handshake_are_buffered_until_it_arrives(
     made: list[FakeTransport],
 ) -> None:
     rig = SessionRig(made, EngineOptions(transports=["websocket"]))
@@ -216,35 +216,35 @@ def test_what_is_sent_before_the_handshake_waits_for_it_even_where_the_transport
     assert rig.session.buffered_bytes == 6
 
 
-def test_a_transport_that_fails_while_opening_ends_the_session(rig: SessionRig) -> None:
+def test_a_transport_that_fails_while_opening_closes_the_session(rig: SessionRig) -> None:
     rig.session.open(0)
     error = TransportError("refused", status=400, body="{}")
     rig.first.closes("transport error", error)
-    assert rig.told == [("close", "transport error", error)]
+    assert rig.notifications == [("close", "transport error", error)]
     rig.assert_clean()
 
 
-def test_all_transports_are_tried_and_only_the_last_failure_is_told(made: list[FakeTransport]) -> None:
+def test_all_transports_are_tried_and_only_the_last_failure_is_reported(made: list[FakeTransport]) -> None:
     rig = SessionRig(made, EngineOptions(try_all_transports=True))
     rig.session.open(0)
     made[0].closes("transport error", TransportError("first"))
-    assert rig.told == []
+    assert rig.notifications == []
     assert [transport.name for transport in made] == ["polling", "websocket"]
     last = TransportError("last")
     made[1].closes("transport error", last)
-    assert rig.told == [("close", "transport error", last)]
+    assert rig.notifications == [("close", "transport error", last)]
     assert len(made) == 2
     rig.assert_clean()
 
 
-def test_a_transport_that_failed_is_not_upgraded_to(made: list[FakeTransport]) -> None:
+def test_a_transport_that_failed_to_open_is_not_upgraded_to(made: list[FakeTransport]) -> None:
     rig = SessionRig(made, EngineOptions(try_all_transports=True, transports=["websocket", "polling"]))
     rig.session.open(0)
     made[0].closes("transport error")
     assert made[1].name == "polling"
     made[1].opens()
     made[1].receives(HANDSHAKE)
-    assert rig.told == [("open", "S", "polling")]
+    assert rig.notifications == [("open", "S", "polling")]
     assert len(made) == 2
 
 
@@ -260,19 +260,19 @@ def test_an_open_session_tries_no_other_transport(made: list[FakeTransport]) -> 
 # The heartbeat
 
 
-def test_a_ping_is_answered_and_told(rig: SessionRig) -> None:
+def test_a_ping_is_answered_and_reported(rig: SessionRig) -> None:
     polling = rig.handshake()
     polling.receives("2")
-    assert rig.told[1:] == [("ping",)]
+    assert rig.notifications[1:] == [("ping",)]
     assert polling.sent == [["3"]]
 
 
-def test_without_a_ping_in_time_the_session_closes(rig: SessionRig) -> None:
+def test_a_missing_ping_closes_the_session(rig: SessionRig) -> None:
     polling = rig.handshake(now=100)
     rig.time(100 + DEADLINE - 0.001)
     assert rig.session.state == "open"
     rig.time(100 + DEADLINE)
-    assert rig.told[1:] == [("close", "ping timeout", None)]
+    assert rig.notifications[1:] == [("close", "ping timeout", None)]
     assert polling.calls[-1] == "close"
     rig.assert_clean()
 
@@ -293,7 +293,7 @@ def test_sending_does_not_restart_the_ping_timeout(rig: SessionRig) -> None:
     assert rig.timers.next_deadline == DEADLINE
 
 
-def test_a_pong_that_finds_the_transport_broken_ends_the_session(rig: SessionRig) -> None:
+def test_a_transport_that_breaks_while_sending_a_pong_closes_the_session(rig: SessionRig) -> None:
     polling = rig.handshake()
     polling.breaks = True
     polling.receives("2")
@@ -302,7 +302,9 @@ def test_a_pong_that_finds_the_transport_broken_ends_the_session(rig: SessionRig
 
 
 @pytest.mark.parametrize("upgrading", [False, True])
-def test_so_does_whatever_else_is_sent(rig: SessionRig, upgrading: bool) -> None:
+def test_a_transport_that_breaks_while_sending_queued_packets_closes_the_session(
+    rig: SessionRig, upgrading: bool
+) -> None:
     if upgrading:
         polling, websocket = rig.upgrading()
         websocket.breaks = True
@@ -317,7 +319,7 @@ def test_so_does_whatever_else_is_sent(rig: SessionRig, upgrading: bool) -> None
     rig.assert_clean()
 
 
-def test_a_probe_that_breaks_when_it_asks_leaves_polling_as_it_is(rig: SessionRig) -> None:
+def test_a_probe_that_breaks_while_sending_does_not_affect_polling(rig: SessionRig) -> None:
     rig.handshake(HANDSHAKE)
     rig.last.breaks = True
     rig.last.opens()
@@ -327,7 +329,7 @@ def test_a_probe_that_breaks_when_it_asks_leaves_polling_as_it_is(rig: SessionRi
 
 
 @pytest.mark.parametrize("frame", ["3", "6", "5", "1", "3probe"])
-def test_packets_without_a_meaning_for_the_client_are_ignored(rig: SessionRig, frame: str) -> None:
+def test_unexpected_packets_are_ignored(rig: SessionRig, frame: str) -> None:
     rig.handshake().receives(frame)
     assert rig.names == ["open"]
     assert rig.session.state == "open"
@@ -337,12 +339,12 @@ def test_packets_without_a_meaning_for_the_client_are_ignored(rig: SessionRig, f
 # Messages and the write buffer
 
 
-def test_messages_are_told_in_order(rig: SessionRig) -> None:
+def test_messages_are_delivered_in_order(rig: SessionRig) -> None:
     rig.handshake().receives("4", "4one", b"two", "bdGhyZWU=")
-    assert rig.told[1:] == [("message", ""), ("message", "one"), ("message", b"two"), ("message", b"three")]
+    assert rig.notifications[1:] == [("message", ""), ("message", "one"), ("message", b"two"), ("message", b"three")]
 
 
-def test_one_batch_at_a_time_leaves(rig: SessionRig) -> None:
+def test_one_batch_is_sent_at_a_time(rig: SessionRig) -> None:
     polling = rig.handshake(NO_LIMIT)
     rig.session.send(["a"], 0)
     assert not rig.session.sends_at_once
@@ -361,7 +363,7 @@ def test_one_batch_at_a_time_leaves(rig: SessionRig) -> None:
 
 
 @pytest.mark.row("difference.binary_post")
-def test_the_frames_of_one_packet_leave_together(rig: SessionRig) -> None:
+def test_the_frames_of_one_packet_are_sent_in_one_batch(rig: SessionRig) -> None:
     polling = rig.handshake(NO_LIMIT)
     rig.session.send(["text", b"1", b"2"], 0)
     assert polling.sent == [["4text", b"1", b"2"]]
@@ -382,7 +384,7 @@ def test_the_frames_of_one_packet_leave_together(rig: SessionRig) -> None:
         (["", "", "", "", "", ""], [["4", "4", "4", "4", "4"], ["4"]]),
     ],
 )
-def test_what_polling_sends_at_once_keeps_to_the_servers_limit(
+def test_batches_over_polling_respect_max_payload(
     rig: SessionRig, messages: list[str | bytes], batches: list[list[str | bytes]]
 ) -> None:
     rig.session.open(0)
@@ -396,7 +398,7 @@ def test_what_polling_sends_at_once_keeps_to_the_servers_limit(
 
 
 @pytest.mark.parametrize(("transports", "frame"), [(["polling"], NO_LIMIT), (["websocket"], NO_UPGRADE)])
-def test_without_a_limit_and_over_websocket_all_leaves_at_once(
+def test_without_max_payload_and_over_websocket_all_messages_are_one_batch(
     made: list[FakeTransport], transports: list[str], frame: str
 ) -> None:
     rig = SessionRig(made, EngineOptions(transports=transports))
@@ -408,7 +410,7 @@ def test_without_a_limit_and_over_websocket_all_leaves_at_once(
     assert rig.first.sent == [["4" + "x" * 20] * 5]
 
 
-def test_one_pong_waits_whatever_the_number_of_pings(rig: SessionRig) -> None:
+def test_at_most_one_pong_is_queued(rig: SessionRig) -> None:
     polling = rig.handshake(NO_LIMIT)
     rig.session.send(["a"], 0)
     for _ in range(100):
@@ -420,7 +422,7 @@ def test_one_pong_waits_whatever_the_number_of_pings(rig: SessionRig) -> None:
     assert polling.sent[2:] == [["3"]]
 
 
-def test_whether_to_compress_travels_with_the_packet(rig: SessionRig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packets_carry_the_compress_flag(rig: SessionRig, monkeypatch: pytest.MonkeyPatch) -> None:
     polling = rig.handshake()
     sent: list[bool] = []
     monkeypatch.setattr(polling, "send", lambda packets, now: sent.extend(packet.compress for packet in packets))
@@ -433,7 +435,7 @@ def test_whether_to_compress_travels_with_the_packet(rig: SessionRig, monkeypatc
 # The upgrade
 
 
-def test_the_upgrade_probes_pauses_switches_and_goes_on(rig: SessionRig) -> None:
+def test_an_upgrade_probes_pauses_polling_and_switches(rig: SessionRig) -> None:
     polling = rig.handshake(HANDSHAKE)
     websocket = rig.last
     assert websocket.name == "websocket"
@@ -445,29 +447,29 @@ def test_the_upgrade_probes_pauses_switches_and_goes_on(rig: SessionRig) -> None
     assert "drain" not in rig.names
     assert polling.calls == ["open"]
     websocket.receives("3probe")
-    assert rig.told[1:] == [("upgrading", "websocket")]
+    assert rig.notifications[1:] == [("upgrading", "websocket")]
     assert polling.calls == ["open", "pause"]
     assert rig.session.transport == "polling"
     polling.pauses()
-    assert rig.told[2:] == [("upgrade", "websocket")]
+    assert rig.notifications[2:] == [("upgrade", "websocket")]
     assert polling.calls == ["open", "pause", "abort"]
     assert websocket.sent == [["2probe"], ["5"]]
     assert rig.session.transport == "websocket"
     websocket.drains()
     assert rig.names[3:] == ["drain"]
     websocket.receives("4over", "2", now=1)
-    assert rig.told[4:] == [("message", "over"), ("ping",)]
+    assert rig.notifications[4:] == [("message", "over"), ("ping",)]
     assert websocket.sent[2:] == [["3"]]
 
 
-def test_while_the_probe_waits_messages_leave_through_polling(rig: SessionRig) -> None:
+def test_messages_are_sent_over_polling_during_the_probe(rig: SessionRig) -> None:
     polling, _ = rig.probing()
     rig.session.send(["a"], 0)
     assert polling.sent == [["4a"]]
 
 
 @pytest.mark.row("difference.volatile_upgrade")
-def test_nothing_leaves_between_the_pong_and_the_switch(rig: SessionRig) -> None:
+def test_no_packets_are_sent_while_pausing(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     assert not rig.session.sends_at_once
     rig.session.send(["a"], 0)
@@ -479,7 +481,7 @@ def test_nothing_leaves_between_the_pong_and_the_switch(rig: SessionRig) -> None
     assert polling.sent == []
 
 
-def test_a_batch_under_way_ends_before_the_switch_and_the_next_waits_for_it(rig: SessionRig) -> None:
+def test_a_batch_in_flight_completes_before_the_switch_and_the_next_follows_it(rig: SessionRig) -> None:
     polling, websocket = rig.probing()
     websocket.drains()
     rig.session.send(["a"], 0)
@@ -493,11 +495,11 @@ def test_a_batch_under_way_ends_before_the_switch_and_the_next_waits_for_it(rig:
     assert rig.session.buffered_bytes == 1
 
 
-def test_the_switch_does_not_need_the_probe_to_have_left_by_then(rig: SessionRig) -> None:
+def test_the_upgrade_packet_is_sent_when_the_probe_has_drained(rig: SessionRig) -> None:
     polling, websocket = rig.probing()
     rig.session.send(["a"], 0)
     polling.drains()
-    rig.told.clear()
+    rig.notifications.clear()
     websocket.receives("3probe")
     polling.pauses()
     assert websocket.sent == [["2probe"]]
@@ -508,11 +510,11 @@ def test_the_switch_does_not_need_the_probe_to_have_left_by_then(rig: SessionRig
 
 
 @pytest.mark.row("difference.lost_upgrade")
-def test_websocket_lost_between_the_pong_and_the_switch_polling_goes_on(rig: SessionRig) -> None:
+def test_a_websocket_lost_before_the_switch_resumes_polling(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.send(["a"], 0)
     websocket.closes("transport close", TransportError("gone", close_code=1006, status=1, body="b"))
-    name, error = rig.told[-1]
+    name, error = rig.notifications[-1]
     assert name == "upgrade_error"
     assert isinstance(error, TransportError)
     assert (error.transport, error.close_code, error.status, error.body) == ("websocket", 1006, 1, "b")
@@ -526,7 +528,7 @@ def test_websocket_lost_between_the_pong_and_the_switch_polling_goes_on(rig: Ses
     assert rig.session.state == "open"
 
 
-def test_a_pause_that_is_done_too_late_is_ignored(rig: SessionRig) -> None:
+def test_a_pause_that_completes_after_a_failed_upgrade_is_ignored(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     websocket.closes("transport close")
     polling.pauses()
@@ -534,7 +536,7 @@ def test_a_pause_that_is_done_too_late_is_ignored(rig: SessionRig) -> None:
     assert polling.live
 
 
-def test_a_probe_that_fails_leaves_polling_as_it_is(rig: SessionRig) -> None:
+def test_a_failed_probe_does_not_affect_polling(rig: SessionRig) -> None:
     polling, websocket = rig.probing()
     websocket.closes("transport error")
     assert rig.names == ["open", "upgrade_error"]
@@ -544,12 +546,12 @@ def test_a_probe_that_fails_leaves_polling_as_it_is(rig: SessionRig) -> None:
 
 @pytest.mark.row("difference.failed_probe")
 @pytest.mark.parametrize("frame", ["3", "3probe2", "4probe", "2probe", "1", "6", b"3probe", "4" + "x" * 10_000])
-def test_a_wrong_answer_to_the_probe_closes_its_stream(rig: SessionRig, frame: str | bytes) -> None:
+def test_an_invalid_response_to_the_probe_closes_its_stream(rig: SessionRig, frame: str | bytes) -> None:
     polling, websocket = rig.probing()
     websocket.receives(frame)
     assert rig.names == ["open", "upgrade_error"]
-    assert "answered the probe with" in str(rig.told[-1][1])
-    assert len(str(rig.told[-1][1])) < 200
+    assert "answered the probe with" in str(rig.notifications[-1][1])
+    assert len(str(rig.notifications[-1][1])) < 200
     assert websocket.calls[-1] == "close"
     assert list(rig.outbox.owners.values()) == [polling]
     rig.session.send(["x"], 0)
@@ -557,7 +559,7 @@ def test_a_wrong_answer_to_the_probe_closes_its_stream(rig: SessionRig, frame: s
 
 
 @pytest.mark.parametrize("frame", ["4early", "3probe", "6"])
-def test_what_comes_over_the_probe_before_the_switch_fails_the_upgrade(rig: SessionRig, frame: str) -> None:
+def test_a_packet_over_the_websocket_before_the_switch_fails_the_upgrade(rig: SessionRig, frame: str) -> None:
     polling, websocket = rig.upgrading()
     websocket.receives(frame, "4dropped")
     assert rig.names == ["open", "upgrading", "upgrade_error"]
@@ -585,23 +587,23 @@ ENDINGS: dict[str, Ending] = {
 
 @pytest.mark.parametrize("upgrading", [False, True], ids=["probing", "upgrading"])
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_an_upgrade_fails_with_its_session(rig: SessionRig, ending: str, upgrading: bool) -> None:
+def test_an_upgrade_fails_when_the_session_closes(rig: SessionRig, ending: str, upgrading: bool) -> None:
     polling, websocket = rig.upgrading() if upgrading else rig.probing()
     ENDINGS[ending](rig, polling)
     assert rig.names == ["open", *["upgrading"] * upgrading, "upgrade_error", "close"]
-    _, reason, details = rig.told[-1]
-    error = rig.told[-2][1]
+    _, reason, details = rig.notifications[-1]
+    error = rig.notifications[-2][1]
     assert str(error) == f"probe error: the session ended: {reason}"
     assert (error.transport, error.__cause__) == ("websocket", details)
     assert websocket.calls[-1] == "abort"
     rig.assert_clean()
 
 
-def test_websocket_lost_after_the_switch_ends_the_session(rig: SessionRig) -> None:
+def test_a_websocket_lost_after_the_switch_closes_the_session(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     polling.pauses()
     websocket.closes("transport close")
-    assert rig.told[-1][:2] == ("close", "transport close")
+    assert rig.notifications[-1][:2] == ("close", "transport close")
     rig.assert_clean()
 
 
@@ -615,7 +617,7 @@ def test_websocket_lost_after_the_switch_ends_the_session(rig: SessionRig) -> No
         (EngineOptions(transports=["websocket"]), HANDSHAKE),
     ],
 )
-def test_no_probe_where_it_is_not_wanted_not_offered_or_in_use(
+def test_no_probe_if_upgrades_are_disabled_not_offered_or_not_needed(
     made: list[FakeTransport], options: EngineOptions, handshake: str
 ) -> None:
     rig = SessionRig(made, options)
@@ -628,15 +630,15 @@ def test_no_probe_where_it_is_not_wanted_not_offered_or_in_use(
 # Closing
 
 
-def test_close_tells_the_transport_and_is_told(rig: SessionRig) -> None:
+def test_close_closes_the_transport_and_is_reported(rig: SessionRig) -> None:
     polling = rig.handshake()
     rig.session.close(0)
-    assert rig.told[-1] == ("close", "forced close", None)
+    assert rig.notifications[-1] == ("close", "forced close", None)
     assert polling.calls[-1] == "close"
     rig.assert_clean()
 
 
-def test_close_lets_what_was_sent_leave_first_and_drops_what_is_sent_after(rig: SessionRig) -> None:
+def test_close_drains_the_write_buffer_and_drops_later_messages(rig: SessionRig) -> None:
     polling = rig.handshake()
     rig.session.send(["123456789"], 0)
     rig.session.send(["b"], 0)
@@ -645,7 +647,7 @@ def test_close_lets_what_was_sent_leave_first_and_drops_what_is_sent_after(rig: 
     rig.session.send(["dropped"], 0)
     assert rig.session.state == "closing"
     assert not rig.session.sends_at_once
-    polling.receives("4still heard")
+    polling.receives("4still received")
     polling.drains()
     assert polling.sent == [["4123456789"], ["4b"]]
     assert rig.session.state == "closing"
@@ -656,7 +658,7 @@ def test_close_lets_what_was_sent_leave_first_and_drops_what_is_sent_after(rig: 
     rig.assert_clean()
 
 
-def test_closing_is_bounded(made: list[FakeTransport]) -> None:
+def test_closing_takes_at_most_close_timeout(made: list[FakeTransport]) -> None:
     rig = SessionRig(made, EngineOptions(close_timeout=3))
     polling = rig.handshake()
     rig.session.send(["never leaves"], 0)
@@ -665,7 +667,7 @@ def test_closing_is_bounded(made: list[FakeTransport]) -> None:
     rig.time(12.9)
     assert rig.session.state == "closing"
     rig.time(13)
-    assert rig.told[-1] == ("close", "forced close", None)
+    assert rig.notifications[-1] == ("close", "forced close", None)
     assert polling.calls[-1] == "abort"
     rig.assert_clean()
 
@@ -683,7 +685,7 @@ def test_close_waits_for_an_upgrade(rig: SessionRig) -> None:
     rig.assert_clean()
 
 
-def test_close_waits_for_an_upgrade_and_what_waits_behind_it(rig: SessionRig) -> None:
+def test_close_waits_for_an_upgrade_and_the_messages_queued_behind_it(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.send(["a"], 0)
     rig.session.close(0)
@@ -693,7 +695,7 @@ def test_close_waits_for_an_upgrade_and_what_waits_behind_it(rig: SessionRig) ->
     rig.assert_clean()
 
 
-def test_close_waits_for_the_failure_of_an_upgrade(rig: SessionRig) -> None:
+def test_close_during_an_upgrade_that_fails_drains_over_polling(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.send(["a"], 0)
     rig.session.close(0)
@@ -705,7 +707,7 @@ def test_close_waits_for_the_failure_of_an_upgrade(rig: SessionRig) -> None:
     rig.assert_clean()
 
 
-def test_close_ends_at_once_where_an_upgrade_failed_and_nothing_waits(rig: SessionRig) -> None:
+def test_close_ends_when_an_upgrade_fails_and_nothing_is_buffered(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.close(0)
     websocket.closes("transport close")
@@ -713,7 +715,7 @@ def test_close_ends_at_once_where_an_upgrade_failed_and_nothing_waits(rig: Sessi
     rig.assert_clean()
 
 
-def test_close_does_not_wait_for_an_upgrade_for_ever(rig: SessionRig) -> None:
+def test_close_waits_for_an_upgrade_for_at_most_close_timeout(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.close(0)
     rig.time(5)
@@ -729,23 +731,23 @@ def test_close_does_not_wait_for_a_probe(rig: SessionRig) -> None:
     rig.assert_clean()
 
 
-def test_close_while_opening(rig: SessionRig) -> None:
+def test_close_while_opening_closes_the_session_at_once(rig: SessionRig) -> None:
     rig.session.open(0)
     rig.session.send(["lost"], 0)
     rig.session.close(0)
-    assert rig.told == [("close", "forced close", None)]
+    assert rig.notifications == [("close", "forced close", None)]
     rig.assert_clean()
 
 
 @pytest.mark.parametrize("command", ["close", "abort"])
-def test_a_session_may_end_before_it_opens(rig: SessionRig, command: str) -> None:
+def test_close_or_abort_before_open_closes_the_session(rig: SessionRig, command: str) -> None:
     rig.session.send(["x"], 0)
     getattr(rig.session, command)(0)
-    assert rig.told == [("close", "forced close", None)]
+    assert rig.notifications == [("close", "forced close", None)]
     rig.assert_clean()
 
 
-def test_close_after_close_does_nothing(rig: SessionRig) -> None:
+def test_commands_on_a_closed_session_do_nothing(rig: SessionRig) -> None:
     rig.handshake()
     rig.session.abort(0)
     rig.session.close(0)
@@ -754,44 +756,44 @@ def test_close_after_close_does_nothing(rig: SessionRig) -> None:
     rig.assert_clean()
 
 
-def test_abort_cuts_all(rig: SessionRig) -> None:
+def test_abort_aborts_all_transports(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.send(["lost"], 0)
     rig.session.abort(0)
     assert polling.calls[-1] == websocket.calls[-1] == "abort"
-    assert rig.told[-1] == ("close", "forced close", None)
+    assert rig.notifications[-1] == ("close", "forced close", None)
     rig.assert_clean()
 
 
-def test_fail_closes_for_the_reason_of_whoever_uses_the_session(rig: SessionRig) -> None:
+def test_fail_closes_the_session_with_the_given_error(rig: SessionRig) -> None:
     polling = rig.handshake()
     error = ValueError("not mine")
     rig.session.fail(error, 0)
-    assert rig.told[-1] == ("close", "transport error", error)
+    assert rig.notifications[-1] == ("close", "transport error", error)
     assert polling.calls[-1] == "close"
     rig.assert_clean()
 
 
-def test_the_transport_may_be_lost_while_closing(rig: SessionRig) -> None:
+def test_a_transport_lost_while_closing_closes_the_session(rig: SessionRig) -> None:
     polling = rig.handshake()
     rig.session.send(["lost"], 0)
     rig.session.close(0)
     polling.closes("transport error")
-    assert rig.told[-1][:2] == ("close", "transport error")
-    assert polling.endpoint.close_by == 5, "a goodbye that follows has what is left of the time"
+    assert rig.notifications[-1][:2] == ("close", "transport error")
+    assert polling.endpoint.close_by == 5, "a close request that follows has the rest of the time"
     rig.assert_clean()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What is told of packets
+# Reports of packets
 
 
 def reported(rig: SessionRig) -> list[tuple[Any, ...]]:
-    told, rig.told = rig.told, []
-    return told
+    events, rig.notifications = rig.notifications, []
+    return events
 
 
-def test_packets_and_flushes_are_told_in_the_references_order(rig: SessionRig) -> None:
+def test_packets_and_flushes_are_reported_in_the_order_of_the_javascript_client(rig: SessionRig) -> None:
     rig.session.report_packets = True
     polling = rig.handshake()
     assert reported(rig) == [("packet", "open", NO_UPGRADE[1:]), ("open", "S", "polling")]
@@ -822,7 +824,7 @@ def test_packets_and_flushes_are_told_in_the_references_order(rig: SessionRig) -
     assert polling.sent == [["4one", b"two"], ["4three"], ["3"]]
 
 
-def test_what_was_sent_before_the_handshake_is_flushed_after_it(rig: SessionRig) -> None:
+def test_messages_sent_before_the_handshake_are_flushed_after_it(rig: SessionRig) -> None:
     rig.session.report_packets = True
     rig.session.open(0)
     rig.session.send(["early"], 0)
@@ -831,7 +833,7 @@ def test_what_was_sent_before_the_handshake_is_flushed_after_it(rig: SessionRig)
     assert rig.names == ["packet_create", "packet", "open", "flush"]
 
 
-def test_the_packets_of_the_upgrade_itself_are_not_told(rig: SessionRig) -> None:
+def test_the_packets_of_the_upgrade_itself_are_not_reported(rig: SessionRig) -> None:
     rig.session.report_packets = True
     polling, websocket = rig.upgrading()
     polling.pauses()
@@ -840,7 +842,7 @@ def test_the_packets_of_the_upgrade_itself_are_not_told(rig: SessionRig) -> None
     assert websocket.sent == [["2probe"], ["5"]]
 
 
-def test_what_waited_for_the_upgrade_is_flushed_with_it(rig: SessionRig) -> None:
+def test_messages_queued_during_the_upgrade_are_flushed_with_it(rig: SessionRig) -> None:
     rig.session.report_packets = True
     polling, websocket = rig.upgrading()
     rig.session.send(["waits"], 0)
@@ -850,7 +852,7 @@ def test_what_waited_for_the_upgrade_is_flushed_with_it(rig: SessionRig) -> None
     assert websocket.sent == [["2probe"], ["5", "4waits"]]
 
 
-def test_no_flush_is_told_where_the_transport_is_found_broken(rig: SessionRig) -> None:
+def test_no_flush_is_reported_if_the_transport_breaks_while_sending(rig: SessionRig) -> None:
     rig.session.report_packets = True
     rig.handshake().breaks = True
     rig.session.send(["lost"], 0)
@@ -858,7 +860,7 @@ def test_no_flush_is_told_where_the_transport_is_found_broken(rig: SessionRig) -
     rig.assert_clean()
 
 
-def test_nothing_of_it_is_told_unless_it_is_asked_for(rig: SessionRig) -> None:
+def test_packets_are_not_reported_by_default(rig: SessionRig) -> None:
     polling = rig.handshake()
     rig.session.send(["one"], 0)
     polling.drains()
@@ -866,7 +868,7 @@ def test_nothing_of_it_is_told_unless_it_is_asked_for(rig: SessionRig) -> None:
     assert rig.names == ["open", "drain", "message"]
 
 
-def test_packets_are_counted_whatever_they_are(rig: SessionRig) -> None:
+def test_packets_of_every_type_are_counted(rig: SessionRig) -> None:
     polling, websocket = rig.upgrading()
     rig.session.send(["one"], 0)
     polling.pauses()
@@ -910,8 +912,8 @@ ACTS: dict[str, Callable[[EngineSession, float], None]] = {
 }
 
 
-def live_through_an_upgrade(rig: SessionRig) -> None:
-    """Everything that happens to a session, as far as its transports are still there."""
+def run_through_an_upgrade(rig: SessionRig) -> None:
+    """Make everything happen that can happen to a session whose transports are open."""
     rig.session.report_packets = True
     rig.session.open(0)
     polling = rig.first
@@ -933,7 +935,7 @@ def live_through_an_upgrade(rig: SessionRig) -> None:
     drain(websocket)
 
 
-def live_through_a_failed_upgrade(rig: SessionRig) -> None:
+def run_through_a_failed_upgrade(rig: SessionRig) -> None:
     rig.session.report_packets = True
     rig.session.open(0)
     polling = rig.first
@@ -956,12 +958,12 @@ def drain(transport: FakeTransport) -> None:
             transport.drains()
 
 
-@pytest.mark.parametrize("story", [live_through_an_upgrade, live_through_a_failed_upgrade])
+@pytest.mark.parametrize("script", [run_through_an_upgrade, run_through_a_failed_upgrade])
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("callback", CALLBACKS)
 @pytest.mark.parametrize("occurrence", [1, 2])
-def test_the_session_bears_whatever_is_done_from_inside_a_callback(
-    rig: SessionRig, story: Callable[[SessionRig], None], act: str, callback: str, occurrence: int
+def test_session_is_reentrant_in_callbacks(
+    rig: SessionRig, script: Callable[[SessionRig], None], act: str, callback: str, occurrence: int
 ) -> None:
     seen = 0
 
@@ -974,7 +976,7 @@ def test_the_session_bears_whatever_is_done_from_inside_a_callback(
                 assert rig.session.state == "closed"
 
     rig.then[callback] = act_once
-    story(rig)
+    script(rig)
     for transport in rig.made:
         drain(transport)
     sent = [frame for transport in rig.made for batch in transport.sent for frame in batch]
@@ -991,12 +993,12 @@ def test_the_session_bears_whatever_is_done_from_inside_a_callback(
     rig.assert_clean()
 
 
-def test_the_stories_reach_every_callback(made: list[FakeTransport]) -> None:
+def test_scripts_cover_every_callback(made: list[FakeTransport]) -> None:
     names: set[str] = set()
-    for story in (live_through_an_upgrade, live_through_a_failed_upgrade):
+    for script in (run_through_an_upgrade, run_through_a_failed_upgrade):
         made.clear()
         rig = SessionRig(made)
-        story(rig)
+        script(rig)
         rig.session.close(0)
         names.update(rig.names)
     assert names >= set(CALLBACKS)
@@ -1027,7 +1029,7 @@ def test_an_upgrade_is_remembered_for_the_next_session(made: list[FakeTransport]
     assert memory.websocket_worked
 
 
-def test_an_upgrade_is_remembered_only_where_that_is_asked_for(made: list[FakeTransport]) -> None:
+def test_a_remembered_upgrade_is_used_only_with_remember_upgrade(made: list[FakeTransport]) -> None:
     memory = Memory()
     memory.websocket_worked = True
     rig = remembering(made, memory, remember=False)
@@ -1035,7 +1037,7 @@ def test_an_upgrade_is_remembered_only_where_that_is_asked_for(made: list[FakeTr
     assert rig.first.name == "polling"
 
 
-def test_websocket_must_be_allowed_to_be_remembered(made: list[FakeTransport]) -> None:
+def test_a_remembered_upgrade_is_not_used_if_transports_lacks_websocket(made: list[FakeTransport]) -> None:
     memory = Memory()
     memory.websocket_worked = True
     rig = SessionRig(made, EngineOptions(remember_upgrade=True, transports=["polling"]), memory)
@@ -1093,14 +1095,14 @@ def test_after_a_remembered_websocket_failed_the_others_are_tried(made: list[Fak
 
 @pytest.mark.row("difference.cookies_over_sessions")
 @pytest.mark.parametrize("wanted", [False, True])
-def test_cookies_only_with_credentials(made: list[FakeTransport], wanted: bool) -> None:
+def test_cookies_are_stored_only_with_credentials(made: list[FakeTransport], wanted: bool) -> None:
     memory = Memory()
     rig = SessionRig(made, EngineOptions(with_credentials=wanted), memory)
     rig.handshake(HANDSHAKE)
     assert [transport.endpoint.cookies for transport in made] == [memory.cookies if wanted else None] * 2
 
 
-def test_credentials_for_one_transport_alone(made: list[FakeTransport]) -> None:
+def test_with_credentials_can_be_set_for_one_transport(made: list[FakeTransport]) -> None:
     rig = SessionRig(made, EngineOptions(transport_options={"websocket": {"with_credentials": True}}))
     rig.handshake(HANDSHAKE)
     assert [transport.endpoint.cookies is not None for transport in made] == [False, True]
@@ -1110,7 +1112,7 @@ def test_credentials_for_one_transport_alone(made: list[FakeTransport]) -> None:
 # Options, query, headers
 
 
-def test_a_transport_gets_the_common_options_with_its_own_over_them(made: list[FakeTransport]) -> None:
+def test_options_of_a_transport_override_the_common_options(made: list[FakeTransport]) -> None:
     own = {"force_base64": True, "query": {"b": "own", "c": "3"}, "extra_headers": {"X-Own": "1", "X-Both": "own"}}
     options = EngineOptions(path="/p", transport_options={"websocket": own})
     query, headers = {"a": "1", "b": "2"}, {"X-Both": "common"}
@@ -1126,7 +1128,7 @@ def test_a_transport_gets_the_common_options_with_its_own_over_them(made: list[F
     assert polling.url.host == "localhost"
 
 
-def test_the_options_of_a_client_serve_its_transports() -> None:
+def test_transport_options_override_the_options_of_a_client() -> None:
     options = transport_options(ClientOptions(transport_options={"polling": {"path": "/own"}}), "polling")
     assert (options.path, transport_options(ClientOptions(), "websocket").path) == ("/own", "/socket.io")
 
@@ -1149,12 +1151,12 @@ def test_the_options_of_a_client_serve_its_transports() -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["polling", "websocket"])
-def test_wrong_options_of_one_transport_are_named(name: str, own: dict[str, Any], message: str) -> None:
+def test_invalid_options_of_one_transport_are_named_in_the_error(name: str, own: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=rf"^transport_options\['{name}'\]: .*{message}"):
         check_engine_options(EngineOptions(transport_options={name: own}))
 
 
-def test_headers_that_cannot_be_sent_are_found_at_once() -> None:
+def test_checking_options_raises_for_headers_that_cannot_be_sent() -> None:
     with pytest.raises(OptionError, match="invalid name 'a…' in extra_headers"):
         check_engine_options(EngineOptions(extra_headers={"a b": "1"}))
     check_engine_options(EngineOptions(extra_headers=ASK))
@@ -1166,7 +1168,7 @@ def test_headers_that_cannot_be_sent_are_found_at_once() -> None:
 
 @pytest.fixture
 def own(made: list[FakeTransport]) -> dict[str, type[FakeTransport]]:
-    """Classes by name: two with names that there are, and two with new ones."""
+    """Transport classes by name: two with built-in names and two with new ones."""
 
     def make(name: str) -> type[FakeTransport]:
         return type(name, (FakeTransport,), {"name": name, "made": made})
@@ -1178,7 +1180,7 @@ def offering(*names: str) -> str:
     return HANDSHAKE.replace('"websocket"', ",".join(f'"{name}"' for name in names))
 
 
-def test_a_class_takes_the_place_of_the_one_of_its_name(
+def test_a_transport_class_replaces_the_built_in_one_of_its_name(
     made: list[FakeTransport], own: dict[str, type[FakeTransport]]
 ) -> None:
     rig = SessionRig(made, EngineOptions(transports=["polling", own["websocket"]]))
@@ -1190,17 +1192,17 @@ def test_a_class_takes_the_place_of_the_one_of_its_name(
     assert rig.names == ["open", "upgrading", "upgrade"]
 
 
-def test_a_class_of_a_new_name_is_opened_first_and_upgraded_from(
+def test_a_transport_class_with_a_new_name_is_opened_first_and_upgraded_from(
     made: list[FakeTransport], own: dict[str, type[FakeTransport]]
 ) -> None:
     rig = SessionRig(made, EngineOptions(transports=[own["pigeon"], "polling", "websocket"]))
     pigeon = rig.handshake(offering("websocket"))
     assert isinstance(pigeon, own["pigeon"])
-    assert rig.told == [("open", "S", "pigeon")]
+    assert rig.notifications == [("open", "S", "pigeon")]
     assert rig.last.name == "websocket"
 
 
-def test_a_class_of_a_new_name_is_upgraded_to_where_the_server_offers_it(
+def test_a_transport_class_with_a_new_name_is_upgraded_to_if_offered(
     made: list[FakeTransport], own: dict[str, type[FakeTransport]]
 ) -> None:
     rig = SessionRig(made, EngineOptions(transports=["polling", own["tunnel"]]))
@@ -1216,7 +1218,7 @@ def test_a_class_of_a_new_name_is_upgraded_to_where_the_server_offers_it(
 
 
 @pytest.mark.row("difference.probes")
-def test_what_is_offered_is_tried_one_after_the_other(
+def test_offered_upgrades_are_tried_in_the_order_of_transports(
     made: list[FakeTransport], own: dict[str, type[FakeTransport]]
 ) -> None:
     rig = SessionRig(made, EngineOptions(transports=["polling", own["tunnel"], own["pigeon"], "websocket"]))
@@ -1239,7 +1241,9 @@ def test_what_is_offered_is_tried_one_after_the_other(
     rig.assert_clean()
 
 
-def test_nothing_more_is_tried_while_closing(made: list[FakeTransport], own: dict[str, type[FakeTransport]]) -> None:
+def test_no_further_upgrade_is_tried_while_closing(
+    made: list[FakeTransport], own: dict[str, type[FakeTransport]]
+) -> None:
     rig = SessionRig(made, EngineOptions(transports=["polling", own["tunnel"], "websocket"]))
     polling = rig.handshake(offering("websocket", "tunnel"))
     rig.session.send(["last words"], 0)
@@ -1250,7 +1254,7 @@ def test_nothing_more_is_tried_while_closing(made: list[FakeTransport], own: dic
     rig.assert_clean()
 
 
-def test_a_websocket_of_ones_own_is_remembered(made: list[FakeTransport], own: dict[str, type[FakeTransport]]) -> None:
+def test_a_custom_websocket_class_is_remembered(made: list[FakeTransport], own: dict[str, type[FakeTransport]]) -> None:
     memory = Memory()
     options = EngineOptions(transports=[own["polling"], own["websocket"]], remember_upgrade=True)
     polling, _ = SessionRig(made, options, memory).upgrading()
@@ -1260,7 +1264,7 @@ def test_a_websocket_of_ones_own_is_remembered(made: list[FakeTransport], own: d
     assert isinstance(made[0], own["websocket"])
 
 
-def test_each_of_them_has_its_own_options(made: list[FakeTransport], own: dict[str, type[FakeTransport]]) -> None:
+def test_a_custom_transport_has_its_own_options(made: list[FakeTransport], own: dict[str, type[FakeTransport]]) -> None:
     options = EngineOptions(transports=[own["pigeon"]], transport_options={"pigeon": {"path": "/p"}, "polling": {}})
     check_engine_options(options)
     rig = SessionRig(made, options)
@@ -1284,17 +1288,17 @@ class Stranger:
     "transports",
     [[Unfinished], ["polling", Unfinished], [Stranger], [Nameless], [FakeTransport], [str], [object()], ["pigeon"]],
 )
-def test_what_is_no_transport(transports: list[Any]) -> None:
+def test_an_invalid_transport_class_is_an_option_error(transports: list[Any]) -> None:
     with pytest.raises(OptionError, match=r"^transports takes .*subclasses of Transport"):
         check_engine_options(EngineOptions(transports=transports))
 
 
-def test_each_name_is_there_once(own: dict[str, type[FakeTransport]]) -> None:
+def test_duplicate_transport_names_are_an_option_error(own: dict[str, type[FakeTransport]]) -> None:
     with pytest.raises(OptionError, match=r"^transports takes .*, without duplicates"):
         EngineOptions(transports=["polling", own["polling"]])
 
 
-def test_options_are_for_transports_that_there_are(own: dict[str, type[FakeTransport]]) -> None:
+def test_options_of_an_unknown_transport_are_an_option_error(own: dict[str, type[FakeTransport]]) -> None:
     for transports in (["polling"], [own["tunnel"]]):
         with pytest.raises(
             OptionError, match=r"^transport_options takes .*'polling', 'websocket'.*; 'pigeon' is not one of them"
@@ -1313,7 +1317,7 @@ def test_options_are_for_transports_that_there_are(own: dict[str, type[FakeTrans
         ("http://h?u=1", ASK, {"a": "1"}, {"u": "1"}),
     ],
 )
-def test_the_urls_query_takes_the_place_of_the_option(
+def test_the_query_of_the_url_replaces_the_option(
     url: str, option: Any, answered: dict[str, str] | None, query: dict[str, str]
 ) -> None:
     assert request_query(parse_url(url), EngineOptions(query=option), answered) == query

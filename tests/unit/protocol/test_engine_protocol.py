@@ -51,7 +51,7 @@ def closing_event(network: Network) -> EngineClosed:
 
 
 def assert_clean(network: Network) -> None:
-    """Everything has come to its end: streams, timers, the session."""
+    """Check that the session, its streams and its timers have ended."""
     assert network.machine.state == "closed"
     assert network.machine.idle
     assert network.streams == []
@@ -64,7 +64,7 @@ def assert_clean(network: Network) -> None:
 # A session on each transport
 
 
-def test_polling_then_the_upgrade() -> None:
+def test_a_session_opens_with_polling_and_upgrades_to_websocket() -> None:
     network = opened()
     machine, server = network.machine, network.server
     assert (machine.sid, machine.transport) == (SID, "websocket")
@@ -99,7 +99,7 @@ def test_polling_then_the_upgrade() -> None:
     assert [opened.transport for opened in network.opened] == ["polling", "websocket"]
 
 
-def test_polling_alone() -> None:
+def test_a_session_over_polling_sends_receives_and_closes() -> None:
     network = opened(transports=["polling"])
     machine, server = network.machine, network.server
     machine.send("text é", 0)
@@ -123,7 +123,7 @@ def test_polling_alone() -> None:
     assert len(network.opened) == 2
 
 
-def test_websocket_alone() -> None:
+def test_a_session_over_websocket_sends_receives_and_closes() -> None:
     network = build(transports=["websocket"])
     machine, server = network.machine, network.server
     machine.open(0)
@@ -145,7 +145,7 @@ def test_websocket_alone() -> None:
     assert [opened.transport for opened in network.opened] == ["websocket"]
 
 
-def test_packets_are_reported_where_that_is_asked_for() -> None:
+def test_packets_are_reported_if_requested() -> None:
     network = build(transports=["websocket"])
     machine, server = network.machine, network.server
     assert not machine.report_packets
@@ -172,7 +172,7 @@ def test_packets_are_reported_where_that_is_asked_for() -> None:
     assert_clean(network)
 
 
-def test_what_comes_with_the_handshake_is_delivered() -> None:
+def test_messages_that_arrive_with_the_handshake_are_delivered() -> None:
     server = EngineServer()
     server.greeting = ["welcome", b"\x00"]
     network = opened(server)
@@ -201,7 +201,7 @@ def test_a_thousand_messages_keep_their_order_through_the_upgrade() -> None:
 
 
 @pytest.mark.parametrize("limit", [None, 40])
-def test_the_servers_limit_splits_posts(limit: int | None) -> None:
+def test_max_payload_splits_posts(limit: int | None) -> None:
     server = EngineServer()
     server.max_payload = limit
     network = build(server=server, transports=["polling"])
@@ -216,7 +216,7 @@ def test_the_servers_limit_splits_posts(limit: int | None) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# How the bytes come makes no difference
+# Chunks
 
 
 def events_of_a_session(network: Network) -> list[MachineEvent]:
@@ -236,7 +236,7 @@ def events_of_a_session(network: Network) -> list[MachineEvent]:
 
 @pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]])
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
-def test_pieces_of_any_size_give_the_same_events(transports: list[str], size: int) -> None:
+def test_chunks_of_any_size_give_the_same_events(transports: list[str], size: int) -> None:
     whole = events_of_a_session(build(transports=transports))
     assert len(whole) >= 7
     pieces = build(transports=transports)
@@ -254,7 +254,7 @@ def test_the_same_inputs_give_the_same_bytes() -> None:
 # Requests on the wire
 
 
-def test_the_query_and_the_headers_of_each_transport() -> None:
+def test_each_transport_sends_the_query_and_headers() -> None:
     own = {"query": {"own": "1"}, "extra_headers": {"X-Own": "yes"}}
     network = opened(
         query={"common": "é"},
@@ -274,7 +274,7 @@ def test_the_query_and_the_headers_of_each_transport() -> None:
     assert {method for method, _, _ in requests} == {"GET", "WS"}
 
 
-def test_the_urls_query_takes_the_place_of_the_option() -> None:
+def test_the_query_of_the_url_replaces_the_option() -> None:
     network = build("http://localhost/ignored?from=url", query={"from": "option", "more": "1"})
     network.machine.open(0)
     network.settle()
@@ -285,7 +285,7 @@ def test_the_urls_query_takes_the_place_of_the_option() -> None:
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_cookies_only_with_credentials(wanted: bool) -> None:
+def test_cookies_are_sent_back_only_with_credentials(wanted: bool) -> None:
     server = EngineServer()
     server.response_headers = [("Set-Cookie", "server=1; Path=/; HttpOnly")]
     network = opened(server, with_credentials=wanted)
@@ -295,7 +295,7 @@ def test_cookies_only_with_credentials(wanted: bool) -> None:
     assert "WS" in {method for method, _, _ in rest}
 
 
-def test_streams_go_to_the_urls_host() -> None:
+def test_streams_are_opened_to_the_host_of_the_url() -> None:
     network = build("wss://[::1]:8443")
     network.machine.open(0)
     network.drain()
@@ -307,7 +307,7 @@ def test_streams_go_to_the_urls_host() -> None:
 # Opening
 
 
-def test_a_refused_stream() -> None:
+def test_a_refused_stream_closes_the_session() -> None:
     network = build()
     network.refused = {"polling"}
     network.machine.open(0)
@@ -319,7 +319,7 @@ def test_a_refused_stream() -> None:
     assert_clean(network)
 
 
-def test_an_answer_with_another_status_keeps_it_and_the_body() -> None:
+def test_the_error_has_the_status_and_body_of_the_response() -> None:
     server = EngineServer()
     server.status = 400
     network = build(server=server)
@@ -332,7 +332,7 @@ def test_an_answer_with_another_status_keeps_it_and_the_body() -> None:
     assert_clean(network)
 
 
-def test_all_transports_are_tried() -> None:
+def test_the_next_transport_is_tried_if_the_first_is_refused() -> None:
     network = build(try_all_transports=True)
     network.refused = {"polling"}
     network.machine.open(0)
@@ -344,7 +344,7 @@ def test_all_transports_are_tried() -> None:
     assert_clean(network)
 
 
-def test_all_transports_are_tried_in_vain() -> None:
+def test_the_session_closes_if_all_transports_are_refused() -> None:
     network = build(try_all_transports=True)
     network.refused = {"polling", "websocket"}
     network.machine.open(0)
@@ -359,7 +359,7 @@ def test_all_transports_are_tried_in_vain() -> None:
 
 @pytest.mark.parametrize("transports", [["polling"], ["websocket"]])
 @pytest.mark.parametrize("handshake", [b"0{}", b"4early", b"2", b"0[[[["])
-def test_a_wrong_start_is_a_clear_error(transports: list[str], handshake: bytes) -> None:
+def test_an_invalid_handshake_closes_the_session(transports: list[str], handshake: bytes) -> None:
     server = EngineServer()
     server.handshake = handshake
     network = build(server=server, transports=transports)
@@ -372,7 +372,7 @@ def test_a_wrong_start_is_a_clear_error(transports: list[str], handshake: bytes)
     assert_clean(network)
 
 
-def test_a_second_handshake_is_an_error() -> None:
+def test_a_second_handshake_closes_the_session() -> None:
     network = opened()
     network.server.send_packets(Packet(OPEN, "{}"))
     network.settle()
@@ -383,7 +383,7 @@ def test_a_second_handshake_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("timeout", [20.0, 1, 0])
-def test_the_session_must_be_open_in_time(timeout: float) -> None:
+def test_the_session_closes_if_it_is_not_open_within_the_timeout(timeout: float) -> None:
     network = build()
     network.machine.open(100, timeout=timeout)
     network.now = 100
@@ -400,7 +400,7 @@ def test_the_session_must_be_open_in_time(timeout: float) -> None:
     assert_clean(network)
 
 
-def test_the_time_to_open_has_a_default_and_counts_no_more_once_open() -> None:
+def test_the_timeout_has_a_default_and_ends_when_the_session_is_open() -> None:
     network = build()
     network.machine.open(0)
     network.drain()
@@ -410,7 +410,7 @@ def test_the_time_to_open_has_a_default_and_counts_no_more_once_open() -> None:
     assert network.machine.state == "open"
 
 
-def test_without_a_timeout_a_session_may_open_for_ever() -> None:
+def test_without_a_timeout_opening_has_no_time_limit() -> None:
     network = build()
     network.machine.open(0, timeout=None)
     network.drain()
@@ -421,7 +421,7 @@ def test_without_a_timeout_a_session_may_open_for_ever() -> None:
 
 
 @pytest.mark.parametrize("timeout", [-1, "20", True, float("nan"), float("inf")])
-def test_a_timeout_that_is_none_is_refused_with_nothing_done(timeout: Any) -> None:
+def test_an_invalid_timeout_raises_and_has_no_effect(timeout: Any) -> None:
     network = build()
     with pytest.raises(OptionError, match="timeout takes"):
         network.machine.open(0, timeout=timeout)
@@ -429,7 +429,7 @@ def test_a_timeout_that_is_none_is_refused_with_nothing_done(timeout: Any) -> No
     assert network.machine.next_output() is None
 
 
-def test_a_session_opens_once() -> None:
+def test_open_raises_when_it_is_called_again() -> None:
     network = build()
     machine = network.machine
     assert machine.idle
@@ -446,7 +446,7 @@ def test_a_session_opens_once() -> None:
 
 
 @pytest.mark.parametrize("options", [{"query": ASK}, {"extra_headers": ASK}])
-def test_it_asks_no_questions(options: dict[str, Any]) -> None:
+def test_options_must_not_be_ask(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="must be mappings, not ASK"):
         build(**options)
 
@@ -459,12 +459,12 @@ def test_it_asks_no_questions(options: dict[str, Any]) -> None:
         ("http://x", {"extra_headers": {"Upgrade": "1"}}, "must not contain 'Upgrade'"),
     ],
 )
-def test_what_cannot_be_used_is_found_when_the_machine_is_made(url: str, options: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_raise_on_creation(url: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         build(url, **options)
 
 
-def test_without_options_the_defaults_count() -> None:
+def test_options_are_optional() -> None:
     assert EngineProtocol("http://x", random=Random(1)).state == "new"
 
 
@@ -473,7 +473,7 @@ def test_without_options_the_defaults_count() -> None:
 
 
 @pytest.mark.parametrize("data", [None, 1, bytearray(b"x"), memoryview(b"x"), ["x"], "\ud800", "é\udfff"])
-def test_what_is_no_message_is_refused_with_nothing_done(data: Any) -> None:
+def test_sending_an_invalid_message_raises_and_has_no_effect(data: Any) -> None:
     network = opened()
     with pytest.raises(PacketError, match=r"^a message "):
         network.machine.send(data, 0)
@@ -481,14 +481,14 @@ def test_what_is_no_message_is_refused_with_nothing_done(data: Any) -> None:
     assert network.machine.next_output() is None
 
 
-def test_sending_before_opening_is_a_mistake() -> None:
+def test_sending_before_open_raises() -> None:
     network = build()
     with pytest.raises(StateError, match=r"call open\(\) before send"):
         network.machine.send("x", 0)
 
 
 @pytest.mark.parametrize("command", ["send", "close", "abort"])
-def test_a_command_after_the_deadline_finds_the_session_closed(command: str) -> None:
+def test_a_command_after_the_ping_timeout_has_no_effect(command: str) -> None:
     network = opened()
     network.events.clear()
     machine = network.machine
@@ -504,7 +504,7 @@ def test_a_command_after_the_deadline_finds_the_session_closed(command: str) -> 
     assert_clean(network)
 
 
-def test_a_ping_that_comes_after_the_deadline_comes_too_late() -> None:
+def test_a_ping_after_the_ping_timeout_does_not_save_the_session() -> None:
     network = opened(transports=["polling"])
     network.server.ping()
     network.now = 46
@@ -513,7 +513,7 @@ def test_a_ping_that_comes_after_the_deadline_comes_too_late() -> None:
 
 
 @pytest.mark.parametrize("transports", [["polling"], ["websocket"]])
-def test_pings_keep_the_session_alive_and_silence_ends_it(transports: list[str]) -> None:
+def test_pings_keep_the_session_open_and_a_missing_ping_closes_it(transports: list[str]) -> None:
     network = opened(transports=transports)
     for _ in range(10):
         network.wait(44)
@@ -535,7 +535,7 @@ def test_pings_keep_the_session_alive_and_silence_ends_it(transports: list[str])
 # Upgrades that fail
 
 
-def test_websocket_lost_between_the_pong_and_the_switch() -> None:
+def test_a_websocket_lost_before_the_switch_resumes_polling() -> None:
     server = EngineServer()
     server.release_poll = False
     network = opened(server)
@@ -562,7 +562,7 @@ def test_websocket_lost_between_the_pong_and_the_switch() -> None:
 
 
 @pytest.mark.parametrize("answer", ["3", "4probe", b"3probe"])
-def test_a_wrong_answer_to_the_probe_closes_its_stream_and_leaves_polling(answer: str | bytes) -> None:
+def test_an_invalid_response_to_the_probe_closes_its_stream_and_not_polling(answer: str | bytes) -> None:
     server = EngineServer()
     server.probe_answer = answer
     server.release_poll = False
@@ -577,7 +577,7 @@ def test_a_wrong_answer_to_the_probe_closes_its_stream_and_leaves_polling(answer
     assert network.events[-1] == EngineMessage("fine")
 
 
-def test_a_websocket_that_cannot_be_opened_leaves_polling() -> None:
+def test_a_websocket_that_cannot_be_opened_does_not_affect_polling() -> None:
     network = build()
     network.refused = {"websocket"}
     network.machine.open(0)
@@ -587,7 +587,7 @@ def test_a_websocket_that_cannot_be_opened_leaves_polling() -> None:
     assert network.machine.state == "open"
 
 
-def test_a_probe_without_an_answer_does_not_outlive_the_session() -> None:
+def test_an_unanswered_probe_is_closed_with_the_session() -> None:
     server = EngineServer()
     server.probe_answer = None
     network = opened(server)
@@ -600,7 +600,7 @@ def test_a_probe_without_an_answer_does_not_outlive_the_session() -> None:
 # Closing
 
 
-def test_the_server_ends_polling() -> None:
+def test_a_close_packet_over_polling_closes_the_session() -> None:
     network = opened(transports=["polling"])
     network.server.end()
     network.settle()
@@ -608,7 +608,7 @@ def test_the_server_ends_polling() -> None:
     assert_clean(network)
 
 
-def test_the_server_ends_the_websocket() -> None:
+def test_a_close_frame_of_the_server_closes_the_session() -> None:
     network = opened()
     network.server.end()
     network.settle()
@@ -619,7 +619,7 @@ def test_the_server_ends_the_websocket() -> None:
     assert_clean(network)
 
 
-def test_what_was_sent_leaves_before_the_session_closes() -> None:
+def test_buffered_messages_are_sent_before_the_session_closes() -> None:
     server = EngineServer()
     server.max_payload = 10
     network = opened(server, transports=["polling"])
@@ -651,7 +651,7 @@ def test_close_while_upgrading_waits_for_the_upgrade() -> None:
 
 
 @pytest.mark.parametrize("transports", [["polling"], ["websocket"]])
-def test_a_server_that_does_not_close_is_left_in_time(transports: list[str]) -> None:
+def test_closing_the_streams_takes_at_most_close_timeout(transports: list[str]) -> None:
     network = opened(transports=transports, close_timeout=3)
     network.server.answer_posts = network.server.answer_close = False
     network.machine.close(0)
@@ -680,7 +680,7 @@ def test_draining_and_closing_share_close_timeout() -> None:
     assert_clean(network)
 
 
-def test_a_session_that_cannot_drain_is_cut_in_time() -> None:
+def test_a_session_that_does_not_drain_is_closed_after_close_timeout() -> None:
     network = opened(transports=["polling"], close_timeout=5)
     network.server.answer_posts = False
     network.machine.send("stuck", 0)
@@ -691,7 +691,7 @@ def test_a_session_that_cannot_drain_is_cut_in_time() -> None:
 
 
 @pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]])
-def test_abort_ends_a_session_that_is_closing(transports: list[str]) -> None:
+def test_abort_closes_the_streams_of_a_closing_session(transports: list[str]) -> None:
     network = opened(transports=transports)
     network.server.answer_posts = network.server.answer_close = False
     network.machine.close(0)
@@ -704,7 +704,7 @@ def test_abort_ends_a_session_that_is_closing(transports: list[str]) -> None:
     assert_clean(network)
 
 
-def test_abort_at_once() -> None:
+def test_abort_closes_an_open_session_at_once() -> None:
     network = opened()
     network.machine.send("lost", 0)
     network.machine.abort(0)
@@ -714,7 +714,7 @@ def test_abort_at_once() -> None:
 
 
 @pytest.mark.parametrize("command", ["close", "abort"])
-def test_leaving_while_opening(command: str) -> None:
+def test_close_or_abort_while_opening_closes_the_session(command: str) -> None:
     network = build()
     network.machine.open(0)
     getattr(network.machine, command)(0)
@@ -723,7 +723,7 @@ def test_leaving_while_opening(command: str) -> None:
     assert_clean(network)
 
 
-def test_leaving_before_opening_does_nothing() -> None:
+def test_close_or_abort_before_open_does_nothing() -> None:
     machine = build().machine
     machine.close(0)
     machine.abort(0)
@@ -732,7 +732,7 @@ def test_leaving_before_opening_does_nothing() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Any order, any pieces, any end
+# Random inputs
 
 STEPS = st.sampled_from(
     [
@@ -757,7 +757,7 @@ STEPS = st.sampled_from(
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_whatever_happens_the_session_lives_until_it_ends_clean(data: st.DataObject) -> None:
+def test_random_inputs_leave_no_stream_or_timer_after_the_session(data: st.DataObject) -> None:
     chance = Random(data.draw(st.integers(0, 2**32), label="chance"))
     server = EngineServer()
     server.probe_answer = data.draw(st.sampled_from(["3probe"] * 4 + ["3", None]), label="probe answer")
@@ -835,7 +835,7 @@ def test_whatever_happens_the_session_lives_until_it_ends_clean(data: st.DataObj
         network.drain()
     received = [data for _, data in server.messages]
     assert received == sent[: len(received)]
-    # In the end all comes to rest, whatever is still under way.
+    # Everything in flight settles in the end.
     machine.close(network.now)
     network.drain()
     network.wait(2 * options.close_timeout)

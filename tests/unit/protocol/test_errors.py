@@ -1,4 +1,4 @@
-"""The tree of errors."""
+"""The exception hierarchy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issu
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_each_is_one_of_the_tree_and_says_its_message(kind: type[Exception]) -> None:
+def test_each_error_is_a_socketio_error_with_its_message(kind: type[Exception]) -> None:
     error = kind("what happened")
     assert isinstance(error, SocketIOError)
     assert str(error) == "what happened"
@@ -36,7 +36,7 @@ def test_each_is_one_of_the_tree_and_says_its_message(kind: type[Exception]) -> 
         ("AckTimeout", TimeoutError),
     ],
 )
-def test_built_in_relatives(name: str, relative: type[Exception]) -> None:
+def test_errors_inherit_from_built_in_exceptions(name: str, relative: type[Exception]) -> None:
     assert issubclass(getattr(errors, name), relative)
 
 

@@ -83,7 +83,7 @@ def attempt(serve: Serve, *, later: bool) -> FakeServer:
 
 @pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
 @pytest.mark.parametrize("failure", BEFORE_OPEN)
-def test_an_attempt_that_fails_before_the_session_is_open(serve: Serve, failure: str, later: bool) -> None:
+def test_events_of_an_attempt_that_fails_before_the_session_is_open(serve: Serve, failure: str, later: bool) -> None:
     server = attempt(serve, later=later)
     BEFORE_OPEN[failure](server)
     assert kinds(server.events()) == [Failed, ConnectFailed, *[ReconnectError] * later]
@@ -93,7 +93,9 @@ def test_an_attempt_that_fails_before_the_session_is_open(serve: Serve, failure:
 
 @pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
 @pytest.mark.parametrize("failure", AFTER_OPEN)
-def test_an_attempt_that_fails_before_the_namespace_has_joined(serve: Serve, failure: str, later: bool) -> None:
+def test_events_of_an_attempt_that_fails_before_the_namespace_has_joined(
+    serve: Serve, failure: str, later: bool
+) -> None:
     server = attempt(serve, later=later)
     server.accept()
     assert kinds(server.events()) == [Opened, *[Reconnected] * later]
@@ -106,7 +108,7 @@ def test_an_attempt_that_fails_before_the_namespace_has_joined(serve: Serve, fai
 
 @pytest.mark.parametrize("value", [LookupError(), 5, None], ids=["exception", "invalid", "none in time"])
 @pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
-def test_an_attempt_whose_question_is_not_answered(serve: Serve, value: object, later: bool) -> None:
+def test_events_of_an_attempt_whose_question_fails(serve: Serve, value: object, later: bool) -> None:
     server = serve(timeout=2, randomization_factor=0, reconnection_delay=1, query=ASK)
     server.socket().connect(server.now)
     (question,) = server.events()
@@ -127,7 +129,7 @@ def test_an_attempt_whose_question_is_not_answered(serve: Serve, value: object, 
 
 
 @pytest.mark.parametrize("failure", AFTER_OPEN)
-def test_a_session_that_fails_while_it_is_upgraded(serve: Serve, failure: str) -> None:
+def test_events_of_a_session_that_fails_during_its_upgrade(serve: Serve, failure: str) -> None:
     server = attempt(serve, later=False)
     server.accept(upgrades=["websocket"])
     server.events()
@@ -138,7 +140,7 @@ def test_a_session_that_fails_while_it_is_upgraded(serve: Serve, failure: str) -
     assert kinds(server.engine_events) == [EngineOpened, EngineUpgradeFailed, EngineClosed]
 
 
-def test_a_question_before_an_attempt_that_is_not_answered(serve: Serve) -> None:
+def test_events_of_an_unanswered_question_before_an_attempt(serve: Serve) -> None:
     server = serve(timeout=2, randomization_factor=0, reconnection_delay=1)
     server.client.asks_before_reconnecting = True
     server.joined()

@@ -25,7 +25,7 @@ from tests.support.fake_server import FakeServer, kinds
 Serve = type[FakeServer]
 
 
-def test_a_connection_that_no_namespace_can_join_has_failed(serve: Serve) -> None:
+def test_a_connection_fails_if_no_namespace_is_accepted(serve: Serve) -> None:
     server = serve(timeout=2, randomization_factor=0)
     server.opened("/a")
     server.opened("/b")
@@ -49,7 +49,7 @@ def test_a_connection_that_no_namespace_can_join_has_failed(serve: Serve) -> Non
     assert kinds(server.events()) == [ReconnectAttempt, Opened, Reconnected, Connected]
 
 
-def test_attempts_end_although_the_server_opens_each_connection(serve: Serve) -> None:
+def test_reconnection_gives_up_although_the_server_opens_each_connection(serve: Serve) -> None:
     server = serve(timeout=2, randomization_factor=0, reconnection_delay=1, reconnection_attempts=3)
     server.opened()
     for attempt in (1, 2, 3):
@@ -62,7 +62,7 @@ def test_attempts_end_although_the_server_opens_each_connection(serve: Serve) ->
     assert server.client.state == "closed"
 
 
-def test_delays_start_again_after_a_join(serve: Serve) -> None:
+def test_delays_are_reset_by_a_join(serve: Serve) -> None:
     server = serve(timeout=2, randomization_factor=0, reconnection_delay=1)
     server.opened()
     server.advance(3)
@@ -75,7 +75,7 @@ def test_delays_start_again_after_a_join(serve: Serve) -> None:
 
 
 @pytest.mark.row("difference.join_timeout")
-def test_a_namespace_that_is_not_answered_leaves_the_others_alone(serve: Serve) -> None:
+def test_a_join_without_an_answer_does_not_affect_other_namespaces(serve: Serve) -> None:
     server = serve(timeout=2)
     other = server.joined("/other")
     socket = server.opened("/a")
@@ -95,7 +95,7 @@ def test_a_namespace_that_is_not_answered_leaves_the_others_alone(serve: Serve) 
     assert server.events() == []
 
 
-def test_the_connection_has_failed_when_the_last_other_namespace_has_left(serve: Serve) -> None:
+def test_the_connection_fails_when_the_last_other_namespace_disconnects(serve: Serve) -> None:
     server = serve(timeout=2)
     other = server.joined("/other")
     server.opened("/a")
@@ -127,7 +127,7 @@ def test_joining_again_waits_for_the_answer_to_the_abandoned_join(serve: Serve) 
     assert kinds(server.events()) == [ConnectFailed]
 
 
-def test_the_time_for_auth_is_part_of_the_time_for_joining(serve: Serve) -> None:
+def test_waiting_for_auth_counts_towards_the_timeout_of_a_join(serve: Serve) -> None:
     server = serve(timeout=2)
     server.joined("/other")
     socket = server.socket("/a", auth=ASK)
@@ -152,7 +152,7 @@ def test_failures_are_not_reported_more_often_than_once_a_second(serve: Serve, t
 
 
 @pytest.mark.parametrize("end", ["refusal", "leaving", "loss"])
-def test_a_join_that_has_ended_is_not_limited(serve: Serve, end: str) -> None:
+def test_a_join_that_has_ended_has_no_timeout(serve: Serve, end: str) -> None:
     server = serve(timeout=2, reconnection=False)
     server.joined("/other")
     socket = server.opened("/a")

@@ -1,4 +1,4 @@
-"""Inputs and actions: who hears of a stream, and what the driver gets, in which order."""
+"""Inputs and actions: which owner is notified of a stream, and the order of the outputs."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ NEVER = 10_000
 
 
 class Owner:
-    """Owns streams and deadlines, and writes down what it hears."""
+    """An owner of streams and deadlines that records its calls."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
 
     def stream_opened(self, stream: int, now: float) -> None:
-        self.heard.append(("opened", stream, now))
+        self.calls.append(("opened", stream, now))
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
-        self.heard.append(("failed", stream, error, now))
+        self.calls.append(("failed", stream, error, now))
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
-        self.heard.append(("received", stream, data, now))
+        self.calls.append(("received", stream, data, now))
 
     def data_sent(self, stream: int, now: float) -> None:
-        self.heard.append(("sent", stream, now))
+        self.calls.append(("sent", stream, now))
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
-        self.heard.append(("closed", stream, error, now))
+        self.calls.append(("closed", stream, error, now))
 
     def timer_fired(self, name: str | int, now: float) -> None:
-        self.heard.append(("timer", name, now))
+        self.calls.append(("timer", name, now))
 
 
 ERROR = OSError("broken")
@@ -63,7 +63,7 @@ def with_stream() -> tuple[Machine, Owner, int]:
     return machine, owner, stream
 
 
-def test_actions_leave_in_order_and_the_timer_last() -> None:
+def test_actions_are_output_in_order_and_the_timer_last() -> None:
     machine, owner = Machine(), Owner()
     assert machine.next_output() is None
     machine._timers.set(owner, "t", 5)
@@ -87,32 +87,32 @@ def test_actions_leave_in_order_and_the_timer_last() -> None:
     assert machine.next_output() is None
 
 
-def test_the_number_of_a_stream_is_never_used_again() -> None:
+def test_stream_numbers_are_not_reused() -> None:
     machine, owner, stream = with_stream()
     machine.stream_closed(stream, None, 0)
     assert machine._outbox.open_stream(owner, "h", 1, tls=False, transport="polling") != stream
 
 
 @pytest.mark.parametrize("name", INPUTS)
-def test_the_owner_of_a_stream_hears_of_it(name: str) -> None:
+def test_the_owner_of_a_stream_is_notified_of_its_inputs(name: str) -> None:
     machine, owner, stream = with_stream()
     give, rest = INPUTS[name]
     give(machine, stream, 3)
-    assert owner.heard == [(name, stream, *rest, 3)]
+    assert owner.calls == [(name, stream, *rest, 3)]
     assert (stream in machine._outbox.owners) is (name not in {"failed", "closed"})
 
 
 @pytest.mark.parametrize("data", [b"", bytearray(), memoryview(b"")])
-def test_no_bytes_only_fire_what_is_due(data: bytes | bytearray | memoryview) -> None:
+def test_empty_data_only_fires_due_timers(data: bytes | bytearray | memoryview) -> None:
     machine, owner, stream = with_stream()
     machine._timers.set(owner, "late", 2)
     machine.data_received(stream, data, 3)
-    assert owner.heard == [("timer", "late", 3)]
+    assert owner.calls == [("timer", "late", 3)]
 
 
 @pytest.mark.parametrize("name", INPUTS)
 @pytest.mark.parametrize("how", ["closed by us", "closed by the peer", "failed", "never there"])
-def test_what_comes_for_a_stream_that_is_gone_is_ignored(name: str, how: str) -> None:
+def test_inputs_for_a_closed_stream_are_ignored(name: str, how: str) -> None:
     machine, owner, stream = with_stream()
     if how == "closed by us":
         machine._outbox.close_stream(stream)
@@ -122,25 +122,25 @@ def test_what_comes_for_a_stream_that_is_gone_is_ignored(name: str, how: str) ->
         machine.stream_failed(stream, ERROR, 0)
     else:
         stream = NEVER
-    owner.heard.clear()
+    owner.calls.clear()
     actions(machine)
     INPUTS[name][0](machine, stream, 0)
-    assert owner.heard == []
+    assert owner.calls == []
     assert machine.next_output() is None
 
 
 @pytest.mark.parametrize("name", INPUTS)
-def test_every_input_first_fires_what_is_due(name: str) -> None:
+def test_every_input_first_fires_due_timers(name: str) -> None:
     machine, owner, stream = with_stream()
     machine._timers.set(owner, "due", 2)
     machine._timers.set(owner, "later", 4)
     INPUTS[name][0](machine, stream, 3)
-    assert [heard[0] for heard in owner.heard] == ["timer", name]
+    assert [call[0] for call in owner.calls] == ["timer", name]
     INPUTS[name][0](machine, NEVER, 4)
-    assert owner.heard[2:] == [("timer", "later", 4)]
+    assert owner.calls[2:] == [("timer", "later", 4)]
 
 
-def test_what_is_due_may_close_the_very_stream() -> None:
+def test_a_due_timer_may_close_the_stream_of_the_input() -> None:
     machine, owner, stream = with_stream()
 
     class Closer(Owner):
@@ -149,7 +149,7 @@ def test_what_is_due_may_close_the_very_stream() -> None:
 
     machine._timers.set(Closer(), "due", 1)
     machine.data_received(stream, b"x", 1)
-    assert owner.heard == []
+    assert owner.calls == []
 
 
 def test_early_and_spurious_ticks_are_harmless_and_the_timer_is_set_again() -> None:
@@ -159,15 +159,15 @@ def test_early_and_spurious_ticks_are_harmless_and_the_timer_is_set_again() -> N
     machine._timers.set(owner, "t", 5)
     assert actions(machine) == [SetTimer(5)]
     machine.tick(4.9)
-    assert owner.heard == []
+    assert owner.calls == []
     assert actions(machine) == [SetTimer(5)]
     machine.tick(5)
     machine.tick(5)
-    assert owner.heard == [("timer", "t", 5)]
+    assert owner.calls == [("timer", "t", 5)]
     assert actions(machine) == []
 
 
-def test_cutting_closes_all_and_waits_for_nothing() -> None:
+def test_cut_aborts_all_streams_and_cancels_all_timers() -> None:
     machine, owner, stream = with_stream()
     machine._timers.set(owner, "t", 5)
     actions(machine)
@@ -176,11 +176,11 @@ def test_cutting_closes_all_and_waits_for_nothing() -> None:
     assert actions(machine) == [CloseStream(stream, True), SetTimer(None)]
     assert machine._outbox.owners == {}
     machine.tick(10)
-    assert owner.heard == []
+    assert owner.calls == []
 
 
 @pytest.mark.parametrize("how", ["failed", "closed"])
-def test_no_action_follows_for_a_stream_that_the_driver_has_let_go_of(how: str) -> None:
+def test_no_action_is_output_for_a_stream_that_has_ended(how: str) -> None:
     machine, owner, stream = with_stream()
     other = machine._outbox.open_stream(owner, "h", 1, tls=False, transport="polling")
     for each in (stream, other):
@@ -188,7 +188,7 @@ def test_no_action_follows_for_a_stream_that_the_driver_has_let_go_of(how: str) 
     machine._outbox.deliver(EnginePing())
     give, details = INPUTS[how]
     give(machine, stream, 3)
-    assert owner.heard == [(how, stream, *details, 3)]
+    assert owner.calls == [(how, stream, *details, 3)]
     assert actions(machine) == [
         OpenStream(other, "h", 1, False, "polling"),
         Send(other, b"x"),
@@ -197,7 +197,7 @@ def test_no_action_follows_for_a_stream_that_the_driver_has_let_go_of(how: str) 
 
 
 @pytest.mark.parametrize("how", ["failed", "closed"])
-def test_a_stream_may_go_at_the_very_moment_at_which_a_deadline_closes_it(how: str) -> None:
+def test_a_stream_may_end_at_the_time_at_which_a_timer_closes_it(how: str) -> None:
     machine, owner, stream = with_stream()
 
     class Closer(Owner):
@@ -207,5 +207,5 @@ def test_a_stream_may_go_at_the_very_moment_at_which_a_deadline_closes_it(how: s
 
     machine._timers.set(Closer(), "t", 3)
     INPUTS[how][0](machine, stream, 3)
-    assert owner.heard == []
+    assert owner.calls == []
     assert actions(machine) == []

@@ -246,7 +246,7 @@ SIZES = st.one_of(st.just(SIZE), st.just(SIZE // 15), st.integers(200, SIZE))
 
 @settings(max_examples=30, deadline=None)
 @given(shape=st.sampled_from([*PACKETS, *MESSAGES]), size=SIZES, body=st.sampled_from([*BODIES]))
-def test_memory_with_polling(shape: str, size: int, body: str) -> None:
+def test_memory_is_bounded_with_polling(shape: str, size: int, body: str) -> None:
     data = BODIES[body]({**PACKETS, **MESSAGES}[shape](size))
     peer = Peer("polling")
     assert growth(peer, data) <= MOST_MEMORY
@@ -255,7 +255,7 @@ def test_memory_with_polling(shape: str, size: int, body: str) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(shape=st.sampled_from([*MESSAGES]), size=SIZES, frames=st.sampled_from([*FRAMES]))
-def test_memory_with_websocket(shape: str, size: int, frames: str) -> None:
+def test_memory_is_bounded_with_websocket(shape: str, size: int, frames: str) -> None:
     data = FRAMES[frames](TEXT, MESSAGES[shape](size))
     peer = Peer("websocket")
     assert growth(peer, data) <= MOST_MEMORY
@@ -264,7 +264,7 @@ def test_memory_with_websocket(shape: str, size: int, frames: str) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(shape=st.sampled_from([*PACKED]), size=SIZES, way=st.sampled_from([*FRAMES, *BODIES]))
-def test_memory_with_messagepack(shape: str, size: int, way: str) -> None:
+def test_memory_is_bounded_with_messagepack(shape: str, size: int, way: str) -> None:
     if way in FRAMES:
         data = FRAMES[way](BINARY, PACKED[shape](size))
     else:
@@ -285,7 +285,7 @@ SMALL_FRAMES = {
 
 
 @pytest.mark.parametrize("frames", SMALL_FRAMES.values(), ids=SMALL_FRAMES.keys())
-def test_memory_with_small_frames(frames: bytes) -> None:
+def test_memory_is_bounded_with_small_frames(frames: bytes) -> None:
     assert growth(Peer("websocket"), frames) <= MEBIBYTE
 
 
@@ -298,7 +298,7 @@ SMALL_PARTS = {
 
 
 @pytest.mark.parametrize("parts", SMALL_PARTS.values(), ids=SMALL_PARTS.keys())
-def test_memory_with_small_parts_of_a_response(parts: bytes) -> None:
+def test_memory_is_bounded_with_small_parts_of_a_response(parts: bytes) -> None:
     assert growth(Peer("polling", with_credentials=True), parts) <= MEBIBYTE
 
 
@@ -348,7 +348,7 @@ def test_many_dates_are_decoded_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> 
     assert Searched.searches <= 2
 
 
-def test_an_error_keeps_no_data_of_the_peer() -> None:
+def test_an_error_holds_no_reference_to_received_data() -> None:
     peer = Peer("websocket")
     data = frame(TEXT, b'42["a",' + b"x" * (SIZE - 100))
     gc.collect()

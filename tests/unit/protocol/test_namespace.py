@@ -1,4 +1,4 @@
-"""A namespace: joining and leaving, in the order and the states that a server can bring about, and its events."""
+"""A namespace: joining and leaving in every order and state that a server can cause, and its events."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tests.support.fake_server import FakeServer, kinds
 Serve = type[FakeServer]
 
 
-def refusal(told: list[MachineEvent]) -> ConnectError:
-    """The error of the one ConnectFailed among what was told."""
-    (error,) = [event.error for event in told if isinstance(event, ConnectFailed)]
+def refusal(events: list[MachineEvent]) -> ConnectError:
+    """Return the error of the only ConnectFailed among the events."""
+    (error,) = [event.error for event in events if isinstance(event, ConnectFailed)]
     assert isinstance(error, ConnectError)
     return error
 
@@ -35,7 +35,7 @@ def refusal(told: list[MachineEvent]) -> ConnectError:
 # Joining
 
 
-def test_auth_goes_with_connect(serve: Serve) -> None:
+def test_auth_is_sent_with_connect(serve: Serve) -> None:
     server = serve()
     socket = server.opened("/a", auth={"token": 1})
     assert server.sent() == [Packet(CONNECT, "/a", {"token": 1})]
@@ -49,7 +49,7 @@ def test_auth_goes_with_connect(serve: Serve) -> None:
 def test_auth_is_checked_when_it_is_set(serve: Serve) -> None:
     socket = serve().socket(auth={"a": 1})
     with pytest.raises(OptionError, match="auth"):
-        socket.auth = "token"  # type: ignore[assignment]  # that is the mistake
+        socket.auth = "token"  # type: ignore[assignment]  # the invalid value under test
     assert socket.auth == {"a": 1}
 
 
@@ -58,14 +58,14 @@ def test_auth_that_cannot_be_sent_refuses_the_namespace(serve: Serve) -> None:
     socket = server.socket(auth={"token": b"bytes"})
     socket.connect(server.now)
     server.accept()
-    told = server.events()
-    assert kinds(told) == [Opened, Closed, ConnectFailed]
-    assert "auth cannot be sent" in str(refusal(told))
+    events = server.events()
+    assert kinds(events) == [Opened, Closed, ConnectFailed]
+    assert "auth cannot be sent" in str(refusal(events))
     assert not socket.active
     assert server.sent() == []
 
 
-def test_connecting_twice_asks_once(serve: Serve) -> None:
+def test_connecting_twice_sends_connect_once(serve: Serve) -> None:
     server = serve()
     socket = server.opened()
     socket.connect(server.now)
@@ -95,19 +95,19 @@ def test_a_second_answer_to_connect_is_ignored(serve: Serve) -> None:
         ({"message": 5}, "5", None),
     ],
 )
-def test_a_refusal(serve: Serve, payload: Any, message: str, data: Any) -> None:
+def test_a_refused_namespace_fails_with_message_and_data(serve: Serve, payload: Any, message: str, data: Any) -> None:
     server = serve()
     socket = server.opened()
     server.deny(payload)
-    told = server.events()
-    assert kinds(told) == [Closed, ConnectFailed]
-    assert told[1] == ConnectFailed("/", refusal(told), active=False)
-    assert (refusal(told).message, refusal(told).data) == (message, data)
+    events = server.events()
+    assert kinds(events) == [Closed, ConnectFailed]
+    assert events[1] == ConnectFailed("/", refusal(events), active=False)
+    assert (refusal(events).message, refusal(events).data) == (message, data)
     assert not socket.active
     assert server.client.idle
 
 
-def test_a_refusal_leaves_the_connection_to_the_others(serve: Serve) -> None:
+def test_a_refusal_does_not_affect_other_namespaces(serve: Serve) -> None:
     server = serve()
     server.joined("/a")
     refused = server.opened("/b")
@@ -119,13 +119,13 @@ def test_a_refusal_leaves_the_connection_to_the_others(serve: Serve) -> None:
     assert refused.connected
 
 
-def test_an_old_server_is_a_connect_error_and_leaves_the_namespace_active(serve: Serve) -> None:
+def test_a_server_of_version_2_fails_the_join_and_the_namespace_stays_active(serve: Serve) -> None:
     server = serve()
     socket = server.opened()
     server.send(Packet(CONNECT))
-    told = server.events()
-    assert told == [ConnectFailed("/", refusal(told), active=True)]
-    assert "Socket.IO 2" in str(refusal(told))
+    events = server.events()
+    assert events == [ConnectFailed("/", refusal(events), active=True)]
+    assert "Socket.IO 2" in str(refusal(events))
     assert server.client.is_open
     server.sent()
     socket.connect(server.now)
@@ -133,7 +133,7 @@ def test_an_old_server_is_a_connect_error_and_leaves_the_namespace_active(serve:
 
 
 @pytest.mark.parametrize("sid", [None, "", 5])
-def test_an_answer_without_a_proper_id_is_one_of_an_old_server(serve: Serve, sid: Any) -> None:
+def test_an_answer_with_an_invalid_id_fails_the_join(serve: Serve, sid: Any) -> None:
     server = serve()
     server.opened()
     server.send(Packet(CONNECT, "/", {"sid": sid}))
@@ -143,7 +143,7 @@ def test_an_answer_without_a_proper_id_is_one_of_an_old_server(serve: Serve, sid
 # Leaving
 
 
-def test_the_server_has_us_leave(serve: Serve) -> None:
+def test_server_disconnects_namespace(serve: Serve) -> None:
     server = serve()
     server.joined("/other")
     socket = server.joined("/a")
@@ -158,7 +158,7 @@ def test_the_server_has_us_leave(serve: Serve) -> None:
     assert socket.sid == "s2"
 
 
-def test_leaving_sends_nothing_to_a_namespace_that_is_not_joined(serve: Serve) -> None:
+def test_disconnecting_before_the_join_sends_nothing(serve: Serve) -> None:
     server = serve()
     server.joined("/other")
     socket = server.opened("/a")
@@ -168,7 +168,7 @@ def test_leaving_sends_nothing_to_a_namespace_that_is_not_joined(serve: Serve) -
 
 
 @pytest.mark.row("difference.abandoned_join")
-def test_an_answer_that_nobody_wants_any_more_is_undone(serve: Serve) -> None:
+def test_abandoned_join_is_disconnected_on_response(serve: Serve) -> None:
     server = serve()
     server.joined("/other")
     socket = server.opened("/a")
@@ -186,7 +186,7 @@ def test_an_answer_that_nobody_wants_any_more_is_undone(serve: Serve) -> None:
     assert server.events() == [Connected("/a", "s2", recovered=False)]
 
 
-def test_connecting_again_before_the_answer_joins_anew(serve: Serve) -> None:
+def test_connecting_again_before_the_answer_starts_a_new_join(serve: Serve) -> None:
     server = serve()
     server.joined("/other")
     socket = server.opened("/a", auth={"try": 1})
@@ -204,7 +204,7 @@ def test_connecting_again_before_the_answer_joins_anew(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("answer", [Packet(CONNECT_ERROR, "/a", "no"), Packet(CONNECT, "/a")])
-def test_a_refusal_that_nobody_wants_any_more_needs_no_undoing(serve: Serve, answer: Packet) -> None:
+def test_a_refused_abandoned_join_is_not_disconnected(serve: Serve, answer: Packet) -> None:
     server = serve()
     server.joined("/other")
     socket = server.opened("/a")
@@ -216,7 +216,7 @@ def test_a_refusal_that_nobody_wants_any_more_needs_no_undoing(serve: Serve, ans
     assert server.sent() == [Packet(CONNECT, "/a")]
 
 
-def test_an_answer_is_not_waited_for_on_a_connection_that_is_gone(serve: Serve) -> None:
+def test_an_abandoned_join_ends_with_its_connection(serve: Serve) -> None:
     server = serve()
     server.joined("/other")
     socket = server.opened("/a")
@@ -242,39 +242,39 @@ def test_a_disconnect_from_before_the_join_is_dropped(serve: Serve) -> None:
     assert socket.connected
 
 
-def test_disconnect_is_told_of_a_namespace_that_was_still_joining(serve: Serve) -> None:
+def test_a_lost_connection_disconnects_a_joining_namespace(serve: Serve) -> None:
     server = serve()
     server.opened()
     server.lose()
-    told = server.events()
-    assert kinds(told) == [Closed, Disconnected]
-    assert isinstance(told[1], Disconnected)
-    assert told[1].active
+    events = server.events()
+    assert kinds(events) == [Closed, Disconnected]
+    assert isinstance(events[1], Disconnected)
+    assert events[1].active
 
 
-def test_nothing_is_told_of_a_namespace_that_is_not_wanted(serve: Serve) -> None:
+def test_a_lost_connection_emits_nothing_for_an_inactive_namespace(serve: Serve) -> None:
     server = serve(reconnection=False)
     server.joined("/other")
     server.socket("/never")
     server.joined("/left").disconnect(server.now)
     server.events()
     server.lose(OSError("reset"))
-    told = server.events()
-    assert kinds(told) == [Failed, Closed, Disconnected]
-    assert told[2].namespace == "/other"  # type: ignore[attr-defined]
+    events = server.events()
+    assert kinds(events) == [Failed, Closed, Disconnected]
+    assert events[2].namespace == "/other"  # type: ignore[attr-defined]
 
 
 # Events from the server
 
 
-def test_events_arrive_with_their_size_and_their_acknowledgement(serve: Serve) -> None:
+def test_events_are_delivered_with_size_and_ack_id(serve: Serve) -> None:
     server = serve()
     server.joined("/a")
     server.emit("news", 1, b"ab", namespace="/a")
     server.emit("question", namespace="/a", id=5)
-    told = server.events()
-    assert kinds(told) == [EventReceived, EventReceived]
-    news, question = told
+    events = server.events()
+    assert kinds(events) == [EventReceived, EventReceived]
+    news, question = events
     assert isinstance(news, EventReceived)
     assert isinstance(question, EventReceived)
     assert (news.namespace, news.args, news.ack_id) == ("/a", ["news", 1, b"ab"], None)
@@ -282,7 +282,7 @@ def test_events_arrive_with_their_size_and_their_acknowledgement(serve: Serve) -
     assert question.ack_id is not None
 
 
-def test_early_events_then_buffered_ones_then_the_queue_then_connected(serve: Serve) -> None:
+def test_a_join_delivers_early_events_sends_buffered_ones_and_emits_connected(serve: Serve) -> None:
     server = serve()
     socket = server.socket("/a", retries=1)
     socket.report_sent = True
@@ -295,13 +295,13 @@ def test_early_events_then_buffered_ones_then_the_queue_then_connected(serve: Se
     server.emit("early", 2, namespace="/a")
     assert kinds(server.events()) == [Opened]
     server.join("/a")
-    told = server.events()
-    assert kinds(told) == [EventReceived, EventReceived, EventSent, EventSent, Connected]
-    assert [event.args for event in told if isinstance(event, EventReceived)] == [["early", 1], ["early", 2]]
-    assert [event.args for event in told if isinstance(event, EventSent)] == [["buffered"], ["queued"]]
+    events = server.events()
+    assert kinds(events) == [EventReceived, EventReceived, EventSent, EventSent, Connected]
+    assert [event.args for event in events if isinstance(event, EventReceived)] == [["early", 1], ["early", 2]]
+    assert [event.args for event in events if isinstance(event, EventSent)] == [["buffered"], ["queued"]]
 
 
-def test_early_events_end_with_the_connection(serve: Serve) -> None:
+def test_early_events_are_dropped_with_the_connection(serve: Serve) -> None:
     server = serve()
     server.opened()
     server.emit("early")
@@ -313,7 +313,7 @@ def test_early_events_end_with_the_connection(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("ending", ["refused", "abandoned", "old server"])
-def test_early_events_end_with_the_join_that_they_came_before(serve: Serve, ending: str) -> None:
+def test_early_events_are_dropped_with_the_join_that_they_precede(serve: Serve, ending: str) -> None:
     server = serve()
     server.joined("/other")
     socket = server.opened("/a")
@@ -347,7 +347,7 @@ def test_early_events_are_bounded(serve: Serve, options: dict[str, Any], events:
         assert "before it accepted the namespace" in str(told[0].details)  # type: ignore[attr-defined]
 
 
-def test_what_waits_to_be_sent_takes_no_room_from_early_events(serve: Serve) -> None:
+def test_buffered_events_do_not_count_towards_the_bound_of_early_events(serve: Serve) -> None:
     server = serve(max_buffered_events=2)
     socket = server.opened()
     for _ in range(2):
@@ -358,7 +358,7 @@ def test_what_waits_to_be_sent_takes_no_room_from_early_events(serve: Serve) -> 
 
 
 @pytest.mark.parametrize("join", [True, False])
-def test_events_for_a_namespace_that_was_left_are_dropped(serve: Serve, join: bool) -> None:
+def test_events_for_a_disconnected_namespace_are_dropped(serve: Serve, join: bool) -> None:
     server = serve()
     server.joined("/other")
     socket = server.opened("/a")
@@ -374,7 +374,7 @@ def test_events_for_a_namespace_that_was_left_are_dropped(serve: Serve, join: bo
 # Events to the server
 
 
-def test_an_event_goes_out_as_it_was_given(serve: Serve) -> None:
+def test_an_event_is_sent_unchanged(serve: Serve) -> None:
     server = serve()
     socket = server.joined("/a")
     values = {"deep": [b"bytes", None, 1.5, "é"]}
@@ -401,7 +401,7 @@ def test_an_event_goes_out_as_it_was_given(serve: Serve) -> None:
     ],
 )
 @pytest.mark.parametrize("retries", [0, 1])
-def test_what_is_no_name_is_refused(serve: Serve, args: list[Any], retries: int) -> None:
+def test_an_invalid_event_name_raises_and_sends_nothing(serve: Serve, args: list[Any], retries: int) -> None:
     server = serve()
     socket = server.joined(retries=retries)
     with pytest.raises(OptionError, match="name"):
@@ -411,13 +411,13 @@ def test_what_is_no_name_is_refused(serve: Serve, args: list[Any], retries: int)
     assert server.events() == []
 
 
-def test_a_whole_number_of_any_size_is_a_name(serve: Serve) -> None:
+def test_an_integer_of_any_size_is_a_valid_event_name(serve: Serve) -> None:
     server = serve()
     server.joined().emit([10**400], server.now)
     assert server.sent()[0].data == [10**400]
 
 
-def test_sent_events_are_reported_when_they_leave(serve: Serve) -> None:
+def test_events_are_reported_when_they_are_sent(serve: Serve) -> None:
     server = serve()
     socket = server.socket()
     socket.emit(["unreported"], server.now)
@@ -429,19 +429,19 @@ def test_sent_events_are_reported_when_they_leave(serve: Serve) -> None:
     server.join()
     socket.emit(["at once", 1], server.now)
     server.emit("question", id=1)
-    told = server.events()
-    assert [event.args for event in told if isinstance(event, EventSent)] == [
+    events = server.events()
+    assert [event.args for event in events if isinstance(event, EventSent)] == [
         ["unreported"],
         ["buffered"],
         ["at once", 1],
     ]
-    (question,) = [event for event in told if isinstance(event, EventReceived)]
+    (question,) = [event for event in events if isinstance(event, EventReceived)]
     assert question.ack_id is not None
     socket.acknowledge(question.ack_id, [], server.now)
     assert server.events() == []
 
 
-def test_whether_an_event_may_be_compressed_goes_with_it(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_and_acknowledgements_carry_the_compress_flag(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve()
     socket = server.joined()
     seen: list[bool] = []
@@ -458,7 +458,7 @@ def test_whether_an_event_may_be_compressed_goes_with_it(serve: Serve, monkeypat
     assert seen == [True, False, False]
 
 
-def test_acknowledgements_fail_after_disconnect_is_told(serve: Serve) -> None:
+def test_pending_acknowledgements_fail_after_disconnected(serve: Serve) -> None:
     server = serve()
     socket = server.joined()
     socket.emit(["a"], server.now, ack=True)

@@ -1,4 +1,4 @@
-"""Every option takes what it says, and says what it takes."""
+"""Every option accepts what its error message says, and nothing else."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def owner_of(name: str) -> type[ClientOptions | NamespaceOptions]:
 
 
 @pytest.mark.parametrize(("name", "value"), cases(GOOD))
-def test_what_an_option_takes(name: str, value: Any) -> None:
+def test_valid_values_are_accepted(name: str, value: Any) -> None:
     assert getattr(owner_of(name)(**{name: value}), name) == value
 
 
 @pytest.mark.parametrize(("name", "value"), cases(BAD))
-def test_what_it_does_not_take_is_an_error_that_names_it(name: str, value: Any) -> None:
+def test_invalid_values_raise_an_error_that_names_the_option(name: str, value: Any) -> None:
     with pytest.raises(OptionError, match=f"^{name} takes "):
         owner_of(name)(**{name: value})
     with pytest.raises(ValueError, match=f"^{name} takes "):
@@ -44,7 +44,7 @@ def test_every_option_is_checked() -> None:
     assert names == set(_CHECKS) == set(GOOD) == set(BAD)
 
 
-def test_the_defaults_pass_and_differ_in_the_path_alone() -> None:
+def test_the_defaults_of_engine_and_client_differ_only_in_the_path() -> None:
     engine, client = EngineOptions(), ClientOptions()
     assert (engine.path, client.path) == ("/engine.io", "/socket.io")
     for field in fields(EngineOptions):
@@ -52,7 +52,7 @@ def test_the_defaults_pass_and_differ_in_the_path_alone() -> None:
     NamespaceOptions()
 
 
-def test_an_unknown_option_is_an_error_that_says_what_there_is() -> None:
+def test_an_unknown_option_raises_an_error_with_a_suggestion() -> None:
     with pytest.raises(OptionError, match=r"unknown option 'tiemout'; did you mean 'timeout'\?"):
         ClientOptions.build(tiemout=1)
     with pytest.raises(OptionError, match=r"unknown option 'zzz'; the options are ack_timeout, auth, retries"):
@@ -60,7 +60,7 @@ def test_an_unknown_option_is_an_error_that_says_what_there_is() -> None:
     assert ClientOptions.build(timeout=1).timeout == 1
 
 
-def test_the_error_says_what_was_given() -> None:
+def test_the_error_shows_the_value() -> None:
     with pytest.raises(OptionError, match=r"randomization_factor takes a number from 0 to 1, not 7$"):
         ClientOptions(randomization_factor=7)
 
@@ -74,16 +74,16 @@ def test_the_error_says_what_was_given() -> None:
         ("transport_options", {"polling": "s3cret"}),
     ],
 )
-def test_the_error_does_not_show_what_may_be_secret(name: str, value: Any) -> None:
+def test_the_error_does_not_show_values_that_may_be_secret(name: str, value: Any) -> None:
     with pytest.raises(OptionError, match=rf"^{name} takes .*, not this {type(value).__name__}$"):
         check_option(name, value)
 
 
-def test_ask_shows_its_name() -> None:
+def test_the_repr_of_ask_is_its_name() -> None:
     assert repr(ASK) == "ASK"
 
 
-def test_reprs_do_not_show_what_may_be_secret() -> None:
+def test_reprs_do_not_show_values_that_may_be_secret() -> None:
     values = {"token": "s3cret"}
     options = ClientOptions(
         query=values, extra_headers=values, protocols=["s3cret"], transport_options={"polling": {"query": values}}

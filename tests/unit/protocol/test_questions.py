@@ -32,14 +32,14 @@ from tests.support.fake_server import FakeServer, Wire, kinds
 Serve = type[FakeServer]
 
 
-def questions(told: Sequence[MachineEvent]) -> dict[Asked, int]:
-    """The questions among what was told."""
-    return {event.about: event.question for event in told if isinstance(event, Question)}
+def questions(events: Sequence[MachineEvent]) -> dict[Asked, int]:
+    """Return the ids of the questions among the events, by what they ask for."""
+    return {event.about: event.question for event in events if isinstance(event, Question)}
 
 
 @pytest.fixture
 def endpoints(monkeypatch: pytest.MonkeyPatch) -> list[Endpoint]:
-    """What each transport that is made was told of the server."""
+    """The endpoints that transports were created with."""
     seen: list[Endpoint] = []
     create = Wire.__init__
 
@@ -54,7 +54,7 @@ def endpoints(monkeypatch: pytest.MonkeyPatch) -> list[Endpoint]:
 # Before the session
 
 
-def test_a_session_opens_when_all_is_answered(serve: Serve, endpoints: list[Endpoint]) -> None:
+def test_a_session_opens_when_all_questions_are_answered(serve: Serve, endpoints: list[Endpoint]) -> None:
     server = serve(query=ASK, extra_headers=ASK)
     server.socket().connect(server.now)
     asked = questions(server.events())
@@ -79,14 +79,14 @@ def test_each_attempt_asks_again(serve: Serve, endpoints: list[Endpoint]) -> Non
     server.refuse()
     server.events()
     server.advance(1)
-    told = server.events()
-    assert kinds(told) == [ReconnectAttempt, Question]
-    server.client.answer(questions(told)["query"], {"try": "2"}, server.now)
+    events = server.events()
+    assert kinds(events) == [ReconnectAttempt, Question]
+    server.client.answer(questions(events)["query"], {"try": "2"}, server.now)
     server.accept()
     assert [endpoint.query for endpoint in endpoints] == [{"try": "1"}, {"try": "2"}]
 
 
-def test_an_answer_counts_for_one_attempt(serve: Serve, endpoints: list[Endpoint]) -> None:
+def test_an_answer_applies_to_one_attempt(serve: Serve, endpoints: list[Endpoint]) -> None:
     server = serve(query=ASK, randomization_factor=0)
     server.socket().connect(server.now)
     server.client.answer(questions(server.events())["query"], {"try": "1"}, server.now)
@@ -106,20 +106,20 @@ def test_a_query_in_the_url_needs_no_question(serve: Serve, endpoints: list[Endp
 
 @pytest.mark.parametrize("about", ["query", "extra_headers"])
 @pytest.mark.parametrize("answer", [None, 5, "a=b", ["a"], {"a": 1}, {1: "a"}, ASK])
-def test_a_wrong_answer_fails_the_attempt(serve: Serve, about: Asked, answer: Any) -> None:
+def test_an_invalid_answer_fails_the_attempt(serve: Serve, about: Asked, answer: Any) -> None:
     server = serve(reconnection=False, query=ASK, extra_headers=ASK)
     server.socket().connect(server.now)
     server.client.answer(questions(server.events())[about], answer, server.now)
-    told = server.events()
-    assert kinds(told) == [Failed, ConnectFailed]
-    assert isinstance(told[0], Failed)
-    assert isinstance(told[0].error, OptionError)
-    assert about in str(told[0].error)
+    events = server.events()
+    assert kinds(events) == [Failed, ConnectFailed]
+    assert isinstance(events[0], Failed)
+    assert isinstance(events[0].error, OptionError)
+    assert about in str(events[0].error)
     assert server.client.idle
     assert server.streams == []
 
 
-def test_a_wrong_answer_is_not_shown(serve: Serve) -> None:
+def test_an_invalid_answer_is_not_shown(serve: Serve) -> None:
     server = serve(reconnection=False, extra_headers=ASK)
     server.socket().connect(server.now)
     answer = {"Authorization": ["secret"]}
@@ -138,9 +138,9 @@ def test_an_exception_fails_the_attempt_and_the_next_is_tried(serve: Serve) -> N
     assert server.events() == [Failed(error), ConnectFailed("/", error, active=True)]
     server.client.answer(asked["extra_headers"], {}, server.now)
     server.advance(1)
-    told = server.events()
-    assert kinds(told) == [ReconnectAttempt, Question, Question]
-    server.client.answer(questions(told)["query"], error, server.now)
+    events = server.events()
+    assert kinds(events) == [ReconnectAttempt, Question, Question]
+    server.client.answer(questions(events)["query"], error, server.now)
     assert kinds(server.events()) == [Failed, ConnectFailed, ReconnectError]
 
 
@@ -161,15 +161,15 @@ def test_stale_and_unknown_answers_are_ignored(serve: Serve) -> None:
     assert server.events() == [Opened()]
 
 
-def test_answers_count_within_the_timeout(serve: Serve) -> None:
+def test_an_unanswered_question_fails_the_attempt_after_the_timeout(serve: Serve) -> None:
     server = serve(query=ASK, timeout=5, reconnection=False)
     server.socket().connect(server.now)
     (question,) = questions(server.events()).values()
     server.advance(5)
-    told = server.events()
-    assert kinds(told) == [Failed, ConnectFailed]
-    assert isinstance(told[0], Failed)
-    assert isinstance(told[0].error, OpenTimeout)
+    events = server.events()
+    assert kinds(events) == [Failed, ConnectFailed]
+    assert isinstance(events[0], Failed)
+    assert isinstance(events[0].error, OpenTimeout)
     server.client.answer(question, {}, server.now)
     assert server.streams == []
     assert server.client.idle
@@ -183,11 +183,11 @@ def test_auth_is_asked_for_each_join(serve: Serve) -> None:
     socket = server.socket("/a", auth=ASK)
     socket.connect(server.now)
     server.accept()
-    told = server.events()
-    assert kinds(told) == [Opened, Question]
-    assert told[1] == Question(questions(told)["auth"], "auth", "/a")
+    events = server.events()
+    assert kinds(events) == [Opened, Question]
+    assert events[1] == Question(questions(events)["auth"], "auth", "/a")
     assert server.sent() == []
-    server.client.answer(questions(told)["auth"], {"token": 1}, server.now)
+    server.client.answer(questions(events)["auth"], {"token": 1}, server.now)
     assert server.sent() == [Packet(CONNECT, "/a", {"token": 1})]
     server.lose()
     server.advance(2)
@@ -199,23 +199,23 @@ def test_auth_is_asked_for_each_join(serve: Serve) -> None:
 NO_AUTH = [LookupError("no token"), 5, "token", ASK, {"a": b"bytes"}, {"a": object()}]
 
 
-def asked(told: Sequence[MachineEvent]) -> int:
-    """The question for auth that was told, and nothing else."""
-    assert kinds(told) == [Question]
-    return questions(told)["auth"]
+def asked(events: Sequence[MachineEvent]) -> int:
+    """Return the id of the question for auth, which must be the only event."""
+    assert kinds(events) == [Question]
+    return questions(events)["auth"]
 
 
-def failed(told: Sequence[MachineEvent], *, active: bool) -> Exception:
-    """The error of the failure that was told, and nothing else."""
-    assert kinds(told) == [ConnectFailed]
-    assert isinstance(told[0], ConnectFailed)
-    assert isinstance(told[0].error, ConnectError)
-    assert told[0].active is active
-    return told[0].error
+def failed(events: Sequence[MachineEvent], *, active: bool) -> Exception:
+    """Return the error of the failure, which must be the only event."""
+    assert kinds(events) == [ConnectFailed]
+    assert isinstance(events[0], ConnectFailed)
+    assert isinstance(events[0].error, ConnectError)
+    assert events[0].active is active
+    return events[0].error
 
 
 @pytest.mark.parametrize("answer", NO_AUTH)
-def test_auth_that_could_not_be_given_is_asked_for_again(serve: Serve, answer: Any) -> None:
+def test_auth_is_asked_for_again_after_a_failure(serve: Serve, answer: Any) -> None:
     server = serve(randomization_factor=0, reconnection_delay=2)
     socket = server.socket(auth=ASK)
     socket.connect(server.now)
@@ -236,35 +236,37 @@ def test_auth_that_could_not_be_given_is_asked_for_again(serve: Serve, answer: A
 
 @pytest.mark.parametrize("answer", NO_AUTH)
 @pytest.mark.parametrize("options", [{"reconnection": False}, {"reconnection_attempts": 0}])
-def test_without_reconnection_it_refuses_the_namespace(serve: Serve, answer: Any, options: dict[str, Any]) -> None:
+def test_without_reconnection_a_failure_of_auth_refuses_the_namespace(
+    serve: Serve, answer: Any, options: dict[str, Any]
+) -> None:
     server = serve(**options)
     socket = server.socket(auth=ASK)
     socket.connect(server.now)
     server.accept()
     server.client.answer(questions(server.events())["auth"], answer, server.now)
-    told = server.events()
-    assert kinds(told) == [Closed, ConnectFailed]
-    assert failed(told[1:], active=False).__cause__ is not None
+    events = server.events()
+    assert kinds(events) == [Closed, ConnectFailed]
+    assert failed(events[1:], active=False).__cause__ is not None
     assert not socket.active
     assert server.sent() == []
 
 
-def test_what_was_given_once_and_cannot_be_sent_refuses_the_namespace(serve: Serve) -> None:
+def test_an_auth_mapping_that_cannot_be_sent_refuses_the_namespace(serve: Serve) -> None:
     server = serve()
     server.socket(auth={"a": object()}).connect(server.now)
     server.accept()
-    told = server.events()
-    assert kinds(told) == [Opened, Closed, ConnectFailed]
-    assert "auth cannot be sent" in str(failed(told[2:], active=False))
+    events = server.events()
+    assert kinds(events) == [Opened, Closed, ConnectFailed]
+    assert "auth cannot be sent" in str(failed(events[2:], active=False))
 
 
-def test_the_cause_is_the_applications(serve: Serve) -> None:
+def test_the_error_of_the_application_is_the_cause(serve: Serve) -> None:
     server = serve()
     socket = server.opened(auth=ASK)
     error = LookupError("no token")
     server.client.answer(1, error, server.now)
-    told = failed(server.events(), active=True)
-    assert (str(told), told.__cause__) == ("auth failed: no token", error)
+    events = failed(server.events(), active=True)
+    assert (str(events), events.__cause__) == ("auth failed: no token", error)
     server.advance(2)
     of_its_own = ConnectError("no token today")
     server.client.answer(asked(server.events()), of_its_own, server.now)
@@ -272,7 +274,7 @@ def test_the_cause_is_the_applications(serve: Serve) -> None:
     assert socket.active
 
 
-def test_each_wait_is_longer_up_to_a_bound(serve: Serve) -> None:
+def test_delays_double_up_to_the_maximum(serve: Serve) -> None:
     server = serve(randomization_factor=0, reconnection_delay=1, reconnection_delay_max=5)
     server.opened(auth=ASK)
     question = 1
@@ -286,7 +288,7 @@ def test_each_wait_is_longer_up_to_a_bound(serve: Serve) -> None:
     server.client.answer(question, {}, server.now)
     server.join()
     server.events()
-    # What was good starts the waits again.
+    # A success resets the delays.
     server.lose()
     server.events()
     server.advance(1)
@@ -297,7 +299,7 @@ def test_each_wait_is_longer_up_to_a_bound(serve: Serve) -> None:
     asked(server.events())
 
 
-def test_waits_are_spread(serve: Serve) -> None:
+def test_delays_are_randomized(serve: Serve) -> None:
     server = serve(randomization_factor=0.5)
     waits: list[float] = []
     for name in ("/a", "/b", "/c"):
@@ -330,7 +332,7 @@ def test_each_namespace_counts_its_own_failures(serve: Serve) -> None:
     server.client.answer(4, {}, server.now)
     server.join("/b")
     assert second.connected
-    # Who connects again has all its attempts again.
+    # Connecting again resets the number of attempts.
     first.connect(server.now)
     server.events()
     server.client.answer(5, LookupError(), server.now)
@@ -353,7 +355,7 @@ def test_the_options_may_be_changed_between_two_attempts(serve: Serve) -> None:
     assert not socket.active
 
 
-def test_auth_that_is_set_meanwhile_is_what_is_sent(serve: Serve) -> None:
+def test_auth_that_is_set_during_the_delay_is_sent(serve: Serve) -> None:
     server = serve(randomization_factor=0)
     socket = server.opened(auth=ASK)
     server.client.answer(1, LookupError(), server.now)
@@ -363,7 +365,7 @@ def test_auth_that_is_set_meanwhile_is_what_is_sent(serve: Serve) -> None:
     assert server.sent() == [Packet(CONNECT, "/", {"token": 2})]
 
 
-def test_connecting_during_the_wait_asks_no_sooner(serve: Serve) -> None:
+def test_connecting_during_the_delay_does_not_shorten_it(serve: Serve) -> None:
     server = serve(randomization_factor=0)
     socket = server.opened(auth=ASK)
     server.client.answer(1, LookupError(), server.now)
@@ -389,7 +391,7 @@ def abort(server: FakeServer) -> None:
 
 
 @pytest.mark.parametrize("end", [leave, close, abort])
-def test_nothing_is_asked_after_the_end(serve: Serve, end: Callable[[FakeServer], None]) -> None:
+def test_nothing_is_asked_after_disconnect_close_or_abort(serve: Serve, end: Callable[[FakeServer], None]) -> None:
     server = serve()
     socket = server.opened(auth=ASK)
     server.client.answer(1, LookupError(), server.now)
@@ -405,7 +407,7 @@ def test_nothing_is_asked_after_the_end(serve: Serve, end: Callable[[FakeServer]
     assert kinds(server.events()) == [Opened, Question]
 
 
-def test_who_leaves_during_the_wait_leaves_the_others_alone(serve: Serve) -> None:
+def test_disconnecting_during_the_delay_does_not_affect_other_namespaces(serve: Serve) -> None:
     server = serve()
     server.joined("/other")
     socket = server.opened("/a", auth=ASK)
@@ -418,7 +420,7 @@ def test_who_leaves_during_the_wait_leaves_the_others_alone(serve: Serve) -> Non
     assert server.client.is_open
 
 
-def test_a_new_connection_does_not_wait(serve: Serve) -> None:
+def test_a_new_connection_asks_without_a_delay(serve: Serve) -> None:
     server = serve(randomization_factor=0, reconnection_delay_max=50)
     server.opened(auth=ASK)
     question = 1
@@ -433,9 +435,9 @@ def test_a_new_connection_does_not_wait(serve: Serve) -> None:
     assert kinds(server.events()) == [Closed, Disconnected]
     server.advance(1)
     server.accept()
-    told = server.events()
-    assert kinds(told) == [ReconnectAttempt, Opened, Reconnected, Question]
-    server.client.answer(questions(told)["auth"], LookupError(), server.now)
+    events = server.events()
+    assert kinds(events) == [ReconnectAttempt, Opened, Reconnected, Question]
+    server.client.answer(questions(events)["auth"], LookupError(), server.now)
     failed(server.events(), active=True)
     server.advance(31.9)
     assert server.events() == []
@@ -443,7 +445,7 @@ def test_a_new_connection_does_not_wait(serve: Serve) -> None:
     asked(server.events())
 
 
-def test_auth_that_does_not_come_within_the_timeout_is_asked_for_again(serve: Serve) -> None:
+def test_auth_is_asked_for_again_after_the_timeout(serve: Serve) -> None:
     server = serve(timeout=5, randomization_factor=0)
     server.joined("/other")
     socket = server.opened("/a", auth=ASK)
@@ -467,7 +469,7 @@ def test_auth_that_does_not_come_within_the_timeout_is_asked_for_again(serve: Se
 
 
 @pytest.mark.parametrize("timeout", [None, 5])
-def test_auth_that_comes_late_is_ignored(serve: Serve, timeout: float | None) -> None:
+def test_a_late_answer_for_auth_is_ignored(serve: Serve, timeout: float | None) -> None:
     server = serve(timeout=timeout)
     server.joined("/other")
     socket = server.socket("/a", auth=ASK)
@@ -487,7 +489,7 @@ def test_auth_that_comes_late_is_ignored(serve: Serve, timeout: float | None) ->
     assert server.events() == []
 
 
-def test_who_has_left_is_not_waited_for(serve: Serve) -> None:
+def test_disconnecting_cancels_the_question_for_auth(serve: Serve) -> None:
     server = serve(timeout=5)
     server.joined("/other")
     socket = server.opened("/a", auth=ASK)
@@ -496,7 +498,7 @@ def test_who_has_left_is_not_waited_for(serve: Serve) -> None:
     assert server.events() == []
 
 
-def test_auth_is_not_waited_for_on_a_connection_that_is_gone(serve: Serve) -> None:
+def test_a_question_for_auth_ends_with_its_connection(serve: Serve) -> None:
     server = serve(timeout=5, randomization_factor=0)
     server.socket(auth=ASK).connect(server.now)
     server.accept()
@@ -506,13 +508,13 @@ def test_auth_is_not_waited_for_on_a_connection_that_is_gone(serve: Serve) -> No
     server.client.answer(stale, {}, server.now)
     server.advance(1)
     server.accept()
-    told = server.events()
-    assert list(questions(told)) == ["auth"]
+    events = server.events()
+    assert list(questions(events)) == ["auth"]
     server.client.answer(stale, {}, server.now)
     assert server.sent() == []
 
 
-def test_connecting_while_asked_asks_once(serve: Serve) -> None:
+def test_connecting_twice_asks_for_auth_once(serve: Serve) -> None:
     server = serve()
     socket = server.socket(auth=ASK)
     socket.connect(server.now)

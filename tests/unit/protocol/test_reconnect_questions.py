@@ -53,7 +53,7 @@ def error_of(event: object) -> Exception:
     return event.error
 
 
-def test_by_default_nothing_is_asked(serve: Serve) -> None:
+def test_by_default_a_reconnect_attempt_asks_no_question(serve: Serve) -> None:
     server = serve(randomization_factor=0)
     assert not server.client.asks_before_reconnecting
     server.joined()
@@ -64,7 +64,7 @@ def test_by_default_nothing_is_asked(serve: Serve) -> None:
     assert server.client.state == "reopening"
 
 
-def test_the_first_attempt_is_not_asked_for(serve: Serve) -> None:
+def test_the_first_attempt_asks_no_question(serve: Serve) -> None:
     server = serve()
     server.client.asks_before_reconnecting = True
     server.socket().connect(server.now)
@@ -117,14 +117,14 @@ def test_each_attempt_asks_a_question_of_its_own(serve: Serve) -> None:
     assert server.streams == []
 
 
-def test_an_answer_that_does_not_come_fails_the_attempt(serve: Serve) -> None:
+def test_a_missing_answer_fails_the_attempt_after_the_timeout(serve: Serve) -> None:
     server, question = asked(serve, timeout=5)
     server.advance(4.9)
     assert server.events() == []
     server.advance(0.1)
-    told = server.events()
-    assert kinds(told) == [Failed, ConnectFailed, ReconnectError]
-    assert isinstance(error_of(told[0]), OpenTimeout)
+    events = server.events()
+    assert kinds(events) == [Failed, ConnectFailed, ReconnectError]
+    assert isinstance(error_of(events[0]), OpenTimeout)
     assert server.client.state == "waiting"
     server.client.answer(question, None, server.now)
     assert server.streams == []
@@ -132,7 +132,7 @@ def test_an_answer_that_does_not_come_fails_the_attempt(serve: Serve) -> None:
     assert kinds(server.events()) == [ReconnectAttempt]
 
 
-def test_the_last_attempt_may_fail_for_want_of_an_answer(serve: Serve) -> None:
+def test_a_missing_answer_for_the_last_attempt_ends_the_reconnection(serve: Serve) -> None:
     server, _ = asked(serve, timeout=5, reconnection_attempts=1)
     server.advance(5)
     assert kinds(server.events()) == [Failed, ConnectFailed, ReconnectFailed, ReconnectError]
@@ -147,12 +147,12 @@ def test_the_timeout_counts_from_the_question(serve: Serve) -> None:
     server.advance(1.9)
     assert server.events() == []
     server.advance(0.1)
-    told = server.events()
-    assert kinds(told) == [Failed, ConnectFailed, ReconnectError]
-    assert isinstance(error_of(told[0]), OpenTimeout)
+    events = server.events()
+    assert kinds(events) == [Failed, ConnectFailed, ReconnectError]
+    assert isinstance(error_of(events[0]), OpenTimeout)
 
 
-def test_without_a_timeout_it_waits_for_the_answer(serve: Serve) -> None:
+def test_without_a_timeout_the_attempt_waits_for_the_answer(serve: Serve) -> None:
     server, question = asked(serve, timeout=None)
     server.advance(100_000)
     assert server.events() == []
@@ -214,7 +214,7 @@ def test_connecting_waits_for_the_answer(serve: Serve) -> None:
     assert kinds(server.events()) == [Opened, Reconnected]
 
 
-def test_a_timeout_that_is_lifted_before_opening_counts_no_more(serve: Serve) -> None:
+def test_a_timeout_that_is_removed_before_open_does_not_apply(serve: Serve) -> None:
     server, question = asked(serve, timeout=5)
     server.client.timeout = None
     server.client.open(server.now)
@@ -226,7 +226,7 @@ def test_a_timeout_that_is_lifted_before_opening_counts_no_more(serve: Serve) ->
 
 @pytest.mark.parametrize("value", ["secret", ["secret"], {"secret": 1}, 5])
 @pytest.mark.parametrize("about", ["query", "extra_headers"])
-def test_the_type_of_a_wrong_answer_is_told_and_not_the_value(serve: Serve, about: str, value: Any) -> None:
+def test_the_error_shows_the_type_of_an_invalid_answer_and_not_its_value(serve: Serve, about: str, value: Any) -> None:
     server = serve(reconnection=False)
     setattr(server.client.options, about, ASK)
     server.socket().connect(server.now)

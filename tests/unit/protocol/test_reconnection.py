@@ -1,4 +1,4 @@
-"""Reconnection: what is told in which order, how long is waited, and what starts and ends it."""
+"""Reconnection: the order of its events, its delays, and what starts and ends it."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def lost(serve: Serve, **options: Any) -> FakeServer:
     return server
 
 
-def fail_until_it_waits(server: FakeServer) -> float:
-    """Refuse the attempt that is due next; returns how long the client waited for it."""
+def fail_and_measure_the_delay(server: FakeServer) -> float:
+    """Refuse the next attempt. Return how long the client waited before it."""
     before = server.now
     while not server.streams:
         assert server.deadline is not None
@@ -46,7 +46,7 @@ def fail_until_it_waits(server: FakeServer) -> float:
     return waited
 
 
-def test_a_lost_connection_comes_back(serve: Serve) -> None:
+def test_a_lost_connection_is_reopened(serve: Serve) -> None:
     server = lost(serve)
     assert server.client.reconnecting
     server.advance(0.9)
@@ -61,7 +61,7 @@ def test_a_lost_connection_comes_back(serve: Serve) -> None:
     assert not server.client.reconnecting
 
 
-def test_a_first_attempt_that_fails_is_tried_again(serve: Serve) -> None:
+def test_a_failed_first_attempt_is_repeated(serve: Serve) -> None:
     server = serve(randomization_factor=0)
     server.socket().connect(server.now)
     server.refuse()
@@ -73,13 +73,13 @@ def test_a_first_attempt_that_fails_is_tried_again(serve: Serve) -> None:
     assert server.events() == [ReconnectAttempt(1), Opened(), Reconnected(1), Connected("/", "s1", recovered=False)]
 
 
-def test_an_attempt_that_fails_again_is_told_in_the_references_order(serve: Serve) -> None:
+def test_failed_attempts_emit_events_in_the_order_of_the_javascript_client(serve: Serve) -> None:
     server = lost(serve, reconnection_attempts=2)
     server.advance(1)
     server.refuse()
-    told = server.events()
-    assert kinds(told) == [ReconnectAttempt, Failed, ConnectFailed, ReconnectError]
-    assert told[3] == ReconnectError(told[1].error)  # type: ignore[attr-defined]
+    events = server.events()
+    assert kinds(events) == [ReconnectAttempt, Failed, ConnectFailed, ReconnectError]
+    assert events[3] == ReconnectError(events[1].error)  # type: ignore[attr-defined]
     assert server.client.reconnecting
     server.advance(2)
     server.refuse()
@@ -90,14 +90,14 @@ def test_an_attempt_that_fails_again_is_told_in_the_references_order(serve: Serv
     assert server.deadline is None
 
 
-def test_an_attempt_that_takes_too_long_is_one_that_failed(serve: Serve) -> None:
+def test_an_attempt_fails_after_the_timeout(serve: Serve) -> None:
     server = lost(serve, timeout=5)
     server.advance(1)
     server.open_stream()
     server.advance(5)
-    told = server.events()
-    assert kinds(told) == [ReconnectAttempt, Failed, ConnectFailed, ReconnectError]
-    assert isinstance(told[1].error, OpenTimeout)  # type: ignore[attr-defined]
+    events = server.events()
+    assert kinds(events) == [ReconnectAttempt, Failed, ConnectFailed, ReconnectError]
+    assert isinstance(events[1].error, OpenTimeout)  # type: ignore[attr-defined]
     assert server.streams == []
 
 
@@ -116,7 +116,7 @@ def test_a_namespace_that_connects_when_an_attempt_is_overdue_is_notified_of_its
     assert kinds(server.events()) == [Failed, ConnectFailed]
 
 
-def test_after_giving_up_connect_starts_anew(serve: Serve) -> None:
+def test_connect_after_giving_up_starts_a_new_reconnection(serve: Serve) -> None:
     server = lost(serve, reconnection_attempts=1)
     server.advance(1)
     server.refuse()
@@ -128,40 +128,40 @@ def test_after_giving_up_connect_starts_anew(serve: Serve) -> None:
     assert server.events() == [ReconnectAttempt(1)]
 
 
-def test_delays_double_up_to_the_longest(serve: Serve) -> None:
+def test_delays_double_up_to_the_maximum(serve: Serve) -> None:
     server = lost(serve, reconnection_delay=1, reconnection_delay_max=10)
-    assert [fail_until_it_waits(server) for _ in range(6)] == [1, 2, 4, 8, 10, 10]
+    assert [fail_and_measure_the_delay(server) for _ in range(6)] == [1, 2, 4, 8, 10, 10]
 
 
-def test_delays_start_again_after_a_success(serve: Serve) -> None:
+def test_delays_are_reset_by_a_success(serve: Serve) -> None:
     server = lost(serve)
-    assert [fail_until_it_waits(server) for _ in range(2)] == [1, 2]
+    assert [fail_and_measure_the_delay(server) for _ in range(2)] == [1, 2]
     server.advance(4)
     server.accept()
     server.lose()
     server.run()
-    assert fail_until_it_waits(server) == 1
+    assert fail_and_measure_the_delay(server) == 1
 
 
 def test_jitter_stays_within_its_bounds(serve: Serve) -> None:
     server = lost(serve, randomization_factor=0.5, reconnection_delay=2, reconnection_delay_max=100)
     for attempt, base in enumerate((2, 4, 8, 16, 32), start=1):
-        waited = fail_until_it_waits(server)
+        waited = fail_and_measure_the_delay(server)
         assert base / 2 <= waited <= base * 1.5
         assert [event for event in server.events() if isinstance(event, ReconnectAttempt)] == [
             ReconnectAttempt(attempt)
         ]
 
 
-def test_thousands_of_attempts_overflow_nothing(serve: Serve) -> None:
+def test_thousands_of_attempts_do_not_overflow(serve: Serve) -> None:
     server = lost(serve, reconnection_delay_max=5)
     for _ in range(3000):
-        assert fail_until_it_waits(server) <= 5
+        assert fail_and_measure_the_delay(server) <= 5
     server.events()
     assert server.client.reconnecting
 
 
-def test_connecting_during_a_wait_does_not_open_early(serve: Serve) -> None:
+def test_connecting_during_a_delay_does_not_shorten_it(serve: Serve) -> None:
     server = lost(serve)
     server.socket("/other").connect(server.now)
     server.socket().connect(server.now)
@@ -173,7 +173,7 @@ def test_connecting_during_a_wait_does_not_open_early(serve: Serve) -> None:
 
 
 @pytest.mark.row("difference.open_during_the_wait")
-def test_opening_during_a_wait_does_not_wait_longer(serve: Serve) -> None:
+def test_open_during_a_delay_starts_the_attempt_at_once(serve: Serve) -> None:
     server = lost(serve)
     server.client.open(server.now)
     assert server.client.state == "reopening"
@@ -186,7 +186,7 @@ def test_opening_during_a_wait_does_not_wait_longer(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("reconnect", [True, False])
-def test_opening_during_a_wait_in_vain_goes_on_waiting(serve: Serve, reconnect: bool) -> None:
+def test_a_failed_open_during_a_delay_continues_the_reconnection(serve: Serve, reconnect: bool) -> None:
     server = lost(serve)
     server.client.open(server.now, reconnect=reconnect)
     server.refuse()
@@ -196,7 +196,7 @@ def test_opening_during_a_wait_in_vain_goes_on_waiting(serve: Serve, reconnect: 
     assert server.events() == [ReconnectAttempt(2)]
 
 
-def test_a_connection_that_is_lost_before_joining_is_tried_again(serve: Serve) -> None:
+def test_a_connection_that_is_lost_before_the_join_is_reopened(serve: Serve) -> None:
     server = lost(serve)
     server.advance(1)
     server.accept()
@@ -206,14 +206,14 @@ def test_a_connection_that_is_lost_before_joining_is_tried_again(serve: Serve) -
     assert server.client.reconnecting
 
 
-def test_a_first_success_is_no_reconnection(serve: Serve) -> None:
+def test_a_successful_first_attempt_is_not_a_reconnection(serve: Serve) -> None:
     server = serve()
     server.opened()
     server.join()
     assert Reconnected not in kinds(server.events())
 
 
-def test_reconnection_that_is_switched_off_ends_a_wait(serve: Serve) -> None:
+def test_disabling_reconnection_ends_a_delay(serve: Serve) -> None:
     server = lost(serve)
     server.client.reconnection = False
     assert server.client.idle
@@ -224,7 +224,7 @@ def test_reconnection_that_is_switched_off_ends_a_wait(serve: Serve) -> None:
     assert kinds(server.events()) == [Opened]
 
 
-def test_reconnection_that_is_switched_off_lets_an_attempt_end(serve: Serve) -> None:
+def test_disabling_reconnection_during_an_attempt_lets_it_fail(serve: Serve) -> None:
     server = lost(serve)
     server.advance(1)
     server.client.reconnection = False
@@ -234,7 +234,7 @@ def test_reconnection_that_is_switched_off_lets_an_attempt_end(serve: Serve) -> 
     assert server.client.idle
 
 
-def test_reconnection_that_is_switched_off_lets_an_attempt_succeed(serve: Serve) -> None:
+def test_disabling_reconnection_during_an_attempt_lets_it_succeed(serve: Serve) -> None:
     server = lost(serve)
     server.advance(1)
     server.client.reconnection = False
@@ -245,7 +245,7 @@ def test_reconnection_that_is_switched_off_lets_an_attempt_succeed(serve: Serve)
     assert server.client.idle
 
 
-def test_reconnection_that_is_switched_on_again_counts_from_the_next_loss(serve: Serve) -> None:
+def test_enabling_reconnection_applies_from_the_next_lost_connection(serve: Serve) -> None:
     server = serve(reconnection=False)
     server.joined()
     server.client.reconnection = True
@@ -254,7 +254,7 @@ def test_reconnection_that_is_switched_on_again_counts_from_the_next_loss(serve:
     assert server.client.reconnecting
 
 
-def test_attempts_that_are_set_lower_while_waiting_count(serve: Serve) -> None:
+def test_a_lower_number_of_attempts_applies_to_the_current_attempt(serve: Serve) -> None:
     server = lost(serve)
     server.advance(1)
     server.client.reconnection_attempts = 1
@@ -263,14 +263,14 @@ def test_attempts_that_are_set_lower_while_waiting_count(serve: Serve) -> None:
     assert kinds(server.events()) == [Failed, ConnectFailed, ReconnectFailed, ReconnectError]
 
 
-def test_delays_that_are_set_while_running_count_from_the_next(serve: Serve) -> None:
+def test_changed_delays_apply_from_the_next_delay(serve: Serve) -> None:
     server = lost(serve)
     server.client.reconnection_delay = 10
     server.client.reconnection_delay_max = 30
-    assert [fail_until_it_waits(server) for _ in range(3)] == [1, 20, 30]
+    assert [fail_and_measure_the_delay(server) for _ in range(3)] == [1, 20, 30]
 
 
-def test_a_server_that_has_us_leave_is_not_connected_to_again(serve: Serve) -> None:
+def test_a_disconnect_by_the_server_starts_no_reconnection(serve: Serve) -> None:
     server = serve()
     server.joined()
     server.kick()

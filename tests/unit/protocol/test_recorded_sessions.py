@@ -1,8 +1,7 @@
-"""Whole sessions, recorded from the server for Node, told to the client in other pieces: it says and hears the same.
+"""Recorded server sessions give the same events and packets in any chunking.
 
-tests/unit/transports/test_chunks.py has the transports' answers in every chunking of up to three pieces. Here stand
-what the server sent in one session of each transport, and the application that it sent it to.
-"""
+tests/unit/transports/test_chunks.py tests the responses of each transport in every chunking of up to three pieces. Here
+are whole sessions, one for each transport: what the server for Node sent, and the application to which it sent it."""
 
 from __future__ import annotations
 
@@ -53,7 +52,7 @@ POLLING = [
 ]
 
 WEBSOCKET = [
-    ("GET", b""),  # the answer to the upgrade, which depends on the key
+    ("GET", b""),  # the response to the handshake, which depends on the key
     ("GET", frame(TEXT, b'0{"sid":"OBPgBkBP","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":9}')),
     ("GET", frame(TEXT, b'40{"sid":"-s_0QWRM"}') + frame(TEXT, b'42["welcome",{"auth":{}}]')),
     ("GET", frame(TEXT, b"2")),
@@ -66,14 +65,14 @@ RECORDINGS = {"polling": POLLING, "websocket": WEBSOCKET}
 
 
 class Application:
-    """A client whose application does one thing after the other, as in the recording."""
+    """A client and its application, which performs the steps of the recording in order."""
 
     def __init__(self, transport: str) -> None:
         options = ClientOptions(transports=[transport], per_message_deflate=False)
         self.client = ClientProtocol("http://localhost:3000", options, random=Random(1))
         self.namespace = self.client.namespace("/")
-        self.heard: list[str] = []
-        self.said: dict[int, bytes] = {}
+        self.events: list[str] = []
+        self.packets: dict[int, bytes] = {}
         self.asking: dict[str, int] = {}
         """The stream of the last GET, and of the last POST."""
         self._next_steps = iter([self._ask, self._echo, self._leave])
@@ -81,18 +80,18 @@ class Application:
         self.run()
 
     def run(self) -> None:
-        """Carry out the actions; every byte leaves at once."""
+        """Carry out the actions. Every byte is sent at once."""
         while (action := self.client.next_output()) is not None:
             match action:
                 case actions.OpenStream(stream):
-                    self.said[stream] = b""
+                    self.packets[stream] = b""
                     self.client.stream_opened(stream, 0)
                 case actions.Send(stream, data):
-                    self.said[stream] += bytes(data)
+                    self.packets[stream] += bytes(data)
                     self.asking[bytes(data).partition(b" ")[0].decode("latin-1")] = stream
                     self.client.data_sent(stream, 0)
                 case events.MachineEvent() as event:
-                    self.heard.append(repr(event))
+                    self.events.append(repr(event))
                     if isinstance(event, (events.Connected, events.Acknowledged)):
                         next(self._next_steps)()
                 case _:
@@ -115,15 +114,15 @@ class Application:
 
 
 def play(transport: str, cuts: Cuts) -> tuple[list[str], list[object]]:
-    """What the application hears and what its server gets, where the answers come cut at these places."""
+    """Return the events and the sent packets if the responses arrive in chunks that end at these places."""
     application = Application(transport)
     for place, (method, data) in enumerate(RECORDINGS[transport]):
-        answer = data or switching(application.said[1])
+        answer = data or switching(application.packets[1])
         application.receive(application.asking[method], answer, cuts.get(place, ()))
     assert application.client.idle
     if transport == "polling":
-        return application.heard, [re.sub(rb"\?t=\w+", b"", said) for said in application.said.values()]
-    return application.heard, [client_frames(said.partition(b"\r\n\r\n")[2]) for said in application.said.values()]
+        return application.events, [re.sub(rb"\?t=\w+", b"", data) for data in application.packets.values()]
+    return application.events, [client_frames(data.partition(b"\r\n\r\n")[2]) for data in application.packets.values()]
 
 
 def chunkings(transport: str) -> Iterator[Cuts]:
@@ -137,10 +136,10 @@ def chunkings(transport: str) -> Iterator[Cuts]:
 
 
 @pytest.mark.parametrize("transport", RECORDINGS)
-def test_chunks(transport: str) -> None:
-    heard, said = play(transport, {})
-    assert any("welcome" in event for event in heard)
-    assert sum("Acknowledged" in event for event in heard) == 2
-    assert any("io client disconnect" in event for event in heard)
+def test_events_and_packets_do_not_depend_on_the_chunking(transport: str) -> None:
+    events, packets = play(transport, {})
+    assert any("welcome" in event for event in events)
+    assert sum("Acknowledged" in event for event in events) == 2
+    assert any("io client disconnect" in event for event in events)
     for cuts in chunkings(transport):
-        assert play(transport, cuts) == (heard, said), cuts
+        assert play(transport, cuts) == (events, packets), cuts

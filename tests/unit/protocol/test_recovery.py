@@ -1,4 +1,4 @@
-"""Connection state recovery: what is sent of the session before, and what is remembered of it."""
+"""Connection state recovery: what is sent about the previous session, and what is remembered of it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Serve = type[FakeServer]
 
 
 def connects(server: FakeServer) -> list[Any]:
-    """What the CONNECTs since the last look held."""
+    """Return the data of the CONNECT packets since the last call."""
     return [packet.data for packet in server.sent() if packet.type == CONNECT]
 
 
-def come_back(server: FakeServer) -> None:
+def reopen(server: FakeServer) -> None:
     server.lose()
     server.advance(2)
     server.accept()
@@ -29,72 +29,72 @@ def test_a_session_is_recovered(serve: Serve) -> None:
     socket = server.joined(pid="p1")
     assert not socket.recovered
     server.emit("news", "o1")
-    come_back(server)
+    reopen(server)
     assert connects(server) == [{"pid": "p1", "offset": "o1"}]
     server.join(sid="s1", pid="p1")
     server.emit("missed", "o2")
-    told = server.events()
-    assert Connected("/", "s1", recovered=True) in told
-    assert isinstance(told[-1], EventReceived)
+    events = server.events()
+    assert Connected("/", "s1", recovered=True) in events
+    assert isinstance(events[-1], EventReceived)
     assert socket.recovered
-    come_back(server)
+    reopen(server)
     assert connects(server) == [{"pid": "p1", "offset": "o2"}]
 
 
 @pytest.mark.row("difference.stale_offset")
-def test_a_session_that_could_not_be_recovered_starts_anew(serve: Serve) -> None:
+def test_a_session_that_could_not_be_recovered_is_replaced(serve: Serve) -> None:
     server = serve()
     socket = server.joined(pid="p1")
     server.emit("news", "o1")
-    come_back(server)
+    reopen(server)
     server.join(sid="s2", pid="p2")
     assert not socket.recovered
     server.sent()
-    come_back(server)
+    reopen(server)
     assert connects(server) == [{"pid": "p2"}]
     server.join(sid="s3", pid="p2")
     assert socket.recovered
 
 
 @pytest.mark.parametrize("pid", [None, 5])
-def test_a_server_without_recovery(serve: Serve, pid: Any) -> None:
+def test_nothing_is_sent_to_a_server_without_recovery(serve: Serve, pid: Any) -> None:
     server = serve()
     socket = server.joined(pid=pid)
     server.emit("news", "just a string")
-    come_back(server)
+    reopen(server)
     assert connects(server) == [None]
     server.join()
     assert not socket.recovered
 
 
-def test_a_server_that_stops_recovering_is_asked_no_more(serve: Serve) -> None:
+def test_a_session_id_is_dropped_when_the_server_stops_recovering(serve: Serve) -> None:
     server = serve()
     socket = server.joined(pid="p1")
     server.emit("news", "o1")
-    come_back(server)
+    reopen(server)
     server.join(sid="s2")
     server.sent()
     assert not socket.recovered
-    come_back(server)
+    reopen(server)
     assert connects(server) == [None]
 
 
-def test_what_the_application_says_wins(serve: Serve) -> None:
+def test_auth_overrides_the_fields_of_recovery(serve: Serve) -> None:
     server = serve()
     server.joined(pid="p1", auth={"token": 1, "pid": "mine", "offset": None})
     server.emit("news", "o1")
-    come_back(server)
+    reopen(server)
     assert connects(server) == [{"pid": "mine", "offset": None, "token": 1}]
 
 
-def test_auth_goes_beside_what_recovers(serve: Serve) -> None:
+def test_auth_is_sent_with_the_fields_of_recovery(serve: Serve) -> None:
     server = serve()
     server.joined(pid="p1", auth={"token": 1})
-    come_back(server)
+    reopen(server)
     assert connects(server) == [{"pid": "p1", "token": 1}]
 
 
-def test_the_session_survives_leaving(serve: Serve) -> None:
+def test_a_session_is_recovered_after_disconnect(serve: Serve) -> None:
     server = serve()
     server.joined("/other")
     socket = server.joined("/a", pid="p1")
@@ -106,12 +106,12 @@ def test_the_session_survives_leaving(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("args", [["o0"], ["news", 5], ["news", ["o0"]], ["news", None]])
-def test_only_a_string_last_after_the_name_is_an_offset(serve: Serve, args: list[Any]) -> None:
+def test_only_a_string_as_the_last_argument_is_an_offset(serve: Serve, args: list[Any]) -> None:
     server = serve()
     server.joined(pid="p1")
     server.emit("news", "o1")
     server.emit(*args)
-    come_back(server)
+    reopen(server)
     assert connects(server) == [{"pid": "p1", "offset": "o1"}]
 
 
@@ -119,7 +119,7 @@ def test_an_event_that_wants_an_acknowledgement_has_no_offset(serve: Serve) -> N
     server = serve()
     server.joined(pid="p1")
     server.emit("question", "not an offset", id=1)
-    come_back(server)
+    reopen(server)
     assert connects(server) == [{"pid": "p1"}]
 
 
@@ -129,5 +129,5 @@ def test_an_early_event_has_an_offset(serve: Serve) -> None:
     server.emit("early", "o1")
     server.join(pid="p1")
     server.sent()
-    come_back(server)
+    reopen(server)
     assert connects(server) == [{"pid": "p1", "offset": "o1"}]

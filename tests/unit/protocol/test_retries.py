@@ -1,4 +1,4 @@
-"""Retries: one event under way, as many tries as asked for, and nothing lost over a connection that is lost."""
+"""Retries: one event in flight, the given number of tries, and no event lost with a connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Serve = type[FakeServer]
 
 
 def emitted(server: FakeServer) -> list[Any]:
-    """The names of the events that the server got since the last look."""
+    """Return the names of the events that the server has received since the last call."""
     return [packet.data[0] for packet in server.sent() if packet.type == EVENT]
 
 
@@ -26,7 +26,7 @@ def reconnect(server: FakeServer) -> None:
     server.join()
 
 
-def test_one_event_is_under_way_at_a_time(serve: Serve) -> None:
+def test_one_event_is_in_flight_at_a_time(serve: Serve) -> None:
     server = serve()
     socket = server.joined(retries=2)
     handles = [socket.emit([name], server.now, ack=True) for name in ("a", "b")]
@@ -38,7 +38,7 @@ def test_one_event_is_under_way_at_a_time(serve: Serve) -> None:
     assert server.sent() == []
 
 
-def test_who_wants_no_acknowledgement_is_told_of_none(serve: Serve) -> None:
+def test_an_acknowledgement_is_not_reported_without_ack(serve: Serve) -> None:
     server = serve()
     socket = server.joined(retries=1)
     socket.emit(["a"], server.now)
@@ -49,7 +49,7 @@ def test_who_wants_no_acknowledgement_is_told_of_none(serve: Serve) -> None:
     assert server.events() == []
 
 
-def test_an_event_is_tried_once_more_than_it_is_retried(serve: Serve) -> None:
+def test_an_event_is_sent_once_and_then_retried(serve: Serve) -> None:
     server = serve()
     socket = server.joined(retries=2, ack_timeout=5)
     handle = socket.emit(["a"], server.now, ack=True)
@@ -58,15 +58,15 @@ def test_an_event_is_tried_once_more_than_it_is_retried(serve: Serve) -> None:
         assert emitted(server) == expected
         assert server.events() == []
         server.advance(5)
-    told = server.events()
-    assert kinds(told) == [AckFailed]
-    assert isinstance(told[0], AckFailed)
-    assert told[0].handle == handle
-    assert isinstance(told[0].error, AckTimeout)
+    events = server.events()
+    assert kinds(events) == [AckFailed]
+    assert isinstance(events[0], AckFailed)
+    assert events[0].handle == handle
+    assert isinstance(events[0].error, AckTimeout)
     assert emitted(server) == ["b"]
 
 
-def test_giving_up_is_silent_for_who_wants_no_acknowledgement(serve: Serve) -> None:
+def test_giving_up_reports_nothing_without_ack(serve: Serve) -> None:
     server = serve()
     socket = server.joined(retries=1, ack_timeout=5)
     socket.emit(["a"], server.now)
@@ -102,7 +102,7 @@ def test_events_wait_in_the_queue_while_offline(serve: Serve) -> None:
     assert emitted(server) == ["b"]
 
 
-def test_what_was_under_way_is_sent_first_on_the_next_connection(serve: Serve) -> None:
+def test_the_event_in_flight_is_sent_first_on_the_next_connection(serve: Serve) -> None:
     server = serve()
     socket = server.joined(retries=1)
     handles = [socket.emit([name], server.now, ack=True) for name in ("a", "b")]
@@ -122,7 +122,7 @@ def test_what_was_under_way_is_sent_first_on_the_next_connection(serve: Serve) -
     assert emitted(server) == ["b"]
 
 
-def test_without_a_timeout_a_lost_connection_is_no_failed_try(serve: Serve) -> None:
+def test_without_a_timeout_a_lost_connection_is_not_a_failed_try(serve: Serve) -> None:
     server = serve()
     socket = server.joined(retries=1)
     handle = socket.emit(["a"], server.now, ack=True)
@@ -142,11 +142,11 @@ def test_with_a_timeout_a_lost_connection_is_a_failed_try(serve: Serve) -> None:
     assert emitted(server) == ["a", "a"]
     server.events()
     server.lose()
-    told = server.events()
-    assert kinds(told) == [Closed, Disconnected, AckFailed]
-    assert isinstance(told[2], AckFailed)
-    assert told[2].handle == handle
-    assert isinstance(told[2].error, DisconnectedError)
+    events = server.events()
+    assert kinds(events) == [Closed, Disconnected, AckFailed]
+    assert isinstance(events[2], AckFailed)
+    assert events[2].handle == handle
+    assert isinstance(events[2].error, DisconnectedError)
     server.advance(2)
     server.accept()
     server.join()
@@ -179,7 +179,7 @@ def test_volatile_events_bypass_the_queue(serve: Serve) -> None:
     assert emitted(server) == ["a", "v"]
 
 
-def test_the_acknowledgement_of_a_volatile_event_moves_no_queue(serve: Serve) -> None:
+def test_the_acknowledgement_of_a_volatile_event_does_not_advance_the_queue(serve: Serve) -> None:
     server = serve()
     socket = server.joined(retries=1)
     socket.emit(["a"], server.now)
@@ -192,7 +192,7 @@ def test_the_acknowledgement_of_a_volatile_event_moves_no_queue(serve: Serve) ->
     assert emitted(server) == ["a", "v"]
 
 
-def test_forgetting_what_waits_in_the_queue_withdraws_it(serve: Serve) -> None:
+def test_forgetting_a_queued_event_withdraws_it(serve: Serve) -> None:
     server = serve(max_buffered_events=2)
     socket = server.joined(retries=1)
     socket.emit(["a"], server.now)
@@ -206,7 +206,7 @@ def test_forgetting_what_waits_in_the_queue_withdraws_it(serve: Serve) -> None:
     assert server.events() == []
 
 
-def test_forgetting_what_is_under_way_delivers_it_in_silence(serve: Serve) -> None:
+def test_a_forgotten_event_in_flight_is_retried_without_a_report(serve: Serve) -> None:
     server = serve()
     socket = server.joined(retries=1, ack_timeout=5)
     handle = socket.emit(["a"], server.now, ack=True)
@@ -220,7 +220,7 @@ def test_forgetting_what_is_under_way_delivers_it_in_silence(serve: Serve) -> No
     assert server.events() == []
 
 
-def test_forgetting_what_is_under_way_gives_it_up_in_silence(serve: Serve) -> None:
+def test_giving_up_a_forgotten_event_in_flight_reports_nothing(serve: Serve) -> None:
     server = serve()
     socket = server.joined(retries=1, ack_timeout=5)
     handle = socket.emit(["a"], server.now, ack=True)
@@ -232,7 +232,7 @@ def test_forgetting_what_is_under_way_gives_it_up_in_silence(serve: Serve) -> No
     assert server.events() == []
 
 
-def test_forgetting_what_waits_for_the_next_connection_still_delivers_it(serve: Serve) -> None:
+def test_a_forgotten_event_in_flight_is_sent_on_the_next_connection(serve: Serve) -> None:
     server = serve()
     socket = server.joined(retries=1)
     handle = socket.emit(["a"], server.now, ack=True)
@@ -247,7 +247,7 @@ def test_forgetting_what_waits_for_the_next_connection_still_delivers_it(serve: 
     assert Acknowledged not in kinds(server.events())
 
 
-def test_an_acknowledgement_makes_room(serve: Serve) -> None:
+def test_acknowledgement_frees_buffer_space(serve: Serve) -> None:
     server = serve(max_buffered_events=1)
     socket = server.joined(retries=1)
     for name in ("a", "b", "c"):
@@ -257,7 +257,7 @@ def test_an_acknowledgement_makes_room(serve: Serve) -> None:
     assert emitted(server) == ["a", "b", "c"]
 
 
-def test_values_that_cannot_be_sent_are_refused_at_the_emit(serve: Serve) -> None:
+def test_values_that_cannot_be_sent_raise_at_the_emit(serve: Serve) -> None:
     server = serve()
     socket = server.joined(retries=1)
     with pytest.raises(PacketError):
@@ -267,7 +267,7 @@ def test_values_that_cannot_be_sent_are_refused_at_the_emit(serve: Serve) -> Non
     assert server.events() == []
 
 
-def test_values_that_cannot_be_sent_any_more_end_the_tries(serve: Serve) -> None:
+def test_values_that_become_invalid_while_queued_fail_the_event(serve: Serve) -> None:
     server = serve()
     socket = server.socket(retries=1)
     values: list[Any] = [1]
@@ -278,22 +278,22 @@ def test_values_that_cannot_be_sent_any_more_end_the_tries(serve: Serve) -> None
     socket.connect(server.now)
     server.accept()
     server.join()
-    told = server.events()
-    assert kinds(told)[-2:] == [AckFailed, Connected]
-    (failed,) = [event for event in told if isinstance(event, AckFailed)]
+    events = server.events()
+    assert kinds(events)[-2:] == [AckFailed, Connected]
+    (failed,) = [event for event in events if isinstance(event, AckFailed)]
     assert failed.handle == handle
     assert isinstance(failed.error, PacketError)
     assert emitted(server) == ["b"]
 
 
-def test_abort_gives_up_the_queue(serve: Serve) -> None:
+def test_abort_fails_queued_events(serve: Serve) -> None:
     server = serve()
     socket = server.joined(retries=1)
     handles = [socket.emit([name], server.now, ack=True) for name in ("a", "b")]
     server.client.abort(server.now)
-    told = server.events()
-    assert kinds(told) == [Closed, Disconnected, AckFailed, AckFailed]
-    assert [event.handle for event in told if isinstance(event, AckFailed)] == handles
+    events = server.events()
+    assert kinds(events) == [Closed, Disconnected, AckFailed, AckFailed]
+    assert [event.handle for event in events if isinstance(event, AckFailed)] == handles
     socket.connect(server.now)
     server.accept()
     server.join()

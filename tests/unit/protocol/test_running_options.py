@@ -41,7 +41,7 @@ def test_the_options_that_can_be_set() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_set_is_read(serve: Serve, name: str) -> None:
+def test_options_that_are_set_are_returned(serve: Serve, name: str) -> None:
     client = serve().client
     assert getattr(client, name) == getattr(ClientOptions(), name)
     for value in GOOD[name]:
@@ -53,7 +53,7 @@ def test_what_is_set_is_read(serve: Serve, name: str) -> None:
     assert getattr(client, name) == GOOD[name][-1]
 
 
-def test_the_types_of_the_values(serve: Serve) -> None:
+def test_options_have_static_types(serve: Serve) -> None:
     client = serve().client
     assert_type(client.reconnection, bool)
     assert_type(client.reconnection_attempts, float)
@@ -65,7 +65,7 @@ def test_the_types_of_the_values(serve: Serve) -> None:
         client.timeout = "5"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_the_hooks_are_for_the_class_that_inherits_them() -> None:
+def test_running_options_is_abstract() -> None:
     options = RunningOptions()
     with pytest.raises(NotImplementedError):
         _ = options.timeout
@@ -73,7 +73,7 @@ def test_the_hooks_are_for_the_class_that_inherits_them() -> None:
         options.timeout = 1
 
 
-def test_the_options_given_are_copied(serve: Serve) -> None:
+def test_the_given_options_are_copied(serve: Serve) -> None:
     given_options = ClientOptions()
     one = serve(settings=given_options)
     one.client.timeout = 1
@@ -83,7 +83,7 @@ def test_the_options_given_are_copied(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("changed", [None, 0, 7])
-def test_a_timeout_that_is_set_while_opening_counts_from_the_next_attempt(serve: Serve, changed: float | None) -> None:
+def test_a_timeout_that_is_set_while_opening_applies_from_the_next_attempt(serve: Serve, changed: float | None) -> None:
     server = serve(timeout=5, reconnection=False)
     server.socket().connect(server.now)
     server.open_stream()
@@ -91,11 +91,11 @@ def test_a_timeout_that_is_set_while_opening_counts_from_the_next_attempt(serve:
     server.advance(4.9)
     assert server.events() == []
     server.advance(0.1)
-    told = server.events()
-    assert kinds(told) == [Failed, ConnectFailed]
-    assert isinstance(told[0], Failed)
-    assert isinstance(told[0].error, OpenTimeout)
-    assert "within 5 seconds" in str(told[0].error)
+    events = server.events()
+    assert kinds(events) == [Failed, ConnectFailed]
+    assert isinstance(events[0], Failed)
+    assert isinstance(events[0].error, OpenTimeout)
+    assert "within 5 seconds" in str(events[0].error)
 
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -151,7 +151,7 @@ def test_any_value_may_be_set_at_any_moment(steps: list[str | tuple[str, Any]]) 
             server.run()
 
 
-def test_a_delay_that_is_set_while_waiting_counts_for_the_next_wait(serve: Serve) -> None:
+def test_a_delay_that_is_set_while_waiting_applies_to_the_next_delay(serve: Serve) -> None:
     server = serve(reconnection_delay=1, reconnection_delay_max=100, randomization_factor=0)
     server.joined()
     server.lose()
@@ -206,7 +206,7 @@ def test_the_query_that_is_set_replaces_that_of_the_url() -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("extra_headers", {"A": "b\r\nC: d"}), ("transports", [Transport]), ("query", {"a": 1})]
 )
-def test_a_value_that_another_check_refuses_is_not_set(name: str, value: Any) -> None:
+def test_a_value_that_fails_another_check_is_not_set(name: str, value: Any) -> None:
     client = ClientProtocol("http://localhost", random=Random(1))
     kept = getattr(client, name)
     with pytest.raises(OptionError):

@@ -38,7 +38,7 @@ def name_of(table: Table) -> str:
 
 
 @pytest.mark.parametrize("table", TABLES, ids=name_of)
-def test_a_table_has_every_state_and_leads_to_each(table: Table) -> None:
+def test_a_table_has_every_state_and_each_is_reachable(table: Table) -> None:
     enum: type[StrEnum] = type(next(iter(table)))
     assert set(table) == set(enum)
     reached = {next(iter(enum))}
@@ -202,7 +202,7 @@ def text(old: StrEnum, new: StrEnum) -> str:
 
 
 @pytest.fixture
-def happened(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+def observed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The transitions that have happened."""
     seen: set[str] = set()
 
@@ -217,7 +217,7 @@ def happened(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return seen
 
 
-STORIES: list[Callable[[Serve], None]] = [
+SCRIPTS: list[Callable[[Serve], None]] = [
     connection_and_join,
     session_and_upgrade,
     polling_transport,
@@ -225,8 +225,8 @@ STORIES: list[Callable[[Serve], None]] = [
 ]
 
 
-def test_every_transition_can_happen(serve: Serve, happened: set[str]) -> None:
-    for story in STORIES:
-        story(serve)
+def test_every_transition_can_happen(serve: Serve, observed: set[str]) -> None:
+    for script in SCRIPTS:
+        script(serve)
     every = {text(old, new) for table in TABLES for old, following in table.items() for new in following}
-    assert every - happened == set()
+    assert every - observed == set()

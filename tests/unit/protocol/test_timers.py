@@ -1,4 +1,4 @@
-"""Deadlines: which fire, in which order, and when the driver is told."""
+"""Deadlines: which fire, in which order, and when `SetTimer` is output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sansio_socketio.protocol.timers import Timers
 
 @dataclass(eq=False)
 class Owner:
-    """Writes down what fired, and may do something then."""
+    """Records which timers fired, and may act when one does."""
 
     fired: list[tuple[str | int, float]] = field(default_factory=list)
     then: Callable[[str | int, float], None] = lambda name, now: None
@@ -23,7 +23,7 @@ class Owner:
         self.then(name, now)
 
 
-def test_what_is_due_fires_once_in_the_order_of_time() -> None:
+def test_due_timers_fire_once_in_the_order_of_their_deadlines() -> None:
     timers, owner = Timers(), Owner()
     timers.set(owner, "b", 2)
     timers.set(owner, "a", 1)
@@ -36,7 +36,7 @@ def test_what_is_due_fires_once_in_the_order_of_time() -> None:
     assert timers.next_deadline == 3
 
 
-def test_equal_times_fire_in_the_order_of_setting() -> None:
+def test_equal_deadlines_fire_in_the_order_in_which_they_were_set() -> None:
     timers, owner = Timers(), Owner()
     for name in (3, "x", 1, "y", 2):
         timers.set(owner, name, 1)
@@ -58,7 +58,7 @@ def test_setting_again_moves_a_deadline() -> None:
     assert owner.fired == [("a", 4)]
 
 
-def test_cancelling_and_clearing() -> None:
+def test_cancelled_and_cleared_timers_do_not_fire() -> None:
     timers, owner, other = Timers(), Owner(), Owner()
     timers.cancel(owner, "never set")
     timers.set(owner, "a", 1)
@@ -71,7 +71,7 @@ def test_cancelling_and_clearing() -> None:
     assert owner.fired == other.fired == []
 
 
-def test_what_fires_may_cancel_and_move_what_is_due_as_well() -> None:
+def test_a_callback_may_cancel_and_move_other_due_timers() -> None:
     timers, owner = Timers(), Owner()
 
     def meddle(name: str | int, now: float) -> None:
@@ -87,7 +87,7 @@ def test_what_fires_may_cancel_and_move_what_is_due_as_well() -> None:
     assert timers.next_deadline == 11
 
 
-def test_what_fires_may_clear_all() -> None:
+def test_a_callback_may_clear_all_timers() -> None:
     timers, owner = Timers(), Owner()
     owner.then = lambda name, now: timers.clear()
     timers.set(owner, "a", 1)
@@ -96,7 +96,7 @@ def test_what_fires_may_clear_all() -> None:
     assert owner.fired == [("a", 1)]
 
 
-def test_a_deadline_that_sets_itself_anew_does_not_hold_up_the_rest() -> None:
+def test_a_timer_that_sets_itself_again_does_not_delay_the_others() -> None:
     timers, owner = Timers(), Owner()
     owner.then = lambda name, now: timers.set(owner, "again", now)
     timers.set(owner, "again", 1)
@@ -107,7 +107,7 @@ def test_a_deadline_that_sets_itself_anew_does_not_hold_up_the_rest() -> None:
     assert len(owner.fired) == 2
 
 
-def test_the_driver_hears_of_a_deadline_only_where_it_must_wake_earlier() -> None:
+def test_set_timer_is_output_only_for_an_earlier_deadline() -> None:
     timers, owner = Timers(), Owner()
     assert timers.to_announce() is None
     timers.set(owner, "ping", 45)
@@ -127,7 +127,7 @@ def test_the_driver_hears_of_a_deadline_only_where_it_must_wake_earlier() -> Non
     assert timers.to_announce() == (50,)
 
 
-def test_a_deadline_that_passes_without_a_tick_is_announced_again() -> None:
+def test_set_timer_is_output_again_for_a_missed_deadline() -> None:
     timers, owner = Timers(), Owner()
     timers.set(owner, "ping", 10)
     timers.set(owner, "later", 4000)
@@ -142,7 +142,7 @@ def test_a_deadline_that_passes_without_a_tick_is_announced_again() -> None:
     assert timers.to_announce() == (None,)
 
 
-def test_many_that_are_moved_and_cancelled_take_no_room() -> None:
+def test_cancelled_timers_do_not_accumulate() -> None:
     timers, owner = Timers(), Owner()
     for number in range(10_000):
         timers.set(owner, "ping", number)
@@ -154,7 +154,7 @@ def test_many_that_are_moved_and_cancelled_take_no_room() -> None:
     assert owner.fired == [("ping", 30_000)]
 
 
-def test_making_room_while_firing_fires_nothing_twice() -> None:
+def test_compaction_while_firing_fires_no_timer_twice() -> None:
     timers, owner = Timers(), Owner()
 
     def churn(name: str | int, now: float) -> None:
@@ -180,7 +180,7 @@ def test_making_room_while_firing_fires_nothing_twice() -> None:
         max_size=200,
     )
 )
-def test_as_a_plain_dict_of_deadlines(steps: list[tuple[str, int, int]]) -> None:
+def test_timers_behave_like_a_dict_of_deadlines(steps: list[tuple[str, int, int]]) -> None:
     timers, owner = Timers(), Owner()
     plain: dict[int, tuple[int, int]] = {}
     now = 0

@@ -1,4 +1,4 @@
-"""URLs as applications write them, and queries as requests carry them."""
+"""Parsing of URLs, and encoding of queries."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from sansio_socketio.protocol.url import default_port, encode_query, parse_url, 
         ("http://[fe80::1%25eth0]", "http", "fe80::1%eth0", 80, "/", "[fe80::1]"),
     ],
 )
-def test_urls(text: str, scheme: str, host: str, port: int, path: str, authority: str) -> None:
+def test_urls_are_parsed(text: str, scheme: str, host: str, port: int, path: str, authority: str) -> None:
     url = parse_url(text)
     assert (url.scheme, url.host, url.port, url.path, url.authority) == (scheme, host, port, path, authority)
     assert url.secure is (scheme in {"https", "wss"})
@@ -58,7 +58,7 @@ def test_urls(text: str, scheme: str, host: str, port: int, path: str, authority
         ("http://h/p?a=b=c#fragment", (("a", "b=c"),)),
     ],
 )
-def test_queries_are_read_as_javascript_reads_them(text: str, query: tuple[tuple[str, str], ...]) -> None:
+def test_queries_are_parsed_as_in_javascript(text: str, query: tuple[tuple[str, str], ...]) -> None:
     assert parse_url(text).query == query
 
 
@@ -85,7 +85,7 @@ def test_queries_are_read_as_javascript_reads_them(text: str, query: tuple[tuple
         ("http://h?%ff=", "its query is not percent-encoded UTF-8"),
     ],
 )
-def test_what_is_no_url_is_quoted(text: Any, message: str) -> None:
+def test_invalid_url_is_quoted_in_the_error(text: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message) as caught:
         parse_url(text)
     if isinstance(text, str):
@@ -121,7 +121,7 @@ def test_what_is_no_url_is_quoted(text: Any, message: str) -> None:
         "[a]",
     ],
 )
-def test_a_host_that_cannot_exist_is_refused(host: str) -> None:
+def test_an_invalid_host_is_refused(host: str) -> None:
     with pytest.raises(OptionError, match="invalid URL"):
         parse_url(f"http://{host}:3000/chat")
 
@@ -144,7 +144,7 @@ def test_any_text_gives_a_url_or_an_option_error(text: str) -> None:
     assert url.path.startswith("/")
 
 
-def test_queries_are_written_as_javascript_writes_them() -> None:
+def test_queries_are_encoded_as_in_javascript() -> None:
     assert encode_query({}) == ""
     assert encode_query({"a b": "ä&=/?+", "-_.!~*'()": ""}) == "a%20b=%C3%A4%26%3D%2F%3F%2B&-_.!~*'()="
 
@@ -154,15 +154,15 @@ def test_queries_are_written_as_javascript_writes_them() -> None:
         st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.text(st.characters(exclude_categories=["Cs"]))
     )
 )
-def test_what_was_written_can_be_read(query: dict[str, str]) -> None:
+def test_encoded_queries_are_parsed_unchanged(query: dict[str, str]) -> None:
     assert dict(parse_url(f"http://h?{encode_query(query)}").query) == query
 
 
-def test_default_ports() -> None:
+def test_the_port_defaults_to_that_of_the_scheme() -> None:
     assert (default_port(secure=True), default_port(secure=False)) == (443, 80)
 
 
-# What a browser makes of it
+# As browsers parse it
 
 
 @pytest.mark.row("io.default_url")
@@ -183,7 +183,7 @@ def test_default_ports() -> None:
         (None, "https://other", "https://other"),
     ],
 )
-def test_what_is_missing_is_taken_from_the_base(base: str | None, text: str | None, whole: str) -> None:
+def test_a_relative_url_is_completed_from_the_base(base: str | None, text: str | None, whole: str) -> None:
     resolved = resolve_url(text, None if base is None else parse_url(base))
     assert resolved == whole
     assert parse_url(resolved).path in {"/", "/chat"}
@@ -199,7 +199,7 @@ def test_what_is_missing_is_taken_from_the_base(base: str | None, text: str | No
         (5, "url must be a str, not int"),
     ],
 )
-def test_what_nothing_can_complete(text: Any, message: str) -> None:
+def test_a_url_that_cannot_be_completed_is_an_error(text: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         resolve_url(text, None)
 
@@ -231,7 +231,7 @@ def test_what_nothing_can_complete(text: Any, message: str) -> None:
         "http://host:x#s3cret",
     ],
 )
-def test_no_message_shows_what_may_be_secret(url: str) -> None:
+def test_error_messages_do_not_show_secrets(url: str) -> None:
     with pytest.raises(OptionError) as caught:
         parse_url(url)
     assert "s3cret" not in str(caught.value)
@@ -240,7 +240,7 @@ def test_no_message_shows_what_may_be_secret(url: str) -> None:
 
 @settings(deadline=None)
 @given(st.data())
-def test_no_message_shows_a_secret_of_any_malformed_url(data: st.DataObject) -> None:
+def test_the_error_for_any_malformed_url_does_not_show_secrets(data: st.DataObject) -> None:
     secret = st.text("/:@#?&=%4[]\\ \n\ud800.", max_size=5).map(lambda text: f"{text}s3cret{text[::-1]}")
     odd = st.sampled_from(
         ["", "http:", "http://", "ftp://", "//", "http:\\\\", "host", "host:3000", "[::1", "a..b", "\n"]
@@ -280,5 +280,5 @@ def failure(url: str) -> str | None:
         ("http://[::1]:3000/?mail=a@b", "http://[::1]:3000/?mail=***"),
     ],
 )
-def test_what_is_shown_of_a_url(url: str, shown: str) -> None:
+def test_a_url_is_shown_without_secrets(url: str, shown: str) -> None:
     assert redacted(url) == shown

@@ -1,4 +1,4 @@
-"""A transport on the bench: a session that writes down what it hears, streams that are byte strings, a clock by hand."""
+"""Test harness for one transport: a recording session, streams of bytes, and a manual clock."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class RecordingSession:
 
 
 class TransportRig:
-    """One transport, and what its driver would see of it."""
+    """One transport, and its actions as a driver sees them."""
 
     def __init__(
         self,
@@ -139,12 +139,12 @@ class TransportRig:
         self.timers.fire_due(self.now)
 
     def take(self, stream: int) -> bytes:
-        """What has been sent on the stream since the last time."""
+        """Return what has been sent on the stream since the last call."""
         self.drain()
         return bytes(self._sent.pop(stream, b""))
 
     def drain(self) -> None:
-        """Carry out the actions that wait."""
+        """Carry out the pending actions."""
         while self.outbox.outputs:
             action = self.outbox.outputs.popleft()
             if isinstance(action, OpenStream):
@@ -156,11 +156,11 @@ class TransportRig:
                 assert isinstance(action, CloseStream)
                 self.closed[action.stream] = action.abort
 
-    # What came of it
+    # The results
 
     @property
     def calls(self) -> list[tuple[Any, ...]]:
-        """Return the calls of the session since the last time."""
+        """Return the calls of the session since the last call of this."""
         calls, self.session.calls = self.session.calls, []
         return calls
 
@@ -175,7 +175,7 @@ class TransportRig:
         return set(self.outbox.owners)
 
     def failure(self, reason: str = "transport error") -> TransportError:
-        """The details of the one `on_close`, which must be the only call since the last time."""
+        """The details of the one `on_close`, which must be the only recorded call."""
         [(name, why, details)] = self.calls
         assert (name, why) == ("close", reason)
         assert isinstance(details, TransportError)
@@ -232,7 +232,7 @@ def parse_request(data: bytes) -> tuple[str, str, dict[str, str], bytes]:
 
 
 def switching(request: bytes, *headers: bytes) -> bytes:
-    """The answer that accepts a handshake."""
+    """Return the response that accepts a handshake."""
     match = re.search(rb"(?i)sec-websocket-key: (\S+)", request)
     assert match is not None
     accept = base64.b64encode(hashlib.sha1(match[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
@@ -274,7 +274,7 @@ def client_frames(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def open_websocket(*headers: bytes, **settings: Any) -> TransportRig:
-    """A WebSocket transport after its handshake; the calls and bytes until then are forgotten."""
+    """Return a WebSocket transport after its handshake. Earlier calls and bytes are discarded."""
     rig = TransportRig("websocket", **settings)
     rig.open()
     rig.stream_opened(1)
@@ -284,7 +284,7 @@ def open_websocket(*headers: bytes, **settings: Any) -> TransportRig:
 
 
 def open_polling(**settings: Any) -> TransportRig:
-    """A polling transport after the handshake, with its second GET waiting on stream 1."""
+    """Return a polling transport after the handshake, whose second GET is pending on stream 1."""
     rig = TransportRig("polling", **settings)
     rig.open()
     rig.stream_opened(1)

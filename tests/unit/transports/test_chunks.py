@@ -1,4 +1,4 @@
-"""How the network splits the bytes changes nothing: recorded sessions in every chunking of up to three pieces."""
+"""Recorded sessions give the same calls and bytes in every chunking of up to three pieces."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate"
 
 @dataclass
 class Recording:
-    """A transport that waits on stream 1, and what its server says there; `eof`: and then ends the stream."""
+    """A transport that reads from stream 1, and what its server sends there. With `eof` the stream then ends."""
 
     start: Callable[[], TransportRig]
     data: bytes | Callable[[bytes], bytes]
     eof: bool = False
 
     def play(self, cuts: Callable[[int], Sequence[int]]) -> Any:
-        """What the session hears, and what leaves, when the bytes come cut at these places."""
+        """Return the calls of the session and the sent bytes if the bytes arrive in chunks that end at these places."""
         rig = self.start()
         request = rig.take(1)
         data = self.data if isinstance(self.data, bytes) else self.data(request)
@@ -139,6 +139,6 @@ def chunkings(length: int) -> Iterator[Sequence[int]]:
 @pytest.mark.parametrize("recording", RECORDINGS.values(), ids=RECORDINGS.keys())
 def test_calls_and_sent_bytes_do_not_depend_on_the_chunking(recording: Recording) -> None:
     whole = recording.play(lambda _: [])
-    assert whole[0], "something is calls"
+    assert whole[0], "there are calls"
     for cuts in chunkings(recording.length()):
         assert recording.play(lambda _, cuts=cuts: cuts) == whole, cuts  # type: ignore[misc]  # mypy cannot infer it

@@ -1,4 +1,4 @@
-"""Cookies: what is kept, for how long, and where it is sent."""
+"""Cookies: which are stored, for how long, and with which requests they are sent."""
 
 from __future__ import annotations
 

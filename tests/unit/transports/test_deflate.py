@@ -1,4 +1,4 @@
-"""permessage-deflate against raw zlib: what is agreed, what goes out, what comes in, and how much of it."""
+"""permessage-deflate against raw zlib: negotiation, sending, receiving, and bounds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def accepted(parameters: str = "") -> bytes:
 
 
 class PeerCompression:
-    """The other end's compression."""
+    """The compression of the peer."""
 
     def __init__(self, bits: int = 15) -> None:
         self.deflater = zlib.compressobj(wbits=-bits)
@@ -125,7 +125,7 @@ def test_an_extension_that_was_not_offered_fails_the_handshake() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What goes out
+# Sending
 
 
 def test_long_messages_are_compressed() -> None:
@@ -187,7 +187,7 @@ def test_with_context_takeover_a_repeated_message_is_short() -> None:
 def test_the_window_size_that_the_server_requests_is_used(bits: int) -> None:
     rig = open_websocket(accepted(f"; client_max_window_bits={bits}"), per_message_deflate=0)
     inflater = zlib.decompressobj(-bits)
-    noise = Random(1).randbytes(1 << (bits - 1)).hex() + "between"  # comes again just out of the window's reach
+    noise = Random(1).randbytes(1 << (bits - 1)).hex() + "between"  # repeats at a distance just beyond the window
     [(_, payload)] = sent(rig, Packet("4", noise * 2))
     # In one go, zlib would look back into its output instead of its window.
     inflated = b"".join(inflater.decompress(bytes([byte])) for byte in payload + TAIL)
@@ -206,7 +206,7 @@ def test_control_frames_are_not_compressed() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What comes in
+# Receiving
 
 
 def test_compressed_and_uncompressed_messages_are_received() -> None:

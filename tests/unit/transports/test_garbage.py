@@ -85,7 +85,7 @@ STAGES: dict[str, tuple[Callable[[], TransportRig], list[bytes]]] = {
 
 @st.composite
 def mutated(draw: st.DrawFn, parts: list[bytes]) -> bytes:
-    """Some of the parts in any order, with some bytes changed, left out or put in."""
+    """Some of the parts in any order, with some bytes replaced, removed or inserted."""
     data = bytearray(b"".join(draw(st.lists(st.sampled_from(parts), min_size=1, max_size=3))))
     for _ in range(draw(st.integers(0, 4))):
         start = draw(st.integers(0, len(data)))

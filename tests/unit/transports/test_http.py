@@ -1,4 +1,4 @@
-"""One HTTP stream: whole answers out of bytes, and clear errors out of anything else."""
+"""One HTTP stream: complete responses from bytes, and clear errors from anything else."""
 
 from __future__ import annotations
 

@@ -507,7 +507,7 @@ def test_pausing_without_a_pending_request_completes_at_once() -> None:
     rig.pause()
     rig.feed(1, answer(b"6"))
     rig.resume()
-    rig.session.react["pause"] = lambda: rig.session.calls.append(("told once",))
+    rig.session.react["pause"] = lambda: rig.session.calls.append(("once",))
     rig.pause()
     assert rig.calls == [packet("", "6"), ("pause",)]
     assert parse_request(rig.take(1))[0] == "GET"
@@ -637,7 +637,7 @@ def test_a_pending_poll_is_abandoned_after_the_response_to_the_close_request() -
 
 
 def test_close_packet_is_sent_after_a_failure() -> None:
-    """It takes for delivered what it has answered, and would keep the session."""
+    """The server regards its responses as delivered. Without the packet it would keep the session open."""
     rig = open_polling()
     rig.eof(1)
     rig.failure_and_close_request()

@@ -1,4 +1,4 @@
-"""Targets and headers: what the application may decide, and what it may not."""
+"""Targets and headers: what the application can set, and what it cannot."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def query_of(target: str) -> dict[str, str]:
         ("/engine.io/", True, "/engine.io/"),
         ("/engine.io", False, "/engine.io"),
         ("/engine.io/", False, "/engine.io"),
-        ("/engine.io//", True, "/engine.io//"),  # one slash is taken away, as in the reference
+        ("/engine.io//", True, "/engine.io//"),  # one slash is taken away, as in the JavaScript client
         ("", True, "/"),
         ("", False, "/"),
         ("engine.io", True, "/engine.io/"),

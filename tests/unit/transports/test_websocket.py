@@ -39,7 +39,7 @@ def packet(data: str | bytes, kind: str = "4") -> tuple[Any, ...]:
 
 
 def asked(**settings: Any) -> tuple[TransportRig, bytes]:
-    """A transport that has sent its handshake, and that handshake."""
+    """Return a transport that has sent its handshake, and that request."""
     rig = TransportRig("websocket", **settings)
     rig.open()
     rig.stream_opened(1)

@@ -38,25 +38,25 @@ def world(threads_world: World) -> Iterator[World]:
 
 
 def test_a_session_from_start_to_end(world: World, scopes: Scopes) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
     world.server.greets = ["welcome", 1]
     with scopes.connect(f"{URL}/chat", auth={"token": 1}) as socket:
-        socket.on("connect", lambda: story.append("connect"))
+        socket.on("connect", lambda: log.append("connect"))
 
         @socket.on("welcome")
         def welcome(value: int) -> str:
-            story.append(value)
+            log.append(value)
             return "thanks"
 
-        socket.once("disconnect", story.append)
+        socket.once("disconnect", log.append)
         world.server.acknowledge_with(5)
         assert socket.emit_with_ack("question") == 5
-        assert story == ["connect", 1]
-        socket.emit("a", ack=story.append)
+        assert log == ["connect", 1]
+        socket.emit("a", ack=log.append)
         socket.send("b")
         socket.emit_nowait("c")
         socket.compress(False).emit("d")
-        socket.timeout(5).emit("e", ack=lambda error, value: story.append((error, value)))
+        socket.timeout(5).emit("e", ack=lambda error, value: log.append((error, value)))
         assert socket.emit_with_ack("last") == 5
         socket.volatile.emit("f")
         world.server.emit("welcome", 2, namespace="/chat", id=9)
@@ -67,7 +67,7 @@ def test_a_session_from_start_to_end(world: World, scopes: Scopes) -> None:
         assert socket.io.engine is not None
         assert socket.io.engine.id == "e1"
         assert socket.io.url == f"{URL}/chat"
-    assert story == ["connect", 1, 5, (None, 5), 2, "io client disconnect"]
+    assert log == ["connect", 1, 5, (None, 5), 2, "io client disconnect"]
     assert world.server.acks() == [(9, ["thanks"])]
     sent = [["question"], ["a"], ["message", "b"], ["c"], ["d"], ["e"], ["last"], ["f"], ["last"]]
     assert world.server.events() == sent
@@ -288,15 +288,15 @@ def test_off_and_chained_calls(world: World, scopes: Scopes) -> None:
 
 
 def test_connect_nowait_and_disconnect_nowait(world: World, scopes: Scopes) -> None:
-    story: list[str] = []
+    log: list[str] = []
     with scopes.connect(URL) as socket:
-        socket.on("connect", lambda: story.append("connect"))
+        socket.on("connect", lambda: log.append("connect"))
         socket.on("leave", socket.disconnect_nowait)
         socket.once("disconnect", socket.connect_nowait)
         world.server.emit("leave")
         socket.emit("e")
         world.block(1)
-        assert story == ["connect", "connect"]
+        assert log == ["connect", "connect"]
         assert socket.disconnect_nowait().connect_nowait() is socket
         assert (socket.active, socket.connected) == (True, False)
         socket.wait_connected()
@@ -437,12 +437,12 @@ def test_the_methods_that_return_the_object(world: World, manager_class: type[Ma
 
 
 def test_a_manager_from_open_to_close(world: World, manager_class: type[Manager]) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
     world.server.greets = ["welcome"]
     manager = manager_class(URL)
     socket = manager.socket("/chat")
-    manager.on("open", lambda: story.append("open"))
-    socket.on("welcome", lambda: story.append("welcome"))
+    manager.on("open", lambda: log.append("open"))
+    socket.on("welcome", lambda: log.append("welcome"))
     socket.auth = {"token": 1}
     with pytest.raises(StateError, match="is not running"):
         socket.emit("e")
@@ -458,19 +458,19 @@ def test_a_manager_from_open_to_close(world: World, manager_class: type[Manager]
         assert (world.tasks, world.streams) == ([], [])
         with pytest.raises(DisconnectedError, match="has been stopped"):
             socket.emit("e")
-    assert story == ["open", "welcome"] * 2
+    assert log == ["open", "welcome"] * 2
     assert world.server.events() == [["last"], ["last"]]
     assert world.server.payloads() == [{"token": 1}] * 2
 
 
 def test_an_open_that_fails_or_takes_too_long_leaves_nothing(world: World, manager_class: type[Manager]) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
     manager = manager_class(URL)
-    manager.on("error", lambda error: story.append("error"))
+    manager.on("error", lambda error: log.append("error"))
     world.server.accepts = False
     with pytest.raises(ConnectError):
         manager.open()
-    assert (world.tasks, world.streams, story) == ([], [], ["error"])
+    assert (world.tasks, world.streams, log) == ([], [], ["error"])
     world.server.accepts = None
     with pytest.raises(TimeoutError):
         manager.open(timeout=3)
@@ -490,12 +490,12 @@ def test_a_close_that_takes_too_long_ends_the_run_at_once(world: World, manager_
 
 
 def test_a_manager_in_a_block(world: World, manager_class: type[Manager]) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
     manager = manager_class(URL, reconnection_delay=2)
-    manager.on("open", lambda: story.append("open"))
+    manager.on("open", lambda: log.append("open"))
     with manager as entered:
         assert entered is manager
-        manager.on("close", story.append).once("error", print).off("error")
+        manager.on("close", log.append).once("error", print).off("error")
         admin = manager.socket("/admin", auth={"token": 1})
         admin.wait_connected()
         assert isinstance(admin.io, manager_class)
@@ -503,7 +503,7 @@ def test_a_manager_in_a_block(world: World, manager_class: type[Manager]) -> Non
         assert repr(manager) == f"<Manager of {URL}, open>"
         assert manager.close() is manager
         assert manager.open().connect() is manager
-    assert story == ["open", "forced close", "open", "forced close"]
+    assert log == ["open", "forced close", "open", "forced close"]
     with pytest.raises(DisconnectedError):
         admin.emit("e")
 
@@ -646,16 +646,16 @@ def test_the_blocking_api_has_the_names_of_the_async_one(name: str) -> None:
 
 
 def test_handlers_of_any_event_received_or_sent(world: World, scopes: Scopes) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
     with scopes.connect(URL) as socket:
 
         @socket.on_any
         def received(event: str, *values: Any) -> None:
-            story.append(("received", event, *values))
+            log.append(("received", event, *values))
 
         @socket.on_any_outgoing
         def sent(event: str, *values: Any) -> None:
-            story.append(("sent", event, *values))
+            log.append(("sent", event, *values))
 
         socket.emit("a", 1)
         world.block(0)
@@ -667,4 +667,4 @@ def test_handlers_of_any_event_received_or_sent(world: World, scopes: Scopes) ->
         socket.emit("c")
         world.server.emit("d")
         world.block(0)
-    assert story == [("sent", "a", 1), ("received", "b", 2)]
+    assert log == [("sent", "a", 1), ("received", "b", 2)]

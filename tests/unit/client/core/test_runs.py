@@ -35,12 +35,12 @@ def world(world: World, request: pytest.FixtureRequest) -> Any:
 
 
 def test_a_manager_runs_from_open_to_close(world: World) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
 
     async def main() -> None:
         manager = world.manager_class(URL)
         for event in ("open", "close"):
-            manager.on(event, lambda *args, event=event: story.append((event, *args)))
+            manager.on(event, lambda *args, event=event: log.append((event, *args)))
         assert await manager.open() is manager
         assert repr(manager) == f"<Manager of {URL}, open>"
         socket = manager.socket("/chat")
@@ -50,7 +50,7 @@ def test_a_manager_runs_from_open_to_close(world: World) -> None:
         assert nothing_is_left(world)
 
     world.run(main)
-    assert story == [("open",), ("close", "forced close", None)]
+    assert log == [("open",), ("close", "forced close", None)]
     assert world.server.events() == [["last"]]
     assert world.server.got[-1].type == 1  # DISCONNECT
 
@@ -81,13 +81,13 @@ def test_open_waits_for_the_connection_only(world: World) -> None:
 
 
 def test_an_open_that_fails_leaves_nothing_and_may_be_repeated(world: World) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
 
     async def main() -> None:
         world.server.accepts = False
         manager = world.manager_class(URL)
-        manager.on("error", lambda error: story.append(str(error)))
-        manager.on("reconnect_attempt", story.append)
+        manager.on("error", lambda error: log.append(str(error)))
+        manager.on("reconnect_attempt", log.append)
         socket = manager.socket("/")
         for _ in range(2):
             with pytest.raises(ConnectError, match="refused"):
@@ -101,7 +101,7 @@ def test_an_open_that_fails_leaves_nothing_and_may_be_repeated(world: World) -> 
         await manager.close()
 
     world.run(main)
-    assert len(story) == 2
+    assert len(log) == 2
 
 
 def test_an_open_that_is_cancelled_leaves_nothing(world: World) -> None:
@@ -414,19 +414,19 @@ def test_a_run_ends_with_the_error_of_a_handler(world: World) -> None:
 
 @pytest.mark.parametrize("held", [True, False], ids=["held", "run"])
 def test_a_handler_may_close(world: World, held: bool) -> None:
-    story: list[str] = []
+    log: list[str] = []
 
     async def main() -> None:
         manager = world.manager_class(URL)
         socket = manager.socket("/")
-        socket.on("disconnect", story.append)
+        socket.on("disconnect", log.append)
 
         @socket.on("quit")
         async def leave() -> None:
             await manager.close()
-            story.append("closed")
+            log.append("closed")
             await world.sleep(1)
-            story.append("handled")
+            log.append("handled")
 
         if held:
             await manager.open()
@@ -435,30 +435,30 @@ def test_a_handler_may_close(world: World, held: bool) -> None:
         await socket_is_back(world, socket)
         world.server.emit("quit")
         await world.sleep(0.5)
-        assert story == ["closed"]
+        assert log == ["closed"]
         await manager.close()
         assert nothing_is_left(world)
 
     world.run(main)
-    assert story == ["closed", "handled", "io client disconnect"]
+    assert log == ["closed", "handled", "io client disconnect"]
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["held", "run"])
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_handler_of_the_manager_may_close(world: World, held: bool, is_async: bool) -> None:
-    story: list[str] = []
+    log: list[str] = []
 
     async def main() -> None:
         manager = world.manager_class(URL)
         socket = manager.socket("/")
-        socket.on("disconnect", story.append)
-        manager.on("close", lambda: story.append("closed"))
+        socket.on("disconnect", log.append)
+        manager.on("close", lambda: log.append("closed"))
 
         async def leave() -> None:
             if is_async:
                 await world.sleep(1)
             await manager.close()
-            story.append("close returned")
+            log.append("close returned")
 
         manager.on("ping", leave)
         if held:
@@ -469,7 +469,7 @@ def test_a_handler_of_the_manager_may_close(world: World, held: bool, is_async: 
         world.server.ping()
         await world.sleep(2)
         assert nothing_is_left(world)
-        assert sorted(story) == ["close returned", "closed", "io client disconnect"]
+        assert sorted(log) == ["close returned", "closed", "io client disconnect"]
         await manager.open()
         await manager.close()
 
@@ -554,14 +554,14 @@ STARTS = [by_open, by_run]
 @pytest.mark.parametrize("start", STARTS)
 def test_sockets_may_be_made_before_the_start(world: World, start: Start) -> None:
     world.server.greets = ["welcome"]
-    story: list[str] = []
+    log: list[str] = []
 
     async def main() -> None:
         manager = world.manager_class(URL)
         socket = manager.socket("/chat", auth={"token": 1})
         assert manager.socket("/chat") is socket
         for event in ("connect", "welcome"):
-            socket.on(event, lambda event=event: story.append(event))
+            socket.on(event, lambda event=event: log.append(event))
         assert (socket.nsp, socket.active, socket.connected, socket.id) == ("/chat", False, False, None)
         assert repr(socket) == f"<Socket /chat of {URL}, inactive>"
         for call in (
@@ -582,7 +582,7 @@ def test_sockets_may_be_made_before_the_start(world: World, start: Start) -> Non
         await start(world, manager)
         await socket.wait_connected()
         await world.settle()
-        assert story == ["connect", "welcome"]
+        assert log == ["connect", "welcome"]
         await manager.close()
 
     world.run(main)
@@ -625,14 +625,14 @@ def test_without_auto_connect_a_socket_connects_only_when_told_to(world: World, 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_sockets_and_their_handlers_outlive_a_run(world: World, start: Start) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
 
     async def main() -> None:
         manager = world.manager_class(URL, reconnection_delay=3)
         stays, left, kicked = (manager.socket(name) for name in ("/stays", "/left", "/kicked"))
-        manager.on("open", lambda: story.append("open"))
-        stays.on("connect", lambda: story.append("connect"))
-        stays.on("e", story.append)
+        manager.on("open", lambda: log.append("open"))
+        stays.on("connect", lambda: log.append("connect"))
+        stays.on("e", log.append)
         for number in (1, 2, 3):
             await start(world, manager)
             await stays.wait_connected()
@@ -653,7 +653,7 @@ def test_sockets_and_their_handlers_outlive_a_run(world: World, start: Start) ->
         assert manager.reconnection_delay == 6
 
     world.run(main)
-    assert story == ["open", "connect", 1, "open", "connect", 2, "open", "connect", 3]
+    assert log == ["open", "connect", 1, "open", "connect", 2, "open", "connect", 3]
 
 
 def test_a_socket_may_be_disconnected_between_two_runs(world: World) -> None:
@@ -801,7 +801,7 @@ def test_buffered_events_do_not_outlive_a_run(world: World) -> None:
 
 
 def test_cancelled_handlers_do_not_affect_the_next_run(world: World) -> None:
-    story: list[int] = []
+    log: list[int] = []
 
     async def main() -> None:
         manager = world.manager_class(URL)
@@ -809,7 +809,7 @@ def test_cancelled_handlers_do_not_affect_the_next_run(world: World) -> None:
 
         async def slow(number: int) -> None:
             await world.sleep(1)
-            story.append(number)
+            log.append(number)
 
         socket.on("e", slow, concurrency=1)
         running = world.spawn(manager.run)
@@ -827,7 +827,7 @@ def test_cancelled_handlers_do_not_affect_the_next_run(world: World) -> None:
         await manager.close()
 
     world.run(main)
-    assert story == [3]
+    assert log == [3]
 
 
 @pytest.mark.parametrize("name", ["/", "/new"])

@@ -65,41 +65,41 @@ def test_handlers_registered_after_the_first_await_are_not(world: World) -> None
 
 @pytest.mark.row("difference.order")
 def test_events_are_handled_one_at_a_time_in_order(world: World) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
 
     async def body(socket: Socket) -> None:
         @socket.on("n")
         async def handle(number: int) -> None:
-            story.append(("begin", number))
+            log.append(("begin", number))
             await world.sleep(3 - number)
-            story.append(("end", number))
+            log.append(("end", number))
 
         for number in range(3):
             world.server.emit("n", number)
         await world.sleep(10)
 
     world.run_connected(body)
-    assert story == [(what, number) for number in range(3) for what in ("begin", "end")]
+    assert log == [(what, number) for number in range(3) for what in ("begin", "end")]
 
 
 def test_handlers_of_one_event_run_in_the_order_of_their_registration(world: World) -> None:
-    story: list[str] = []
+    log: list[str] = []
 
     async def body(socket: Socket) -> None:
         async def slow() -> None:
             await world.sleep(1)
-            story.append("first")
+            log.append("first")
 
-        socket.on("e", slow).on("e", lambda: story.append("second"))
+        socket.on("e", slow).on("e", lambda: log.append("second"))
         world.server.emit("e")
         await world.sleep(2)
 
     world.run_connected(body)
-    assert story == ["first", "second"]
+    assert log == ["first", "second"]
 
 
 def test_a_slow_namespace_does_not_hold_up_another(world: World) -> None:
-    story: list[str] = []
+    log: list[str] = []
 
     async def body(socket: Socket) -> None:
         other = socket.io.socket("/other")
@@ -108,15 +108,15 @@ def test_a_slow_namespace_does_not_hold_up_another(world: World) -> None:
         @socket.on("e")
         async def slow() -> None:
             await world.sleep(5)
-            story.append("slow")
+            log.append("slow")
 
-        other.on("e", lambda: story.append("fast"))
+        other.on("e", lambda: log.append("fast"))
         world.server.emit("e")
         world.server.emit("e", namespace="/other")
         await world.sleep(6)
 
     world.run_connected(body)
-    assert story == ["fast", "slow"]
+    assert log == ["fast", "slow"]
 
 
 @pytest.mark.parametrize("eager", [False, True])
@@ -135,7 +135,7 @@ def test_a_concurrent_handler_may_be_a_plain_function(world: World, eager: bool)
 
 
 def test_calls_run_concurrently_up_to_their_number(world: World) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
     running = 0
     most = 0
 
@@ -146,11 +146,11 @@ def test_calls_run_concurrently_up_to_their_number(world: World) -> None:
             most = max(most, running)
             await world.sleep(5)
             running -= 1
-            story.append(number)
+            log.append(number)
             return number
 
         socket.on("work", work, concurrency=2)
-        socket.on("other", lambda: story.append("other"))
+        socket.on("other", lambda: log.append("other"))
         for number in range(3):
             world.server.emit("work", number, id=number)
         world.server.emit("other")
@@ -159,7 +159,7 @@ def test_calls_run_concurrently_up_to_their_number(world: World) -> None:
         await world.sleep(20)
 
     world.run_connected(body)
-    assert story == ["other", 0, 1, 2, 3]
+    assert log == ["other", 0, 1, 2, 3]
     assert most == 2
     assert world.server.acks() == [(0, [0]), (1, [1]), (2, [2])]
 
@@ -201,20 +201,20 @@ def test_handlers_run_in_a_copy_of_the_context_of_the_scope(world: World) -> Non
 
 @pytest.mark.row("difference.any_listeners_acknowledge")
 def test_handlers_of_any_event_come_first_and_acknowledge_nothing(world: World) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
 
     async def body(socket: Socket) -> None:
         @socket.on_any()
         def second(event: str, *values: Any) -> str:
-            story.append(("second", event, *values))
+            log.append(("second", event, *values))
             return "ignored"
 
         @socket.prepend_any
         def first(event: str) -> None:
-            story.append(("first", event))
+            log.append(("first", event))
 
-        socket.on_any(lambda: story.append("third"))
-        socket.on("e", lambda: story.append("own"))
+        socket.on_any(lambda: log.append("third"))
+        socket.on("e", lambda: log.append("own"))
         assert len(socket.listeners_any()) == 3
         assert socket.listeners_any()[:2] == [first, second]
         world.server.emit("e", 1, id=5)
@@ -228,7 +228,7 @@ def test_handlers_of_any_event_come_first_and_acknowledge_nothing(world: World) 
         await world.settle()
 
     world.run_connected(body)
-    assert story == [
+    assert log == [
         *[("first", "e"), ("second", "e", 1), "third", "own"],
         *[("first", "f"), ("second", "f"), "third"],
     ]
@@ -261,28 +261,28 @@ def test_once_is_for_one_event(world: World) -> None:
 
 
 def test_a_handler_may_await_acknowledgements_connections_and_disconnections(world: World) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
     world.server.on_event = lambda packet: world.server.ack(packet, "answer")
 
     async def body(socket: Socket) -> None:
         @socket.on("e")
         async def handle() -> None:
-            story.append(await socket.emit_with_ack("question"))
+            log.append(await socket.emit_with_ack("question"))
             await socket.wait_connected()
             await socket.disconnect()
             await socket.wait_closed()
             await socket.connect()
-            story.append(socket.connected)
+            log.append(socket.connected)
 
         world.server.emit("e")
         await world.sleep(1)
 
     world.run_connected(body)
-    assert story == ["answer", True]
+    assert log == ["answer", True]
 
 
 def test_a_handler_of_the_manager_may_wait_for_the_connection(world: World) -> None:
-    story: list[str] = []
+    log: list[str] = []
     asked = 0
 
     def auth() -> dict[str, Any]:
@@ -293,16 +293,16 @@ def test_a_handler_of_the_manager_may_wait_for_the_connection(world: World) -> N
     async def body(socket: Socket) -> None:
         async def wait(*_: Any) -> None:
             await socket.wait_connected()
-            story.append("connected again")
+            log.append("connected again")
 
-        socket.io.on("close", wait).on("reconnect_attempt", lambda: story.append("attempt"))
+        socket.io.on("close", wait).on("reconnect_attempt", lambda: log.append("attempt"))
         await world.settle()
         world.server.lose()
         await world.sleep(30)
         assert socket.connected
 
     world.run_connected(body, auth=auth)
-    assert story == ["attempt", "connected again"]
+    assert log == ["attempt", "connected again"]
     assert asked == 2
 
 
@@ -741,16 +741,16 @@ def test_after_an_overflow_the_socket_may_connect_again(world: World) -> None:
 
 @pytest.mark.row("difference.outgoing")
 def test_on_any_outgoing_is_called_for_events_in_order_and_not_for_acknowledgements(world: World) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
 
     async def body(socket: Socket) -> None:
         @socket.on_any_outgoing()
         async def second(event: str, *values: Any) -> None:
-            story.append(("second", event, *values))
+            log.append(("second", event, *values))
 
         @socket.prepend_any_outgoing
         def first(event: str) -> None:
-            story.append(("first", event))
+            log.append(("first", event))
 
         assert socket.listeners_any_outgoing() == [first, second]
         socket.on("e", lambda: "an acknowledgement")
@@ -767,7 +767,7 @@ def test_on_any_outgoing_is_called_for_events_in_order_and_not_for_acknowledgeme
 
     world.run_connected(body)
     assert world.server.acks() == [(5, ["an acknowledgement"])]
-    assert story == [
+    assert log == [
         *[("first", "a"), ("second", "a", 1, b"2")],
         *[("first", "b"), ("second", "b")],
         ("second", "message", "c"),
@@ -775,34 +775,34 @@ def test_on_any_outgoing_is_called_for_events_in_order_and_not_for_acknowledgeme
 
 
 def test_on_any_outgoing_is_called_when_a_buffered_event_is_sent_and_never_for_a_dropped_one(world: World) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
 
     async def body(socket: Socket) -> None:
-        socket.on_any_outgoing(story.append)
-        socket.on("connect", lambda: story.append("connect"))
+        socket.on_any_outgoing(log.append)
+        socket.on("connect", lambda: log.append("connect"))
         await world.settle()
         await socket.disconnect()
         await socket.emit("buffered")
         await socket.volatile.emit("dropped")
         await world.settle()
-        assert story == ["connect"]
+        assert log == ["connect"]
         await socket.connect()
         await world.settle()
 
     world.run_connected(body)
-    assert story == ["connect", "buffered", "connect"]
+    assert log == ["connect", "buffered", "connect"]
 
 
 def test_on_any_outgoing_is_called_for_each_retry(world: World) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
 
     async def body(socket: Socket) -> None:
-        socket.on_any_outgoing(lambda *args: story.append(args))
+        socket.on_any_outgoing(lambda *args: log.append(args))
         await socket.emit("again", 1)
         await world.sleep(5)
 
     world.run_connected(body, retries=2, ack_timeout=1)
-    assert story == [("again", 1)] * 3
+    assert log == [("again", 1)] * 3
 
 
 def test_an_error_of_an_on_any_outgoing_handler_is_reported_with_the_event(
@@ -872,27 +872,27 @@ def test_queued_sent_events_do_not_count_as_received_ones(world: World) -> None:
 
 
 def test_what_was_received_is_handled_before_the_scope_ends(world: World) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
 
     async def body(socket: Socket) -> None:
         @socket.on("n")
         async def slow(number: int) -> None:
             await world.sleep(1)
-            story.append(number)
+            log.append(number)
 
-        socket.on("disconnect", story.append)
+        socket.on("disconnect", log.append)
         await world.settle()
         for number in range(3):
             world.server.emit("n", number)
 
     world.run_connected(body)
-    assert story == [0, 1, 2, "io client disconnect"]
+    assert log == [0, 1, 2, "io client disconnect"]
 
 
 def test_a_handler_that_does_not_end_is_cancelled_after_close_timeout(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    story: list[str] = []
+    log: list[str] = []
 
     async def body(socket: Socket) -> None:
         @socket.on("e")
@@ -900,12 +900,12 @@ def test_a_handler_that_does_not_end_is_cancelled_after_close_timeout(
             try:
                 await world.sleep(1e9)
             except Cancelled:
-                story.append("cancelled")
+                log.append("cancelled")
                 raise
 
         @socket.on("f")
         def never() -> None:
-            story.append("never")
+            log.append("never")
 
         world.server.emit("e")
         world.server.emit("f")
@@ -913,7 +913,7 @@ def test_a_handler_that_does_not_end_is_cancelled_after_close_timeout(
     before = world.time
     world.run_connected(body, close_timeout=3)
     assert world.time == before + 3
-    assert story == ["cancelled"]
+    assert log == ["cancelled"]
     assert "handlers are still running 3 seconds (close_timeout) after the connection was stopped" in caplog.text
     assert "stuck" in caplog.text
 
@@ -940,7 +940,7 @@ def test_an_internal_error_in_the_dispatcher_ends_the_connection_and_is_logged(
 
 
 def test_a_concurrent_handler_of_connect_may_wait_for_an_event_of_the_server(world: World) -> None:
-    story: list[str] = []
+    log: list[str] = []
     world.server.on_event = lambda packet: world.server.emit("welcome")
 
     async def body(socket: Socket) -> None:
@@ -948,28 +948,28 @@ def test_a_concurrent_handler_of_connect_may_wait_for_an_event_of_the_server(wor
         async def log_in() -> None:
             async with socket.events() as events:
                 await socket.emit("login")
-                story.append((await anext(events)).name)
+                log.append((await anext(events)).name)
 
         await world.sleep(1)
-        assert story == ["welcome"]
+        assert log == ["welcome"]
 
     world.run_connected(body)
 
 
 @pytest.mark.parametrize("event", ["connect", "connect_error", "disconnect"])
 def test_concurrent_handlers_of_lifecycle_events_do_not_delay_events(world: World, event: str) -> None:
-    story: list[str] = []
+    log: list[str] = []
 
     async def body(socket: Socket) -> None:
         other = socket.io.socket("/other")
 
         async def slow(*_: Any) -> None:
-            story.append("slow starts")
+            log.append("slow starts")
             await world.sleep(10)
-            story.append("slow ends")
+            log.append("slow ends")
 
         other.on(event, slow, concurrency=1)
-        other.on("e", lambda: story.append("event"))
+        other.on("e", lambda: log.append("event"))
         if event == "connect_error":
             world.server.refusal["/other"] = {"message": "no"}
             await world.sleep(1)
@@ -982,36 +982,36 @@ def test_concurrent_handlers_of_lifecycle_events_do_not_delay_events(world: Worl
                 await other.connect()
         world.server.emit("e", namespace="/other")
         await world.sleep(5)
-        assert sorted(story) == ["event", "slow starts"]
+        assert sorted(log) == ["event", "slow starts"]
         await world.sleep(10)
-        assert story[2:] == ["slow ends"]
+        assert log[2:] == ["slow ends"]
 
     world.run_connected(body, close_timeout=30)
 
 
 def test_concurrent_handlers_of_any_event_do_not_delay_events(world: World) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
 
     async def body(socket: Socket) -> None:
         @socket.on_any(concurrency=2)
         async def slow(event: str, number: int) -> None:
             await world.sleep(10)
-            story.append(("any", number))
+            log.append(("any", number))
 
         @socket.prepend_any(concurrency=1)
         async def one_by_one(event: str, number: int) -> None:
             await world.sleep(10)
-            story.append(("one", number))
+            log.append(("one", number))
 
-        socket.on("e", story.append)
+        socket.on("e", log.append)
         for number in range(3):
             world.server.emit("e", number)
         await world.sleep(1)
-        assert story == [0, 1, 2]
+        assert log == [0, 1, 2]
         await world.sleep(40)
 
     world.run_connected(body)
-    assert story[3:] == [("one", 0), ("any", 0), ("any", 1), ("one", 1), ("any", 2), ("one", 2)]
+    assert log[3:] == [("one", 0), ("any", 0), ("any", 1), ("one", 1), ("any", 2), ("one", 2)]
 
 
 def test_concurrency_must_be_a_positive_number(world: World) -> None:

@@ -89,10 +89,10 @@ class SteppingRuntime:
             self.run()
 
 
-class Story:
+class Scenario:
     """A dispatcher with items of every kind, and the calls of handlers before and after it was cancelled."""
 
-    def __init__(self, at: int, change: Callable[[Story], object]) -> None:
+    def __init__(self, at: int, change: Callable[[Scenario], object]) -> None:
         self.broken: list[Exception] = []
         self.reported: list[Exception] = []
         self.is_cancelled = False
@@ -160,28 +160,28 @@ class Story:
         await self.runtime.call(lambda: None)
 
 
-CHANGES: dict[str, Callable[[Story], object]] = {
-    "cancel": Story.cancel,
-    "finish": lambda story: story.dispatcher.finish(),
-    "finish and cancel": Story.finish_and_cancel,
-    "more events": lambda story: story.fill(5),
-    "no handlers": lambda story: story.handlers.remove(None, None),
-    "no stream": lambda story: story.dispatcher.detach(story.stream),
+CHANGES: dict[str, Callable[[Scenario], object]] = {
+    "cancel": Scenario.cancel,
+    "finish": lambda scenario: scenario.dispatcher.finish(),
+    "finish and cancel": Scenario.finish_and_cancel,
+    "more events": lambda scenario: scenario.fill(5),
+    "no handlers": lambda scenario: scenario.handlers.remove(None, None),
+    "no stream": lambda scenario: scenario.dispatcher.detach(scenario.stream),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_dispatcher_may_be_changed_whenever_its_task_is_suspended(
-    monkeypatch: pytest.MonkeyPatch, change: Callable[[Story], object]
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[Scenario], object]
 ) -> None:
     monkeypatch.setattr("sansio_socketio.client.run.dispatcher._BATCH", BATCH)
-    undisturbed = Story(0, lambda _: None)
+    undisturbed = Scenario(0, lambda _: None)
     undisturbed.run()
     for at in range(1, undisturbed.runtime.suspensions + 1):
-        story = Story(at, change)
-        story.run()
-        assert story.broken == [], f"at suspension {at}"
-        assert story.reported == []
-        assert story.called_after_cancel == [], f"at suspension {at}"
-        assert story.dispatcher.done
-        assert story.dispatcher.waiting_events == (len(story.stream) if story.dispatcher.has_streams else 0)
+        scenario = Scenario(at, change)
+        scenario.run()
+        assert scenario.broken == [], f"at suspension {at}"
+        assert scenario.reported == []
+        assert scenario.called_after_cancel == [], f"at suspension {at}"
+        assert scenario.dispatcher.done
+        assert scenario.dispatcher.waiting_events == (len(scenario.stream) if scenario.dispatcher.has_streams else 0)

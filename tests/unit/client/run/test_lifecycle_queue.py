@@ -31,22 +31,22 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.parametrize("eager", [False, True])
 def test_a_handler_of_the_manager_starts_before_the_sockets_event_that_follows(world: World, eager: bool) -> None:
     world.eager = eager
-    story: list[str] = []
+    log: list[str] = []
 
     async def body(manager: Any) -> None:
         async def opened() -> None:
-            story.append("open starts")
+            log.append("open starts")
             await world.sleep(5)
-            story.append("open ends")
+            log.append("open ends")
 
         manager.on("open", opened)
-        manager.on("open", lambda: story.append("second"))
+        manager.on("open", lambda: log.append("second"))
         socket = manager.socket("/")
-        socket.on("connect", lambda: story.append("connect"))
+        socket.on("connect", lambda: log.append("connect"))
         await world.sleep(10)
 
     world.run_started(body)
-    assert story == ["open starts", "second", "connect", "open ends"]
+    assert log == ["open starts", "second", "connect", "open ends"]
 
 
 def test_a_handler_that_does_not_suspend_does_not_delay_what_follows(world: World) -> None:
@@ -64,7 +64,7 @@ def test_a_handler_that_does_not_suspend_does_not_delay_what_follows(world: Worl
 
 @pytest.mark.parametrize("event", ["open", "reconnect", "reconnect_attempt", "close", "error"])
 def test_a_handler_may_wait_for_the_connection(world: World, event: str) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
     world.server.acknowledge_with("answer")
 
     async def body(manager: Any) -> None:
@@ -72,7 +72,7 @@ def test_a_handler_may_wait_for_the_connection(world: World, event: str) -> None
 
         async def wait(*_: Any) -> None:
             await socket.wait_connected()
-            story.append(await socket.emit_with_ack("question"))
+            log.append(await socket.emit_with_ack("question"))
 
         manager.on(event, wait).on(event, wait)
         await socket.wait_connected()
@@ -83,8 +83,8 @@ def test_a_handler_may_wait_for_the_connection(world: World, event: str) -> None
         assert socket.connected
 
     world.run_started(body, query=lambda: {"q": "1"})
-    assert len(story) >= 2
-    assert set(story) == {"answer"}
+    assert len(log) >= 2
+    assert set(log) == {"answer"}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def test_an_internal_error_ends_the_connection(
 def test_in_a_thread_a_handler_has_started_when_it_enters_a_blocking_call(
     threads: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    story: list[Any] = []
+    log: list[Any] = []
     begin = threads.time
     threads.server.on_event = lambda packet: threads.call_at(
         threads.time + START_LIMIT / 2, lambda: threads.server.ack(packet)
@@ -134,13 +134,13 @@ def test_in_a_thread_a_handler_has_started_when_it_enters_a_blocking_call(
         def ask_twice() -> None:
             for _ in range(2):
                 socket.emit_with_ack("question")
-                story.append(("answer", threads.time - begin))
+                log.append(("answer", threads.time - begin))
 
-        manager.on("open", lambda: story.append(("second", threads.time - begin)))
-        socket.on("connect", lambda: story.append(("connect", threads.time - begin)))
+        manager.on("open", lambda: log.append(("second", threads.time - begin)))
+        socket.on("connect", lambda: log.append(("connect", threads.time - begin)))
         socket.wait_connected()
         threads.block(2)
-    assert story == [
+    assert log == [
         *[("second", 0), ("connect", 0)],
         *[("answer", START_LIMIT / 2), ("answer", START_LIMIT)],
     ]
@@ -181,31 +181,31 @@ def test_handlers_that_are_held_back_when_the_scope_is_cancelled_are_not_called(
 
 
 def test_the_end_waits_for_running_handlers(world: World) -> None:
-    story: list[str] = []
+    log: list[str] = []
 
     async def body(manager: Any) -> None:
         async def slow(*_: Any) -> None:
             await world.sleep(3)
-            story.append("slow")
+            log.append("slow")
 
         manager.on("close", slow)
         await manager.connect()
 
     before = world.time
     world.run_started(body)
-    assert story == ["slow"]
+    assert log == ["slow"]
     assert world.time == before + 3
 
 
 def test_handlers_that_do_not_end_are_cancelled_and_named(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    story: list[str] = []
+    log: list[str] = []
 
     async def body(manager: Any) -> None:
         async def stuck() -> None:
             try:
                 await world.sleep(1e9)
             except Cancelled:
-                story.append("cancelled")
+                log.append("cancelled")
                 raise
 
         manager.on("open", stuck)
@@ -214,7 +214,7 @@ def test_handlers_that_do_not_end_are_cancelled_and_named(world: World, caplog: 
 
     before = world.time
     world.run_started(body, close_timeout=3)
-    assert story == ["cancelled"]
+    assert log == ["cancelled"]
     assert world.time == before + 3
     [message] = warnings_of(caplog)
     assert message.startswith("handlers are still running 3 seconds (close_timeout) after the connection was stopped")
