@@ -1,7 +1,7 @@
 """Run a fuzz target with atheris: `python -m fuzz TARGET SECONDS`, or `make fuzz TARGET=… SECONDS=…`.
 
 The run ends after so many seconds with the number of executions and the coverage, or at the first input for which a
-property does not hold. That input is left in `fuzz/work/`; `python -m fuzz TARGET FILE` runs the target on it alone.
+property does not hold. That input is stored in `fuzz/work/`; `python -m fuzz TARGET FILE` runs the target on it alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ with atheris.instrument_imports(include=["sansio_socketio", "h11", "wsproto"]):
 
 
 def main(arguments: list[str]) -> None:
-    """Run a target, as the module says."""
+    """Run a target on one file, or with atheris. See the docstring of the module."""
     if len(arguments) != 2 or arguments[0] not in TARGETS:
         sys.exit(f"usage: python -m fuzz TARGET SECONDS\nTARGET is one of {', '.join(TARGETS)}")
     name, limit = arguments

@@ -36,7 +36,7 @@ class Choices:
         return alternatives[self.number(len(alternatives))]
 
     def raw(self) -> bytes:
-        """Return up to 255 bytes as they are."""
+        """Return up to 255 bytes unchanged."""
         size = self.number(256)
         data = self._data[self._at : self._at + size]
         self._at += size

@@ -1,4 +1,4 @@
-"""The properties of the whole machine: an application, a server, a network and time do anything, in any order.
+"""The properties of the whole machine, with any behaviour of the application, the server, the network and time, in any order.
 
 An input is a sequence of steps, each a byte that selects it and the bytes of its decisions (`choices`).
 """
@@ -81,7 +81,7 @@ _HANDSHAKES: Final[Sequence[dict[str, Any]]] = (
 
 
 class _FaultyParser:
-    """A parser of the application that fails for some packets, with errors that are not documented."""
+    """A parser of the application that fails for some packets, with undocumented exceptions."""
 
     def encoder(self) -> _FaultyParser:
         return self
@@ -110,7 +110,7 @@ _PARSERS: Final[Sequence[Parser]] = (JSONParser(), JSONParser(), JSONParser(), M
 
 
 def check_client(data: bytes) -> None:
-    """Whatever happens to a client, it raises nothing, stalls never and ends cleanly, in every chunking and replay."""
+    """Check that a client raises nothing, never stalls and ends cleanly, in every chunking and replay."""
     check_scenario(partial(_play, data))
 
 
@@ -169,7 +169,7 @@ class _Scenario:
             close_timeout=_CLOSE_TIMEOUT,
         )
 
-    # What the application is notified of
+    # Notifications of the application
 
     def _notice(self, event: MachineEvent) -> None:
         if isinstance(event, Question):
@@ -182,7 +182,7 @@ class _Scenario:
             if event.ack_id is not None:
                 self.ack_ids.append((event.namespace, event.ack_id))
         elif isinstance(event, Acknowledged | AckFailed):
-            self.unacknowledged.remove((event.namespace, event.handle))  # once, and only if it was asked for
+            self.unacknowledged.remove((event.namespace, event.handle))  # once, and only if requested
             self.timed.discard((event.namespace, event.handle))
         elif isinstance(event, Connected):
             assert event.namespace not in self.joined, "no Disconnected between two Connected"
@@ -309,13 +309,13 @@ class _Scenario:
     # The server
 
     def serve_raw(self) -> None:
-        """Send bytes as they are."""
+        """Send bytes unchanged."""
         data, stream = self.choices.raw(), self._stream(is_open=True)
         if stream is not None:
             self.driver.receive(stream, data)
 
     def serve_text(self) -> None:
-        """Send packets as they are, in an HTTP response or a WebSocket message."""
+        """Send packets unchanged, in an HTTP response or a WebSocket message."""
         self._serve([self.choices.raw().decode(errors="replace")])
 
     def serve_binary(self) -> None:
@@ -347,7 +347,7 @@ class _Scenario:
         self._serve([engineio.encode_frame(engineio.Packet(engineio.MESSAGE, message)) for message in messages])
 
     def respond(self) -> None:
-        """Send a response of HTTP, such as to a POST or to a handshake that is refused."""
+        """Send an HTTP response, such as to a POST, or a refusal of a handshake."""
         stream = self._stream(is_open=True)
         status = self.choices.one_of((b"200 OK", b"400 Bad", b"403 No", b"101 Go", b"204 None", b"500 Error"))
         header = self.choices.one_of((b"A: b", b"Connection: close", b"Set-Cookie: a=b", b"Keep-Alive: timeout=9"))
@@ -389,7 +389,7 @@ class _Scenario:
     def tick(self) -> None:
         self.driver.tick()
 
-    # What holds
+    # Checks
 
     def check(self) -> None:
         """Check what holds after every step."""
@@ -412,7 +412,7 @@ class _Scenario:
         assert statistics.acks_pending == len(self.unacknowledged)
 
     def finish(self) -> None:
-        """Close the client, which ends in time, and abort it, which leaves nothing."""
+        """Close the client, which must end in time, and abort it, which must leave nothing open."""
         self.close()
         self.check()
         self.driver.advance(_CLOSE_TIMEOUT)

@@ -1,4 +1,4 @@
-"""The properties of the codecs: decoding is total, and what was decoded survives encoding."""
+"""The properties of the codecs: decoding raises only PacketError, and decoded packets survive encoding."""
 
 from __future__ import annotations
 

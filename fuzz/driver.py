@@ -150,7 +150,7 @@ class Driver:
         self.run()
 
     def feed_stale(self, number: int) -> None:
-        """Feed what a driver may still have for a stream that the machine has closed. It is ignored."""
+        """Feed data that a driver may still have for a stream that the machine has closed. It must be ignored."""
         assert number not in self.streams
         self.machine.stream_opened(number, self.now)
         self.machine.data_received(number, b"4late", self.now)
@@ -219,7 +219,7 @@ def _check_equal(what: str, first: list[str], other: list[str]) -> None:
 
 
 def _play(scenario: Scenario, split: Split) -> Driver:
-    # wsproto draws its keys and masks from the system. Here they are always the same.
+    # wsproto takes its keys and masks from the system. Here they are constant.
     with mock.patch("os.urandom", bytes):
         return scenario(split)
 

@@ -1,4 +1,4 @@
-"""Select the corpus of a target from what its runs have found: `python -m fuzz.minimise TARGET…`.
+"""Select the corpus of a target from the inputs that its runs have found: `python -m fuzz.minimise TARGET…`.
 
 The seeds are kept, and of the other inputs in the work folder and in the corpus the smallest that execute branches of
 `sansio_socketio` which the seeds do not. Inputs for which a property does not hold are left out.

@@ -17,7 +17,7 @@ def http_response(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> by
 
 
 def accept_websocket(request: bytes | bytearray, *headers: bytes) -> bytes:
-    """Return the response that accepts the handshake in `request`, which may also be something else."""
+    """Return the response that accepts the handshake in `request`, which may also be another request."""
     match = _KEY.search(request)
     accept = generate_accept_token(match[1] if match else b"")
     lines = [b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Accept: " + accept, *headers]

@@ -1,6 +1,6 @@
-r"""The properties of an Engine.IO session whose server sends anything, over polling and over WebSocket.
+r"""The properties of an Engine.IO session whose server sends arbitrary data, over polling and over WebSocket.
 
-An input is a script, so that the bytes of a server stand in it as they are: a byte that selects the options, then steps.
+An input is a script, so that it contains the bytes of a server unchanged: a byte that selects the options, then steps.
 A step is `\n--`, a letter and an argument:
 
 | Letter | Step |
@@ -10,7 +10,7 @@ A step is `\n--`, a letter and an argument:
 | `e`, `E` | the peer closes the first or the last stream |
 | `b`, `B` | the first or the last stream breaks |
 | `f` | the stream that is opening cannot be opened |
-| `u` | from now on, nothing that was sent leaves, or everything again |
+| `u` | the network stops or resumes accepting what is sent |
 | `s`, `S` | the application sends the argument as text or as bytes |
 | `c` | the application closes the session |
 | `j`, `t` | time passes until the next deadline, which is not fired or fired |
@@ -39,12 +39,12 @@ _OPTIONS: Final[list[dict[str, Any]]] = [
 
 
 def check_polling(data: bytes) -> None:
-    """Whatever an HTTP server sends, nothing is raised and the session ends cleanly, in every chunking."""
+    """Check that nothing is raised and the session ends cleanly, whatever an HTTP server sends, in every chunking."""
     check_scenario(partial(_play, "polling", data))
 
 
 def check_websocket(data: bytes) -> None:
-    """Whatever a WebSocket server sends, nothing is raised and the session ends cleanly, in every chunking."""
+    """Check that nothing is raised and the session ends cleanly, whatever a WebSocket server sends, in every chunking."""
     check_scenario(partial(_play, "websocket", data))
 
 
@@ -83,7 +83,7 @@ class _Session:
         self._check_liveness()
 
     def finish(self) -> None:
-        """Close the session and abort it. Nothing is left of it."""
+        """Close the session and abort it. No stream and no timer may be left."""
         machine, driver = self.machine, self.driver
         self._check_pongs()
         machine.close(driver.now)

@@ -75,7 +75,7 @@ def python_server_tls(tls: TLS) -> Iterator[Peer]:
 
 @pytest.fixture
 def fresh_node_server() -> Iterator[PeerFactory]:
-    """Starts a server of the test's own, with a configuration of its own."""
+    """A function that starts a server for one test, with its own configuration."""
     with ExitStack() as stack:
         yield partial(_start, stack, peers.node_server)
 

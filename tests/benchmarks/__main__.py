@@ -1,13 +1,13 @@
-"""The benchmark: CPU time of the client's process per message, ours beside python-socketio's, in one run.
+"""The benchmark: CPU time of the client's process per message, compared with python-socketio in one run.
 
     make bench                 five rounds
     make bench ROUNDS=9        more of them
 
 Rules of this file:
 
-- The libraries take turns against one Node server, and each measurement has a process of its own, so that what the
-  machine is doing meanwhile hits both. The best of the rounds counts: noise only ever adds.
-- The ratio is what to look at; microseconds are this machine's. It fails where ours costs more.
+- The libraries take turns against one Node server, and each measurement runs in its own process, so that other load on
+  the machine affects both. The best of the rounds counts, since noise only adds time.
+- Compare ratios: microseconds depend on the machine. The benchmark fails where this library needs more time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def microseconds(library: str, mode: str, url: str) -> float:
-    """The CPU time per message of one run of a mode."""
+    """Return the CPU time per message of one run of a mode."""
     command = [sys.executable, "-m", "tests.benchmarks.clients", library, mode, url]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=180, check=False)
     if done.returncode:
@@ -34,7 +34,7 @@ def microseconds(library: str, mode: str, url: str) -> float:
 
 
 def main(rounds: int) -> int:
-    """Measure and print; returns the exit status."""
+    """Measure and print. Return the exit status."""
     worse = []
     print(f"CPU of the client, microseconds per message, best of {rounds} rounds\n")
     print(f"{'':42}{'ours':>10}{'python-socketio':>18}{'ratio':>8}")

@@ -1,11 +1,11 @@
-"""One measurement, in a process of its own: what a mode costs a client, in seconds of its own CPU time.
+"""One measurement in its own process: the CPU time that a mode takes in the client.
 
     python -m tests.benchmarks.clients LIBRARY MODE URL
 
 Rules of this file:
 
-- Both libraries do the same, each written as its users would write it, over WebSocket, after a warm-up that is not
-  counted. What is counted is the time of this process (`time.process_time`), not the server's and not the waiting.
+- Both libraries do the same over WebSocket, each written as its users would write it, after a warm-up that is not
+  measured. Measured is the CPU time of this process (`time.process_time`), without the server and without waiting.
 - The last line printed is JSON: {"seconds": CPU seconds, "messages": how many}.
 """
 
@@ -30,7 +30,7 @@ BURST = 20_000
 
 
 class Client(Protocol):
-    """The three things that a mode does, as each library does them."""
+    """The three operations of the modes, in the API of each library."""
 
     async def emit(self, event: str, *values: Any) -> None: ...
     async def call(self, event: str, *values: Any) -> Any: ...

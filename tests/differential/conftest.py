@@ -1,4 +1,4 @@
-"""What the differential tests share: the outcomes of the scenarios with the JavaScript client and with each driver.
+"""Fixtures of the differential tests: the outcomes of the scenarios with the JavaScript client and with each driver.
 
 Scenarios mostly wait, so each side runs many concurrently: the JavaScript client once per test run, each driver before its
 first test. Only the scenarios of selected tests are run.

@@ -159,7 +159,7 @@ class ScenarioRun:
             except Exception as error:
                 raise AssertionError(f"waited in vain for {pattern}; log: {json.dumps(self._log)}") from error
 
-    # Making
+    # Creating
 
     async def _do_io(self, name: str, namespace: str = "/", options: Mapping[str, Any] | None = None) -> None:
         self._add_socket(name, self._io(self._server.url + namespace, **self._options(options, name)))
@@ -171,7 +171,7 @@ class ScenarioRun:
         self._outside.append(name)
 
     async def _enter_managers(self) -> None:
-        """Let those live that were made; with threads one may be connected, or refused, before the next step."""
+        """Start the Managers that were made. With threads one may be connected, or refused, before the next step."""
         while self._outside:
             name = self._outside.pop(0)
             await self._scopes.enter_async_context(self._managers[name])
@@ -186,7 +186,7 @@ class ScenarioRun:
         return self._own({**self._scenario["options"], **(options or {})}, name)
 
     def _own(self, options: Mapping[str, Any], name: str) -> dict[str, Any]:
-        """The options under our names, with our units."""
+        """Return the options with the names and units of this library."""
         ours: dict[str, Any] = {}
         for option, value in options.items():
             if option == "transportOptions":
@@ -200,7 +200,7 @@ class ScenarioRun:
         return ours
 
     def _asker(self, name: str, values: list[Any]) -> Callable[[], Any]:
-        """A function that gives each of these once, and then the last one again."""
+        """Return a function that returns each of these once, and then the last one again."""
         left = list(values)
 
         def answer() -> Any:
@@ -295,7 +295,7 @@ class ScenarioRun:
             return socket, {}
         return socket, {"ack": lambda *values: self._put("ack", flags["ack"], *map(_describe, values))}
 
-    # Listening
+    # Handlers
 
     async def _do_on(self, name: str, event: str, label: str, what: Mapping[str, Any] | None = None) -> None:
         what = what or {}
@@ -329,7 +329,7 @@ class ScenarioRun:
         method = _snake((what or {}).get("method", "offAny"))
         getattr(self._sockets[name], method)(*([self._handlers[label]] if label else []))
 
-    # Connecting and leaving
+    # Connecting and disconnecting
 
     async def _do_connect(self, name: str) -> None:
         socket = self._sockets[name]
@@ -419,7 +419,7 @@ class ScenarioRun:
         await self._driver.until(lambda: self._server.ask("clients") == 0)
 
     def _is_all_handled(self) -> bool:
-        """Return whether no handler is running or queued. Nothing in the public API tells that."""
+        """Return whether no handler is running or queued. No public API returns that."""
         for view in self._managers.values():
             core = getattr(view, "_target", view)._core
             run = core.link.active()

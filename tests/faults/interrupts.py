@@ -1,8 +1,8 @@
-"""Ctrl-C at random moments: real signals, in processes of their own, for as many runs as you have time for.
+"""Ctrl-C at random moments: real signals, in separate processes, for as many runs as you choose.
 
     python -m tests.faults.interrupts DRIVER RUNS [SEED]
 
-Each run is a program that connects, emits, awaits acknowledgements and leaves. SIGINT arrives at a random moment of it. The
+Each run is a program that connects, emits, awaits acknowledgements and disconnects. SIGINT arrives at a random moment of it. The
 run ends with a bare KeyboardInterrupt; if the signal arrived in its last moments, the interrupt is raised directly after it. Reported is everything else: other exceptions, records of the level CRITICAL, threads,
 descriptors and tasks that are left, and runs that do not end (each process has a time limit).
 
@@ -47,7 +47,7 @@ OPTIONS: dict[str, Any] = {"close_timeout": 0.5}
 
 
 started = threading.Event()
-"""Set while the program runs. The start and the end of an event loop, which are not ours, are not interrupted."""
+"""Set while the program runs. The start and the end of an event loop are not code of this library, and are not interrupted."""
 
 
 def blocking(url: str, kind: int) -> None:
@@ -128,7 +128,7 @@ sent: list[float] = []
 
 
 class Records(logging.Handler):
-    """Keeps the records that report a mistake."""
+    """Collects the log records that report an internal error."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

@@ -1,4 +1,4 @@
-"""A network that fails all the time: no event is lost or reordered, in either direction.
+"""A network that fails repeatedly: no event is lost or reordered, in either direction.
 
 All drivers talk to one server at the same time, through a proxy that cuts all connections every 0.4 seconds on average.
 Each sends numbers, under retries; the server streams numbers to all of them, under connection state recovery.

@@ -48,7 +48,7 @@ async def garble(socket: Any) -> None:
     await socket.emit("garble")
 
 
-async def talk_nonsense(socket: Any) -> None:
+async def send_invalid_packet(socket: Any) -> None:
     await socket.emit("nonsense")
 
 
@@ -62,17 +62,17 @@ class Ending:
 
     bring_about: Callable[[Any], Awaitable[None]]
     active: bool
-    goes_on: bool
+    reconnects: bool
     details: type[Exception] | None = None
 
 
 REASONS = {
-    "io server disconnect": Ending(kick, active=False, goes_on=False),
-    "io client disconnect": Ending(leave, active=False, goes_on=False),
-    "forced close": Ending(close_manager, active=True, goes_on=False),
-    "transport close": Ending(close_engine, active=True, goes_on=True, details=TransportError),
-    "transport error": Ending(garble, active=True, goes_on=True, details=TransportError),
-    "parse error": Ending(talk_nonsense, active=True, goes_on=True, details=PacketError),
+    "io server disconnect": Ending(kick, active=False, reconnects=False),
+    "io client disconnect": Ending(leave, active=False, reconnects=False),
+    "forced close": Ending(close_manager, active=True, reconnects=False),
+    "transport close": Ending(close_engine, active=True, reconnects=True, details=TransportError),
+    "transport error": Ending(garble, active=True, reconnects=True, details=TransportError),
+    "parse error": Ending(send_invalid_packet, active=True, reconnects=True, details=PacketError),
 }
 
 
@@ -92,7 +92,7 @@ async def test_disconnect_is_called_with_the_reason(reason: str, driver: Driver,
         *arguments, details = await seen.get()
         assert arguments == [reason, False, ending.active]
         assert details is None if ending.details is None else isinstance(details, ending.details)
-        if not ending.goes_on:
+        if not ending.reconnects:
             await socket.connect()
         assert await seen.get() == ("connect", True)
         assert await socket.emit_with_ack("echo_ack", "again") == "again"
@@ -488,7 +488,7 @@ async def test_missed_events_are_delivered_after_a_recovery(driver: Driver, plai
         for turn in range(3):
             target.peer.control("emit", event="news", args=[("before", turn)])
             assert await seen.get() == ["before", turn]
-            await break_off(driver, target, socket, turn + 1)
+            await cut_and_wait(driver, target, socket, turn + 1)
             for number in range(10):
                 target.peer.control("emit", event="news", args=[number])
             await socket.connect()
@@ -516,7 +516,7 @@ async def test_a_session_that_cannot_be_recovered_is_replaced(driver: Driver, pl
         assert not socket.recovered
 
 
-async def break_off(driver: Driver, target: Target, socket: Any, times: int) -> None:
+async def cut_and_wait(driver: Driver, target: Target, socket: Any, times: int) -> None:
     """Cut the connection, and wait until both sides have counted it."""
     await target.settle(driver, socket)
     await socket.emit("cut")

@@ -190,7 +190,9 @@ async def test_a_stream_of_the_wrong_type_is_left_to_the_application(driver: Dri
     hook.after = in_a_box
     assert isinstance(await failure_of(driver, target.transport, hook.option), OptionError)
     if driver.name == "asyncio":
-        await driver.until(lambda: target.peer.control("stats")["sockets"] == 0)  # it had a protocol of ours
+        await driver.until(
+            lambda: target.peer.control("stats")["sockets"] == 0
+        )  # the stream had a protocol of this library
     for stream in opened:
         if driver.name == "blocking":
             stream.close()

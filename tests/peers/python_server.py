@@ -1,4 +1,4 @@
-"""The server of python-socketio with the behaviours of server.js: a second opinion on what a client may meet.
+"""The server of python-socketio with the behaviours of server.js: a second implementation that clients must work with.
 
     python python_server.py '{"port": 0, "options": {"ping_interval": 0.3}}'
 
@@ -27,12 +27,12 @@ from socketio.exceptions import ConnectionRefusedError as Refusal
 SECRET = "secret"
 NAMESPACES = ("/", "/chat", "/auth")
 
-# Its default of 16 packets in a POST refuses what the reference client, too, sends in one.
+# Its default of 16 packets in a POST refuses what the JavaScript client, too, sends in one.
 engineio.payload.Payload.max_decode_packets = 100_000
 
 
 class Peer:
-    """The server, and what it has seen."""
+    """The server, and its record of connections and disconnections."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.sio = socketio.AsyncServer(async_mode="aiohttp", namespaces=list(NAMESPACES), **options)
@@ -50,7 +50,7 @@ class Peer:
         self.seen["connections"] += 1
         self.counted[sid] = []
         client = Client(self, sid, namespace)
-        # What is emitted here would leave before CONNECT's answer does.
+        # Events emitted here would be sent before the answer to CONNECT.
         self.sio.start_background_task(client.emit, "welcome", {"sid": sid, "auth": auth})
 
     async def disconnected(self, sid: str, reason: str) -> None:

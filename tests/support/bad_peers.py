@@ -197,7 +197,7 @@ def body(content: bytes) -> Behaviour:
 
 
 def polling_session(*bodies: bytes) -> Behaviour:
-    """Open a session and let these bodies be the answers to the GETs that follow; POSTs are taken."""
+    """Open a session and let these bodies be the responses to the following GETs; POSTs are accepted."""
 
     def behave(peer: Connection) -> None:
         answers = (HANDSHAKE, *bodies)
@@ -347,7 +347,7 @@ WEBSOCKET: dict[str, Behaviour] = {
 
 
 class BadPeer:
-    """A server on loopback that treats each connection to `behaviour`, at `url` while the context lasts."""
+    """A server on loopback that applies `behaviour` to each connection. It listens at `url` while the context is open."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
@@ -389,13 +389,13 @@ class BadPeer:
 
     def _serve(self, stream: socket.socket) -> None:
         connection = Connection(stream, self._ended, self._polls)
-        with suppress(OSError):  # the client left, which is its right
+        with suppress(OSError):  # the client may disconnect at any time
             self._behaviour(connection)
         connection.close()
 
 
 def refused_url() -> str:
-    """A URL at which nobody listens."""
+    """Return a URL on which no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return f"http://127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""A failing network: a TCP proxy in a thread of its own, whose connections can all be cut at once.
+"""A failing network: a TCP proxy in its own thread, whose connections can all be cut at once.
 
 Rules of this file:
 
@@ -96,7 +96,7 @@ class _Side(asyncio.Protocol):
         self._other: _Side | None = None
 
     def join(self, other: _Side) -> None:
-        """Pass on what comes, from here to there and back."""
+        """Forward data between both sides."""
         self._other, other._other = other, self
         if self._transport.is_closing():
             other.close()
@@ -107,23 +107,23 @@ class _Side(asyncio.Protocol):
             other._transport.resume_reading()
 
     def close(self) -> None:
-        """Close when all has left that is to leave."""
+        """Close after sending all buffered data."""
         self._transport.close()
 
     def cut(self, *, reset: bool) -> None:
-        """End now."""
+        """Close at once, without sending buffered data."""
         if reset:
             stream: socket.socket = self._transport.get_extra_info("socket")
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _BY_RESET)
         self._transport.abort()
 
-    # What asyncio tells
+    # Callbacks of asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._sides.add(self)
-        transport.pause_reading()  # until there is somewhere to pass it on to
+        transport.pause_reading()  # until the other side is connected
         if self._dial is not None:
             self._dialling = asyncio.ensure_future(self._dial(self))
 

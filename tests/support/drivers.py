@@ -1,4 +1,4 @@
-"""The drivers under one API, so that a scenario is written once; and a check that no run leaves anything behind.
+"""The drivers under one API, so that a scenario is written once; and a check that every run leaves nothing running or open.
 
 Rules of this file:
 
@@ -58,7 +58,7 @@ class Driver(ABC):
         return self.module.open_io(*args)
 
     def manager(self, *args: Any, **options: Any) -> Any:
-        """Create a Manager. The option `suspension` tells its clock for how long the machine has been suspended."""
+        """Create a Manager. The option `suspension` returns for how long the machine has been suspended."""
         manager_class = self.module.Manager
         suspension = options.pop("suspension", None)
         if suspension is not None:
@@ -75,7 +75,7 @@ class Driver(ABC):
         await manager.close()
 
     def run(self, main: Main, *, check_sockets: bool = True) -> None:
-        """Run a scenario, and check that it leaves nothing behind."""
+        """Run a scenario, and check that it leaves nothing running or open."""
         with nothing_left(check_sockets=check_sockets):
             self.play(main)
 
@@ -91,7 +91,7 @@ class Driver(ABC):
         return function
 
     async def registered(self, socket: Any) -> None:  # noqa: B027
-        """Let the handlers be called, since all are registered."""
+        """Release the handlers, since all are registered."""
 
     @abstractmethod
     def play(self, main: Main) -> None:
@@ -329,7 +329,7 @@ class BlockingDriver(Driver):
                 thread.join()
 
     async def cancelled(self, function: Callable[[Ready], Awaitable[Any]]) -> None:
-        """Raise KeyboardInterrupt in it, which is the nearest that there is for a thread."""
+        """Raise KeyboardInterrupt in it, which for a thread comes closest to a cancellation."""
         interrupted = False
 
         def interrupt() -> None:

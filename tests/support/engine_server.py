@@ -63,7 +63,7 @@ class _Stream:
 
 
 class EngineServer:
-    """An Engine.IO server with one session. See the rules of this file."""
+    """An Engine.IO server in memory with one session. Attributes control how it behaves, methods make it act."""
 
     def __init__(self) -> None:
         # For the test: how the server behaves
@@ -80,7 +80,7 @@ class EngineServer:
         self.greeting: list[str | bytes] = []
         self.status = 200
         self.response_headers: list[tuple[str, str]] = []
-        # For the test: what has happened
+        # For the test: the record
         self.open = False
         self.messages: list[tuple[str, str | bytes]] = []
         self.bodies: list[bytes] = []
@@ -129,7 +129,7 @@ class EngineServer:
             if (stream.websocket is not None) is websocket:
                 self.feed(stream.number, None)
 
-    # What the network tells
+    # Notifications of the network
 
     def opened(self, stream: int) -> None:
         self._streams[stream] = _Stream(stream)
@@ -303,7 +303,7 @@ class Delivery:
 
 
 class Network:
-    """The network. See the rules of this file. `choose(n)` picks one of n deliveries, `cut(data)` divides data into chunks."""
+    """The network between a state machine and a server. `choose(n)` picks one of n deliveries, `cut(data)` divides data into chunks."""
 
     def __init__(
         self,

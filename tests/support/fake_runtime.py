@@ -1,9 +1,9 @@
-"""A runtime in virtual time, and a server on it that the test controls: what `client` is tested on.
+"""A runtime in virtual time, and a server on it that the test controls. The tests of `client` use it.
 
 - `World.run(main)` runs a coroutine on an event loop of its own. When nothing is ready, time advances to the next timer;
   when there is none either, the test fails at once, because nothing can happen any more.
-- With `threads`, `wait` does not suspend the caller: it runs the event loop until the future is done, which is what a
-  blocked thread sees.
+- With `threads`, `wait` does not suspend the caller: it runs the event loop until the future is done, like a
+  blocked thread.
 - The `Server` accepts everything unless the test says otherwise. It talks to the client by `Wire`s, on which each chunk of
   bytes is one packet. (`fake_server.FakeServer` is for tests of `ClientProtocol` without a runtime: it holds the state
   machine itself, and the test calls it synchronously. Here streams are the only way to the client.)
@@ -77,7 +77,7 @@ class FakeTask:
     """A coroutine that the event loop steps. It yields the future that it waits for.
 
     Attributes:
-        is_watched: Whether somebody looks at its error. Otherwise the error is raised in the event loop.
+        is_watched: Whether its error is retrieved. Otherwise the error is raised in the event loop.
     """
 
     def __init__(self, world: World, main: Coroutine[Any, Any, Any], context: Context, name: str) -> None:
@@ -205,7 +205,7 @@ class FakeStream:
             if self.receiver is not None:
                 self.receiver.sent()
 
-    # What the server does to it
+    # For the server
 
     def open(self) -> None:
         if self.receiver is not None:
@@ -241,7 +241,7 @@ class Server:
         upgrades: What the handshake offers. If there is any, a second stream is a probe.
         probe_answer: The data of the PONG that answers a probe.
         on_event: Called with each EVENT packet.
-        got: The Socket.IO packets that came.
+        got: The received Socket.IO packets.
         connections: How many streams the client has opened.
         stream: The stream of the session.
     """
@@ -288,7 +288,7 @@ class Server:
         stream.lose(error)
 
     def read_on(self) -> None:
-        """Read what has been written, and read from now on."""
+        """Read the pending data, and continue to read."""
         self.is_reading = True
         if self.stream is not None:
             self.stream.flush()
@@ -298,15 +298,15 @@ class Server:
         self.stream.say(engineio.Packet(engineio.PING))
 
     def events(self) -> list[Any]:
-        """Return the arguments of the events that came."""
+        """Return the arguments of the received events."""
         return [packet.data for packet in self.got if packet.type == EVENT]
 
     def acks(self) -> list[tuple[int | None, Any]]:
-        """Return the acknowledgements that came: id and values."""
+        """Return the ids and values of the received acknowledgements."""
         return [(packet.id, packet.data) for packet in self.got if packet.type == ACK]
 
     def payloads(self) -> list[Any]:
-        """Return the data of the CONNECT packets that came."""
+        """Return the data of the received CONNECT packets."""
         return [packet.data for packet in self.got if packet.type == CONNECT]
 
     # For the streams
@@ -557,7 +557,7 @@ class World:
     # For the code that `run` runs
 
     def spawn(self, function: Callable[[], Awaitable[Any]]) -> FakeTask:
-        """Run a function in a task of the application's, which belongs to no runtime. Its error is kept in the task."""
+        """Run a function in a task of the application's, which belongs to no runtime. Its error is stored in the task."""
 
         async def main() -> Any:
             return await function()
@@ -586,7 +586,7 @@ class World:
         drive(self.sleep(seconds))
 
     async def checkpoint(self) -> None:
-        """Let what is ready run once."""
+        """Let everything that is ready run once."""
         future = FakeFuture(self)
         self.call_soon(future.resolve)
         await FakeRuntime(self).wait(future)

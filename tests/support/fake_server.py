@@ -158,7 +158,7 @@ class FakeServer:
         self._sent: list[Packet] = []
         self._last_id: int | None = None
 
-    # For the test: what has happened
+    # For the test: the record
 
     def events(self) -> list[MachineEvent]:
         """Return the events since the last call, without those of the session."""
@@ -303,7 +303,7 @@ class FakeServer:
         if packet.type == EVENT and packet.id is not None:
             self._last_id = packet.id
 
-    # Shortcuts for how most tests start
+    # Shortcuts for the start of most tests
 
     def socket(self, name: str = "/", **options: Any) -> Namespace:
         return self.client.namespace(name, NamespaceOptions(**options))

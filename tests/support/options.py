@@ -1,4 +1,4 @@
-"""What each option of the machine takes, and what it does not."""
+"""Valid and invalid values of each option of the machine."""
 
 from __future__ import annotations
 

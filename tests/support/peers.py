@@ -45,7 +45,7 @@ class TLSFiles:
 
 
 class Peer:
-    """A server in a process of its own, listening at `url` while the context lasts.
+    """A server in its own process, which listens at `url` while the context is open.
 
     Args:
         command: What to run. The configuration is appended as an argument in JSON.

@@ -1,6 +1,6 @@
-"""Random programs: handlers that act inside the events of a connection, and what happens to the connection meanwhile.
+"""Random programs: handlers that act inside the events of a connection, and faults of the connection.
 
-Each handler acts the first `CALLS` times that it is called. So no program goes on for ever, and when the faults are over the
+Each handler acts the first `CALLS` times that it is called. So every program ends, and when the faults are over the
 connection must settle.
 """
 

@@ -178,7 +178,7 @@ class Connection:
 
 
 class LoopbackServer:
-    """A server on loopback that runs `script` for each connection, in a thread of its own.
+    """A server on loopback that runs `script` for each connection, in its own thread.
 
     It ends with its `with` statement, which raises the exception of a script.
 

@@ -1,4 +1,4 @@
-"""Transports without bytes: the test makes them call their session, and reads the calls of the session.
+"""Transports without bytes: the test makes them call their session, and checks the calls of the session.
 
 They implement the contract of `transports.base`, and fail the test if the session violates it.
 """

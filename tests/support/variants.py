@@ -1,4 +1,4 @@
-"""The variants of the virtual world under one vocabulary: tasks, tasks that start eagerly, and threads.
+"""The variants of the virtual world under one API: tasks, tasks that start eagerly, and threads.
 
 A test is an `async def` body that uses the async API. In the variant of threads it drives the blocking API by views.
 """
@@ -44,7 +44,7 @@ class ThreadTask:
         world.tasks.append(self)  # type: ignore[arg-type]
 
     def cancel(self) -> None:
-        """Do nothing, as the real ones."""
+        """Do nothing, like real threads."""
 
     def step(self) -> None:
         """Let it run until it waits, or ends."""
@@ -265,7 +265,7 @@ class Variant:
         self.errors.append((event, error))
 
     def run(self, body: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        """Run a body to its end, and see that nothing is left."""
+        """Run a body to its end, and check that nothing is left running."""
         self.world.run(body)
         assert [task.name for task in self.world.tasks] == []
         assert self.world.streams == []
@@ -276,7 +276,7 @@ class Variant:
         return await runtime.wait(future)
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass, and everything happen meanwhile."""
+        """Let time pass, with everything that happens meanwhile."""
         await self.world.sleep(seconds)
 
     def answer(self, *values: Any) -> None:

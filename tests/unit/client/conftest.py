@@ -1,4 +1,4 @@
-"""What the tests of the client share: a world in virtual time, in which sessions use wires."""
+"""Fixtures of the client's tests: event loops in virtual time with a server, in which sessions use wires."""
 
 from __future__ import annotations
 

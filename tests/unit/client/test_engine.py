@@ -61,7 +61,7 @@ def test_there_is_an_engine_from_the_moment_the_session_begins_to_open(world: Wo
     run(world, body)
 
 
-def test_there_is_one_while_the_function_for_query_is_pending(world: World) -> None:
+def test_there_is_an_engine_while_the_function_for_query_is_pending(world: World) -> None:
     seen: list[Any] = []
 
     async def query() -> dict[str, str]:
@@ -80,7 +80,7 @@ def test_there_is_one_while_the_function_for_query_is_pending(world: World) -> N
     run(world, body, query=query)
 
 
-def test_each_session_has_its_own(world: World) -> None:
+def test_each_session_has_its_own_engine(world: World) -> None:
     async def body(manager: Manager) -> None:
         await manager.connect()
         first = engine_of(manager)
@@ -139,7 +139,7 @@ def test_handlers_are_called_in_the_order_of_the_events(world: World) -> None:
     run(world, body)
 
 
-def test_upgrade_error(world: World) -> None:
+def test_a_failed_upgrade_calls_the_handlers_of_upgrade_error(world: World) -> None:
     world.server.upgrades = ["websocket"]
     world.server.probe_answer = "nonsense"
 
@@ -170,7 +170,7 @@ def test_handlers_registered_before_the_first_await_are_called_for_what_happened
     world.run(main)
 
 
-def test_a_handler_of_the_managers_open_may_register_handlers_for_what_follows(world: World) -> None:
+def test_a_handler_of_open_may_register_handlers_for_later_events(world: World) -> None:
     world.server.upgrades = ["websocket"]
     seen: list[Any] = []
 
@@ -207,7 +207,7 @@ def test_handlers_start_in_order_and_run_concurrently(world: World) -> None:
     run(world, body)
 
 
-def test_what_handlers_raise_is_reported_with_the_events_name(world: World) -> None:
+def test_exceptions_of_handlers_are_reported_with_the_name_of_the_event(world: World) -> None:
     reported: list[Any] = []
 
     async def body(manager: Manager) -> None:
@@ -221,7 +221,7 @@ def test_what_handlers_raise_is_reported_with_the_events_name(world: World) -> N
     assert reported == [(TypeError, "packet"), (ZeroDivisionError, "open")]
 
 
-def test_there_are_no_other_events(world: World) -> None:
+def test_an_unknown_event_is_an_option_error(world: World) -> None:
     async def body(manager: Manager) -> None:
         with pytest.raises(OptionError, match="unknown event 'message'; the events are close, drain, flush"):
             engine_of(manager).on("message", print)
@@ -229,7 +229,7 @@ def test_there_are_no_other_events(world: World) -> None:
     run(world, body)
 
 
-def test_once_is_for_one_packet(world: World) -> None:
+def test_a_once_handler_is_called_for_one_packet(world: World) -> None:
     async def body(manager: Manager) -> None:
         await manager.connect()
         engine = engine_of(manager)

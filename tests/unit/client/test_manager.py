@@ -11,7 +11,7 @@ from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, Ope
 from tests.support.fake_runtime import URL, World
 
 
-def test_a_manager_opens_and_has_sockets(world: World) -> None:
+def test_a_manager_opens_and_its_sockets_connect(world: World) -> None:
     async def body(manager: Any) -> None:
         await world.settle()
         assert manager.engine.id == "e1"
@@ -28,7 +28,7 @@ def test_a_manager_opens_and_has_sockets(world: World) -> None:
     world.run_started(body)
 
 
-def test_without_auto_connect_the_connection_is_opened_by_a_call(world: World) -> None:
+def test_without_auto_connect_open_opens_the_connection(world: World) -> None:
     async def body(manager: Any) -> None:
         socket = manager.socket("/")
         await world.sleep(1)
@@ -133,7 +133,7 @@ def test_close_stops_waiting_when_the_connection_is_opened_again(world: World) -
     world.run_started(body)
 
 
-def test_the_events_of_a_manager_in_their_order(world: World) -> None:
+def test_a_manager_emits_its_events_in_order(world: World) -> None:
     log: list[Any] = []
 
     async def body(manager: Any) -> None:
@@ -204,7 +204,7 @@ def test_the_options_that_may_be_set_while_running(world: World) -> None:
     world.run_started(body)
 
 
-def test_a_manager_before_its_block(world: World) -> None:
+def test_a_manager_can_be_configured_before_its_block(world: World) -> None:
     manager = world.manager_class(URL)
     manager.reconnection = False
     assert manager.engine is None
@@ -228,12 +228,12 @@ def test_an_unknown_event_of_a_manager_is_an_error(world: World) -> None:
         manager.on("reconnected", print)
 
 
-def test_a_server_whose_certificate_is_not_verified_is_warned_of(world: World) -> None:
+def test_disabling_the_verification_of_certificates_warns(world: World) -> None:
     with pytest.warns(UserWarning, match="the server's certificate is not verified"):
         world.manager_class(URL, ssl=False)
 
 
-def test_the_type_of_sockets(world: World) -> None:
+def test_sockets_are_of_the_socket_class_of_the_driver(world: World) -> None:
     async def body(manager: Any) -> None:
         assert isinstance(manager.socket("/"), Socket)
 

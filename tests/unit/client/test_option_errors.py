@@ -140,22 +140,22 @@ def test_the_tables_are_complete() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), of(MANAGER_OPTIONS))
-def test_an_option_of_a_manager(name: str, value: Any, world: World) -> None:
+def test_an_invalid_option_of_a_manager_raises(name: str, value: Any, world: World) -> None:
     check(name, value, lambda **given: world.manager_class(URL, **given))
 
 
 @pytest.mark.parametrize(("name", "value"), of(MANAGER_OPTIONS - {"auto_connect"} | SOCKET_OPTIONS))
-def test_an_option_of_connect(name: str, value: Any, world: World) -> None:
+def test_an_invalid_option_of_connect_raises(name: str, value: Any, world: World) -> None:
     check(name, value, lambda **given: world.scopes.connect(URL, **given))
 
 
 @pytest.mark.parametrize(("name", "value"), of(MANAGER_OPTIONS | SOCKET_OPTIONS))
-def test_an_option_of_io(name: str, value: Any, world: World) -> None:
+def test_an_invalid_option_of_io_raises(name: str, value: Any, world: World) -> None:
     in_io(world, lambda io: check(name, value, lambda **given: io(URL, **given)))
 
 
 @pytest.mark.parametrize(("name", "value"), of(SOCKET_OPTIONS))
-def test_an_option_of_a_socket(name: str, value: Any, world: World) -> None:
+def test_an_invalid_option_of_a_socket_raises(name: str, value: Any, world: World) -> None:
     with_socket(world, lambda socket: check(name, value, lambda **given: socket.io.socket("/other", **given)))
 
 
@@ -167,7 +167,7 @@ def test_every_driver_raises_at_the_call(name: str, driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("value", [None, 0, "yes"])
-def test_flags_of_a_single_call(value: Any, world: World) -> None:
+def test_invalid_flags_of_connect_and_io_raise(value: Any, world: World) -> None:
     check("retry", value, lambda **given: world.scopes.connect(URL, **given))
     for name in sorted(IO_OPTIONS):
         in_io(world, lambda io, name=name: check(name, value, lambda **given: io(URL, **given)))  # type: ignore[misc]  # it is one of two
@@ -189,7 +189,7 @@ SETTABLE = (
 
 @pytest.mark.parametrize("running", [False, True], ids=["before", "while running"])
 @pytest.mark.parametrize(("name", "value"), of(frozenset(SETTABLE)))
-def test_a_property_of_a_manager(name: str, value: Any, running: bool, world: World) -> None:
+def test_an_invalid_property_of_a_manager_raises(name: str, value: Any, running: bool, world: World) -> None:
     def assign(manager: Any) -> None:
         kept = getattr(manager, name)
         check(name, value, lambda **given: setattr(manager, *next(iter(given.items()))))
@@ -202,7 +202,7 @@ def test_a_property_of_a_manager(name: str, value: Any, running: bool, world: Wo
 
 
 @pytest.mark.parametrize("value", BAD["auth"])
-def test_the_auth_of_a_socket(value: Any, world: World) -> None:
+def test_an_invalid_auth_of_a_socket_raises(value: Any, world: World) -> None:
     def body(socket: Any) -> None:
         check("auth", value, lambda auth: setattr(socket, "auth", auth))
         assert socket.auth is None
@@ -211,12 +211,12 @@ def test_the_auth_of_a_socket(value: Any, world: World) -> None:
 
 
 @pytest.mark.parametrize("value", BAD["timeout"])
-def test_the_timeout_of_one_event(value: Any, world: World) -> None:
+def test_an_invalid_timeout_of_one_event_raises(value: Any, world: World) -> None:
     with_socket(world, lambda socket: check("timeout", value, lambda **given: socket.timeout(*given.values())))
 
 
 @pytest.mark.parametrize(("name", "meant"), MISSPELT.items())
-def test_an_unknown_option(name: str, meant: str | None, world: World) -> None:
+def test_an_unknown_option_raises(name: str, meant: str | None, world: World) -> None:
     want = rf"^unknown option '{name}'; " + (f"did you mean '{meant}'" if meant else "the options are .*")
     given: dict[str, Any] = {name: 1}
 
@@ -232,7 +232,7 @@ def test_an_unknown_option(name: str, meant: str | None, world: World) -> None:
 
 
 @pytest.mark.parametrize(("name", "meant"), [("forceNew", "force_new"), ("multiplexing", "multiplex")])
-def test_an_unknown_option_of_io(name: str, meant: str, world: World) -> None:
+def test_an_unknown_option_of_io_raises(name: str, meant: str, world: World) -> None:
     def body(io: Any) -> None:
         with pytest.raises(OptionError, match=f"unknown option '{name}'; did you mean '{meant}'"):
             io(URL, **{name: True})
@@ -240,7 +240,7 @@ def test_an_unknown_option_of_io(name: str, meant: str, world: World) -> None:
     in_io(world, body)
 
 
-def test_options_in_the_wrong_place(world: World) -> None:
+def test_options_in_the_wrong_place_raise_with_a_hint(world: World) -> None:
     for name in sorted(SOCKET_OPTIONS):
         with pytest.raises(OptionError, match=f"^{name} is an option of a socket: pass it to"):
             world.manager_class(URL, **{name: None})  # type: ignore[arg-type]  # that is the point
@@ -259,7 +259,7 @@ HEADERS: Sequence[Mapping[str, str]] = [{"a b": "1"}, {"Upgrade": "1"}, {"A": SE
 
 
 @pytest.mark.parametrize("headers", HEADERS)
-def test_headers_that_cannot_be_sent(headers: Mapping[str, str], world: World) -> None:
+def test_headers_that_cannot_be_sent_raise(headers: Mapping[str, str], world: World) -> None:
     own: list[dict[str, Any]] = [
         {"extra_headers": headers},
         {"transport_options": {"polling": {"extra_headers": headers}}},
@@ -278,7 +278,7 @@ def _rejected_by(io: Any, given: Any) -> None:
 
 
 @pytest.mark.parametrize("own", [{"pathh": "/"}, {"path": 1}, {"query": dict}, {"transports": ["polling"]}])
-def test_options_of_one_transport(own: dict[str, Any], world: World) -> None:
+def test_invalid_options_of_one_transport_raise(own: dict[str, Any], world: World) -> None:
     for call in (world.manager_class, world.scopes.connect):
         with pytest.raises(OptionError, match=r"^transport_options\['polling'\]: "):
             call(URL, transport_options={"polling": own})
@@ -287,14 +287,14 @@ def test_options_of_one_transport(own: dict[str, Any], world: World) -> None:
 @pytest.mark.parametrize(
     "url", ["", "ftp://h", "http://", "http://h:port", "http://u:p@h", "http:// h", 5, None, b"http://h"]
 )
-def test_urls(url: Any, world: World) -> None:
+def test_invalid_urls_raise(url: Any, world: World) -> None:
     for call in (world.manager_class, world.scopes.connect):
         with pytest.raises(OptionError, match=r"^(invalid URL|url must be)"):
             call(url)
 
 
 @pytest.mark.parametrize("name", ["/a,b", "/\x1e1", "/\ud800", 5, None])
-def test_names_of_namespaces(name: Any, world: World) -> None:
+def test_invalid_names_of_namespaces_raise(name: Any, world: World) -> None:
     def body(socket: Any) -> None:
         with pytest.raises(OptionError, match="namespace"):
             socket.io.socket(name)

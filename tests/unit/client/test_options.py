@@ -43,7 +43,7 @@ def test_the_typed_dicts_have_the_types_of_the_state_machine(typed: type, cls: t
     assert {name: declared[name] for name in names} == {name: accepted[name] for name in names}
 
 
-def test_options_are_sorted() -> None:
+def test_options_are_split_by_owner() -> None:
     def get_query() -> dict[str, str]:
         return {}
 
@@ -100,7 +100,7 @@ def test_errors_name_the_option_and_what_it_takes(
         {"on_handler_error": "raise"},
     ],
 )
-def test_the_options_that_do_not_concern_the_state_machine(options: dict[str, Any]) -> None:
+def test_options_outside_the_state_machine_are_accepted(options: dict[str, Any]) -> None:
     assert {name: getattr(manager_settings(options).local, name) for name in options} == options
 
 

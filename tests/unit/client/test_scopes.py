@@ -175,7 +175,7 @@ def test_a_scope_that_ends_sends_what_was_emitted_and_disconnects(world: World) 
     assert world.tasks == []
 
 
-def test_an_exception_of_the_body_is_raised_as_it_is_after_disconnecting(world: World) -> None:
+def test_an_exception_of_the_body_is_raised_unchanged_after_disconnecting(world: World) -> None:
     error = KeyError("mine")
 
     async def main() -> None:
@@ -253,7 +253,7 @@ def test_a_scope_ends_as_soon_as_the_connection_is_closed(world: World) -> None:
     assert world.time == 1001
 
 
-def test_a_handler_that_connects_again_does_not_hold_up_the_end(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_handler_that_connects_again_does_not_delay_the_end(world: World, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with world.scopes.connect(URL, close_timeout=50) as socket:
             socket.on("disconnect", socket.connect)
@@ -357,7 +357,7 @@ def test_sockets_of_one_server_share_a_connection(world: World) -> None:
         ("http://localhost:3000/a", "ws://localhost:3000/b"),
     ],
 )
-def test_sockets_of_other_servers_do_not(world: World, first: str, second: str) -> None:
+def test_sockets_of_different_servers_do_not_share_a_connection(world: World, first: str, second: str) -> None:
     async def body(io: Any) -> None:
         assert io(first).io is not io(second).io
 
@@ -385,7 +385,7 @@ def test_a_manager_made_by_force_new_is_not_shared_later(world: World) -> None:
     run_io(world, body)
 
 
-def test_options_that_a_shared_manager_ignores_are_warned_of(world: World) -> None:
+def test_ignored_options_of_a_shared_manager_warn(world: World) -> None:
     async def body(io: Any) -> None:
         io(f"{URL}/a", reconnection_delay=2, path="/socket.io")
         with warnings.catch_warnings():
@@ -397,7 +397,7 @@ def test_options_that_a_shared_manager_ignores_are_warned_of(world: World) -> No
     run_io(world, body)
 
 
-def test_io_without_auto_connect(world: World) -> None:
+def test_io_without_auto_connect_does_not_connect(world: World) -> None:
     async def body(io: Any) -> None:
         socket = io(URL, auto_connect=False)
         await world.sleep(1)
@@ -409,7 +409,7 @@ def test_io_without_auto_connect(world: World) -> None:
 
 
 @pytest.mark.parametrize("options", [{"force_new": 1}, {"multiplex": "no"}, {"nonsense": 1}])
-def test_invalid_options_of_io(world: World, options: dict[str, Any]) -> None:
+def test_invalid_options_of_io_raise(world: World, options: dict[str, Any]) -> None:
     async def body(io: Any) -> None:
         with pytest.raises(OptionError, match=next(iter(options))):
             io(URL, **options)
@@ -448,7 +448,7 @@ def test_a_scope_of_several_connections_ends_them_all_together(world: World) -> 
     assert world.time == 1004
 
 
-def test_the_server_of_io(world: World) -> None:
+def test_io_uses_the_url_of_open_io(world: World) -> None:
     async def main() -> None:
         async with world.scopes.open_io(URL) as io:
             main_one, chat, other = io(), io("/chat"), io("//other:1/chat")
@@ -463,13 +463,13 @@ def test_the_server_of_io(world: World) -> None:
 
 @pytest.mark.row("difference.server_url")
 @pytest.mark.parametrize("url", [f"{URL}/chat", f"{URL}/?token=s3cret", "ftp://localhost"])
-def test_the_url_of_open_io_has_no_path(world: World, url: str) -> None:
+def test_a_path_in_the_url_of_open_io_raises(world: World, url: str) -> None:
     with pytest.raises(OptionError, match=r"without path and query, not|scheme must be http") as caught:
         world.scopes.open_io(url)
     assert "s3cret" not in str(caught.value)
 
 
-def test_without_a_server_io_needs_a_whole_url(world: World) -> None:
+def test_without_a_url_in_open_io_io_requires_a_full_url(world: World) -> None:
     async def body(io: Any) -> None:
         for call in (io, lambda: io("/chat")):
             with pytest.raises(OptionError, match=r"pass the server.s URL to io\(\) or to open_io\(\)"):
@@ -485,7 +485,7 @@ def test_the_other_attributes_of_io(world: World) -> None:
     run_io(world, body)
 
 
-def test_a_query_that_a_shared_manager_ignores_is_warned_of(world: World) -> None:
+def test_an_ignored_query_of_a_shared_manager_warns(world: World) -> None:
     async def body(io: Any) -> None:
         io(f"{URL}/a?token=1", query={"token": "ignored, too"})
         with warnings.catch_warnings():
@@ -523,7 +523,7 @@ def test_wrong_ways_to_enter_a_context_manager(world: World) -> None:
 
 
 @pytest.mark.parametrize("url", [f"{URL}/socket.io", f"{URL}/socket.io/?token=1"])
-def test_a_url_that_contains_the_path_of_the_endpoint(world: World, url: str) -> None:
+def test_a_url_that_contains_the_path_of_the_endpoint_raises(world: World, url: str) -> None:
     message = (
         "the path of 'http://.*/(socket.io|other).*' is the server's endpoint; in this URL the path names a namespace"
     )

@@ -43,7 +43,7 @@ def shown_by(call: Callable[[], Any]) -> str:
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 @settings(deadline=None)
 @given(secret=SECRETS, start=PARTS, end=PARTS)
-def test_urls(module: Any, secret: str, start: str, end: str) -> None:
+def test_errors_of_invalid_urls_show_no_secrets(module: Any, secret: str, start: str, end: str) -> None:
     for url in (f"{start}ada:{secret}@{end}", f"{start}{secret}:pass@{end}", f"{start}{end}?t={secret}#{secret}"):
         for call in (module.connect, module.open_io, module.Manager):
             assert "s3cret" not in shown_by(partial(call, url)), url
@@ -77,7 +77,7 @@ def test_urls(module: Any, secret: str, start: str, end: str) -> None:
     ],
     ids=repr,
 )
-def test_options(module: Any, options: dict[str, Any]) -> None:
+def test_errors_of_invalid_options_show_no_secrets(module: Any, options: dict[str, Any]) -> None:
     with pytest.raises(OptionError) as caught:
         module.connect(URL, **options)
     assert "s3cret" not in shown_by(lambda: module.connect(URL, **options))
@@ -89,7 +89,7 @@ def test_options(module: Any, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "url", ["http://ada:s3cret@localhost", "?token=s3cret", "http://localhost:x?token=s3cret", "/a,b?s3cret"]
 )
-def test_io(world: World, url: str) -> None:
+def test_errors_of_io_show_no_secrets(world: World, url: str) -> None:
     async def main() -> None:
         async with world.scopes.open_io(URL) as io:
             text = shown_by(lambda: io(url))

@@ -655,7 +655,7 @@ def test_a_function_that_fails_at_first_is_called_again(world: World) -> None:
 
 
 @pytest.mark.parametrize("options", [{"reconnection": False}, {"reconnection_attempts": 2}])
-def test_a_function_that_always_fails(world: World, options: dict[str, Any]) -> None:
+def test_a_function_that_always_fails_is_given_up(world: World, options: dict[str, Any]) -> None:
     asked: list[None] = []
 
     def get_auth() -> dict[str, int]:

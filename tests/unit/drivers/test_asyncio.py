@@ -40,7 +40,7 @@ def test_eager_tasks_do_not_notify_at_once() -> None:
     asyncio.run(main())
 
 
-def test_a_transports_calls_after_the_end_are_ignored() -> None:
+def test_callbacks_of_a_transport_after_the_end_are_ignored() -> None:
     async def main() -> None:
         async with _runtime.open_runtime() as runtime:
             with LoopbackServer(echo) as server:
@@ -81,7 +81,7 @@ def test_a_transport_made_after_abort_is_aborted() -> None:
     asyncio.run(main())
 
 
-def test_a_scope_that_is_cancelled_again_and_again_still_waits_for_its_tasks() -> None:
+def test_a_scope_that_is_cancelled_repeatedly_waits_for_its_tasks() -> None:
     ended: list[str] = []
 
     async def stubborn(cleans: asyncio.Event, may_end: asyncio.Event) -> None:
@@ -222,7 +222,7 @@ async def _wait_for_ever(runtime: Runtime) -> None:
     await runtime.wait(runtime.future())
 
 
-def test_a_coroutine_that_is_closed_while_a_handler_waits_ends_quietly() -> None:
+def test_closing_a_coroutine_while_a_handler_waits_raises_nothing() -> None:
     """This happens to the tasks of an event loop that was stopped and never ran again."""
     ended: list[str] = []
 

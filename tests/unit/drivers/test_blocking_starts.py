@@ -19,7 +19,7 @@ from sansio_socketio_blocking._runtime import open_runtime
 pytestmark = pytest.mark.timeout(60)
 
 
-def test_a_thread_starts_a_manager_that_another_one_is_leaving() -> None:
+def test_a_thread_may_start_a_manager_that_another_one_is_closing() -> None:
     has_left, is_starting = threading.Event(), threading.Event()
     lock = threading.RLock()
     states: list[RunState] = []

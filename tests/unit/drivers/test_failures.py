@@ -1,4 +1,4 @@
-"""Unexpected exceptions in what a runtime runs: they end the runs, and callers that wait get to know the cause."""
+"""Unexpected exceptions in what a runtime runs: they end the runs, and waiting callers raise with the cause."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.timeout(60)
 OPTIONS: dict[str, Any] = {"transports": ["websocket"]}
 
 
-class OddError(BaseException):
-    """Neither an Exception nor one of those that Python knows."""
+class UnusualError(BaseException):
+    """A subclass of BaseException that is neither an Exception nor a built-in one."""
 
 
 def fail() -> None:
@@ -78,11 +78,11 @@ def test_a_failure_of_the_runtime_is_raised_by_waiting_calls_and_by_the_block(
 
 
 @pytest.mark.parametrize("driver", ASYNC_DRIVERS, ids=lambda driver: driver.name)
-@pytest.mark.parametrize("error", [GeneratorExit, OddError])
-def test_a_handler_that_raises_an_odd_exception_does_not_silence_the_next(
+@pytest.mark.parametrize("error", [GeneratorExit, UnusualError])
+def test_a_handler_that_raises_an_unusual_base_exception_does_not_stop_the_next(
     driver: Driver, error: type[BaseException]
 ) -> None:
-    """asyncio ignores such an exception of a task, so it is reported. In a nursery or task group it ends the block."""
+    """asyncio ignores such an exception of a task, so the library reports it. In a nursery or task group it ends the block."""
     reported: list[Exception] = []
 
     async def main() -> None:

@@ -91,14 +91,14 @@ def test_aborting_before_the_hook_is_called(backend: Backend) -> None:
     backend.play(scenario)
 
 
-class Mine(Exception):
+class ApplicationError(Exception):
     """An error of the application."""
 
 
 def test_an_exception_of_the_hook_is_reported_unchanged(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         hook, recorder = hook_to(backend, ("127.0.0.1", 1)), Recorder(runtime)
-        error = Mine()
+        error = ApplicationError()
 
         def fail() -> None:
             raise error from OSError("beneath")
@@ -188,21 +188,21 @@ def test_data_before_the_hook_returns_is_delivered_after_opened() -> None:
     play_on_asyncio(scenario)
 
 
-def greet_and_leave(connection: Connection) -> None:
+def greet_and_close(connection: Connection) -> None:
     connection.sock.sendall(b"hello")
 
 
 @pytest.mark.parametrize("way", ["raises", "is given up", "finds that the peer has left"])
 def test_the_transport_of_a_hook_that_does_not_return_is_closed(way: str) -> None:
     async def scenario(runtime: on_asyncio.AsyncioRuntime) -> None:
-        with LoopbackServer(greet_and_leave if "left" in way else speak_first) as server:
+        with LoopbackServer(greet_and_close if "left" in way else speak_first) as server:
             recorder = Recorder(runtime)
             made: list[Any] = []
 
             async def open_half(factory: Callable[[], Any], host: str, port: int) -> Any:
                 made.extend(await runtime.loop.create_connection(factory, server.host, server.port))
                 if way == "raises":
-                    raise Mine
+                    raise ApplicationError
                 if way == "is given up":
                     stream.abort()
                 await asyncio.sleep(60)
@@ -220,7 +220,7 @@ def test_the_transport_of_a_hook_that_does_not_return_is_closed(way: str) -> Non
     play_on_asyncio(scenario)
 
 
-def test_a_protocol_that_the_factory_did_not_make() -> None:
+def test_a_protocol_that_the_factory_did_not_make_is_an_error() -> None:
     async def scenario(runtime: on_asyncio.AsyncioRuntime) -> None:
         with LoopbackServer(swallow) as server:
             recorder = Recorder(runtime)
@@ -268,7 +268,7 @@ def test_a_transport_with_tls_is_an_error(way: str, tls: TLS) -> None:
     play_on_asyncio(scenario)
 
 
-def test_something_that_the_hook_awaits_may_be_cancelled() -> None:
+def test_a_cancellation_inside_the_hook_is_reported() -> None:
     async def scenario(runtime: on_asyncio.AsyncioRuntime) -> None:
         async def await_something_cancelled(*_: Any) -> None:
             task = asyncio.create_task(asyncio.sleep(60))
@@ -283,7 +283,7 @@ def test_something_that_the_hook_awaits_may_be_cancelled() -> None:
     play_on_asyncio(scenario)
 
 
-def test_a_hook_that_swallows_its_cancellation() -> None:
+def test_the_stream_of_a_hook_that_swallows_its_cancellation_is_closed() -> None:
     async def scenario(runtime: on_asyncio.AsyncioRuntime) -> None:
         with LoopbackServer(swallow) as server:
             hook: Hook = AsyncioHook((server.host, server.port))
@@ -373,7 +373,7 @@ def test_nagles_algorithm_is_switched_off() -> None:
     play_on_threads(scenario)
 
 
-def test_a_closed_socket() -> None:
+def test_a_closed_socket_is_an_error() -> None:
     async def scenario(runtime: on_threads.BlockingRuntime) -> None:
         closed, recorder = socket.socket(), Recorder(runtime)
         closed.close()

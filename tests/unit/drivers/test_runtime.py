@@ -1,4 +1,4 @@
-"""The contract of `runtime.interface`, kept by every driver over real sockets."""
+"""The contract of `runtime.interface`, checked for every driver over real sockets."""
 
 from __future__ import annotations
 
@@ -652,7 +652,7 @@ def test_callbacks_run_in_order_in_a_later_iteration(backend: Backend) -> None:
 # Futures
 
 
-def test_everyone_who_waits_gets_the_first_result(backend: Backend) -> None:
+def test_all_waiting_tasks_get_the_first_result(backend: Backend) -> None:
     async def scenario(runtime: Runtime) -> None:
         future, results = runtime.future(), []
         done = Recorder(runtime)
@@ -818,7 +818,7 @@ def test_the_applications_code_is_cancelled_with_the_scope(backend: Backend) -> 
 
 
 @pytest.mark.parametrize("name", ["asyncio", "anyio-asyncio"])
-def test_a_cancellation_inside_of_the_applications_code_is_an_error(name: str) -> None:
+def test_a_cancellation_inside_the_applications_code_is_an_error(name: str) -> None:
     backend = next(backend for backend in BACKENDS if backend.name == name)
 
     async def scenario(runtime: Runtime) -> None:

@@ -32,7 +32,7 @@ URL = "http://127.0.0.1:1"
         ),
     ],
 )
-def test_a_driver_under_another_library(
+def test_a_driver_under_another_library_raises(
     driver: Any, run: Callable[[Coroutine[Any, Any, None]], None], message: str, call: str
 ) -> None:
     async def main() -> None:

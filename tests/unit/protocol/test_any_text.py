@@ -1,4 +1,4 @@
-"""Text of the application in any place: what is sent is exactly that, or the call raises an error that says why."""
+"""Any text of the application in any place: it is sent unchanged, or the call raises an error that names the cause."""
 
 from __future__ import annotations
 

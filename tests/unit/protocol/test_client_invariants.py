@@ -1,6 +1,6 @@
-"""What holds for the client whatever the application, the server, the network and time do, in whatever order.
+"""Invariants of the client under any order of actions of the application, the server, the network and time.
 
-A server in the place of the reference's closes the whole connection over a packet that it does not expect, so what the
+The server of the JavaScript implementation closes the whole connection on an unexpected packet, so what the
 client may send in which state is checked as strictly.
 """
 
@@ -106,7 +106,7 @@ def _is_asked(client: Client) -> bool:
 
 
 class Client(RuleBasedStateMachine):
-    """A client and everything that may happen to it."""
+    """A client, and all actions that can affect it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -381,7 +381,7 @@ class Client(RuleBasedStateMachine):
             self.client.reconnection_attempts = min(self.client.reconnection_attempts, 5)
         self.server.advance(seconds)
 
-    # What holds
+    # Invariants
 
     @invariant()
     def holds(self) -> None:

@@ -30,9 +30,9 @@ from tests.unit.transports.rig import (
     CONTINUATION,
     PING_FRAME,
     TEXT,
-    answer,
     chunked,
     frame,
+    http_response,
     switching,
 )
 
@@ -67,13 +67,13 @@ class Peer:
         if self._is_websocket:
             self.send(switching(self._requests[self._get], DEFLATE) + frame(TEXT, HANDSHAKE))
         else:
-            self.send(answer(HANDSHAKE))
+            self.send(http_response(HANDSHAKE))
         (connect,) = (parser or JSONParser()).encoder().encode(Packet(CONNECT, "/", {"sid": "x"}))
         if isinstance(connect, str):
             text = b"4" + connect.encode()
-            self.send(frame(TEXT, text) if self._is_websocket else answer(text))
+            self.send(frame(TEXT, text) if self._is_websocket else http_response(text))
         else:
-            self.send(frame(BINARY, connect) if self._is_websocket else answer(b"b" + base64.b64encode(connect)))
+            self.send(frame(BINARY, connect) if self._is_websocket else http_response(b"b" + base64.b64encode(connect)))
         assert self.client.namespace("/").connected
         self.delivered = self.largest = 0
 
@@ -110,7 +110,7 @@ class Peer:
             if self._is_websocket:
                 self.client.data_sent(self._get, 0.0)
             else:
-                self.client.data_received(stream, answer(b"ok"), 0.0)
+                self.client.data_received(stream, http_response(b"ok"), 0.0)
         if posted:
             self._run()
 
@@ -217,9 +217,9 @@ PACKED: dict[str, Callable[[int], bytes]] = {
     ),
 }
 BODIES: dict[str, Callable[[bytes], bytes]] = {
-    "identity": answer,
-    "gzip": lambda body: answer(gzip.compress(body, mtime=0), b"Content-Encoding: gzip"),
-    "deflate": lambda body: answer(zlib.compress(body), b"Content-Encoding: deflate"),
+    "identity": http_response,
+    "gzip": lambda body: http_response(gzip.compress(body, mtime=0), b"Content-Encoding: gzip"),
+    "deflate": lambda body: http_response(zlib.compress(body), b"Content-Encoding: deflate"),
     "chunked": lambda body: chunked(*(body[start : start + 7919] for start in range(0, len(body), 7919))),
 }
 
@@ -318,7 +318,7 @@ def test_a_body_has_a_bounded_number_of_packets(shape: str) -> None:
 def test_the_packets_of_a_body_are_handled_as_their_outputs_are_taken() -> None:
     peer = Peer("polling")
     client = peer.client
-    client.data_received(peer.stream, answer(b'42["a"]\x1e42["b"]\x1e42["c"]'), 0.0)
+    client.data_received(peer.stream, http_response(b'42["a"]\x1e42["b"]\x1e42["c"]'), 0.0)
     received = client.statistics().packets_received
     for number in (1, 2, 3):
         assert client.next_output() is not None

@@ -236,7 +236,7 @@ def test_a_disconnect_from_before_the_join_is_dropped(serve: Serve) -> None:
     socket.disconnect(server.now)
     socket.connect(server.now)
     server.events()
-    server.kick("/a")  # crossed ours
+    server.kick("/a")  # sent before the server received ours
     assert server.events() == []
     server.join("/a")
     assert socket.connected

@@ -18,7 +18,7 @@ async def async_handler() -> str:
     return "async"
 
 
-def test_in_a_task_a_result_is_awaited_if_it_can_be() -> None:
+def test_in_a_task_an_awaitable_result_is_awaited() -> None:
     for function, result in ((handler, "plain"), (async_handler, "async")):
         with pytest.raises(StopIteration) as stopped:
             call_in_task(function).send(None)
@@ -32,7 +32,7 @@ def test_in_a_thread_a_coroutine_is_refused() -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit()], ids=repr)
-def test_what_would_end_a_thread_is_an_ordinary_error(error: BaseException) -> None:
+def test_an_exception_that_would_end_a_thread_is_an_ordinary_error(error: BaseException) -> None:
     def fail() -> None:
         raise error
 
@@ -47,6 +47,6 @@ def test_a_cancellation_from_inside_names_the_function() -> None:
     assert "handler was cancelled from inside" in str(error)
 
 
-def test_the_name_of_a_function() -> None:
+def test_a_function_is_shown_by_its_name() -> None:
     assert name_of(handler) == "handler"
     assert name_of(partial(handler)).startswith("functools.partial(")

@@ -32,7 +32,7 @@ def test_the_clock_counts_suspensions_since_its_creation() -> None:
     assert machine.clock.now() == 3661
 
 
-def test_two_clocks_that_are_not_read_at_once_are_no_suspension() -> None:
+def test_a_delay_between_reading_the_two_clocks_is_not_a_suspension() -> None:
     machine = Machine()
     for difference in (0.9, -5, 0.2):
         machine.suspend(difference)

@@ -138,13 +138,13 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> FakePollingRuntime:
 # Opening
 
 
-def test_looking_a_host_up_returns_addresses_or_raises() -> None:
+def test_look_up_returns_addresses_or_raises() -> None:
     assert [address[4] for address in look_up("127.0.0.1", 80)] == [("127.0.0.1", 80)]
     with pytest.raises((OSError, ValueError)):
         look_up("h" * 300, 80)
 
 
-def test_an_unknown_host_name(runtime: FakePollingRuntime) -> None:
+def test_an_unknown_host_name_is_reported(runtime: FakePollingRuntime) -> None:
     error = OSError("no such name")
     runtime.notify(error)
     assert runtime.receiver.history == [("failed", error)]
@@ -156,7 +156,7 @@ def test_nagles_algorithm_is_off(runtime: FakePollingRuntime) -> None:
     assert not runtime.deadlines.armed
 
 
-def test_a_connection_that_is_established_at_once(runtime: FakePollingRuntime) -> None:
+def test_a_connection_may_be_established_at_once(runtime: FakePollingRuntime) -> None:
     runtime.connects["one"] = None
     runtime.connected()
 
@@ -213,7 +213,7 @@ def test_a_readable_socket_is_not_connected_yet(runtime: FakePollingRuntime) -> 
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
-def test_closing_before_the_addresses_are_known(runtime: FakePollingRuntime, way: str) -> None:
+def test_closing_before_the_addresses_are_known_opens_no_socket(runtime: FakePollingRuntime, way: str) -> None:
     getattr(runtime.stream, way)()
     runtime.run_pending()
     runtime.found("one", "two")
@@ -223,7 +223,7 @@ def test_closing_before_the_addresses_are_known(runtime: FakePollingRuntime, way
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
-def test_closing_while_connecting(runtime: FakePollingRuntime, way: str) -> None:
+def test_closing_while_connecting_closes_all_sockets(runtime: FakePollingRuntime, way: str) -> None:
     runtime.found("one", "two", "three")
     runtime.wait(0.25)
     ready = [ready for ready, *_ in runtime.watched.values()]
@@ -251,7 +251,7 @@ def test_writes_of_one_loop_iteration_are_sent_in_one_piece(runtime: FakePolling
     assert runtime.receiver.history == ["opened", "sent"]
 
 
-def test_what_the_system_does_not_accept_is_sent_when_writable(runtime: FakePollingRuntime) -> None:
+def test_unaccepted_bytes_are_sent_when_the_socket_is_writable(runtime: FakePollingRuntime) -> None:
     sock = runtime.connected()
     sock.accepts = [3, BlockingIOError(), 100]
     runtime.stream.write(b"hello")
@@ -268,7 +268,7 @@ def test_what_the_system_does_not_accept_is_sent_when_writable(runtime: FakePoll
     assert runtime.watched[sock][1:] == (True, False)
 
 
-def test_reading(runtime: FakePollingRuntime) -> None:
+def test_received_data_is_reported(runtime: FakePollingRuntime) -> None:
     sock = runtime.connected()
     sock.incoming = [b"one", b"two"]
     for _ in range(3):
@@ -277,7 +277,9 @@ def test_reading(runtime: FakePollingRuntime) -> None:
 
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError("reset")])
-def test_the_end(runtime: FakePollingRuntime, error: OSError | None) -> None:
+def test_the_end_of_the_stream_closes_the_socket_and_is_reported(
+    runtime: FakePollingRuntime, error: OSError | None
+) -> None:
     sock = runtime.connected()
     sock.incoming = [b"last", error or b""]
     runtime.ready(sock, readable=True)
@@ -290,7 +292,7 @@ def test_the_end(runtime: FakePollingRuntime, error: OSError | None) -> None:
     assert runtime.receiver.history == ["opened", b"last", ("closed", error)]
 
 
-def test_reading_can_be_paused_while_writing_goes_on(runtime: FakePollingRuntime) -> None:
+def test_reading_can_be_paused_while_writing_continues(runtime: FakePollingRuntime) -> None:
     sock = runtime.connected()
     sock.incoming = [b"one", b"two"]
     runtime.receiver.on_received = runtime.stream.pause_reading
@@ -352,7 +354,7 @@ def test_a_write_error_ends_closing(runtime: FakePollingRuntime) -> None:
     assert runtime.receiver.history == ["opened"]
 
 
-def test_closing_with_nothing_to_send(runtime: FakePollingRuntime) -> None:
+def test_closing_with_nothing_to_send_closes_the_socket(runtime: FakePollingRuntime) -> None:
     sock = runtime.connected()
     runtime.stream.close()
     runtime.run_pending()

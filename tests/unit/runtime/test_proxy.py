@@ -43,7 +43,7 @@ def no_proxies_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("http://[fe80::1%eth0]:3128", Proxy(False, "fe80::1%eth0", 3128)),
     ],
 )
-def test_urls_of_proxies(text: str, proxy: Proxy) -> None:
+def test_proxy_urls_are_parsed(text: str, proxy: Proxy) -> None:
     check_proxy(text)
     assert parse_proxy(text) == proxy
 
@@ -101,7 +101,7 @@ def test_the_error_for_an_invalid_proxy_does_not_show_it(value: object, message:
     assert caught.value.__cause__ is None
 
 
-def test_valid_values_of_the_option() -> None:
+def test_valid_values_of_the_option_are_accepted() -> None:
     check_proxy(True)
     check_proxy(None)
 
@@ -142,7 +142,7 @@ def test_valid_values_of_the_option() -> None:
         ({"ALL_PROXY": "socks5://one:1"}, "localhost", True, None),
     ],
 )
-def test_the_proxy_of_the_environment(
+def test_the_proxy_is_selected_from_the_environment(
     variables: dict[str, str], host: str, tls: bool, chosen: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():
@@ -211,7 +211,7 @@ def test_a_tunnel_is_requested_from_the_proxy() -> None:
     assert plain.written == REQUEST
 
 
-def test_an_ipv6_address_without_credentials() -> None:
+def test_an_ipv6_address_is_requested_in_brackets() -> None:
     plain = PlainStream()
     stream = TunnelStream(Receiver(), parse_proxy("http://proxy.test"), "::1", 80)
     stream.attach(plain)
@@ -221,7 +221,7 @@ def test_an_ipv6_address_without_credentials() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, MEGABYTE])
-def test_bytes_after_the_response_are_the_servers_in_any_chunking(size: int) -> None:
+def test_bytes_after_the_response_are_delivered_in_any_chunking(size: int) -> None:
     rig = TunnelRig()
     data = b"HTTP/1.1 100 Continue\r\n\r\n" + ACCEPTED + b"the server's"
     for start in range(0, len(data), size):
@@ -231,7 +231,7 @@ def test_bytes_after_the_response_are_the_servers_in_any_chunking(size: int) -> 
 
 
 @pytest.mark.parametrize("size", [1, 1000, 100_000])
-def test_the_bound_of_a_response_in_any_chunking(size: int) -> None:
+def test_the_size_of_a_response_is_bounded_in_any_chunking(size: int) -> None:
     def tunnel(head: int) -> TunnelRig:
         rig = TunnelRig()
         data = ACCEPTED.replace(b"tests", b"x" * (head - len(ACCEPTED) + 5)) + b"the server's"
@@ -246,7 +246,7 @@ def test_the_bound_of_a_response_in_any_chunking(size: int) -> None:
     assert str(tunnel(16 * 1024 + 1).failure).endswith("it is longer than 16384 bytes")
 
 
-def test_no_bytes_are_not_the_end() -> None:
+def test_empty_data_does_not_end_the_response() -> None:
     rig = TunnelRig()
     rig.stream.received(b"")
     rig.stream.received(ACCEPTED)
@@ -310,7 +310,7 @@ def test_a_refusal_has_status_and_body(head: bytes, body: bytes, size: int) -> N
     ("proxy", "hint"),
     [(PROXY, "rejected the user and password"), (parse_proxy("proxy.test:3128"), "requires a user and a password")],
 )
-def test_a_proxy_that_requires_credentials(proxy: Proxy, hint: str) -> None:
+def test_a_proxy_that_requires_credentials_fails_with_a_hint(proxy: Proxy, hint: str) -> None:
     rig = TunnelRig(proxy)
     rig.stream.received(b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n")
     assert hint in str(rig.failure)
@@ -325,7 +325,7 @@ def test_a_truncated_refusal_has_the_body_so_far() -> None:
 
 
 @pytest.mark.parametrize("data", [b"SSH-2.0-OpenSSH\r\n\r\n", b"\x16\x03\x01" + bytes(100), b"x" * 100_000])
-def test_a_response_that_is_not_http(data: bytes) -> None:
+def test_a_response_that_is_not_http_fails(data: bytes) -> None:
     rig = TunnelRig()
     rig.stream.received(data)
     assert "sent an invalid response" in str(rig.failure)
@@ -336,7 +336,7 @@ def test_a_response_that_is_not_http(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("error", "words"), [(None, "closed the connection"), (ConnectionResetError("reset"), r"broke .*\(reset\)")]
 )
-def test_a_proxy_that_closes_without_a_response(error: Exception | None, words: str) -> None:
+def test_a_proxy_that_closes_without_a_response_fails(error: Exception | None, words: str) -> None:
     rig = TunnelRig()
     rig.stream.received(b"HTTP/1.1 2")
     rig.stream.closed(error)
@@ -344,7 +344,7 @@ def test_a_proxy_that_closes_without_a_response(error: Exception | None, words: 
         raise rig.failure
 
 
-def test_a_proxy_that_refuses_connections() -> None:
+def test_a_proxy_that_refuses_connections_fails() -> None:
     rig = TunnelRig()
     refused = ConnectionRefusedError("refused")
     rig.stream.failed(refused)
@@ -361,7 +361,7 @@ def test_a_tunnel_closes_with_its_stream(error: Exception | None) -> None:
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
-def test_closing_before_the_proxy_responds(way: str) -> None:
+def test_closing_before_the_proxy_responds_aborts_the_stream(way: str) -> None:
     rig = TunnelRig()
     getattr(rig.stream, way)()
     assert rig.plain.end == "aborted"
@@ -369,7 +369,7 @@ def test_closing_before_the_proxy_responds(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
-def test_aborting_in_opened(way: str) -> None:
+def test_closing_or_aborting_in_opened_drops_received_data(way: str) -> None:
     rig = TunnelRig()
     rig.receiver.on_opened = getattr(rig.stream, way)
     rig.stream.received(ACCEPTED + b"early")

@@ -87,7 +87,7 @@ def test_the_next_address_is_tried_at_once_when_one_fails() -> None:
     assert attempts.cancelled == ["two"]
 
 
-def test_when_all_fail_the_error_has_every_reason() -> None:
+def test_if_all_addresses_fail_the_error_has_every_reason() -> None:
     attempts = Attempts(World(), one=(0.5, "no route"), two=(1, "refused"))
     with pytest.raises(OSError, match="no route; refused"):
         attempts.race()
@@ -243,7 +243,7 @@ def test_data_after_closing_is_dropped() -> None:
     assert receiver.history == ["opened"]
 
 
-def test_the_error_of_a_broken_stream_is_the_systems() -> None:
+def test_the_error_of_a_broken_stream_is_that_of_the_system() -> None:
     stream, receiver = opened()
     reset = ConnectionResetError("reset")
 
@@ -284,7 +284,7 @@ def test_a_write_error_while_closing_aborts() -> None:
     assert receiver.history == ["opened"]
 
 
-def test_closing_or_aborting_before_the_stream_is_open() -> None:
+def test_closing_or_aborting_before_the_stream_is_open_aborts_it() -> None:
     for way in (MinimalStream.close, MinimalStream.abort):
         receiver = Receiver()
         stream = MinimalStream(cast("Runtime", SteppedRuntime()), receiver)

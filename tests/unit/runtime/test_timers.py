@@ -145,7 +145,7 @@ def test_a_timer_of_a_loop_notices_a_suspension_when_it_wakes_up() -> None:
     assert fired == [True]
 
 
-def test_a_timer_of_a_loop_that_is_woken_early_waits_on() -> None:
+def test_a_timer_of_a_loop_that_is_woken_early_continues_to_wait() -> None:
     loop, fired = FakeLoop(), list[bool]()
     LoopTimer(loop, Clock(loop.time), lambda: fired.append(True)).set(5)
     for loop.now in (4.999, 5):

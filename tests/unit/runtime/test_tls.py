@@ -106,7 +106,7 @@ def _pieces(data: bytes, size: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("piece", [1, 7, MEGABYTE])
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_bytes_both_ways_in_any_chunking(piece: int, version: ssl.TLSVersion) -> None:
+def test_bytes_are_transferred_in_both_directions_in_any_chunking(piece: int, version: ssl.TLSVersion) -> None:
     server = server_context()
     server.maximum_version = version
     line = Line(server, piece=piece)
@@ -123,7 +123,7 @@ def test_bytes_both_ways_in_any_chunking(piece: int, version: ssl.TLSVersion) ->
     assert line.server.version() == version.name.replace("_", ".")
 
 
-def test_data_that_arrives_with_the_end_of_the_handshake() -> None:
+def test_data_that_arrives_with_the_end_of_the_handshake_is_delivered() -> None:
     server = server_context()
     server.maximum_version = ssl.TLSVersion.TLSv1_2
     line = Line(server)
@@ -179,7 +179,7 @@ def test_a_stream_is_opened_to_the_host_and_verified_as_the_name() -> None:
     over_tls(open_plain, client_context())("localhost", 443, receiver)
 
 
-def test_a_certificate_that_nobody_trusts() -> None:
+def test_an_untrusted_certificate_fails() -> None:
     line = Line(client=ssl.create_default_context())
     line.stream.opened()
     line.move()
@@ -193,7 +193,7 @@ def test_a_certificate_that_nobody_trusts() -> None:
     assert "UNKNOWN_CA" in str(line.server_error.reason)  # because of the client's alert
 
 
-def test_a_certificate_for_another_name() -> None:
+def test_a_certificate_for_another_name_fails() -> None:
     line = Line(server_context("elsewhere.test"))
     line.stream.opened()
     line.move()
@@ -202,7 +202,7 @@ def test_a_certificate_for_another_name() -> None:
     assert isinstance(cast("Exception", line.receiver.error).__cause__, ssl.SSLCertVerificationError)
 
 
-def test_a_server_without_tls() -> None:
+def test_a_server_without_tls_fails_with_a_hint() -> None:
     line = Line()
     line.stream.opened()
     line.stream.received(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -211,7 +211,7 @@ def test_a_server_without_tls() -> None:
     assert "use http:// or ws://" in str(line.receiver.error)
 
 
-def test_a_server_with_no_version_in_common() -> None:
+def test_a_server_with_no_version_in_common_fails() -> None:
     old, new = server_context(), ssl.create_default_context()
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     new.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -228,7 +228,7 @@ def test_a_server_with_no_version_in_common() -> None:
     [(client_context(), ".no.name"), (client_context(), "h" * 300), (server_context(), "localhost")],
     ids=["a leading dot", "too long", "a context for servers"],
 )
-def test_a_handshake_that_cannot_start(context: ssl.SSLContext, hostname: str) -> None:
+def test_a_handshake_that_cannot_start_fails(context: ssl.SSLContext, hostname: str) -> None:
     line = Line(client=context, hostname=hostname)
     line.stream.opened()
     assert line.receiver.log == ["failed"]
@@ -236,7 +236,7 @@ def test_a_handshake_that_cannot_start(context: ssl.SSLContext, hostname: str) -
     assert line.plain.end == "closed"
 
 
-def test_a_stream_that_cannot_be_opened() -> None:
+def test_a_stream_that_cannot_be_opened_fails() -> None:
     line, error = Line(), ConnectionRefusedError("no")
     line.stream.failed(error)
     assert line.receiver.log == ["failed"]
@@ -244,7 +244,7 @@ def test_a_stream_that_cannot_be_opened() -> None:
 
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError("broken")])
-def test_a_stream_that_ends_during_the_handshake(error: Exception | None) -> None:
+def test_a_stream_that_ends_during_the_handshake_fails(error: Exception | None) -> None:
     line = Line()
     line.stream.opened()
     line.stream.closed(error)
@@ -351,7 +351,7 @@ def test_large_transfers_arrive_in_large_pieces() -> None:
 
 
 @pytest.mark.parametrize("piece", [1, MEGABYTE])
-def test_the_server_sends_close_notify(piece: int) -> None:
+def test_a_close_notify_of_the_server_closes_the_stream(piece: int) -> None:
     line = Line(piece=piece).opened()
     line.server.write(b"last words")
     with suppress(ssl.SSLWantReadError):
@@ -364,7 +364,7 @@ def test_the_server_sends_close_notify(piece: int) -> None:
     line.server.unwrap()  # the client's close_notify has arrived
 
 
-def test_the_server_sends_close_notify_while_data_is_unsent() -> None:
+def test_a_close_notify_while_data_is_unsent_aborts_the_stream() -> None:
     line = Line().opened()
     line.stream.write(b"x")
     with suppress(ssl.SSLWantReadError):
@@ -375,14 +375,14 @@ def test_the_server_sends_close_notify_while_data_is_unsent() -> None:
 
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError("broken")])
-def test_the_stream_ends_without_close_notify(error: Exception | None) -> None:
+def test_the_end_of_the_stream_without_close_notify_is_reported(error: Exception | None) -> None:
     line = Line().opened()
     line.stream.closed(error)
     assert line.receiver.log == ["opened", "closed"]
     assert line.receiver.error is error
 
 
-def test_a_record_that_was_tampered_with() -> None:
+def test_a_modified_record_closes_the_stream() -> None:
     line = Line().opened()
     line.server.write(b"first")
     good = line.outgoing.read()
@@ -398,7 +398,7 @@ def test_a_record_that_was_tampered_with() -> None:
     assert line.server_error is not None  # because of the client's alert
 
 
-def test_a_server_that_requires_a_certificate() -> None:
+def test_a_server_that_requires_a_certificate_closes_the_stream() -> None:
     """With TLS 1.3, the server's alert arrives after the client has completed the handshake."""
     server = server_context()
     server.verify_mode = ssl.CERT_REQUIRED
@@ -433,7 +433,7 @@ def test_closing_sends_close_notify() -> None:
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])
-def test_closing_during_the_handshake(way: str) -> None:
+def test_closing_during_the_handshake_aborts_the_stream(way: str) -> None:
     line = Line()
     line.stream.opened()
     getattr(line.stream, way)()
@@ -441,7 +441,7 @@ def test_closing_during_the_handshake(way: str) -> None:
     assert line.receiver.log == []
 
 
-def test_aborting_in_opened() -> None:
+def test_aborting_in_opened_drops_received_data() -> None:
     server = server_context()
     server.maximum_version = ssl.TLSVersion.TLSv1_2
     line = Line(server)
@@ -456,7 +456,7 @@ def test_aborting_in_opened() -> None:
     assert line.receiver.data == b""
 
 
-def test_aborting_in_received() -> None:
+def test_aborting_in_received_prevents_later_notifications() -> None:
     line = Line().opened()
     line.receiver.on_received = line.stream.abort
     line.server.write(b"and data")

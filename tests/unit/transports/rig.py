@@ -185,7 +185,7 @@ class TransportRig:
         return details
 
     def failure_and_close_request(self) -> TransportError:
-        """The same for a polling transport, which closes the session afterwards by a POST on a stream of its own."""
+        """The same for a polling transport, which closes the session afterwards by a POST on another stream."""
         [(name, why, details)] = self.calls
         assert (name, why) == ("close", "transport error")
         assert isinstance(details, TransportError)
@@ -195,7 +195,7 @@ class TransportRig:
         self.stream_opened(stream)
         method, _, _, body = parse_request(self.take(stream))
         assert (method, body) == ("POST", b"1")
-        self.feed(stream, answer(b"ok"))
+        self.feed(stream, http_response(b"ok"))
         self.drain()
         assert not self.open_streams
         assert self.timers.next_deadline is None
@@ -207,7 +207,7 @@ class TransportRig:
 # Bytes of an HTTP server
 
 
-def answer(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
+def http_response(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
     """A response with a Content-Length."""
     length = b"Content-Length: %d" % len(body)
     return b"\r\n".join([b"HTTP/1.1 " + status, *headers, length, b"", body])
@@ -288,7 +288,7 @@ def open_polling(**settings: Any) -> TransportRig:
     rig = TransportRig("polling", **settings)
     rig.open()
     rig.stream_opened(1)
-    rig.feed(1, answer(HANDSHAKE))
+    rig.feed(1, http_response(HANDSHAKE))
     assert rig.calls == [("open", True), ("packet", "0", HANDSHAKE[1:].decode())]
     rig.take(1)
     return rig

@@ -19,11 +19,11 @@ from tests.unit.transports.rig import (
     PING_FRAME,
     TEXT,
     TransportRig,
-    answer,
     chunked,
     client_frames,
     close_frame,
     frame,
+    http_response,
     open_polling,
     open_websocket,
     switching,
@@ -88,17 +88,19 @@ def deflated(*messages: bytes) -> list[bytes]:
 ONE, TWO = deflated(b"4hello hello", b"4hello again")
 
 RECORDINGS = {
-    "polling: opening": Recording(asking("polling"), answer(HANDSHAKE + b"\x1e40")),
-    "polling: events": Recording(open_polling, answer('42["é"]\x1ebAAE=\x1e2'.encode())),
+    "polling: opening": Recording(asking("polling"), http_response(HANDSHAKE + b"\x1e40")),
+    "polling: events": Recording(open_polling, http_response('42["é"]\x1ebAAE=\x1e2'.encode())),
     "polling: chunks": Recording(open_polling, chunked("4é".encode()[:2], "4é".encode()[2:] + b"\x1e", b"6")),
-    "polling: gzip": Recording(open_polling, answer(gzip.compress(b"4a" * 9, mtime=0), b"Content-Encoding: gzip")),
-    "polling: hints": Recording(open_polling, b"HTTP/1.1 103 Hints\r\nLink: </x>\r\n\r\n" + answer(b"4a")),
+    "polling: gzip": Recording(
+        open_polling, http_response(gzip.compress(b"4a" * 9, mtime=0), b"Content-Encoding: gzip")
+    ),
+    "polling: hints": Recording(open_polling, b"HTTP/1.1 103 Hints\r\nLink: </x>\r\n\r\n" + http_response(b"4a")),
     "polling: until the end": Recording(open_polling, b"HTTP/1.0 200 OK\r\nX: 1\r\n\r\n4a\x1e4b", eof=True),
-    "polling: breaks off": Recording(open_polling, answer(b"4a\x1e4b")[:-1], eof=True),
-    "polling: close": Recording(open_polling, answer(b"4a\x1e1\x1e4b")),
-    "polling: refused": Recording(open_polling, answer(b'{"code":1,"message":"no"}', status=b"400 Bad")),
+    "polling: breaks off": Recording(open_polling, http_response(b"4a\x1e4b")[:-1], eof=True),
+    "polling: close": Recording(open_polling, http_response(b"4a\x1e1\x1e4b")),
+    "polling: refused": Recording(open_polling, http_response(b'{"code":1,"message":"no"}', status=b"400 Bad")),
     "websocket: handshake": Recording(asking("websocket"), lambda request: switching(request) + frame(TEXT, b"40")),
-    "websocket: refused": Recording(asking("websocket"), answer(b"Bad Gateway", status=b"502 Bad")),
+    "websocket: refused": Recording(asking("websocket"), http_response(b"Bad Gateway", status=b"502 Bad")),
     "websocket: refused until the end": Recording(asking("websocket"), b"HTTP/1.1 502 Bad\r\n\r\nBad", eof=True),
     "websocket: fragments": Recording(
         open_websocket,

@@ -17,10 +17,10 @@ from tests.unit.transports.rig import (
     PING_FRAME,
     TEXT,
     TransportRig,
-    answer,
     chunked,
     close_frame,
     frame,
+    http_response,
     open_polling,
     open_websocket,
     switching,
@@ -50,22 +50,25 @@ def closing_websocket() -> TransportRig:
 
 
 STAGES: dict[str, tuple[Callable[[], TransportRig], list[bytes]]] = {
-    "polling, opening": (lambda: opening("polling"), [answer(HANDSHAKE), b"HTTP/1.1 103 Hi\r\n\r\n", answer(b"1")]),
+    "polling, opening": (
+        lambda: opening("polling"),
+        [http_response(HANDSHAKE), b"HTTP/1.1 103 Hi\r\n\r\n", http_response(b"1")],
+    ),
     "polling": (
         lambda: open_polling(max_message_size=100),
         [
-            answer(b"4a\x1e6\x1ebAAE=", b"Keep-Alive: timeout=5"),
+            http_response(b"4a\x1e6\x1ebAAE=", b"Keep-Alive: timeout=5"),
             chunked(b"4a", b"\x1e1"),
-            answer(gzip.compress(b"4a" * 40, mtime=0), b"Content-Encoding: gzip"),
+            http_response(gzip.compress(b"4a" * 40, mtime=0), b"Content-Encoding: gzip"),
             b"HTTP/1.0 200 OK\r\nSet-Cookie: a=1; Expires=Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n4a",
         ],
     ),
-    "polling, closing": (polling_with_a_post, [answer(b"6"), answer(b"ok", b"Connection: close")]),
+    "polling, closing": (polling_with_a_post, [http_response(b"6"), http_response(b"ok", b"Connection: close")]),
     "websocket, opening": (
         lambda: opening("websocket"),
         [
             switching(b"Sec-WebSocket-Key: x\r\n", DEFLATE, b"Sec-WebSocket-Protocol: x"),
-            answer(b"no", status=b"400 Bad"),
+            http_response(b"no", status=b"400 Bad"),
             chunked(b"no").replace(b"200", b"500"),
         ],
     ),

@@ -10,7 +10,7 @@ import pytest
 
 from sansio_socketio.protocol.errors import TransportError
 from sansio_socketio.protocol.transports.http import BLOCK, MAX_EXCERPT, Exchange, Response, refusal, show, unreachable
-from tests.unit.transports.rig import TransportRig, answer, chunked
+from tests.unit.transports.rig import TransportRig, chunked, http_response
 
 LIMIT = 1000
 
@@ -34,7 +34,7 @@ def error_of(data: bytes) -> TransportError:
 
 
 def coded(coding: bytes, body: bytes) -> bytes:
-    return answer(body, b"Content-Encoding: " + coding)
+    return http_response(body, b"Content-Encoding: " + coding)
 
 
 def raw_deflate(body: bytes) -> bytes:
@@ -57,10 +57,10 @@ def test_a_large_body_is_not_copied() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        answer(b"hello"),
+        http_response(b"hello"),
         chunked(b"he", b"llo"),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;ext=1\r\nhello\r\n0\r\nTrailer: 1\r\n\r\n",
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer(b"hello"),
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + http_response(b"hello"),
         b"HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello",
         coded(b"identity", b"hello"),
         coded(b"gzip", gzip.compress(b"hello", mtime=0)),
@@ -78,7 +78,7 @@ def test_an_empty_compressed_body_is_accepted() -> None:
 
 
 def test_the_response_has_status_and_headers() -> None:
-    received = receive(answer(b"", b"X-A: 1", b"x-a: 2", status=b"404 Not Found"))
+    received = receive(http_response(b"", b"X-A: 1", b"x-a: 2", status=b"404 Not Found"))
     assert received.status == 404
     assert received.header(b"x-a") == b"1, 2"
     assert received.header(b"x-b") == b""
@@ -96,15 +96,15 @@ def test_a_body_without_a_length_ends_with_the_stream() -> None:
 def test_empty_data_does_not_end_the_response() -> None:
     stream = exchange()
     assert stream.receive(b"") is None
-    assert stream.receive(answer(b"hello")) is not None
+    assert stream.receive(http_response(b"hello")) is not None
 
 
 def test_the_stream_is_reused_for_the_next_request() -> None:
     stream = exchange()
-    assert stream.receive(answer(b"one")) is not None
+    assert stream.receive(http_response(b"one")) is not None
     assert stream.recycle()
     stream.request("GET", "/", [(b"Host", b"localhost")], b"")
-    received = stream.receive(answer(b"two"))
+    received = stream.receive(http_response(b"two"))
     assert received is not None
     assert received.body == b"two"
 
@@ -112,12 +112,12 @@ def test_the_stream_is_reused_for_the_next_request() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        answer(b"x", b"Connection: close"),
+        http_response(b"x", b"Connection: close"),
         b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx",
-        answer(b"x") + b"\n",
-        answer(b"x") + answer(b"another"),
+        http_response(b"x") + b"\n",
+        http_response(b"x") + http_response(b"another"),
         chunked(b"x") + bytes(BLOCK),
-        answer(bytes(1000)).ljust(BLOCK, b"x") + b"x",
+        http_response(bytes(1000)).ljust(BLOCK, b"x") + b"x",
     ],
 )
 def test_a_stream_is_not_reused_after_some_responses(data: bytes) -> None:
@@ -127,7 +127,7 @@ def test_a_stream_is_not_reused_after_some_responses(data: bytes) -> None:
 
 
 def test_bytes_after_the_last_response_of_a_stream_are_ignored() -> None:
-    assert receive(answer(b"x", b"Connection: close") + b"garbage").body == b"x"
+    assert receive(http_response(b"x", b"Connection: close") + b"garbage").body == b"x"
 
 
 @pytest.mark.parametrize("size", [LIMIT, LIMIT + 1])
@@ -162,13 +162,13 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 @pytest.mark.parametrize(
     ("data", "is_valid"),
     [
-        (answer(b"", b"A: " + b"a" * 16_000), True),
-        (answer(b"", b"A: " + b"a" * BLOCK), False),
+        (http_response(b"", b"A: " + b"a" * 16_000), True),
+        (http_response(b"", b"A: " + b"a" * BLOCK), False),
         (CHUNKED + b"1;" + b"x" * 16_000 + b"\r\na\r\n0\r\n\r\n", True),
         (CHUNKED + b"1;" + b"x" * 2 * BLOCK + b"\r\na\r\n0\r\n\r\n", False),
         (CHUNKED + b"1\r\na\r\n0\r\nA: " + b"a" * 16_000 + b"\r\n\r\n", True),
         (CHUNKED + b"1\r\na\r\n0\r\nA: " + b"a" * 2 * BLOCK + b"\r\n\r\n", False),
-        (b"HTTP/1.1 103 Hints\r\n\r\n" * 1000 + answer(b""), True),
+        (b"HTTP/1.1 103 Hints\r\n\r\n" * 1000 + http_response(b""), True),
         (CHUNKED + b"1\r\na\r\n" * 900 + b"0\r\n\r\n", True),
     ],
 )
@@ -214,7 +214,7 @@ def test_an_invalid_response_is_a_transport_error(data: bytes, says: str) -> Non
         exchange().receive(data)
 
 
-@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 2", answer(b"hello")[:-1], chunked(b"hello")[:-5]])
+@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 2", http_response(b"hello")[:-1], chunked(b"hello")[:-5]])
 def test_a_truncated_response_is_a_transport_error(data: bytes) -> None:
     stream = exchange()
     assert stream.receive(data) is None
@@ -233,7 +233,7 @@ def test_an_invalid_compressed_body_fails_at_the_end_of_the_stream() -> None:
 
 def test_the_end_of_an_idle_stream_is_not_a_response() -> None:
     stream = exchange()
-    assert stream.receive(answer(b"x")) is not None
+    assert stream.receive(http_response(b"x")) is not None
     assert stream.recycle()
     with pytest.raises(TransportError, match="closed the stream"):
         stream.receive_eof()

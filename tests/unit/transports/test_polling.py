@@ -14,13 +14,13 @@ from tests.unit.transports.rig import (
     CLOSE_TIMEOUT,
     HANDSHAKE,
     TransportRig,
-    answer,
     chunked,
+    http_response,
     open_polling,
     parse_request,
 )
 
-OK = answer(b"ok")
+OK = http_response(b"ok")
 HELLO = Packet("4", "hello")
 
 
@@ -63,7 +63,7 @@ def test_the_first_response_opens_the_session_and_the_next_poll_follows() -> Non
     rig.stream_opened(1)
     assert not rig.transport.writable
     rig.take(1)
-    rig.feed(1, answer(HANDSHAKE + b"\x1e40\x1e4hello"))
+    rig.feed(1, http_response(HANDSHAKE + b"\x1e40\x1e4hello"))
     assert rig.calls == [("open", True), packet('{"sid":"abc"}', "0"), packet("0"), packet("hello")]
     method, target, _, _ = parse_request(rig.take(1))
     assert method == "GET"
@@ -84,7 +84,7 @@ def test_extra_headers_are_sent_and_b64_in_the_first_request_only() -> None:
         "Accept-Encoding": "gzip, deflate",
         "X-Extra": "1",
     }
-    rig.feed(1, answer(HANDSHAKE))
+    rig.feed(1, http_response(HANDSHAKE))
     assert "b64" not in parse_request(rig.take(1))[1], "the session remembers it"
 
 
@@ -92,13 +92,13 @@ def test_a_first_response_without_an_open_packet_fails_the_session() -> None:
     rig = TransportRig("polling")
     rig.open()
     rig.stream_opened(1)
-    rig.feed(1, answer(b"6"))
+    rig.feed(1, http_response(b"6"))
     assert rig.calls[:2] == [("open", True), packet("", "6")]
     rig = TransportRig("polling")
     rig.open()
     rig.stream_opened(1)
     rig.session.react["packet"] = rig.session.calls.clear
-    rig.feed(1, answer(b"6"))
+    rig.feed(1, http_response(b"6"))
     assert "no OPEN packet" in str(rig.failure())
 
 
@@ -120,7 +120,7 @@ def test_a_session_id_that_cannot_be_sent_fails_the_session() -> None:
         rig.session.calls.clear()
 
     rig.session.react["packet"] = set_sid
-    rig.feed(1, answer(HANDSHAKE))
+    rig.feed(1, http_response(HANDSHAKE))
     rig.stream_opened(2)  # for the request that closes the session, which cannot be written either
     assert "could not be written" in str(rig.failure())
 
@@ -142,9 +142,9 @@ def test_a_stream_that_cannot_be_opened_fails_the_session() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        answer("4hé\x1ebAAE=".encode()),
+        http_response("4hé\x1ebAAE=".encode()),
         chunked("4hé".encode(), b"\x1e", b"bAAE="),
-        answer(gzip.compress("4hé\x1ebAAE=".encode(), mtime=0), b"Content-Encoding: gzip"),
+        http_response(gzip.compress("4hé\x1ebAAE=".encode(), mtime=0), b"Content-Encoding: gzip"),
     ],
 )
 def test_the_packets_of_a_response_are_delivered(data: bytes) -> None:
@@ -165,7 +165,7 @@ def test_the_packets_of_a_response_are_delivered(data: bytes) -> None:
 )
 def test_an_invalid_payload_fails_the_session(body: bytes, says: str) -> None:
     rig = open_polling()
-    rig.feed(1, answer(body))
+    rig.feed(1, http_response(body))
     error = rig.failure_and_close_request()
     assert re.search(says, str(error))
     assert error.status == 200
@@ -173,7 +173,7 @@ def test_an_invalid_payload_fails_the_session(body: bytes, says: str) -> None:
 
 def test_the_packets_before_an_invalid_one_are_delivered() -> None:
     rig = open_polling()
-    rig.feed(1, answer(b"4a\x1e4b\x1e"))
+    rig.feed(1, http_response(b"4a\x1e4b\x1e"))
     assert [rig.session.calls.pop(0) for _ in range(2)] == [("packet", "4", "a"), ("packet", "4", "b")]
     error = rig.failure_and_close_request()
     assert str(error).endswith(r"not with '' (received b'4a\x1e4b\x1e')")
@@ -181,16 +181,16 @@ def test_the_packets_before_an_invalid_one_are_delivered() -> None:
 
 def test_a_body_with_too_many_packets_fails_the_session() -> None:
     rig = open_polling(max_payload_packets=3)
-    rig.feed(1, answer(b"6\x1e6\x1e6"))
+    rig.feed(1, http_response(b"6\x1e6\x1e6"))
     assert rig.calls == [("packet", "6", "")] * 3
-    rig.feed(1, answer(b"6\x1e6\x1e6\x1e6"))
+    rig.feed(1, http_response(b"6\x1e6\x1e6\x1e6"))
     error = rig.failure_and_close_request()
     assert "has 4 packets; at most 3 (max_payload_packets) are accepted" in str(error)
 
 
 def test_a_refused_poll_fails_with_status_and_body() -> None:
     rig = open_polling()
-    rig.feed(1, answer(b'{"code":1,"message":"Session ID unknown"}', status=b"400 Bad Request"))
+    rig.feed(1, http_response(b'{"code":1,"message":"Session ID unknown"}', status=b"400 Bad Request"))
     error = rig.failure()
     assert str(error) == "the server responded to a GET request with HTTP status 400: Session ID unknown (code 1)"
     assert (error.status, error.body) == (400, '{"code":1,"message":"Session ID unknown"}')
@@ -205,10 +205,10 @@ def test_any_status_other_than_200_fails_the_session(status: bytes) -> None:
 
 def test_a_close_packet_closes_the_session() -> None:
     rig = open_polling()
-    rig.feed(1, answer(b"4a\x1e1\x1e4b"))
+    rig.feed(1, http_response(b"4a\x1e1\x1e4b"))
     assert rig.calls[:1] == [packet("a")]
     rig = open_polling()
-    rig.feed(1, answer(b"1\x1e4b"))
+    rig.feed(1, http_response(b"1\x1e4b"))
     assert str(rig.failure("transport close")) == "the server closed the session"
 
 
@@ -216,7 +216,7 @@ def test_a_close_packet_closes_the_session() -> None:
 def test_session_closes_in_on_packet(command: str) -> None:
     rig = open_polling()
     rig.session.react["packet"] = lambda: rig.close() if command == "close" else rig.transport.abort()
-    rig.feed(1, answer(b"4a\x1e4b\x1e1"))
+    rig.feed(1, http_response(b"4a\x1e4b\x1e1"))
     assert rig.calls == [packet("a")]
     rig.drain()
     assert bool(rig.open_streams) is (command == "close")
@@ -227,7 +227,7 @@ def test_session_closes_in_on_open() -> None:
     rig.open()
     rig.stream_opened(1)
     rig.session.react["open"] = rig.close
-    rig.feed(1, answer(HANDSHAKE))
+    rig.feed(1, http_response(HANDSHAKE))
     assert rig.calls == [("open", True)]
     rig.drain()
     assert not rig.open_streams
@@ -237,7 +237,7 @@ def test_session_closes_in_on_open() -> None:
 def test_session_sends_in_on_packet() -> None:
     rig = open_polling()
     rig.session.react["packet"] = lambda: rig.send(HELLO) if rig.transport.writable else None
-    rig.feed(1, answer(b"4a\x1e4b"))
+    rig.feed(1, http_response(b"4a\x1e4b"))
     assert parse_request(rig.take(1))[0] == "POST", "the stream that is idle at that moment takes it"
     rig.stream_opened(2)
     assert parse_request(rig.take(2))[0] == "GET"
@@ -282,7 +282,7 @@ def test_the_body_of_the_response_to_a_post_is_ignored(body: bytes) -> None:
     rig = open_polling()
     rig.send(HELLO)
     rig.stream_opened(2)
-    rig.feed(2, answer(body))
+    rig.feed(2, http_response(body))
     assert rig.calls == [("drain", True)]
 
 
@@ -290,7 +290,7 @@ def test_a_refused_post_fails_the_session() -> None:
     rig = open_polling()
     rig.send(HELLO)
     rig.stream_opened(2)
-    rig.feed(2, answer(b"", status=b"413 Payload Too Large"))
+    rig.feed(2, http_response(b"", status=b"413 Payload Too Large"))
     error = rig.failure()
     assert error.status == 413
     assert str(error).startswith("the server responded to a POST request with HTTP status 413")
@@ -303,7 +303,7 @@ def test_a_refused_post_fails_the_session() -> None:
 @pytest.mark.parametrize("last", [b"Connection: close", b"connection: Close"])
 def test_a_stream_that_the_server_will_close_is_replaced(last: bytes) -> None:
     rig = open_polling()
-    rig.feed(1, answer(b"4a", last))
+    rig.feed(1, http_response(b"4a", last))
     assert rig.calls == [packet("a")]
     assert rig.streams == [1, 2]
     assert rig.closed == {1: False}
@@ -398,7 +398,7 @@ def test_a_post_does_not_reuse_a_stream_near_its_keep_alive_timeout(
     rig = open_polling()
     rig.send(HELLO)
     rig.stream_opened(2)
-    rig.feed(2, answer(b"ok", keep_alive))
+    rig.feed(2, http_response(b"ok", keep_alive))
     rig.advance(seconds)
     rig.send(HELLO)
     assert rig.streams == ([1, 2] if reused else [1, 2, 3])
@@ -410,7 +410,7 @@ def test_a_post_does_not_reuse_a_stream_near_its_keep_alive_timeout(
     [
         (b"\x16\x03\x01garbage", r"received b'\\x16\\x03\\x01garbage'"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + bytes(2000), "larger than max_message_size"),
-        (answer(gzip.compress(bytes(5000), mtime=0), b"Content-Encoding: gzip"), "larger than max_message_size"),
+        (http_response(gzip.compress(bytes(5000), mtime=0), b"Content-Encoding: gzip"), "larger than max_message_size"),
     ],
 )
 def test_an_invalid_response_fails_the_session(data: bytes, says: str) -> None:
@@ -436,7 +436,7 @@ def test_bytes_on_an_idle_stream_are_not_the_next_response() -> None:
     rig.stream_opened(2)
     rig.feed(2, OK)
     assert rig.calls == [("drain", True)]
-    rig.feed(2, memoryview(answer(b"", status=b"408 Request Timeout")))
+    rig.feed(2, memoryview(http_response(b"", status=b"408 Request Timeout")))
     rig.send(HELLO)
     assert rig.streams == [1, 2, 3], "they are not the response to the next request"
     assert rig.closed == {2: True}
@@ -445,15 +445,15 @@ def test_bytes_on_an_idle_stream_are_not_the_next_response() -> None:
     assert rig.calls == [("drain", True)]
 
 
-@pytest.mark.parametrize("surplus", [b"\r\n", answer(b"4injected"), b"x" * 20_000])
+@pytest.mark.parametrize("surplus", [b"\r\n", http_response(b"4injected"), b"x" * 20_000])
 def test_a_stream_with_bytes_after_a_response_is_replaced(surplus: bytes) -> None:
     rig = open_polling()
-    rig.feed(1, answer(b"4a") + surplus)
+    rig.feed(1, http_response(b"4a") + surplus)
     assert rig.calls == [packet("a")]
     assert rig.streams == [1, 2]
     assert rig.closed == {1: False}
     rig.stream_opened(2)
-    rig.feed(2, answer(b"4b"))
+    rig.feed(2, http_response(b"4b"))
     assert rig.calls == [packet("b")]
 
 
@@ -461,7 +461,7 @@ def test_a_stream_with_bytes_after_a_response_is_replaced(surplus: bytes) -> Non
 def test_bytes_after_a_response_while_closing_are_ignored(chunk: int) -> None:
     rig = open_polling()
     rig.close()
-    data = answer(b"6") + b"surplus"
+    data = http_response(b"6") + b"surplus"
     for start in range(0, len(data), chunk):
         rig.feed(1, data[start : start + chunk])
     assert rig.open_streams == {2}
@@ -479,7 +479,7 @@ def test_pausing_waits_for_the_get() -> None:
     rig = open_polling()
     rig.pause()
     assert rig.calls == []
-    rig.feed(1, answer(b"4a\x1e6"))
+    rig.feed(1, http_response(b"4a\x1e6"))
     assert rig.calls == [packet("a"), packet("", "6"), ("pause",)]
     assert rig.take(1) == b"", "no new poll"
 
@@ -489,7 +489,7 @@ def test_pausing_waits_for_the_post() -> None:
     rig.send(HELLO)
     rig.stream_opened(2)
     rig.pause()
-    rig.feed(1, answer(b"6"))
+    rig.feed(1, http_response(b"6"))
     assert rig.calls == [packet("", "6")]
     rig.feed(2, OK)
     assert rig.calls == [("drain", True), ("pause",)]
@@ -498,14 +498,14 @@ def test_pausing_waits_for_the_post() -> None:
 def test_pausing_in_on_packet_waits_for_the_remaining_packets() -> None:
     rig = open_polling()
     rig.session.react["packet"] = rig.pause
-    rig.feed(1, answer(b"4a\x1e4b"))
+    rig.feed(1, http_response(b"4a\x1e4b"))
     assert rig.calls == [packet("a"), packet("b"), ("pause",)]
 
 
 def test_pausing_without_a_pending_request_completes_at_once() -> None:
     rig = open_polling()
     rig.pause()
-    rig.feed(1, answer(b"6"))
+    rig.feed(1, http_response(b"6"))
     rig.resume()
     rig.session.react["pause"] = lambda: rig.session.calls.append(("once",))
     rig.pause()
@@ -516,7 +516,7 @@ def test_pausing_without_a_pending_request_completes_at_once() -> None:
 def test_resuming_polls_again() -> None:
     rig = open_polling()
     rig.pause()
-    rig.feed(1, answer(b"6"))
+    rig.feed(1, http_response(b"6"))
     assert rig.take(1) == b""
     rig.resume()
     assert parse_request(rig.take(1))[0] == "GET"
@@ -528,7 +528,7 @@ def test_resuming_before_the_pause_completes_cancels_it() -> None:
     rig.pause()
     rig.resume()
     assert rig.take(1) == b"", "the poll still waits"
-    rig.feed(1, answer(b"4a"))
+    rig.feed(1, http_response(b"4a"))
     assert rig.calls == [packet("a")]
     assert parse_request(rig.take(1))[0] == "GET"
 
@@ -536,7 +536,7 @@ def test_resuming_before_the_pause_completes_cancels_it() -> None:
 def test_a_close_packet_while_pausing_closes_the_session() -> None:
     rig = open_polling()
     rig.pause()
-    rig.feed(1, answer(b"1"))
+    rig.feed(1, http_response(b"1"))
     assert str(rig.failure("transport close")) == "the server closed the session"
 
 
@@ -561,7 +561,7 @@ def test_closing_sends_a_close_packet_and_waits_for_both_responses() -> None:
     rig.stream_opened(2)
     method, _, _, body = parse_request(rig.take(2))
     assert (method, body) == ("POST", b"1")
-    rig.feed(1, answer(b"6"))
+    rig.feed(1, http_response(b"6"))
     assert rig.open_streams == {1, 2}
     rig.feed(2, OK)
     rig.drain()
@@ -584,7 +584,7 @@ def test_closing_waits_for_the_pending_post() -> None:
     assert parse_request(rig.take(2))[3] == b"1"
     rig.feed(2, OK)
     assert rig.open_streams == {1, 2}, "the poll is still to be answered"
-    rig.feed(1, answer(b"4too late"))
+    rig.feed(1, http_response(b"4too late"))
     rig.drain()
     assert not rig.open_streams
     assert rig.calls == []
@@ -602,7 +602,7 @@ def test_closing_twice_sends_one_close_packet() -> None:
 def test_closing_while_paused_sends_a_close_packet() -> None:
     rig = open_polling()
     rig.pause()
-    rig.feed(1, answer(b"6"))
+    rig.feed(1, http_response(b"6"))
     rig.close()
     assert parse_request(rig.take(1))[3] == b"1"
     rig.feed(1, OK)
@@ -687,7 +687,7 @@ def test_closing_before_the_handshake_closes_the_stream(opened: bool) -> None:
 
 
 def refused(rig: TransportRig, stream: int) -> None:
-    rig.feed(stream, answer(b"", status=b"400 Bad Request"))
+    rig.feed(stream, http_response(b"", status=b"400 Bad Request"))
 
 
 def cut(rig: TransportRig, stream: int) -> None:
@@ -726,7 +726,7 @@ def test_a_stream_that_cannot_be_opened_while_closing_is_not_reported() -> None:
     rig = open_polling()
     rig.close()
     rig.stream_failed(2, OSError("no route"))
-    rig.feed(1, answer(b"6"))
+    rig.feed(1, http_response(b"6"))
     rig.drain()
     assert rig.calls == []
     assert not rig.open_streams
@@ -735,7 +735,7 @@ def test_a_stream_that_cannot_be_opened_while_closing_is_not_reported() -> None:
 def test_invalid_bytes_on_an_idle_stream_while_closing_are_ignored() -> None:
     rig = open_polling()
     rig.close()
-    rig.feed(1, answer(b"6"))
+    rig.feed(1, http_response(b"6"))
     rig.feed(1, b"garbage")
     assert rig.open_streams == {2}
     rig.stream_opened(2)
@@ -767,7 +767,10 @@ def test_cookies_are_stored_and_sent() -> None:
     rig.stream_opened(1)
     assert "Cookie" not in parse_request(rig.take(1))[2]
     rig.feed(
-        1, answer(HANDSHAKE, b"Set-Cookie: a=1; Path=/", b"Set-Cookie: b=2; Max-Age=10", b"Set-Cookie: c=3; Path=/x")
+        1,
+        http_response(
+            HANDSHAKE, b"Set-Cookie: a=1; Path=/", b"Set-Cookie: b=2; Max-Age=10", b"Set-Cookie: c=3; Path=/x"
+        ),
     )
     assert parse_request(rig.take(1))[2]["Cookie"] == "b=2; a=1"
     rig.advance(10)
@@ -781,5 +784,5 @@ def test_without_a_jar_no_cookie_is_stored() -> None:
     rig.open()
     rig.stream_opened(1)
     rig.take(1)
-    rig.feed(1, answer(HANDSHAKE, b"Set-Cookie: a=1"))
+    rig.feed(1, http_response(HANDSHAKE, b"Set-Cookie: a=1"))
     assert "Cookie" not in parse_request(rig.take(1))[2]

@@ -21,11 +21,11 @@ from tests.unit.transports.rig import (
     PONG_FRAME,
     TEXT,
     TransportRig,
-    answer,
     chunked,
     client_frames,
     close_frame,
     frame,
+    http_response,
     open_websocket,
     parse_request,
     switching,
@@ -128,7 +128,7 @@ def test_cookies_are_stored_and_sent() -> None:
     rig.feed(1, switching(request, b"Set-Cookie: a=1", b"Set-Cookie: b=2"))
     assert parse_request(asked(cookies=jar)[1])[2]["Cookie"] == "a=1; b=2"
     rig, _ = asked(cookies=jar)
-    rig.feed(1, answer(b"", b"Set-Cookie: c=3", status=b"401 Unauthorized"))
+    rig.feed(1, http_response(b"", b"Set-Cookie: c=3", status=b"401 Unauthorized"))
     assert parse_request(asked(cookies=jar)[1])[2]["Cookie"] == "a=1; b=2; c=3"
 
 
@@ -227,9 +227,9 @@ REFUSAL = b'{"code":3,"message":"Bad request"}'
 @pytest.mark.parametrize(
     "data",
     [
-        answer(REFUSAL, status=b"400 Bad Request"),
+        http_response(REFUSAL, status=b"400 Bad Request"),
         chunked(REFUSAL[:5], REFUSAL[5:]).replace(b"200 OK", b"400 Bad Request"),
-        b"HTTP/1.1 103 Early Hints\r\n\r\n" + answer(REFUSAL, status=b"400 Bad Request"),
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" + http_response(REFUSAL, status=b"400 Bad Request"),
     ],
 )
 def test_a_refusal_is_reported_with_status_and_body(data: bytes) -> None:
@@ -263,7 +263,7 @@ def test_a_refusal_without_a_body_is_reported_with_its_status() -> None:
 
 def test_a_200_response_to_the_handshake_is_a_refusal() -> None:
     rig, _ = asked()
-    rig.feed(1, answer(b"<html>"))
+    rig.feed(1, http_response(b"<html>"))
     error = rig.failure()
     assert str(error) == "the server responded to the WebSocket handshake with HTTP status 200"
     assert error.body == "<html>"
@@ -602,7 +602,7 @@ def test_closing_before_the_session_is_open_aborts_the_stream(stage: str) -> Non
     if stage != "connecting":
         rig.stream_opened(1)
     if stage == "refused":
-        rig.feed(1, answer(b"body", status=b"400 Bad Request")[:-1])
+        rig.feed(1, http_response(b"body", status=b"400 Bad Request")[:-1])
     rig.close()
     rig.drain()
     assert rig.closed == {1: True}

@@ -37,7 +37,7 @@ def world(threads_world: World) -> Iterator[World]:
     assert threads_world.tasks == []
 
 
-def test_a_session_from_start_to_end(world: World, scopes: Scopes) -> None:
+def test_a_block_connects_exchanges_events_and_disconnects(world: World, scopes: Scopes) -> None:
     log: list[Any] = []
     world.server.greets = ["welcome", 1]
     with scopes.connect(f"{URL}/chat", auth={"token": 1}) as socket:
@@ -105,7 +105,7 @@ def test_handlers_are_not_held_back_for_long_if_the_thread_makes_no_blocking_cal
         assert seen == ["connect", "welcome", "late"]
 
 
-def test_handlers_start_when_the_application_says_so(world: World, manager_class: type[Manager]) -> None:
+def test_start_handlers_releases_the_handlers(world: World, manager_class: type[Manager]) -> None:
     seen: list[str] = []
     world.server.greets = ["welcome"]
     manager = manager_class(URL)
@@ -193,7 +193,7 @@ def test_a_handler_may_call_anything(world: World, scopes: Scopes) -> None:
         assert seen == ["answer", True, "s2/other"]
 
 
-def test_a_call_that_takes_too_long_raises_a_timeout(world: World, scopes: Scopes) -> None:
+def test_a_call_that_times_out_raises_timeout_error(world: World, scopes: Scopes) -> None:
     with scopes.connect(URL) as socket:
         start = world.time
         with pytest.raises(AckTimeout, match="'e' was not acknowledged within the timeout of the call"):
@@ -215,7 +215,7 @@ def test_a_call_that_takes_too_long_raises_a_timeout(world: World, scopes: Scope
     assert [name for name, *_ in world.server.events()] == ["e", "e", "big"]
 
 
-def test_connecting_that_takes_too_long_goes_on_in_the_background(world: World, scopes: Scopes) -> None:
+def test_a_connect_that_times_out_continues_in_the_background(world: World, scopes: Scopes) -> None:
     with scopes.connect(URL) as socket:
         world.server.accepts = False
         world.server.lose()
@@ -228,7 +228,7 @@ def test_connecting_that_takes_too_long_goes_on_in_the_background(world: World, 
         assert socket.connected
 
 
-def test_a_stream_of_events(world: World, scopes: Scopes) -> None:
+def test_events_yields_the_received_events(world: World, scopes: Scopes) -> None:
     world.server.greets = ["welcome", 0]
     with scopes.connect(URL) as socket, socket.events() as events:
         world.server.emit("e", 1, id=1)
@@ -252,7 +252,7 @@ def test_invalid_arguments_are_errors_at_the_call(world: World, scopes: Scopes) 
         scopes.connect(URL, pat="/")  # type: ignore[call-arg]  # that is the point
 
 
-def test_an_exception_of_the_body_is_raised_as_it_is(world: World, scopes: Scopes) -> None:
+def test_an_exception_of_the_body_is_raised_unchanged(world: World, scopes: Scopes) -> None:
     error = KeyError("mine")
     with pytest.raises(KeyError) as caught, scopes.connect(URL):
         raise error
@@ -302,12 +302,12 @@ def test_connect_nowait_and_disconnect_nowait(world: World, scopes: Scopes) -> N
         socket.wait_connected()
 
 
-def test_compress_takes_a_bool(world: World, scopes: Scopes) -> None:
+def test_compress_accepts_only_a_bool(world: World, scopes: Scopes) -> None:
     with scopes.connect(URL) as socket, pytest.raises(OptionError, match="compress takes True or False, not 1"):
         socket.compress(1)  # type: ignore[arg-type]  # that is the point
 
 
-def test_a_manager_without_a_driver(world: World) -> None:
+def test_the_base_class_of_manager_cannot_be_instantiated(world: World) -> None:
     with pytest.raises(NotImplementedError):
         Manager(URL)
 
@@ -463,7 +463,7 @@ def test_a_manager_from_open_to_close(world: World, manager_class: type[Manager]
     assert world.server.payloads() == [{"token": 1}] * 2
 
 
-def test_an_open_that_fails_or_takes_too_long_leaves_nothing(world: World, manager_class: type[Manager]) -> None:
+def test_an_open_that_fails_or_times_out_leaves_nothing(world: World, manager_class: type[Manager]) -> None:
     log: list[Any] = []
     manager = manager_class(URL)
     manager.on("error", lambda error: log.append("error"))
@@ -479,7 +479,7 @@ def test_an_open_that_fails_or_takes_too_long_leaves_nothing(world: World, manag
     manager.open().close()
 
 
-def test_a_close_that_takes_too_long_ends_the_run_at_once(world: World, manager_class: type[Manager]) -> None:
+def test_a_close_that_times_out_ends_the_run_at_once(world: World, manager_class: type[Manager]) -> None:
     manager = manager_class(URL, close_timeout=50)
     manager.open()
     world.server.is_reading = False
@@ -521,7 +521,7 @@ def test_handlers_registered_before_the_block_are_not_held_back_for_long(
         assert opened == ["open"]
 
 
-def test_a_manager_that_takes_too_long(world: World, manager_class: type[Manager]) -> None:
+def test_the_calls_of_a_manager_time_out(world: World, manager_class: type[Manager]) -> None:
     with manager_class(URL, auto_connect=False) as manager:
         world.server.accepts = None
         with pytest.raises(TimeoutError):
@@ -633,7 +633,7 @@ def _public(cls: type) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["Socket", "Manager", "IO", "Scopes", "Emitter", "Engine", "EventStream"])
-def test_the_blocking_api_has_the_names_of_the_async_one(name: str) -> None:
+def test_the_blocking_api_has_the_same_names_as_the_async_api(name: str) -> None:
     inner = {
         "Manager": {
             "can_be_held",  # threads belong to no scope

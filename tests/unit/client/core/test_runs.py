@@ -121,7 +121,7 @@ def test_an_open_that_is_cancelled_leaves_nothing(world: World) -> None:
     world.run(main)
 
 
-def test_close_may_be_called_whenever(world: World) -> None:
+def test_close_may_be_called_at_any_time(world: World) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
         assert await manager.close() is manager
@@ -196,7 +196,7 @@ def test_a_manager_that_is_closed_while_it_opens(world: World) -> None:
     world.run(main)
 
 
-def test_open_opens_again_what_was_lost_for_good(world: World) -> None:
+def test_open_reopens_a_connection_that_was_lost_without_reconnection(world: World) -> None:
     async def main() -> None:
         manager = world.manager_class(URL, reconnection=False)
         socket = manager.socket("/")
@@ -225,7 +225,7 @@ def test_close_raises_the_error_of_a_handler(world: World) -> None:
         with pytest.raises(ZeroDivisionError):
             await manager.close()
         assert nothing_is_left(world)
-        await manager.open()  # a new run starts anew
+        await manager.open()  # a new run does not depend on the previous one
         await socket.wait_connected()
         await manager.close()
 
@@ -274,7 +274,7 @@ def test_an_internal_error_after_that_of_a_handler_does_not_hide_it(
     world.run(main)
 
 
-def test_after_an_internal_error_it_cannot_be_started_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_manager_cannot_be_started_after_an_internal_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
         await manager.open()
@@ -293,7 +293,7 @@ def test_after_an_internal_error_it_cannot_be_started_again(world: World, monkey
     world.run(main)
 
 
-def test_a_manager_that_was_not_closed_is_warned_of(world: World) -> None:
+def test_an_unclosed_manager_emits_a_resource_warning(world: World) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
         await manager.open()
@@ -307,7 +307,7 @@ def test_a_manager_that_was_not_closed_is_warned_of(world: World) -> None:
     gc.collect()
 
 
-def test_where_tasks_belong_to_a_scope_open_says_what_to_do(world: World) -> None:
+def test_open_raises_with_a_hint_if_tasks_need_a_scope(world: World) -> None:
     class Scoped(world.manager_class):  # type: ignore[misc,name-defined]  # a class of this world
         can_be_held: ClassVar[bool] = False
 
@@ -379,7 +379,7 @@ def test_a_run_that_is_cancelled_ends_at_once(world: World) -> None:
     assert world.time < 1001
 
 
-def test_a_run_goes_on_trying(world: World) -> None:
+def test_a_run_repeats_failed_attempts(world: World) -> None:
     async def main() -> None:
         world.server.accepts = False
         manager = world.manager_class(URL)
@@ -608,7 +608,7 @@ def test_a_socket_that_was_disconnected_before_the_start_does_not_connect(world:
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_without_auto_connect_a_socket_connects_only_when_told_to(world: World, start: Start) -> None:
+def test_without_auto_connect_a_socket_connects_only_on_connect(world: World, start: Start) -> None:
     async def main() -> None:
         manager = world.manager_class(URL, auto_connect=False)
         socket = manager.socket("/")
@@ -698,7 +698,7 @@ def test_disconnect_and_close_in_either_order(world: World) -> None:
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_waiting_callers_are_woken_at_the_end_and_the_next_run_starts_anew(world: World, start: Start) -> None:
+def test_waiting_callers_are_woken_at_the_end_and_the_next_run_is_independent(world: World, start: Start) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
         socket = manager.socket("/", ack_timeout=100)
@@ -885,7 +885,7 @@ def test_one_run_at_a_time(world: World) -> None:
     world.run(main)
 
 
-def test_what_is_left_of_an_earlier_run_does_not_affect_the_state(world: World) -> None:
+def test_ending_an_earlier_run_again_does_not_affect_the_state(world: World) -> None:
     async def main() -> None:
         manager = world.manager_class(URL)
         link = manager._core.link
@@ -1006,7 +1006,7 @@ def test_calls_from_another_thread_raise_and_change_nothing(world: World) -> Non
 # Chains
 
 
-def test_what_returns_the_object_itself(world: World) -> None:
+def test_methods_return_the_object_for_chaining(world: World) -> None:
     async def main() -> None:
         manager: Any = world.manager_class(URL)
         socket: Any = manager.socket("/")

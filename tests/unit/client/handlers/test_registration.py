@@ -28,7 +28,7 @@ def registry() -> Registry:
 
 
 @pytest.mark.row("difference.on_any", "socket.chaining")
-def test_as_methods_and_as_decorators(registry: Registry) -> None:
+def test_handlers_are_registered_by_methods_and_decorators(registry: Registry) -> None:
     def first() -> None: ...
 
     assert registry.on("e", first) is registry
@@ -62,7 +62,7 @@ def test_off_removes_one_registration_all_of_an_event_or_all(registry: Registry)
     assert registry.handlers("e") == registry.handlers("f") == []
 
 
-def test_off_finds_bound_methods_and_names_that_are_numbers(registry: Registry) -> None:
+def test_off_accepts_bound_methods_and_names_that_are_numbers(registry: Registry) -> None:
     class Handlers:
         def handle(self) -> None: ...
 
@@ -93,7 +93,7 @@ def test_off_finds_bound_methods_and_names_that_are_numbers(registry: Registry) 
         (nan, "NaN"),
     ],
 )
-def test_a_name_that_is_a_number_is_its_text_in_javascript(registry: Registry, name: float, text: str) -> None:
+def test_a_name_that_is_a_number_equals_its_text_in_javascript(registry: Registry, name: float, text: str) -> None:
     registry.on(name, print)
     assert registry.listeners(text) == registry.listeners(name) == [print]
     registry.off(name)

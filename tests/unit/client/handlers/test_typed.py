@@ -180,14 +180,14 @@ def logged(function: Any) -> Any:
         (logged(partial(named, "n")), [{"x": 1}], ("n", Point(1), 0)),
     ],
 )
-def test_any_callable(registry: Registry, handler: Any, values: list[Any], result: Any) -> None:
+def test_any_callable_can_be_a_typed_handler(registry: Registry, handler: Any, values: list[Any], result: Any) -> None:
     registry.on("e", handler, typed=True)
     assert tuple(registry.call("e", *values)) == result
     assert registry.listeners("e") == [handler]
     assert registry.off("e", handler).listeners("e") == []
 
 
-def test_values_that_are_missing_or_too_many(registry: Registry) -> None:
+def test_missing_or_surplus_values_are_an_error_or_ignored(registry: Registry) -> None:
     def handler(point: Point, plain, colour: Colour | None = None) -> Any:  # type: ignore[no-untyped-def]
         return point, plain, colour
 
@@ -198,7 +198,7 @@ def test_values_that_are_missing_or_too_many(registry: Registry) -> None:
         registry.call("e", {"x": 1})
 
 
-def test_any_number_of_values(registry: Registry) -> None:
+def test_variable_parameters_are_converted(registry: Registry) -> None:
     def handler(colour: Colour, *points: Point, **_: int) -> Any:
         return colour, points
 
@@ -255,7 +255,7 @@ def later(value: Later) -> None: ...
         (dict, "typed needs a handler with a signature; dict has none"),
     ],
 )
-def test_an_annotation_that_nothing_can_be_converted_to(registry: Registry, handler: Any, message: str) -> None:
+def test_an_unsupported_annotation_is_an_error_at_registration(registry: Registry, handler: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message) as caught:
         registry.on("e", handler, typed=True)
     assert "\n" not in str(caught.value)
@@ -347,7 +347,7 @@ class Checked(BaseModel):
         return number
 
 
-def test_the_message_of_a_custom_validator(registry: Registry) -> None:
+def test_the_error_shows_the_message_of_a_custom_validator(registry: Registry) -> None:
     error = mismatch(registry, Checked, {"number": 1})
     assert str(error) == "event 'e', value.number: Value error, number must be even {sic}"
     error = mismatch(registry, Checked, {"number": 0})
@@ -359,7 +359,7 @@ def test_the_message_of_a_custom_validator(registry: Registry) -> None:
 # On a socket
 
 
-def test_a_typed_handler_gets_its_values_and_what_it_returns_is_the_acknowledgement(world: World) -> None:
+def test_a_typed_handler_gets_converted_values_and_returns_the_acknowledgement(world: World) -> None:
     async def body(socket: Socket) -> None:
         @socket.on("move", typed=True)
         async def move(point: Point) -> Point:

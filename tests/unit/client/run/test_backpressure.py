@@ -16,7 +16,7 @@ from tests.support.fake_runtime import URL, FakeRuntime, World
 
 BOUND = 4_000
 BURST = 3 * BOUND
-"""The server sends each event as a chunk of its own."""
+"""The server sends each event as a separate chunk."""
 
 
 def burst(world: World, count: int = BURST, *, namespace: str = "/", filling: str = "") -> None:
@@ -76,7 +76,7 @@ def test_a_burst_that_is_larger_than_the_inbox_arrives_in_order(world: World, ki
     assert seen == list(range(BURST))
 
 
-def test_a_burst_of_large_events(world: World) -> None:
+def test_a_burst_of_large_events_arrives_in_order(world: World) -> None:
     seen: list[int] = []
 
     async def body(socket: Socket) -> None:
@@ -89,7 +89,7 @@ def test_a_burst_of_large_events(world: World) -> None:
     assert seen == list(range(100))
 
 
-def test_a_burst_in_threads(threads_world: World) -> None:
+def test_a_burst_is_handled_in_order_with_threads(threads_world: World) -> None:
     world, seen = threads_world, list[int]()
     with BlockingScopes(world.blocking_manager_class).connect(URL, inbox_events=BOUND) as socket:
         socket.on("n", seen.append)
@@ -101,7 +101,7 @@ def test_a_burst_in_threads(threads_world: World) -> None:
     assert seen == list(range(BURST))
 
 
-def test_a_burst_in_threads_that_a_stream_is_read_of(threads_world: World) -> None:
+def test_a_burst_is_read_from_a_stream_with_threads(threads_world: World) -> None:
     world, seen = threads_world, list[int]()
     with (
         BlockingScopes(world.blocking_manager_class).connect(URL, inbox_events=BOUND) as socket,
@@ -115,7 +115,7 @@ def test_a_burst_in_threads_that_a_stream_is_read_of(threads_world: World) -> No
     assert seen == list(range(BURST))
 
 
-def test_what_is_below_the_mark_does_not_pause_reading(world: World) -> None:
+def test_a_queue_below_the_mark_does_not_pause_reading(world: World) -> None:
     async def body(socket: Socket) -> None:
         socket.on("n", lambda number: None)
         await world.settle()
@@ -136,7 +136,7 @@ def test_what_is_below_the_mark_does_not_pause_reading(world: World) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.005, 1.0])
-def test_handlers_that_do_not_keep_up_end_the_connection(
+def test_handlers_that_do_not_keep_up_close_the_connection(
     world: World, seconds: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     pings: list[float] = []
@@ -189,7 +189,7 @@ def test_an_acknowledgement_behind_a_burst_arrives_while_a_handler_waits_for_it(
     assert seen == list(range(-1, BOUND // 2))
 
 
-def test_a_stream_that_nobody_reads_ends_the_connection(world: World) -> None:
+def test_an_unread_stream_closes_the_connection(world: World) -> None:
     seen: list[int] = []
 
     async def body(socket: Socket) -> None:
@@ -223,8 +223,8 @@ def test_a_namespace_that_keeps_up_is_not_affected_by_one_that_does_not(world: W
     world.run_connected(body, inbox_events=BOUND, close_timeout=0.1)
 
 
-def test_handlers_that_wait_and_then_keep_up(world: World) -> None:
-    """After a pause in vain, reading pauses again as soon as the handlers have caught up."""
+def test_reading_is_paused_again_after_handlers_have_caught_up(world: World) -> None:
+    """After a pause without progress, reading is paused again once the handlers have caught up."""
     seen: list[int] = []
     go = False
 
@@ -266,7 +266,7 @@ def test_the_end_of_a_run_ends_a_pause(world: World) -> None:
     assert world.streams == []
 
 
-def test_progress_is_measured_from_what_the_last_read_brought(world: World) -> None:
+def test_progress_is_measured_from_the_events_of_the_last_read(world: World) -> None:
     """Reading is paused when an event arrives that is one too many. The same read may bring thousands more."""
     holders: set[object] = set()
     fill = 1.0

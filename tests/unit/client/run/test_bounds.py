@@ -17,7 +17,7 @@ from tests.support.fake_server import FakeServer, wires
 FLOOD = 2 * MOST_CALLS
 
 
-def test_pings(world: World) -> None:
+def test_queued_pings_are_bounded(world: World) -> None:
     calls: list[None] = []
 
     async def body(manager: Any) -> None:
@@ -37,7 +37,7 @@ def test_pings(world: World) -> None:
     assert reported == [("ping", InboxOverflow)]
 
 
-def test_lifecycle_events_of_a_socket(world: World, monkeypatch: Any) -> None:
+def test_queued_lifecycle_events_of_a_socket_are_bounded(world: World, monkeypatch: Any) -> None:
     monkeypatch.setattr(dispatcher, "MOST_LIFECYCLE", 6)
     calls: list[Any] = []
     reported: list[Any] = []
@@ -65,7 +65,7 @@ def test_lifecycle_events_of_a_socket(world: World, monkeypatch: Any) -> None:
     assert reported == [InboxOverflow] * 2
 
 
-def test_events_before_the_namespace_is_accepted() -> None:
+def test_events_before_the_namespace_is_accepted_are_bounded() -> None:
     with wires():
         server = FakeServer(max_message_size=1600, reconnection=False)
         server.opened()
@@ -77,7 +77,7 @@ def test_events_before_the_namespace_is_accepted() -> None:
         assert isinstance(closed.details, PacketError)
 
 
-def test_acknowledgements_that_are_not_read() -> None:
+def test_unread_acknowledgements_are_bounded() -> None:
     with wires():
         server = FakeServer(max_buffered_bytes=10_000, reconnection=False)
         socket = server.joined()
@@ -93,7 +93,7 @@ def test_acknowledgements_that_are_not_read() -> None:
         assert not any(isinstance(event, AckFailed) for event in server.events())
 
 
-def test_the_offset_of_a_namespace() -> None:
+def test_the_offset_of_a_namespace_is_bounded() -> None:
     with wires():
         server = FakeServer()
         server.joined(pid="p")
@@ -106,7 +106,7 @@ def test_the_offset_of_a_namespace() -> None:
         assert connect.data == {"pid": "p", "offset": "o1"}
 
 
-def test_cookies() -> None:
+def test_stored_cookies_are_bounded() -> None:
     jar = CookieJar()
     for number in range(2 * MAX_COOKIES):
         path = b"/" + b"p" * (MAX_PATH_SIZE + number)

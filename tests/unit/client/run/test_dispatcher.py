@@ -35,7 +35,7 @@ def test_handlers_registered_before_the_first_await_are_called_for_what_happened
     world.run_connected(body)
 
 
-def test_a_stream_opened_at_once_has_what_came_with_the_answer_to_connect(world: World) -> None:
+def test_a_stream_opened_at_once_has_events_that_arrived_with_the_answer_to_connect(world: World) -> None:
     world.server.greets = ["welcome", 1]
 
     async def body(socket: Socket) -> None:
@@ -98,7 +98,7 @@ def test_handlers_of_one_event_run_in_the_order_of_their_registration(world: Wor
     assert log == ["first", "second"]
 
 
-def test_a_slow_namespace_does_not_hold_up_another(world: World) -> None:
+def test_a_slow_namespace_does_not_delay_another(world: World) -> None:
     log: list[str] = []
 
     async def body(socket: Socket) -> None:
@@ -235,7 +235,7 @@ def test_handlers_of_any_event_come_first_and_acknowledge_nothing(world: World) 
     assert world.server.acks() == [(5, [])]
 
 
-def test_once_is_for_one_event(world: World) -> None:
+def test_a_once_handler_is_called_for_one_event(world: World) -> None:
     seen: list[Any] = []
 
     async def body(socket: Socket) -> None:
@@ -503,7 +503,7 @@ def test_manual_ack_needs_an_argument_and_an_event_of_the_server(world: World) -
 
 
 @pytest.mark.row("difference.handler_errors")
-def test_an_error_of_a_handler_is_logged_with_the_handler_and_ends_nothing(
+def test_an_error_of_a_handler_is_logged_and_does_not_end_the_scope(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[str] = []
@@ -519,9 +519,7 @@ def test_an_error_of_a_handler_is_logged_with_the_handler_and_ends_nothing(
 
     world.run_connected(body)
     records = [record for record in caplog.records if record.levelno == logging.ERROR]
-    name = (
-        f"{test_an_error_of_a_handler_is_logged_with_the_handler_and_ends_nothing.__name__}.<locals>.body.<locals>.fail"
-    )
+    name = f"{test_an_error_of_a_handler_is_logged_and_does_not_end_the_scope.__name__}.<locals>.body.<locals>.fail"
     assert [record.getMessage() for record in records] == [
         f"exception in handler {name} of 'connect' in /",
         f"exception in handler {name} of 'e' in /",
@@ -822,7 +820,7 @@ def test_an_error_of_an_on_any_outgoing_handler_is_reported_with_the_event(
 
 
 @pytest.mark.parametrize(("bounds", "size"), [({"inbox_events": 3}, 1), ({"inbox_bytes": 1000}, 300)])
-def test_notifications_of_a_slow_on_any_outgoing_handler_are_dropped_and_the_connection_goes_on(
+def test_notifications_of_a_slow_on_any_outgoing_handler_are_dropped(
     world: World, bounds: dict[str, int], size: int
 ) -> None:
     notified: list[Any] = []
@@ -871,7 +869,7 @@ def test_queued_sent_events_do_not_count_as_received_ones(world: World) -> None:
 # The end
 
 
-def test_what_was_received_is_handled_before_the_scope_ends(world: World) -> None:
+def test_received_events_are_handled_before_the_scope_ends(world: World) -> None:
     log: list[Any] = []
 
     async def body(socket: Socket) -> None:

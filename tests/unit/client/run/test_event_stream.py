@@ -11,7 +11,7 @@ from sansio_socketio.protocol.errors import StateError
 from tests.support.fake_runtime import World
 
 
-def test_a_stream_has_the_events_and_acknowledges_them(world: World) -> None:
+def test_a_stream_yields_events_and_acknowledges_them(world: World) -> None:
     got: list[Any] = []
 
     async def body(socket: Socket) -> None:
@@ -54,7 +54,7 @@ def test_the_value_of_a_handler_comes_before_the_acknowledgement_of_a_stream(wor
     assert world.server.acks() == [(4, ["handler"])]
 
 
-def test_a_stream_goes_on_over_a_reconnection_and_ends_with_the_socket(world: World) -> None:
+def test_a_stream_continues_after_a_reconnection_and_ends_with_the_socket(world: World) -> None:
     got: list[Any] = []
 
     async def body(socket: Socket) -> None:
@@ -84,7 +84,7 @@ def test_a_stream_that_is_not_read_overflows(world: World) -> None:
     world.run_connected(body, inbox_events=3)
 
 
-def test_after_an_overflow_a_stream_has_the_events_before_it_only(world: World) -> None:
+def test_a_stream_yields_only_the_events_before_an_overflow(world: World) -> None:
     async def body(socket: Socket) -> None:
         async with socket.events() as events:
             for number in range(3):
@@ -114,7 +114,7 @@ def test_an_event_that_overflows_two_streams_is_reported_once(world: World, capl
     assert message == f"closing the connection: {details[0]}"
 
 
-def test_a_stream_that_was_left_receives_nothing(world: World) -> None:
+def test_a_closed_stream_receives_nothing(world: World) -> None:
     async def body(socket: Socket) -> None:
         async with socket.events() as events:
             pass
@@ -126,7 +126,7 @@ def test_a_stream_that_was_left_receives_nothing(world: World) -> None:
     world.run_connected(body)
 
 
-def test_a_stream_that_was_not_entered_is_an_error(world: World) -> None:
+def test_iterating_a_stream_without_entering_it_raises(world: World) -> None:
     async def body(socket: Socket) -> None:
         with pytest.raises(StateError, match=r"not open: write `async with socket\.events\(\) as events: async for"):
             await anext(aiter(socket.events()))
@@ -153,7 +153,7 @@ def test_the_tasks_that_share_a_stream_divide_its_events_and_all_end_with_it(wor
     world.run_connected(body)
 
 
-def test_several_streams_have_each_event(world: World) -> None:
+def test_every_stream_yields_every_event(world: World) -> None:
     async def body(socket: Socket) -> None:
         async with socket.events() as first, socket.events() as second:
             world.server.emit("e", id=1)

@@ -220,7 +220,7 @@ def test_a_thread_that_enters_a_blocking_call_has_started(threads: Variant, capl
 
 
 @pytest.mark.parametrize("when", ["before it waits", "afterwards"])
-def test_auth_that_a_handler_of_reconnect_attempt_sets(when: str, variant: Variant) -> None:
+def test_auth_set_by_a_handler_of_reconnect_attempt_is_sent(when: str, variant: Variant) -> None:
     manager = variant.manager(reconnection_delay=1)
     socket = manager.socket(auth={"attempt": 0})
     other: list[str] = []
@@ -315,7 +315,7 @@ def test_a_handler_of_the_manager_starts_before_the_event_of_the_socket(variant:
     variant.run(body)
 
 
-def test_a_handler_that_never_ends_holds_up_nothing(variant: Variant) -> None:
+def test_a_handler_that_never_ends_does_not_block_the_connection(variant: Variant) -> None:
     async def answer() -> dict[str, str]:
         return {}
 
@@ -459,7 +459,7 @@ def test_concurrency_does_not_apply_to_the_events_of_the_manager_and_the_engine(
     variant.run(body)
 
 
-def test_concurrency_on_the_lifecycle_events_of_a_socket(variant: Variant) -> None:
+def test_concurrency_applies_to_the_lifecycle_events_of_a_socket(variant: Variant) -> None:
     manager = variant.manager(reconnection_delay=1)
     socket = manager.socket()
     seen: list[str] = []
@@ -489,7 +489,7 @@ def test_concurrency_on_the_lifecycle_events_of_a_socket(variant: Variant) -> No
     variant.run(body)
 
 
-def test_concurrency_on_the_handler_of_every_event(variant: Variant) -> None:
+def test_concurrency_applies_to_on_any_handlers(variant: Variant) -> None:
     manager = variant.manager()
     socket = manager.socket()
     seen: list[str] = []
@@ -515,7 +515,7 @@ def test_concurrency_on_the_handler_of_every_event(variant: Variant) -> None:
 # Warnings
 
 
-def test_a_handler_that_blocks_its_namespace(variant: Variant, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_handler_that_blocks_its_namespace_is_logged(variant: Variant, caplog: pytest.LogCaptureFixture) -> None:
     manager = variant.manager(slow_handler_warning=2)
     socket = manager.socket("/chat")
 
@@ -539,7 +539,7 @@ def test_a_handler_that_blocks_its_namespace(variant: Variant, caplog: pytest.Lo
     variant.run(body)
 
 
-def test_no_warning_about_a_slow_handler(variant: Variant, caplog: pytest.LogCaptureFixture) -> None:
+def test_slow_handler_warning_can_be_disabled(variant: Variant, caplog: pytest.LogCaptureFixture) -> None:
     manager = variant.manager(slow_handler_warning=None)
     socket = manager.socket()
 
@@ -586,10 +586,10 @@ def test_the_warning_at_shutdown_names_the_handlers(tasks: Variant, caplog: pyte
     tasks.run(body)
 
 
-# The life of handlers
+# Registration and state of handlers
 
 
-def test_handlers_that_are_registered_while_they_are_held_back(variant: Variant) -> None:
+def test_handlers_registered_while_held_back_are_called(variant: Variant) -> None:
     manager = variant.manager()
     seen: list[str] = []
 
@@ -620,7 +620,7 @@ def test_a_handler_that_another_one_registers_before_its_turn_is_called(variant:
     variant.run(body)
 
 
-def test_once(variant: Variant) -> None:
+def test_a_once_handler_is_called_once(variant: Variant) -> None:
     manager = variant.manager()
     socket = manager.socket()
     never = NeverEnding(variant, socket)
@@ -639,7 +639,7 @@ def test_once(variant: Variant) -> None:
 
 
 @pytest.mark.parametrize("event", ["open", "ping", "close", "reconnect_attempt", "reconnect"])
-def test_a_handler_that_closes_the_manager(event: str, variant: Variant) -> None:
+def test_a_handler_may_close_the_manager(event: str, variant: Variant) -> None:
     manager = variant.manager(reconnection_delay=1)
     socket = manager.socket()
 
@@ -663,7 +663,7 @@ def test_a_handler_that_closes_the_manager(event: str, variant: Variant) -> None
 
 
 @pytest.mark.parametrize("event", ["open", "ping", "close", "reconnect_attempt", "reconnect"])
-def test_a_handler_that_stops_a_manager_without_a_scope(event: str, variant: Variant) -> None:
+def test_a_handler_may_close_a_manager_without_a_scope(event: str, variant: Variant) -> None:
     manager = variant.manager(reconnection_delay=1)
     socket = manager.socket()
     later: list[str] = []
@@ -692,7 +692,7 @@ def test_a_handler_that_stops_a_manager_without_a_scope(event: str, variant: Var
     variant.run(body)
 
 
-def test_a_handler_that_closes_and_opens_again(variant: Variant) -> None:
+def test_a_handler_may_close_and_open_the_manager(variant: Variant) -> None:
     manager = variant.manager()
     socket = manager.socket()
     seen: list[str] = []
@@ -794,7 +794,7 @@ def test_an_exception_of_a_handler_ends_the_connection(waits: bool, variant: Var
         variant.run(body)
 
 
-def test_a_handler_that_needs_more_values_than_the_event_has(variant: Variant) -> None:
+def test_a_handler_that_requires_too_many_values_is_reported(variant: Variant) -> None:
     manager = variant.manager(on_handler_error=variant.report)
     socket = manager.socket()
     seen: list[str] = []
@@ -848,7 +848,7 @@ def test_on_handler_error_may_wait_for_anything(variant: Variant) -> None:
 # The end
 
 
-def test_an_acknowledgement_that_cannot_come_any_more_does_not_hold_up_the_end(variant: Variant) -> None:
+def test_an_acknowledgement_that_cannot_arrive_does_not_delay_the_end(variant: Variant) -> None:
     manager = variant.manager(close_timeout=30)
     socket = manager.socket()
     never = NeverEnding(variant, socket)
@@ -888,7 +888,7 @@ def test_an_event_that_is_buffered_when_the_manager_stops_is_not_waited_for(vari
 # Several Managers
 
 
-def test_a_handler_that_waits_for_another_manager(threads: Variant) -> None:
+def test_a_handler_may_wait_for_another_manager(threads: Variant) -> None:
     manager, another = threads.manager(), threads.manager()
     socket, other = manager.socket(), another.socket()
     seen: list[str] = []

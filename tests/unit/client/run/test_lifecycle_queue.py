@@ -49,7 +49,7 @@ def test_a_handler_of_the_manager_starts_before_the_sockets_event_that_follows(w
     assert log == ["open starts", "second", "connect", "open ends"]
 
 
-def test_a_handler_that_does_not_suspend_does_not_delay_what_follows(world: World) -> None:
+def test_a_handler_that_does_not_suspend_does_not_delay_later_events(world: World) -> None:
     before = world.time
 
     async def body(manager: Any) -> None:
@@ -147,7 +147,7 @@ def test_in_a_thread_a_handler_has_started_when_it_enters_a_blocking_call(
     assert warnings_of(caplog) == []
 
 
-def test_in_a_thread_a_handler_of_reconnect_may_ask_the_server(threads: World) -> None:
+def test_in_a_thread_a_handler_of_reconnect_may_call_the_server(threads: World) -> None:
     answers: list[Any] = []
     threads.server.acknowledge_with("echo")
     with threads.blocking_manager_class(URL, reconnection_delay=1) as manager:

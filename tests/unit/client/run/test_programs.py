@@ -161,7 +161,7 @@ def handlers() -> st.SearchStrategy[list[ProgramHandler]]:
     functions=st.booleans(),
     in_scope=st.booleans(),
 )
-def test_random_programs(
+def test_the_connection_recovers_after_a_random_program(
     name: str,
     handlers: list[ProgramHandler],
     faults: list[tuple[str, float]],

@@ -132,7 +132,7 @@ def test_streams_that_fail_or_are_closed_are_forgotten(rig: PumpRig, world: Worl
     ]
 
 
-def test_the_timer_ticks(rig: PumpRig, world: World) -> None:
+def test_the_machine_is_called_when_the_timer_fires(rig: PumpRig, world: World) -> None:
     rig.machine.timers.set(rig.machine, "a", world.time + 5)
     rig.pump.drain()
     world.run_until(lambda: bool(rig.machine.inputs), None)
@@ -144,7 +144,7 @@ def test_the_timer_ticks(rig: PumpRig, world: World) -> None:
         world.run_until(lambda: len(rig.machine.inputs) > 1, world.time + 10)
 
 
-def test_commands_inside_of_a_drain_are_carried_out_by_it(rig: PumpRig) -> None:
+def test_commands_during_a_drain_are_carried_out_by_it(rig: PumpRig) -> None:
     depth = drains = 0
 
     def route(event: MachineEvent) -> None:
@@ -169,7 +169,7 @@ def test_commands_inside_of_a_drain_are_carried_out_by_it(rig: PumpRig) -> None:
     assert drains == 1
 
 
-def test_after_an_internal_error_nothing_goes_in_or_out(rig: PumpRig, world: World) -> None:
+def test_after_an_internal_error_no_input_or_action_is_passed_on(rig: PumpRig, world: World) -> None:
     def route(event: MachineEvent) -> None:
         raise ZeroDivisionError
 
@@ -211,7 +211,7 @@ def test_an_internal_error_is_not_raised_into_the_runtime(rig: PumpRig, world: W
     assert world.streams == []
 
 
-def test_an_input_from_another_thread_is_an_error_of_the_caller_and_breaks_nothing(rig: PumpRig, world: World) -> None:
+def test_an_input_from_another_thread_raises_and_has_no_effect(rig: PumpRig, world: World) -> None:
     stream = rig.open()
     world.streams[0].open()
     receiver = world.streams[0].receiver
@@ -237,7 +237,7 @@ def test_a_stream_under_tls_starts_with_a_handshake(rig: PumpRig, world: World) 
     rig.pump.end()
 
 
-def test_streams_pause_reading_after_their_next_input_until_nobody_has_paused_it(rig: PumpRig, world: World) -> None:
+def test_streams_pause_reading_after_their_next_input_until_all_have_resumed(rig: PumpRig, world: World) -> None:
     one, other = rig.open(), rig.open()
     rig.settle()
     first, second = world.streams
@@ -299,7 +299,7 @@ def test_a_stream_that_its_own_input_closes_is_not_paused(rig: PumpRig, world: W
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_large_inputs_are_fed_in_slices_between_which_the_machine_looks_at_its_deadlines(
+def test_large_inputs_are_fed_in_slices_between_which_deadlines_are_checked(
     world: World, kind: Callable[[bytes], bytes | bytearray | memoryview]
 ) -> None:
     rig = PumpRig(world)

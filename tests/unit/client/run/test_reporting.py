@@ -23,7 +23,7 @@ def machine(world: World) -> Iterator[ClientProtocol]:
     machine.abort(world.time)
 
 
-def test_sent_events(machine: ClientProtocol) -> None:
+def test_sent_events_are_reported_only_while_there_are_handlers(machine: ClientProtocol) -> None:
     namespace = machine.namespace("/")
     handlers = NamespaceSpec(namespace, {}, None).handlers
     assert not namespace.report_sent
@@ -37,7 +37,7 @@ def test_sent_events(machine: ClientProtocol) -> None:
 
 
 @pytest.mark.parametrize("name", ["packet", "packet_create", "flush", "drain"])
-def test_packets(machine: ClientProtocol, world: World, name: str) -> None:
+def test_packets_are_reported_only_while_there_are_handlers(machine: ClientProtocol, world: World, name: str) -> None:
     async def report(error: Exception, event: str) -> None: ...
 
     session = machine.engine

@@ -90,7 +90,7 @@ def test_the_handler_still_acknowledges(variant: Variant) -> None:
     assert variant.server.acks() == [(1, [1])]
 
 
-def test_a_handler_that_raises_as_well(variant: Variant) -> None:
+def test_a_dropped_coroutine_is_reported_if_the_handler_raises(variant: Variant) -> None:
     def make(socket: Any) -> Callable[..., Any]:
         def handler() -> None:
             socket.emit("x")
@@ -106,7 +106,7 @@ def test_a_coroutine_that_the_handler_returns_is_awaited(variant: Variant) -> No
     assert variant.server.events() == [["y", 1]]
 
 
-def test_a_coroutine_that_is_given_to_a_task(variant: Variant) -> None:
+def test_a_coroutine_that_is_passed_to_a_task_is_not_reported(variant: Variant) -> None:
     def make(socket: Any) -> Callable[..., Any]:
         def handler() -> None:
             coroutine = socket.emit("y")
@@ -119,7 +119,7 @@ def test_a_coroutine_that_is_given_to_a_task(variant: Variant) -> None:
     assert variant.server.events() == [["y"]]
 
 
-def test_a_coroutine_that_is_kept_for_later(variant: Variant) -> None:
+def test_a_coroutine_that_is_stored_is_not_reported(variant: Variant) -> None:
     kept: list[Any] = []
     assert play(variant, lambda socket: lambda: kept.append(socket.emit("y"))) == []
     kept.pop().close()

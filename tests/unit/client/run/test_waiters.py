@@ -1,4 +1,4 @@
-"""Callers that wait: all are woken, with an error or without, and one that gives up leaves nothing behind."""
+"""Callers that wait: all are woken, with an error or without, and one that is cancelled leaves nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sansio_socketio.client.run.waiters import Waiters
 from tests.support.fake_runtime import Cancelled, FakeRuntime, World
 
 
-def test_all_are_woken(world: World) -> None:
+def test_all_waiting_callers_are_woken(world: World) -> None:
     waiters = Waiters(FakeRuntime(world))
 
     async def main() -> None:
@@ -23,7 +23,7 @@ def test_all_are_woken(world: World) -> None:
     world.run(main)
 
 
-def test_all_raise_the_error(world: World) -> None:
+def test_all_waiting_callers_raise_the_error(world: World) -> None:
     waiters = Waiters(FakeRuntime(world))
 
     async def main() -> None:
@@ -38,7 +38,7 @@ def test_all_raise_the_error(world: World) -> None:
     world.run(main)
 
 
-def test_one_that_is_cancelled_leaves_nothing(world: World) -> None:
+def test_a_cancelled_caller_leaves_nothing(world: World) -> None:
     waiters = Waiters(FakeRuntime(world))
 
     async def main() -> None:

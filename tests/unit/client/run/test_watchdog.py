@@ -15,7 +15,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
-def test_a_slow_handler_is_warned_of_once_per_call(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_slow_handler_is_logged_once_per_call(world: World, caplog: pytest.LogCaptureFixture) -> None:
     async def body(socket: Socket) -> None:
         @socket.on("e")
         async def slow() -> None:
@@ -28,7 +28,7 @@ def test_a_slow_handler_is_warned_of_once_per_call(world: World, caplog: pytest.
         assert warnings_of(caplog) == []
         await world.sleep(2)
         [message] = warnings_of(caplog)
-        assert message.startswith("/: handler test_a_slow_handler_is_warned_of_once_per_call")
+        assert message.startswith("/: handler test_a_slow_handler_is_logged_once_per_call")
         assert (
             "slow of event 'e' has blocked the queue of the namespace for 4 seconds (slow_handler_warning); events queued for handlers: 2"
             in message
@@ -68,7 +68,7 @@ def test_no_warning_without_a_limit_or_within_it(
     assert warnings_of(caplog) == []
 
 
-def test_concurrent_handlers_block_no_queue(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_concurrent_handlers_are_not_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
     async def body(socket: Socket) -> None:
         socket.on("e", lambda: world.sleep(100), concurrency=1)
         world.server.emit("e")
