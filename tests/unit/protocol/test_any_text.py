@@ -30,7 +30,15 @@ from sansio_socketio.protocol.packets import engineio
 from sansio_socketio.protocol.packets.msgpack import MessagePackParser
 from sansio_socketio.protocol.packets.socketio import ACK, CONNECT, EVENT, JSONParser, Packet, Parser
 
-TEXTS = st.text(st.sampled_from('ab/,\x1e\x1f\0\r\n \t"\\%?#&=é€\ufffd\U0001f600\ud800\udfff4')) | st.text()
+
+def joined_pairs(text: str) -> str:
+    """Return a text in which two surrogates that are a pair are one character, as in JavaScript."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+TEXTS = (st.text(st.sampled_from('ab/,\x1e\x1f\0\r\n \t"\\%?#&=é€\ufffd\U0001f600\ud800\udfff4')) | st.text()).map(
+    joined_pairs
+)
 OPEN = json.dumps({"sid": "s", "upgrades": [], "pingInterval": 25000, "pingTimeout": 20000})
 NOW = 1.0
 
