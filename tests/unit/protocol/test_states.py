@@ -15,7 +15,7 @@ from sansio_socketio.protocol.packets import engineio
 from sansio_socketio.protocol.states import ConnectionState, IllegalTransition, transition
 from sansio_socketio.protocol.transports import polling, websocket
 from tests.support.fake_server import FakeServer
-from tests.unit.transports.rig import TransportRig, answer, close_frame, open_polling, open_websocket
+from tests.unit.transports.rig import TransportRig, close_frame, http_response, open_polling, open_websocket
 
 Serve = type[FakeServer]
 Table = Mapping[Any, frozenset[Any]]
@@ -159,7 +159,7 @@ def polling_transport(serve: Serve) -> None:
         rig = open_polling()
         rig.pause()
         if not resumes_early:
-            rig.feed(1, answer(b"6"))
+            rig.feed(1, http_response(b"6"))
         rig.resume()
         rig.close()
         rig.transport.abort()
@@ -169,7 +169,7 @@ def polling_transport(serve: Serve) -> None:
             if pauses:
                 rig.pause()
             if completes:
-                rig.feed(1, answer(b"6"))
+                rig.feed(1, http_response(b"6"))
             end(rig)
             rig.transport.abort()
     rig = open_polling()
@@ -184,7 +184,7 @@ def websocket_transport(serve: Serve) -> None:
         rig = TransportRig("websocket")
         rig.open()
         rig.stream_opened(1)
-        response = answer(body, status=status)
+        response = http_response(body, status=status)
         rig.feed(1, response[: -len(body) or None])
         rig.feed(1, body)
     rig = TransportRig("websocket")

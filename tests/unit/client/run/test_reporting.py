@@ -38,7 +38,7 @@ def test_sent_events_are_reported_only_while_there_are_handlers(machine: ClientP
 
 @pytest.mark.parametrize("name", ["packet", "packet_create", "flush", "drain"])
 def test_packets_are_reported_only_while_there_are_handlers(machine: ClientProtocol, world: World, name: str) -> None:
-    async def report(error: Exception, event: str) -> None: ...
+    async def report(error: Exception, event: str, source: str) -> None: ...
 
     session = machine.engine
     assert session is not None
