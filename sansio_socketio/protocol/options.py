@@ -21,7 +21,7 @@ from operator import methodcaller
 from typing import Any, Final, Generic, Literal, Self, TypeVar, overload
 
 from .errors import OptionError
-from .url import is_encodable
+from .url import PROTOCOL_PARAMETERS, is_encodable
 
 T = TypeVar("T")
 
@@ -123,11 +123,17 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "upgrade": _BOOL,
     "remember_upgrade": _BOOL,
     "try_all_transports": _BOOL,
-    "query": _TEXTS,
+    "query": (
+        lambda value: _is_text_mapping(value) and PROTOCOL_PARAMETERS.isdisjoint(value),
+        f"{_TEXTS[1]} and without the parameters of the protocol ({', '.join(sorted(PROTOCOL_PARAMETERS))})",
+    ),
     "extra_headers": _TEXTS,
     "force_base64": _BOOL,
     "timestamp_requests": _or_none(_BOOL),
-    "timestamp_param": (lambda value: _is_text(value) and value != "", "a non-empty str without unpaired surrogates"),
+    "timestamp_param": (
+        lambda value: _is_text(value) and value != "" and value not in PROTOCOL_PARAMETERS,
+        "a non-empty str without unpaired surrogates",
+    ),
     "with_credentials": _BOOL,
     "protocols": (_are_protocols, "a sequence of WebSocket subprotocols, of the characters of an HTTP token"),
     "transport_options": (_are_transport_options, "a mapping of a transport's name to a mapping of its options"),

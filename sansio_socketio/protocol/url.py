@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv6Address
+from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
 from .errors import OptionError
@@ -29,6 +30,10 @@ _AT = re.compile(r".*(?:@|%40)", re.DOTALL)  # greedy: a password may contain a 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _MAX_HOST_NAME = 253
+
+
+PROTOCOL_PARAMETERS: Final = frozenset({"EIO", "sid", "transport"})
+"""The query parameters that the protocol defines. An application cannot set them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,10 @@ def parse_url(text: str) -> URL:
         query = _parse_query(parts.query)
     except UnicodeDecodeError:
         raise _invalid(text, "its query is not percent-encoded UTF-8") from None
+    if not PROTOCOL_PARAMETERS.isdisjoint(dict(query)):
+        raise _invalid(
+            text, f"its query contains a parameter of the protocol ({', '.join(sorted(PROTOCOL_PARAMETERS))})"
+        )
     return URL(
         scheme=parts.scheme,
         host=host,

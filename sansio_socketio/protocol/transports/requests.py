@@ -26,7 +26,6 @@ from .base import Endpoint
 Headers = list[tuple[bytes, bytes]]
 
 USER_AGENT: Final = b"sansio-socketio"
-_OURS: Final = frozenset(("EIO", "transport", "sid"))
 _RESERVED: Final = frozenset(
     (
         "connection",
@@ -85,7 +84,7 @@ class Requests:
     def target(self, *, base64: bool) -> str:
         """Return the target of the next request. `base64`: ask the server to send binary data as text. Raise ValueError."""
         endpoint = self._endpoint
-        query = {key: value for key, value in endpoint.query.items() if key not in _OURS}
+        query = dict(endpoint.query)
         if self._stamp:
             query[endpoint.options.timestamp_param] = f"{self._stamp}{_base36(next(self._counter))}"
         query |= {"EIO": str(PROTOCOL), "transport": self._transport}

@@ -67,10 +67,9 @@ WORDS: dict[str, str] = {
         "a whole number of at least 1",
     ),
     **dict.fromkeys(("max_attachments", "retries"), "a whole number of at least 0"),
-    **dict.fromkeys(
-        ("query", "extra_headers"),
-        "a mapping of str to str without unpaired surrogates, or a function that returns it, not this ",
-    ),
+    "query": "a mapping of str to str without unpaired surrogates and without the parameters of the protocol (EIO, sid, "
+    "transport), or a function that returns it, not this ",
+    "extra_headers": "a mapping of str to str without unpaired surrogates, or a function that returns it, not this ",
     "path": "a str such as '/socket.io'",
     "transports": "a sequence of 'polling', 'websocket' and subclasses of Transport, without duplicates",
     "timestamp_requests": "True or False, or None",

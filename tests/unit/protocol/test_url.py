@@ -62,6 +62,7 @@ def test_queries_are_parsed_as_in_javascript(text: str, query: tuple[tuple[str, 
     assert parse_url(text).query == query
 
 
+@pytest.mark.row("difference.query_of_a_transport")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -83,6 +84,8 @@ def test_queries_are_parsed_as_in_javascript(text: str, query: tuple[tuple[str, 
         ("http://h/\ud800", "contains an unpaired surrogate"),
         ("http://h?\ud800=", "contains an unpaired surrogate"),
         ("http://h?%ff=", "its query is not percent-encoded UTF-8"),
+        ("http://h?a=b&EIO=3", r"its query contains a parameter of the protocol \(EIO, sid, transport\)"),
+        ("http://h?s%69d=x", "its query contains a parameter of the protocol"),
     ],
 )
 def test_invalid_url_is_quoted_in_the_error(text: Any, message: str) -> None:

@@ -65,12 +65,6 @@ def test_the_query_of_the_application_precedes_that_of_the_protocol() -> None:
     assert target == "/engine.io/?token=%C3%BC%20%26%3D&empty=&EIO=4&transport=polling&sid=abc"
 
 
-@pytest.mark.row("difference.query_of_a_transport")
-def test_the_application_cannot_override_the_protocols_query() -> None:
-    maker = requests(query={"EIO": "3", "transport": "carrier pigeon", "sid": "stolen", "mine": "1"})
-    assert query_of(maker.target(base64=False)) == {"EIO": "4", "transport": "polling", "mine": "1"}
-
-
 def test_base64_adds_b64_to_the_query() -> None:
     assert query_of(requests().target(base64=True))["b64"] == "1"
 
@@ -90,10 +84,6 @@ def test_timestamps_differ_and_come_from_the_random_source() -> None:
 def test_timestamp_requests_enables_and_disables_timestamps(stamped: bool, option: bool | None, expected: bool) -> None:
     maker = requests(stamped=stamped, timestamp_requests=option, timestamp_param="stamp")
     assert ("stamp" in query_of(maker.target(base64=False))) is expected
-
-
-def test_a_timestamp_cannot_override_the_protocols_query() -> None:
-    assert query_of(requests(stamped=True, timestamp_param="EIO").target(base64=False))["EIO"] == "4"
 
 
 def test_headers_replace_the_defaults_of_the_same_name() -> None:
