@@ -86,7 +86,7 @@ def _check_parser(parser: Parser, messages: Iterator[str | bytes] | list[str | b
     fresh = parser.decoder(_MAX_ATTACHMENTS)
     for message in messages:
         result = _feed(decoder, message)
-        assert shown(_feed(fresh, message)) == shown(result), "an error or a packet has left something behind"
+        assert shown(_feed(fresh, message)) == shown(result), "state of an earlier error or packet is left"
         if result is not None:  # nothing is incomplete
             fresh = parser.decoder(_MAX_ATTACHMENTS)
         if isinstance(result, SocketPacket):

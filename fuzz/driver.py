@@ -88,7 +88,7 @@ class Driver:
 
     def _perform(self, action: Output) -> None:
         if isinstance(action, OpenStream):
-            assert action.stream not in self.written, "a stream's number is used again"
+            assert action.stream not in self.written, "a stream number is reused"
             stream = Stream(action.stream, action.transport)
             self.streams[action.stream] = stream
             self.written[action.stream] = bytearray()
@@ -119,7 +119,7 @@ class Driver:
         self.run()
 
     def receive(self, stream: Stream, data: bytes) -> None:
-        """Feed bytes of the peer in chunks, for as long as the stream is open. The chunks' memory is used again.
+        """Feed bytes of the peer in chunks, for as long as the stream is open. The memory of the chunks is reused.
 
         Bytes that arrive after a request was sent belong to its response. So the chunks decide what happens if a request is
         sent between two of them.

@@ -1,7 +1,7 @@
 """Select the corpus of a target from the inputs that its runs have found: `python -m fuzz.minimise TARGET…`.
 
-The seeds are kept, and of the other inputs in the work folder and in the corpus the smallest that execute branches of
-`sansio_socketio` which the seeds do not. Inputs for which a property does not hold are left out.
+The seeds stay in it, and of the other inputs in the work folder and in the corpus the smallest that execute branches
+of `sansio_socketio` that the seeds do not execute. Inputs for which a property does not hold are left out.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ FOLDER: Final = Path(__file__).parent
 CORPUS: Final = FOLDER / "corpus"
 """The minimised corpora, which are committed: a folder for each target."""
 WORK: Final = FOLDER / "work"
-"""What runs leave behind, which is not committed: the inputs that reached new code, and those that failed."""
+"""The files that runs write, which are not committed: the inputs that reached new code, and those that failed."""
 
 
 def corpus(target: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What the tests of several folders share: the servers, the certificate, and the servers' output when a test fails."""
+"""Fixtures of all tests: the servers, the certificate, and the servers' output when a test fails."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def pytest_runtest_setup() -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the servers wrote during a test that failed."""
+    """Show the output of the servers during a test that failed."""
     report = yield
     if report.failed:
         for peer in Peer.running:

@@ -1,4 +1,4 @@
-"""Our side of the differential tests: runs a scenario with one of the drivers. javascript.js is the other side.
+"""The side of this library in the differential tests: runs a scenario with one of the drivers. javascript.js is the other side.
 
 What a step does (`who` is a name that `io`, `manager` or `socket` gave; `how` is that name, or an object with `socket`
 and flags: `ack` (a label), `timeout`, `volatile`, `compress`):

@@ -178,6 +178,6 @@ def check(client: Client, server: Peer) -> None:
     assert client.acknowledged == NUMBERS
     recorded: list[int] = server.control("recorded", client=client.driver.name)
     assert sorted(set(recorded)) == NUMBERS
-    assert recorded == sorted(recorded), "a number that comes twice comes before the next one"
+    assert recorded == sorted(recorded), "a repeated number arrives before the next one"
     assert not client.recovered[False]
     assert client.disconnected.total() >= LEAST_DISCONNECTS

@@ -102,4 +102,4 @@ def test_a_chunk_is_not_kept() -> None:
     driver = Driver(machine, lambda data: [data])
     driver.run()
     driver.receive(driver.streams[1], b"abc")
-    assert bytes(machine.kept) == bytes(3), "what is kept is overwritten, so that the events show it"
+    assert bytes(machine.kept) == bytes(3), "stored chunks are overwritten, so that the events show it"

@@ -313,21 +313,21 @@ async def test_cancelling_an_auth_function_closes_the_connection(driver: Driver,
 
 
 async def test_an_exception_of_the_body_is_raised_unchanged(driver: Driver, target: Target) -> None:
-    class Mine(Exception):
+    class ApplicationError(Exception):
         pass
 
     async def raise_when_connected() -> None:
         async with target.connect(driver) as socket:
             await socket.emit("echo", 1)
-            raise Mine
+            raise ApplicationError
 
     async def raise_while_connecting() -> None:
         async with driver.open_io() as io:
             io(target.url(), **target.options)
-            raise Mine
+            raise ApplicationError
 
     for body in (raise_when_connected, raise_while_connecting):
-        with pytest.raises(Mine):
+        with pytest.raises(ApplicationError):
             await body()
 
 

@@ -123,7 +123,7 @@ SAID = {
     "500": "HTTP status 500",
     "502": "HTTP status 502",
 }
-"""What the error must say, in the words of a regular expression."""
+"""Regular expressions for the messages of the errors."""
 BODIES = {
     "400": '{"code":0,"message":"Transport unknown"}',
     "404": "no such page",

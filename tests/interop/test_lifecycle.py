@@ -1,4 +1,4 @@
-"""Handlers that wait inside events of the connection, in every driver: none of them can hold up the connection.
+"""Handlers that wait inside events of the connection, in every driver: none of them can block the connection.
 
 Each program registers handlers that wait for the socket, then opens the connection and loses it. Afterwards the socket must
 answer again, and every handler must have ended.
@@ -109,7 +109,7 @@ async def answer() -> dict[str, str]:
 
 
 async def check(driver: Driver, socket: Any) -> None:
-    """The connection comes again, and the server answers."""
+    """Check that the connection is reopened and the server responds."""
 
     async def reached() -> bool:
         try:
@@ -173,7 +173,7 @@ async def test_a_plain_handler_that_drops_a_coroutine_is_reported(driver: Driver
 
 
 class RealActor:
-    """What a random program acts on, at a real server."""
+    """The object on which a random program acts, with a real server."""
 
     def __init__(self, driver: Driver, manager: Any, socket: Any) -> None:
         self.manager = manager
@@ -184,7 +184,7 @@ class RealActor:
         socket.on("logged_in", self._logged_in.add)
 
     async def log_in(self) -> None:
-        """Wait for the answer for a short time: in a handler of the same namespace it cannot come."""
+        """Wait for the answer for a short time: in a handler of the same namespace it cannot arrive."""
         self._logins += 1
         number = self._logins
         await self.socket.emit("login", number)
@@ -255,7 +255,7 @@ async def is_answered(manager: Any, socket: Any) -> bool:
 async def test_an_exception_that_ends_the_task_of_a_handler_does_not_stop_the_queue(
     driver: Driver, node_server: Peer
 ) -> None:
-    """With asyncio such a task dies alone; the queue is served by another one."""
+    """With asyncio only that task ends. Another one serves the queue."""
     seen = driver.queue()
 
     def fail() -> None:

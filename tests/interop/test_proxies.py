@@ -128,8 +128,8 @@ REFUSALS = {
 async def test_a_refusal_of_the_proxy_raises_with_status_and_body(
     refusal: str, driver: Driver, plain_target: Target, proxy: Peer
 ) -> None:
-    said, status, body = REFUSALS[refusal]
-    proxy.control("behave", refusal=said)
+    response, status, body = REFUSALS[refusal]
+    proxy.control("behave", refusal=response)
     failure = await refused(driver, plain_target, proxy.url)
     assert (failure.status, failure.body) == (status, body)
     assert f"the proxy {proxy.url}" in str(failure)

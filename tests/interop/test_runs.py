@@ -191,17 +191,17 @@ def test_threads_may_open_and_close_a_manager_for_each_other(node_server: Peer) 
     socket = manager.socket("/")
     seen: list[Any] = []
 
-    def elsewhere(function: Callable[[], Any]) -> None:
+    def in_thread(function: Callable[[], Any]) -> None:
         thread = threading.Thread(target=lambda: seen.append(function()))
         thread.start()
         thread.join(10)
 
     def main() -> Any:
         async def body() -> None:
-            elsewhere(manager.open)
-            elsewhere(lambda: socket.emit_with_ack("echo_ack", "from a thread"))
+            in_thread(manager.open)
+            in_thread(lambda: socket.emit_with_ack("echo_ack", "from a thread"))
             assert socket.emit_with_ack("echo_ack", "from another") == "from another"
-            elsewhere(manager.close)
+            in_thread(manager.close)
             assert seen == [manager, "from a thread", manager]
 
         return body()
@@ -544,7 +544,7 @@ async def test_call_from_another_thread_raises_state_error_with_hint(
             lambda: manager.close().send(None),
             lambda: setattr(manager, "reconnection", False),
         ]
-        errors = _elsewhere(calls)
+        errors = _in_thread(calls)
         assert [type(error) for error in errors] == [StateError] * len(calls)
         for error in errors:
             assert re.search(INSTEAD[driver.name], str(error))
@@ -552,7 +552,7 @@ async def test_call_from_another_thread_raises_state_error_with_hint(
     assert caplog.records == []
 
 
-def _elsewhere(calls: list[Callable[[], Any]]) -> list[Exception | None]:
+def _in_thread(calls: list[Callable[[], Any]]) -> list[Exception | None]:
     """Return what the calls raise in another thread."""
     errors: list[Exception | None] = []
 
@@ -594,18 +594,18 @@ def test_the_suggested_calls_from_another_thread_work(node_server: Peer) -> None
         async with sansio_socketio_asyncio.connect(node_server.url) as socket:
             loop = asyncio.get_running_loop()
 
-            def elsewhere() -> Any:
+            def in_thread() -> Any:
                 return asyncio.run_coroutine_threadsafe(socket.emit_with_ack("echo_ack", 1), loop).result(10)
 
-            assert await asyncio.to_thread(elsewhere) == 1
+            assert await asyncio.to_thread(in_thread) == 1
 
     async def in_trio() -> None:
         async with sansio_socketio_trio.connect(node_server.url) as socket:
 
-            def elsewhere() -> Any:
+            def in_thread() -> Any:
                 return trio.from_thread.run(socket.emit_with_ack, "echo_ack", 1)
 
-            assert await trio.to_thread.run_sync(elsewhere) == 1
+            assert await trio.to_thread.run_sync(in_thread) == 1
 
     AsyncioDriver().run(main)
     trio.run(in_trio)

@@ -16,7 +16,7 @@ from tests.support.peers import Peer
 from tests.support.target import TRANSPORTS, Target
 
 PATIENT: Final[dict[str, Any]] = {"reconnection": False}
-"""Nothing connects again by itself, so that a test may look at what is in between."""
+"""No client reconnects by itself, so that a test can check the state between two connections."""
 
 
 async def handled(socket: Any, driver: Driver) -> None:

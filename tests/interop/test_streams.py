@@ -123,7 +123,7 @@ async def failure_of(driver: Driver, transport: str, open_stream: Any, **options
     return caught.value.__cause__.__cause__
 
 
-class Mine(Exception):
+class ApplicationError(Exception):
     """An error of the application."""
 
 
@@ -134,10 +134,10 @@ async def test_an_exception_of_open_stream_is_the_cause_of_the_failure(
     assert isinstance(await failure_of(driver, transport, hook.option), FileNotFoundError)
 
     def fail() -> None:
-        raise Mine("no way") from OSError("beneath")
+        raise ApplicationError("no way") from OSError("beneath")
 
     hook.before = fail
-    assert isinstance(await failure_of(driver, transport, hook.option), Mine)
+    assert isinstance(await failure_of(driver, transport, hook.option), ApplicationError)
 
 
 async def test_open_stream_is_called_again_for_the_next_attempt(driver: Driver, plain_target: Target) -> None:
@@ -145,7 +145,7 @@ async def test_open_stream_is_called_again_for_the_next_attempt(driver: Driver, 
 
     def fail_at_first() -> None:
         if len(hook.wanted) < 3:
-            raise Mine
+            raise ApplicationError
 
     hook.before = fail_at_first
     options = plain_target.options | {"open_stream": hook.option}

@@ -70,9 +70,9 @@ async def test_without_a_context_the_authorities_of_the_system_are_trusted(
     driver: Driver, transport: str, node_server_tls: Peer, tls: TLS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = Target(node_server_tls, transport)
-    said = await refused(driver, target, ssl=None)
-    assert "the certificate of 127.0.0.1 could not be verified" in said
-    assert "pass a context that trusts it (ssl=)" in said
+    message = await refused(driver, target, ssl=None)
+    assert "the certificate of 127.0.0.1 could not be verified" in message
+    assert "pass a context that trusts it (ssl=)" in message
     monkeypatch.setenv("SSL_CERT_FILE", tls.authority)  # OpenSSL reads further authorities from there
     async with target.connect(driver, ssl=None) as socket:
         assert await socket.emit_with_ack("echo_ack", 1) == 1
@@ -95,17 +95,17 @@ async def test_server_hostname_is_verified_instead_of_the_host(
     scheme: str, driver: Driver, transport: str, named_server: Peer, context: ssl.SSLContext
 ) -> None:
     target = Target(named_server, transport, extra={"ssl": context})
-    said = await refused(driver, target, scheme)
-    assert "the certificate of 127.0.0.1 could not be verified: IP address mismatch" in said
-    assert "the name in the certificate (server_hostname=)" in said
+    message = await refused(driver, target, scheme)
+    assert "the certificate of 127.0.0.1 could not be verified: IP address mismatch" in message
+    assert "the name in the certificate (server_hostname=)" in message
     named_server.control("requests")
     async with target.connect(driver, server_hostname=NAME) as socket:
         await target.settle(driver, socket)
         assert await socket.emit_with_ack("echo_ack", 1) == 1
     requests = named_server.control("requests")["requests"]
     assert {request["tls"]["name"] for request in requests} == {NAME}
-    said = await refused(driver, target, server_hostname="other.test")
-    assert "the certificate of other.test could not be verified: Hostname mismatch" in said
+    message = await refused(driver, target, server_hostname="other.test")
+    assert "the certificate of other.test could not be verified: Hostname mismatch" in message
 
 
 @pytest.mark.row("option.ssl")
@@ -141,5 +141,5 @@ async def test_the_settings_of_the_context_apply(
     context = ssl.create_default_context(cafile=tls.authority)
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("PSK")
-    said = await refused(driver, Target(node_server_tls, transport), ssl=context)
-    assert "the TLS handshake with 127.0.0.1 failed" in said
+    message = await refused(driver, Target(node_server_tls, transport), ssl=context)
+    assert "the TLS handshake with 127.0.0.1 failed" in message

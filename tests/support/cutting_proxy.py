@@ -2,7 +2,7 @@
 
 Rules of this file:
 
-- It forwards bytes as they arrive, and the end of a connection. It does not look at the bytes.
+- It forwards bytes as they arrive, and the end of a connection. It does not parse the bytes.
 - A cut closes both sides of every connection and loses what is in flight. New connections are accepted as before.
 - When the context ends, everything is closed and the thread has ended.
 """

@@ -1,4 +1,4 @@
-"""Doubles of both ends of a stream, for what is between them: a stream that records what is written, and a receiver that
+"""Doubles of both ends of a stream, for tests of what is between them: a stream that records what is written, and a receiver that
 records what it is notified of.
 """
 

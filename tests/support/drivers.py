@@ -83,7 +83,7 @@ class Driver(ABC):
         """Poll until the condition is true."""
         deadline = time.monotonic() + patience
         while not condition():
-            assert time.monotonic() < deadline, "waited in vain"
+            assert time.monotonic() < deadline, "the condition did not become true"
             await self.sleep(0.005)
 
     def handler(self, function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:

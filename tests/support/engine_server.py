@@ -95,7 +95,7 @@ class EngineServer:
         self._websocket: _Stream | None = None
         self._held: list[_Stream] = []
 
-    # For the test: what the server does
+    # For the test: actions of the server
 
     def send(self, *messages: str | bytes) -> None:
         self.send_packets(*[Packet(MESSAGE, message) for message in messages])

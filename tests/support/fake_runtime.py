@@ -498,7 +498,7 @@ class World:
             current, self.current = self.current, None
             self.run_until(lambda: all(task.done for task in left), None)
             self.current = current
-            assert not self.streams, "streams are left open"
+            assert not self.streams, "streams are still open"
 
     def run(self, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Run a coroutine until it ends; return its result or raise its error."""

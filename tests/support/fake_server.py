@@ -172,7 +172,7 @@ class FakeServer:
         sent, self._sent = self._sent, []
         return sent
 
-    # For the test: what the server does
+    # For the test: actions of the server
 
     def accept(self, *, upgrades: Sequence[str] = ()) -> None:
         """Open the stream that the client asked for, and send the handshake, unless it is too late for that."""
@@ -207,7 +207,7 @@ class FakeServer:
         self.send(Packet(EVENT, namespace, list(args), id))
 
     def ack(self, *values: Any, namespace: str = "/", id: int | None = None) -> None:  # noqa: A002  # the packet's term
-        """Acknowledge the latest event that wanted it, or that of this id."""
+        """Acknowledge the latest event that requests it, or that of this id."""
         self.run()
         self.send(Packet(ACK, namespace, list(values), self._last_id if id is None else id))
 

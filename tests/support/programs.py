@@ -25,7 +25,7 @@ PLACES: Final = (
 
 
 class Actor(Protocol):
-    """What a program acts on."""
+    """The object on which a program acts."""
 
     manager: Any
     socket: Any

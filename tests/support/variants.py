@@ -215,7 +215,7 @@ class ThreadsWorld(World):
                 await self.sleep(0)
                 if self._running(runtime):
                     await self.sleep(0.1)
-            assert not [stream for stream in runtime.streams if stream in self.streams], "streams are left open"
+            assert not [stream for stream in runtime.streams if stream in self.streams], "streams are still open"
 
     def _running(self, runtime: ThreadsRuntime) -> bool:
         current: Any = self.current

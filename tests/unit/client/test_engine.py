@@ -28,7 +28,7 @@ def engine_of(manager: Manager) -> Engine:
 
 
 def record(engine: Engine, *names: str) -> list[Any]:
-    """Return a list that records with what the handlers of these events, or of all, are called."""
+    """Return a list that records the arguments of the handlers of these events, or of all."""
     seen: list[Any] = []
 
     def recorder(name: str) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""Every invalid option is an error at the call, which names the option and what it takes.
+"""Every invalid option raises at the call. The error names the option and what is accepted.
 
 The tables have every option, for every place that takes it: `Manager`, `connect`, `io`, `socket`, and the
 properties that may be set while running.

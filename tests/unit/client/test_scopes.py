@@ -1,4 +1,4 @@
-"""The scopes of `connect` and `open_io`: what is raised on entering them, and all the ways in which they end."""
+"""The scopes of `connect` and `open_io`: the exceptions on entering them, and every way in which they end."""
 
 from __future__ import annotations
 

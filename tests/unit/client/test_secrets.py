@@ -1,4 +1,4 @@
-"""Nothing that may be secret is in the error of a call, whatever is wrong with the URL or an option, in every driver."""
+"""No error of a call for an invalid URL or option shows a secret, in every driver."""
 
 from __future__ import annotations
 

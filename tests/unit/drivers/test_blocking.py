@@ -349,7 +349,7 @@ def _in_a_child(function: Callable[[], str]) -> str:
     """Call a function in a forked child and return its result."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # about forking with threads, which is what is tested
+        warnings.simplefilter("ignore", DeprecationWarning)  # about forking with threads, which this tests
         child = os.fork()
     if child == 0:
         try:

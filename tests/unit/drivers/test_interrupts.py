@@ -202,7 +202,7 @@ def test_an_interrupt_in_code_of_the_client_is_raised_when_that_is_done() -> Non
 
 
 def test_a_loop_that_only_calls_the_client_is_interrupted() -> None:
-    """Another thread gets to send a signal when the main thread does I/O, so that it always arrives in library code."""
+    """Another thread can send a signal when the main thread does I/O, so that it always arrives in library code."""
     traced = sys.gettrace()
     signals = threading.Timer(0.1, _interrupt_main_thread)
 

@@ -1,4 +1,4 @@
-"""A driver under another library than its own."""
+"""A driver that runs under another async library."""
 
 from __future__ import annotations
 

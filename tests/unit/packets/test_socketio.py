@@ -316,7 +316,7 @@ def test_changing_a_value_after_encoding_has_no_effect() -> None:
     messages = encode(Packet(EVENT, data=data))
     buffer[:] = b"after!"
     assert messages[1:] == [b"before", b"before"]
-    assert data == ["a", buffer, buffer], "what the application handed over is left as it was"
+    assert data == ["a", buffer, buffer], "the values of the application are unchanged"
 
 
 def nested(depth: int, innermost: Any) -> Any:

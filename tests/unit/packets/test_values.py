@@ -415,4 +415,4 @@ def test_any_value_is_encoded_or_refused(data: list[Any], parser: Parser) -> Non
     assert decoded is not None
     assert len(decoded.data) == len(packet.data)
     once = there_and_back(parser, decoded)
-    assert repr(once) == repr(decoded.data), "what was received is sent as it is"
+    assert repr(once) == repr(decoded.data), "received values are sent unchanged"

@@ -49,7 +49,7 @@ class Link:
     """The state of one stream on the server."""
 
     is_strict: bool
-    """Whether all that the client sends arrives at once, so that nothing crosses."""
+    """Whether all that the client sends arrives at once, so that no packets of both sides cross."""
     is_open: bool = False
     ids: list[tuple[str, int]] = field(default_factory=list)
     """The namespaces and the ids of the events that want to be acknowledged."""
@@ -80,7 +80,7 @@ class StrictServer(FakeServer):
         super().got(stream, packet)
         link, name = self.links[stream], packet.namespace
         if packet.type == CONNECT:
-            assert not link.is_strict or name not in link.asked | link.joined, "CONNECT to what is joined"
+            assert not link.is_strict or name not in link.asked | link.joined, "CONNECT to a joined namespace"
             link.asked.add(name)
         else:
             assert not link.is_strict or name in link.joined, f"{packet} to what is not joined"
@@ -411,7 +411,7 @@ class Client(RuleBasedStateMachine):
             assert socket.active
             assert socket.sid is not None
             assert not socket._unsent
-            assert not socket._queue or socket._queue[0].wire_id is not None, "the queue stands still"
+            assert not socket._queue or socket._queue[0].wire_id is not None, "the queue is blocked"
         else:
             assert socket.sid is None
         assert all(emit.wire_id == number for number, emit in socket._sent.items())

@@ -1005,7 +1005,7 @@ def test_scripts_cover_every_callback(made: list[FakeTransport]) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What outlives a session
+# State that outlives a session
 
 
 def remembering(made: list[FakeTransport], memory: Memory, *, remember: bool = True) -> SessionRig:
@@ -1163,7 +1163,7 @@ def test_checking_options_raises_for_headers_that_cannot_be_sent() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Transports of the application's own
+# Custom transports
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a hostile server can make a client use: memory in proportion to `max_message_size`, work in proportion to its bytes.
+"""The resources that a hostile server can make a client use: memory in proportion to `max_message_size`, work in proportion to its bytes.
 
 The server speaks on the real transports, in chunks as large as those of the drivers. What the client delivers is dropped at
 once, as by an application that keeps up.
@@ -129,7 +129,7 @@ def growth(peer: Peer, data: bytes) -> int:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Shapes: what is small on the wire and large in memory
+# Data that is small on the wire and large in memory
 
 
 def repeated(unit: bytes, head: bytes = b"", tail: bytes = b"") -> Callable[[int], bytes]:

@@ -140,7 +140,7 @@ def test_an_answer_with_an_invalid_id_fails_the_join(serve: Serve, sid: Any) -> 
     assert kinds(server.events()) == [ConnectFailed]
 
 
-# Leaving
+# Disconnecting
 
 
 def test_server_disconnects_namespace(serve: Serve) -> None:
@@ -342,9 +342,9 @@ def test_early_events_are_bounded(serve: Serve, options: dict[str, Any], events:
     assert server.events() == []
     if options:
         server.emit("early")
-        told = server.events()
-        assert kinds(told) == [Closed, Disconnected]
-        assert "before it accepted the namespace" in str(told[0].details)  # type: ignore[attr-defined]
+        received = server.events()
+        assert kinds(received) == [Closed, Disconnected]
+        assert "before it accepted the namespace" in str(received[0].details)  # type: ignore[attr-defined]
 
 
 def test_buffered_events_do_not_count_towards_the_bound_of_early_events(serve: Serve) -> None:

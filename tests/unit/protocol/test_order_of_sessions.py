@@ -1,4 +1,4 @@
-"""A session that the application has closed, and the next one: the server receives what was emitted in order."""
+"""A session that the application has closed, and the next one: the server receives the events in the order of the emits."""
 
 from __future__ import annotations
 

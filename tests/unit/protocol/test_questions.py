@@ -1,4 +1,4 @@
-"""Questions: what the application is asked before each attempt, and every kind of answer it may give."""
+"""Questions: what the application is asked before each attempt, and every kind of answer."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from sansio_socketio.protocol import ClientOptions, ClientProtocol, actions, eve
 from tests.unit.transports.rig import BINARY, TEXT, client_frames, close_frame, frame, switching
 
 Cuts = dict[int, Sequence[int]]
-"""Where to cut the answers, by their places in the recording; those that are not named come whole."""
+"""Where chunks end, by the position of the response in the recording. Other responses arrive in one chunk."""
 
 HEADERS = (
     b"cache-control: no-store\r\nDate: Sun, 22 Nov 2026 12:00:00 GMT\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5"

@@ -1,4 +1,4 @@
-"""The tables of transitions: nothing happens that they do not have, and everything that they have can happen."""
+"""The tables of transitions: no other transition happens, and each one in them can happen."""
 
 from __future__ import annotations
 

@@ -74,12 +74,12 @@ def test_cancelled_and_cleared_timers_do_not_fire() -> None:
 def test_a_callback_may_cancel_and_move_other_due_timers() -> None:
     timers, owner = Timers(), Owner()
 
-    def meddle(name: str | int, now: float) -> None:
+    def change_timers(name: str | int, now: float) -> None:
         if name == "first":
             timers.cancel(owner, "second")
             timers.set(owner, "third", now + 1)
 
-    owner.then = meddle
+    owner.then = change_timers
     for when, name in enumerate(("first", "second", "third", "fourth")):
         timers.set(owner, name, when)
     timers.fire_due(10)
@@ -157,12 +157,12 @@ def test_cancelled_timers_do_not_accumulate() -> None:
 def test_compaction_while_firing_fires_no_timer_twice() -> None:
     timers, owner = Timers(), Owner()
 
-    def churn(name: str | int, now: float) -> None:
+    def move_and_cancel(name: str | int, now: float) -> None:
         for number in range(100):
             timers.set(owner, f"new {number}", now + 1)
             timers.cancel(owner, f"new {number}")
 
-    owner.then = churn
+    owner.then = move_and_cancel
     for number in range(20):
         timers.set(owner, number, number)
     timers.fire_due(100)

@@ -1,4 +1,4 @@
-"""The building blocks of streams, with doubles of what a driver provides."""
+"""The building blocks of streams, with doubles of the parts that a driver provides."""
 
 from __future__ import annotations
 

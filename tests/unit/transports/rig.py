@@ -90,7 +90,7 @@ class TransportRig:
         )
         self.transport = TRANSPORT_CLASSES[name](endpoint, self.session, self.outbox, self.timers)
 
-    # What the session does
+    # Calls of the session
 
     def open(self) -> None:
         self.transport.open(self.now)
@@ -107,7 +107,7 @@ class TransportRig:
     def resume(self) -> None:
         self.transport.resume(self.now)
 
-    # What the driver does. As in the machine, nothing is fed for a stream that is closed.
+    # Inputs of the driver. As in the machine, nothing is fed for a closed stream.
 
     def stream_opened(self, stream: int) -> None:
         self.transport.stream_opened(stream, self.now)

@@ -42,7 +42,7 @@ def test_a_cookie_expires_after_max_age() -> None:
     assert sent(jar, 109.9) == b"a=1; b=2"
     assert sent(jar, 110.0) == b"b=2"
     assert sent(jar, 120.0) == b""
-    assert sent(jar, 100.0) == b"", "what has ended is gone"
+    assert sent(jar, 100.0) == b"", "expired cookies are removed"
 
 
 @pytest.mark.parametrize("age", [b"0", b"-1", b"-0"])
@@ -93,7 +93,7 @@ def test_max_age_wins_over_expires() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "target", "goes"),
+    ("path", "target", "is_sent"),
     [
         (b"/", "/socket.io/?a", True),
         (b"/socket.io", "/socket.io/?a", True),
@@ -106,8 +106,8 @@ def test_max_age_wins_over_expires() -> None:
         (b"relative", "/?a", False),
     ],
 )
-def test_a_cookie_is_sent_to_matching_paths_only(path: bytes, target: str, goes: bool) -> None:
-    assert sent(jar_with(b"a=1; Path=" + path), target=target) == (b"a=1" if goes else b"")
+def test_a_cookie_is_sent_to_matching_paths_only(path: bytes, target: str, is_sent: bool) -> None:
+    assert sent(jar_with(b"a=1; Path=" + path), target=target) == (b"a=1" if is_sent else b"")
 
 
 def test_cookies_with_longer_paths_are_sent_first() -> None:

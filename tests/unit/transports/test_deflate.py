@@ -95,7 +95,7 @@ def test_valid_parameters_of_the_server_are_accepted(parameters: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "says"),
+    ("parameters", "expected"),
     [
         ("; nonsense", "the unknown parameter 'nonsense'"),
         (";", "the unknown parameter ''"),
@@ -114,10 +114,10 @@ def test_valid_parameters_of_the_server_are_accepted(parameters: str) -> None:
         (",", "unrecognized extension"),
     ],
 )
-def test_invalid_parameters_fail_the_handshake(parameters: str, says: str) -> None:
+def test_invalid_parameters_fail_the_handshake(parameters: str, expected: str) -> None:
     error = handshake(accepted(parameters)).failure()
     assert str(error).startswith("the WebSocket handshake failed: ")
-    assert says in str(error)
+    assert expected in str(error)
 
 
 def test_an_extension_that_was_not_offered_fails_the_handshake() -> None:
@@ -189,7 +189,7 @@ def test_the_window_size_that_the_server_requests_is_used(bits: int) -> None:
     inflater = zlib.decompressobj(-bits)
     noise = Random(1).randbytes(1 << (bits - 1)).hex() + "between"  # repeats at a distance just beyond the window
     [(_, payload)] = sent(rig, Packet("4", noise * 2))
-    # In one go, zlib would look back into its output instead of its window.
+    # In one go, zlib would use its output instead of its window.
     inflated = b"".join(inflater.decompress(bytes([byte])) for byte in payload + TAIL)
     assert inflated == b"4" + noise.encode() * 2
 
@@ -270,15 +270,15 @@ def test_stored_blocks_and_several_blocks_are_decompressed() -> None:
     assert received(rig, frame(BINARY, stored, rsv1=True), frame(BINARY, two, rsv1=True)) == [b"Hello"] * 2
 
 
-def broken(rig: TransportRig, code: int, says: str) -> None:
+def broken(rig: TransportRig, code: int, expected: str) -> None:
     error = rig.failure()
-    assert says in str(error)
+    assert expected in str(error)
     assert error.close_code == code
     assert client_frames(rig.take(1))[-1][1][:2] == code.to_bytes(2, "big")
 
 
 @pytest.mark.parametrize(
-    ("data", "code", "says"),
+    ("data", "code", "expected"),
     [
         (frame(TEXT, b"\xff\xff\xff", rsv1=True), 1007, "cannot be decompressed"),
         (frame(TEXT, bytes.fromhex("f348cdc9c90700") * 3, rsv1=True), 1007, "it ends more than once"),
@@ -297,10 +297,10 @@ def broken(rig: TransportRig, code: int, says: str) -> None:
         ),
     ],
 )
-def test_invalid_compressed_frames_close_the_websocket(data: bytes, code: int, says: str) -> None:
+def test_invalid_compressed_frames_close_the_websocket(data: bytes, code: int, expected: str) -> None:
     rig = open_websocket(accepted())
     rig.feed(1, data)
-    broken(rig, code, says)
+    broken(rig, code, expected)
 
 
 def test_compression_that_was_not_negotiated_closes_the_websocket() -> None:

@@ -1,4 +1,4 @@
-"""Whatever a peer sends: nothing is raised, at most one `on_close` comes, and no stream is left open after it."""
+"""For any bytes of a peer, nothing is raised, at most one `on_close` comes, and no stream is left open after it."""
 
 from __future__ import annotations
 

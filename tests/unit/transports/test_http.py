@@ -190,7 +190,7 @@ def test_the_size_of_headers_and_chunk_metadata_is_bounded_in_any_chunking(
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "expected"),
     [
         (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "illegal status line"),
         (b"\x15\x03\x03\x00\x02\x02\x46", r"'\\x15\\x03\\x03"),
@@ -209,8 +209,8 @@ def test_the_size_of_headers_and_chunk_metadata_is_bounded_in_any_chunking(
         (coded(b"deflate", b"\x78"), "cannot be decompressed"),
     ],
 )
-def test_an_invalid_response_is_a_transport_error(data: bytes, says: str) -> None:
-    with pytest.raises(TransportError, match=says):
+def test_an_invalid_response_is_a_transport_error(data: bytes, expected: str) -> None:
+    with pytest.raises(TransportError, match=expected):
         exchange().receive(data)
 
 
@@ -265,7 +265,7 @@ def test_an_error_shows_the_received_bytes_in_any_chunking() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "says"),
+    ("status", "body", "expected"),
     [
         (400, b'{"code":1,"message":"Session ID unknown"}', "with HTTP status 400: Session ID unknown (code 1)"),
         (403, b'{"message":"go away"}', "with HTTP status 403: go away"),
@@ -277,9 +277,9 @@ def test_an_error_shows_the_received_bytes_in_any_chunking() -> None:
         (413, b"", "with HTTP status 413; the message is larger than the server accepts"),
     ],
 )
-def test_a_refusal_shows_the_status_and_the_message_of_the_server(status: int, body: bytes, says: str) -> None:
+def test_a_refusal_shows_the_status_and_the_message_of_the_server(status: int, body: bytes, expected: str) -> None:
     error = refusal("a GET request", status, body)
-    assert str(error) == f"the server responded to a GET request {says}"
+    assert str(error) == f"the server responded to a GET request {expected}"
     assert (error.status, error.body) == (status, body.decode())
 
 

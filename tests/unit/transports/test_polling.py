@@ -68,7 +68,7 @@ def test_the_first_response_opens_the_session_and_the_next_poll_follows() -> Non
     method, target, _, _ = parse_request(rig.take(1))
     assert method == "GET"
     assert target_without_stamp(target) == "/engine.io/?EIO=4&transport=polling&sid=abc"
-    assert rig.streams == [1], "the stream is used again"
+    assert rig.streams == [1], "the stream is reused"
 
 
 def test_extra_headers_are_sent_and_b64_in_the_first_request_only() -> None:
@@ -85,7 +85,7 @@ def test_extra_headers_are_sent_and_b64_in_the_first_request_only() -> None:
         "X-Extra": "1",
     }
     rig.feed(1, http_response(HANDSHAKE))
-    assert "b64" not in parse_request(rig.take(1))[1], "the session remembers it"
+    assert "b64" not in parse_request(rig.take(1))[1], "the server remembers it for the session"
 
 
 def test_a_first_response_without_an_open_packet_fails_the_session() -> None:
@@ -155,7 +155,7 @@ def test_the_packets_of_a_response_are_delivered(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "expected"),
     [
         (b"", r"is invalid: .*empty.* \(received b''\)"),
         (b"<html>", r"is invalid: .* \(received b'<html>'\)"),
@@ -163,11 +163,11 @@ def test_the_packets_of_a_response_are_delivered(data: bytes) -> None:
         (b"b***", "base64"),
     ],
 )
-def test_an_invalid_payload_fails_the_session(body: bytes, says: str) -> None:
+def test_an_invalid_payload_fails_the_session(body: bytes, expected: str) -> None:
     rig = open_polling()
     rig.feed(1, http_response(body))
     error = rig.failure_and_close_request()
-    assert re.search(says, str(error))
+    assert re.search(expected, str(error))
     assert error.status == 200
 
 
@@ -238,7 +238,7 @@ def test_session_sends_in_on_packet() -> None:
     rig = open_polling()
     rig.session.react["packet"] = lambda: rig.send(HELLO) if rig.transport.writable else None
     rig.feed(1, http_response(b"4a\x1e4b"))
-    assert parse_request(rig.take(1))[0] == "POST", "the stream that is idle at that moment takes it"
+    assert parse_request(rig.take(1))[0] == "POST", "it is sent on the stream that is idle at that moment"
     rig.stream_opened(2)
     assert parse_request(rig.take(2))[0] == "GET"
     assert rig.streams == [1, 2]
@@ -260,7 +260,7 @@ def test_packets_are_sent_in_a_post_and_drained_by_its_response() -> None:
     assert headers["Content-Type"] == "text/plain;charset=UTF-8"
     assert headers["Content-Length"] == str(len(body))
     rig.flush(2)
-    assert rig.calls == [], "that it left is not enough"
+    assert rig.calls == [], "the packets count as sent only after the response"
     rig.feed(2, OK)
     assert rig.calls == [("drain", True)]
 
@@ -316,7 +316,7 @@ def test_an_http_1_0_response_ends_with_its_stream() -> None:
     rig.eof(1)
     assert rig.calls == [packet("a")]
     assert rig.streams == [1, 2]
-    assert rig.closed == {}, "what the server closed needs no closing"
+    assert rig.closed == {}, "a stream that the server closed is not closed again"
 
 
 def test_a_broken_stream_does_not_complete_a_body_without_a_length() -> None:
@@ -376,7 +376,7 @@ def test_a_post_is_never_sent_twice(used: bool) -> None:
     rig.failure_and_close_request()
     assert rig.streams == [1, 2, 3]
     assert rig.take(1) == b""
-    assert rig.closed[1] is True, "the poll is cut off"
+    assert rig.closed[1] is True, "the poll is aborted"
 
 
 @pytest.mark.parametrize(
@@ -406,17 +406,17 @@ def test_a_post_does_not_reuse_a_stream_near_its_keep_alive_timeout(
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "expected"),
     [
         (b"\x16\x03\x01garbage", r"received b'\\x16\\x03\\x01garbage'"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + bytes(2000), "larger than max_message_size"),
         (http_response(gzip.compress(bytes(5000), mtime=0), b"Content-Encoding: gzip"), "larger than max_message_size"),
     ],
 )
-def test_an_invalid_response_fails_the_session(data: bytes, says: str) -> None:
+def test_an_invalid_response_fails_the_session(data: bytes, expected: str) -> None:
     rig = open_polling(max_message_size=1000)
     rig.feed(1, data)
-    assert re.search(says, str(rig.failure_and_close_request()))
+    assert re.search(expected, str(rig.failure_and_close_request()))
     assert rig.closed == {1: True, 2: False}
 
 
@@ -527,7 +527,7 @@ def test_resuming_before_the_pause_completes_cancels_it() -> None:
     rig = open_polling()
     rig.pause()
     rig.resume()
-    assert rig.take(1) == b"", "the poll still waits"
+    assert rig.take(1) == b"", "the poll is still pending"
     rig.feed(1, http_response(b"4a"))
     assert rig.calls == [packet("a")]
     assert parse_request(rig.take(1))[0] == "GET"
@@ -557,7 +557,7 @@ def test_closing_sends_a_close_packet_and_waits_for_both_responses() -> None:
     rig = open_polling()
     rig.close()
     assert not rig.transport.writable
-    assert rig.streams == [1, 2], "the GET is left waiting"
+    assert rig.streams == [1, 2], "the GET stays pending"
     rig.stream_opened(2)
     method, _, _, body = parse_request(rig.take(2))
     assert (method, body) == ("POST", b"1")
@@ -583,7 +583,7 @@ def test_closing_waits_for_the_pending_post() -> None:
     rig.feed(2, OK)
     assert parse_request(rig.take(2))[3] == b"1"
     rig.feed(2, OK)
-    assert rig.open_streams == {1, 2}, "the poll is still to be answered"
+    assert rig.open_streams == {1, 2}, "the poll has no response yet"
     rig.feed(1, http_response(b"4too late"))
     rig.drain()
     assert not rig.open_streams
@@ -641,7 +641,7 @@ def test_close_packet_is_sent_after_a_failure() -> None:
     rig = open_polling()
     rig.eof(1)
     rig.failure_and_close_request()
-    assert rig.streams == [1, 2], "on a stream of its own"
+    assert rig.streams == [1, 2], "on another stream"
 
 
 @pytest.mark.parametrize("end", ["time", "refused", "broken"])

@@ -101,7 +101,7 @@ def test_an_accepted_handshake_opens_the_session() -> None:
     rig, request = asked()
     assert not rig.transport.writable
     rig.flush()
-    assert rig.calls == [], "that the handshake left is no drain"
+    assert rig.calls == [], "sending the handshake does not count as a drain"
     rig.feed(1, switching(request) + frame(TEXT, b'0{"sid":"abc"}') + frame(TEXT, b"4hello")[:4])
     assert rig.calls == [("open", True), packet('{"sid":"abc"}', "0")]
     rig.feed(1, frame(TEXT, b"4hello")[4:])
@@ -149,7 +149,7 @@ def adding(header: bytes) -> Callable[[bytes], bytes]:
 
 
 @pytest.mark.parametrize(
-    ("answered", "says"),
+    ("answered", "expected"),
     [
         (wrong_key, "Bad accept token"),
         (without(b"Sec-WebSocket-Accept"), "Bad accept token"),
@@ -165,12 +165,12 @@ def adding(header: bytes) -> Callable[[bytes], bytes]:
         (lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "bad Content-Length"),
     ],
 )
-def test_an_invalid_handshake_response_fails_the_session(answered: Callable[[bytes], bytes], says: str) -> None:
+def test_an_invalid_handshake_response_fails_the_session(answered: Callable[[bytes], bytes], expected: str) -> None:
     rig, request = asked()
     rig.feed(1, answered(request))
     error = rig.failure()
     assert str(error).startswith("the WebSocket handshake failed: ")
-    assert says in str(error)
+    assert expected in str(error)
     assert rig.closed == {1: True}
 
 
@@ -203,7 +203,7 @@ def test_a_stream_that_cannot_be_opened_fails_the_session() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "error", "says"),
+    ("data", "error", "expected"),
     [
         (b"", None, "the server closed the stream"),
         (b"", ConnectionResetError("reset"), "the stream broke: reset"),
@@ -211,11 +211,13 @@ def test_a_stream_that_cannot_be_opened_fails_the_session() -> None:
         (b"HTTP/1.1 1", None, "the server closed the stream (received b'HTTP/1.1 1')"),
     ],
 )
-def test_a_stream_that_ends_in_the_handshake_fails_the_session(data: bytes, error: Exception | None, says: str) -> None:
+def test_a_stream_that_ends_in_the_handshake_fails_the_session(
+    data: bytes, error: Exception | None, expected: str
+) -> None:
     rig, _ = asked()
     rig.feed(1, data)
     rig.eof(1, error)
-    assert str(rig.failure()) == f"the WebSocket handshake failed: {says}"
+    assert str(rig.failure()) == f"the WebSocket handshake failed: {expected}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -398,7 +400,7 @@ def test_the_packets_of_a_batch_are_sent_in_one_write() -> None:
     rig.flush()
     assert rig.calls == [("drain", True)]
     rig.flush()
-    assert rig.calls == [], "once is enough"
+    assert rig.calls == [], "drained once only"
 
 
 def test_forced_base64_sends_binary_data_as_text() -> None:
@@ -414,7 +416,7 @@ def test_an_empty_batch_sends_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "code", "says"),
+    ("data", "code", "expected"),
     [
         (frame(TEXT, b"hello"), 1007, "must start with a type from 0 to 6, not with 'h'"),
         (frame(TEXT), 1007, "must start with a type"),
@@ -434,16 +436,16 @@ def test_an_empty_batch_sends_nothing() -> None:
         (frame(CLOSE_FRAME, b"\x03\xe8\xff"), 1007, "CLOSE reason"),
     ],
 )
-def test_an_invalid_frame_fails_the_session_with_a_close_frame(data: bytes, code: int, says: str) -> None:
+def test_an_invalid_frame_fails_the_session_with_a_close_frame(data: bytes, code: int, expected: str) -> None:
     rig = open_websocket()
     rig.feed(1, data + frame(TEXT, b"4too late"))
     error = rig.failure()
     assert str(error).startswith("the WebSocket failed: ")
-    assert says in str(error)
+    assert expected in str(error)
     assert error.close_code == code
     [(first, payload)] = client_frames(rig.take(1))
     assert (first, struct.unpack("!H", payload[:2])) == (FIN | CLOSE_FRAME, (code,))
-    assert rig.closed == {1: False}, "the close frame has to leave"
+    assert rig.closed == {1: False}, "the close frame must be sent first"
 
 
 BOUND = 1000
@@ -491,7 +493,7 @@ def test_pings_are_answered_between_fragments() -> None:
     assert client_frames(rig.take(1)) == [(FIN | PONG_FRAME, b"ping")]
     rig.feed(1, frame(CONTINUATION, b"b"))
     rig.flush()
-    assert rig.calls == [packet("ab")], "a pong that left is no drain"
+    assert rig.calls == [packet("ab")], "sending a pong does not count as a drain"
 
 
 def test_a_ping_is_answered_before_a_send_has_drained() -> None:
@@ -509,7 +511,7 @@ def test_only_the_latest_ping_is_answered_while_a_pong_is_unsent() -> None:
     rig.feed(1, b"".join(frame(PING_FRAME, b"%d" % number) for number in range(100)))
     assert client_frames(rig.take(1)) == [(FIN | PONG_FRAME, b"0")]
     rig.flush()
-    assert client_frames(rig.take(1)) == [(FIN | PONG_FRAME, b"99")], "the latest stands for all"
+    assert client_frames(rig.take(1)) == [(FIN | PONG_FRAME, b"99")], "one pong answers all earlier pings"
     rig.flush()
     assert rig.take(1) == b""
     rig.feed(1, frame(PING_FRAME, b"next"))
@@ -532,7 +534,7 @@ def test_pausing_completes_when_the_write_buffer_has_drained() -> None:
     assert rig.calls == [("drain", True), ("pause",)]
     rig.send(HELLO)
     rig.flush()
-    assert rig.calls == [("drain", True)], "once is enough"
+    assert rig.calls == [("drain", True)], "the pause is reported once only"
 
 
 def test_resuming_before_the_pause_completes_cancels_it() -> None:
@@ -623,7 +625,7 @@ def test_aborting_closes_the_stream_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "code", "says", "answered"),
+    ("data", "code", "expected", "answered"),
     [
         (close_frame(1000), 1000, "with code 1000", close_frame(1000)[2:]),
         (close_frame(1001, "going away"), 1001, "with code 1001: going away", close_frame(1001)[2:]),
@@ -632,12 +634,12 @@ def test_aborting_closes_the_stream_at_once() -> None:
     ],
 )
 def test_a_close_frame_of_the_server_is_answered_and_closes_the_session(
-    data: bytes, code: int, says: str, answered: bytes
+    data: bytes, code: int, expected: str, answered: bytes
 ) -> None:
     rig = open_websocket()
     rig.feed(1, data + frame(TEXT, b"4too late"))
     error = rig.failure("transport close")
-    assert str(error) == f"the server closed the WebSocket {says}"
+    assert str(error) == f"the server closed the WebSocket {expected}"
     assert error.close_code == code
     assert client_frames(rig.take(1)) == [(FIN | CLOSE_FRAME, answered)]
     assert rig.closed == {1: False}

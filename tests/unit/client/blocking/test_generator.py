@@ -19,7 +19,7 @@ SCRIPT: Final = ROOT / "scripts" / "generate_blocking.py"
 GENERATOR: Final = runpy.run_path(str(SCRIPT))
 CLASSES: Final = sorted(GENERATOR["CLASSES"])
 ABSENT: Final = {("Manager", "run")}
-"""What does not exist in threads: there is no task or nursery that a Manager could run in."""
+"""Methods without a counterpart for threads: there is no task or nursery in which a Manager could run."""
 
 
 def methods(cls: type) -> dict[str, Any]:

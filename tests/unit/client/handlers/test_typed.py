@@ -73,7 +73,7 @@ def everything(*values: Any) -> tuple[Any, ...]:
 
 
 def taking(annotation: Any) -> Callable[[Any], Any]:
-    """A handler of one parameter, annotated so, that returns what it got."""
+    """Return a handler with one parameter of this annotation, which returns its argument."""
 
     def handler(value: Any) -> Any:
         return value

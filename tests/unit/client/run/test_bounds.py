@@ -57,7 +57,7 @@ def test_queued_lifecycle_events_of_a_socket_are_bounded(world: World, monkeypat
                 world.server.lose()
                 await socket.wait_connected()
             await world.sleep(1000)
-            assert calls[-1] == "connect", "the last one that is kept is what is the case"
+            assert calls[-1] == "connect", "the last one in the queue is the current state"
             assert 6 <= len(calls) <= 7
             calls.clear()
 

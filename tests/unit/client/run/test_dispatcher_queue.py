@@ -1,4 +1,4 @@
-"""What may happen to a dispatcher while its task is suspended, as threads see it: at every suspension, everything.
+"""Changes of a dispatcher while its task is suspended, as with threads: every change at every suspension.
 
 The `wait` and `call` of this runtime do not suspend. Instead, they let other threads run: they run the tasks that were spawned,
 and at one suspension, which the test chooses, they change the dispatcher.

@@ -44,7 +44,7 @@ class NeverEnding:
     """Handlers that wait for an acknowledgement that never comes.
 
     Attributes:
-        seen: What was handled: the name of the handler, and what it was called with.
+        seen: The calls: the name of the handler, and its arguments.
     """
 
     def __init__(self, variant: Variant, socket: Any) -> None:

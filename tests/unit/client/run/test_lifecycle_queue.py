@@ -1,4 +1,4 @@
-"""The lifecycle queue: the handlers of the Manager and the Engine start in order, and cannot hold up the connection."""
+"""The lifecycle queue: the handlers of the Manager and the Engine start in order, and cannot block the connection."""
 
 from __future__ import annotations
 

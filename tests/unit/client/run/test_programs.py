@@ -1,4 +1,4 @@
-"""Random programs in virtual time: whatever handlers do inside the events of a connection, it stays alive and waits end."""
+"""Random programs in virtual time: handlers that act inside the events of a connection neither block it nor wait forever."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Play:
     def __init__(self, variant: Variant, *, functions: bool) -> None:
         self.variant = variant
         self.calls = Calls()
-        self.cycles = 0  # handlers whose answer came, but was not handled
+        self.cycles = 0  # handlers whose answer arrived, but was not handled
         self.is_answered = True
         answer = dict.fromkeys(("query", "extra_headers"), self._answer) if functions else {}
         self.manager: Any = variant.manager(

@@ -1,4 +1,4 @@
-"""What happens with each packet or sent event is reported by the state machine only while there are handlers for it."""
+"""The state machine reports packets and sent events only while there are handlers for them."""
 
 from __future__ import annotations
 
