@@ -5,11 +5,11 @@
  *
  * Rules of this file:
  *
- * - The scenarios come as a JSON object by name; the outcomes go out as one, by the same names.
+ * - The scenarios are read as a JSON object by name. The outcomes are written as one with the same names.
  * - ours.py is its counterpart, and documents the steps and the log.
- * - Several scenarios run at a time, each against a server of its own; those that are `alone` run one by one at the
- *   end, since they use what the client keeps for the whole process.
- * - What is logged of an error is its kind, by the words that the JavaScript client uses; see `describeError`.
+ * - Several scenarios run at a time, each against its own server. Those that are `alone` run one by one at the
+ *   end, since they use state of the client that is shared by the whole process.
+ * - An error is logged by its kind, which is derived from the message of the JavaScript client: see `describeError`.
  */
 
 "use strict";
@@ -106,7 +106,7 @@ class Play {
     }
   }
 
-  // Making
+  // Creating
 
   do_io(name, namespace = "/", options = {}) {
     this.addSocket(name, io(this.url + namespace, this.options(options, name)));
@@ -132,7 +132,7 @@ class Play {
     return options;
   }
 
-  // A function that gives each of these once, and then the last one again.
+  // Return a function that returns each of these once, and then the last one again.
   asker(name, values) {
     let asked = 0;
     return (answer) => {
@@ -177,7 +177,7 @@ class Play {
   watchEngine(name) {
     const { engine } = this.managers.get(name);
     const watches = (what) => this.scenario.watch.includes(what);
-    // Whether a handler hears of `open` before what the Manager does because of it depends on who registered first.
+    // Whether a handler of `open` is called before the Manager reacts to it depends on which was registered first.
     engine.on("open", () => watches("packets") || watches("flow") || this.put("engine", "open"));
     for (const event of ["upgrading", "upgrade"]) {
       engine.on(event, (transport) => this.put("engine", event, transport.name));
@@ -229,7 +229,7 @@ class Play {
     return { emit: send("emit"), send: send("send"), emitWithAck: send("emitWithAck") };
   }
 
-  // Listening
+  // Handlers
 
   do_on(name, event, label, { once = false, reply, steps = [] } = {}) {
     const handler = (...args) => {
@@ -262,7 +262,7 @@ class Play {
     this.sockets.get(name)[method](this.handlers.get(label));
   }
 
-  // Connecting and leaving
+  // Connecting and disconnecting
 
   do_connect(name) {
     this.sockets.get(name).connect();
@@ -324,7 +324,7 @@ class Play {
     this.put("note", ...words);
   }
 
-  // Leave as an application does, so that what was sent last is in the record, too.
+  // Disconnect as an application does, so that the last events are in the record, too.
   async end() {
     for (const [name, socket] of this.sockets) {
       if (socket.connected) {
@@ -364,7 +364,7 @@ const MANAGER = {
   engineId: (manager) => manager.engine.id,
 };
 
-// What goes into the log for a value; bytes are written as in the scenarios.
+// Return what is logged for a value. Bytes are written as in the scenarios.
 function encode(value) {
   if (Buffer.isBuffer(value)) return { $bytes: value.toString("hex") };
   if (Array.isArray(value)) return value.map(encode);
@@ -406,7 +406,7 @@ function describeError(error) {
   return { error: "refused", message: error.message ?? null, data: error.data ?? null };
 }
 
-// What `disconnect` and `close` tell beside the reason: nothing, that the parser failed, or what the transport told.
+// The details of `disconnect` and `close`: none, an error of the parser, or the error of the transport.
 function describeDetails(details) {
   if (details === undefined) return null;
   if (details.type === "TransportError" || "description" in details || "code" in details) return "transport";
@@ -438,7 +438,7 @@ async function main() {
     while (together.length) await run(together.shift());
   };
   await Promise.all(Array.from({ length: AT_A_TIME }, work));
-  // What nobody catches ends the process, unless it is known whose it is.
+  // An uncaught exception ends the process, unless it is known from which scenario it is.
   process.on("uncaughtException", (error) => playing.put("uncaught", error.name));
   for (const one of scenarios.filter(([, scenario]) => scenario.alone)) await run(one);
   process.stdout.write(JSON.stringify(outcomes), () => process.exit(0));

@@ -66,12 +66,12 @@ Outcome = Mapping[str, Any]
 
 
 def load() -> dict[str, Scenario]:
-    """All scenarios by the names of their tests."""
+    """Return all scenarios by the names of their tests."""
     return {name: scenario for path in sorted(HERE.glob("scenarios/*.json")) for name, scenario in _theme(path)}
 
 
 def deliberate() -> dict[str, dict[str, Any]]:
-    """The rows of deliberate differences by id."""
+    """Return the rows of deliberate differences by id."""
     rows = json.loads((HERE / "differences.json").read_text(encoding="utf-8"))
     return {row["id"]: row for row in rows}
 
@@ -94,11 +94,11 @@ def _theme(path: Path) -> Iterator[tuple[str, Scenario]]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What is compared
+# Comparison
 
 
 def lines(scenario: Scenario, outcome: Outcome, *, apart: bool = False) -> list[str]:
-    """An outcome as lines, ids replaced by their labels. `apart`: whether the scenario says so or not."""
+    """Return an outcome as lines, with ids replaced by labels. `apart` overrides the option of the scenario."""
     log = _ordered(outcome["saw"], apart=apart or scenario.get("apart", False))
     saw = [f"saw {_text(entry)}" for entry in log]
     requests = [f"request {_text(request)}" for request in outcome["requests"]]
@@ -112,7 +112,7 @@ def lines(scenario: Scenario, outcome: Outcome, *, apart: bool = False) -> list[
 
 
 def difference(javascript: list[str], python: list[str]) -> dict[str, list[str]]:
-    """The lines that only one side has, as `seen` in a row of differences.json."""
+    """Return the lines that only one side has, in the form of `seen` in differences.json."""
     matcher = SequenceMatcher(None, javascript, python, autojunk=False)
     changes = [change for change in matcher.get_opcodes() if change[0] != "equal"]
     return {
@@ -122,7 +122,7 @@ def difference(javascript: list[str], python: list[str]) -> dict[str, list[str]]
 
 
 def _ordered(log: list[list[Any]], *, apart: bool) -> list[list[Any]]:
-    """The log in the order that is compared."""
+    """Return the log in the order that is compared."""
     return sorted(log, key=lambda entry: _sequence(entry, apart=apart))
 
 
@@ -130,7 +130,7 @@ def _sequence(entry: list[Any], *, apart: bool) -> str:
     """Return the sequence that an entry belongs to: what a scenario asks for itself is not ordered with the handlers."""
     if entry[0] == "answer" or entry[1:2] == ["is"]:
         return "asked"
-    return str(entry[:2] if entry[0] == "ack" else entry[:1]) if apart else "told"
+    return str(entry[:2] if entry[0] == "ack" else entry[:1]) if apart else "events"
 
 
 def _packet(part: Any) -> Any:
@@ -150,7 +150,7 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> Any:
-    """Return a number as JavaScript has it: 1.0 is 1, and more than 53 bits are rounded."""
+    """Return a number as in JavaScript: 1.0 is 1, and more than 53 bits are rounded."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return int(value) if abs(value) <= _EXACT and value == int(value) else float(value)
     if isinstance(value, list):

@@ -5,13 +5,13 @@
  *
  * Rules of this file:
  *
- * - A scenario has a server of its own (a `Cell`), so nothing of another one is in its record, and it may stop it.
+ * - Each scenario has its own server (a `Cell`), so that its record is separate, and the scenario may stop it.
  * - Commands come as JSON lines on stdin, {"cmd": name, "cell": number, ...}, and are answered in order, by a line
  *   each: see COMMANDS. It ends when its stdin does.
  * - What a client can ask for by an event is in BEHAVIOURS, the namespaces are in `open`.
  * - The record has what clients sent: the requests that open or upgrade a session, and each session's packets in order.
- *   The polls are left out, and pings and pongs: how many there are is a matter of time.
- * - Ids are drawn by chance; `ids` gives each its label, by which the tests replace it.
+ *   Polls, pings and pongs are left out, because their number depends on timing.
+ * - Ids are random. `ids` maps each to a label, by which the tests replace it.
  */
 
 "use strict";
@@ -26,7 +26,7 @@ const { Server } = peers("socket.io");
 const SHOWN_HEADERS = /^(x-|cookie$|authorization$|sec-websocket-protocol$)/;
 const HIDDEN_PARAMETERS = new Set(["sid", "t", "stamp"]);
 
-// What a client can ask for: name -> (socket, arguments without the acknowledgement, acknowledgement, cell)
+// Behaviours that a client can request: name -> (socket, arguments without the acknowledgement, acknowledgement, cell)
 const BEHAVIOURS = {
   say: (socket, args) => socket.emit(...args),
   say_volatile: (socket, args) => socket.volatile.emit(...args),
@@ -50,7 +50,7 @@ const BEHAVIOURS = {
     socket.emit("said", ...args);
     ack(...args);
   },
-  // Acknowledged when it comes for the n-th time (or later).
+  // Acknowledged when it arrives for the n-th time (or later).
   reply_to_try: (socket, [tries, name], ack, cell) => {
     const count = (cell.tries.get(name) ?? 0) + 1;
     cell.tries.set(name, count);
@@ -58,7 +58,7 @@ const BEHAVIOURS = {
   },
   silent: () => {},
 
-  // The server asks, the client acknowledges; what it said comes back as "answered".
+  // The server emits an event, and sends the client's acknowledgement back as "answered".
   ask: (socket, [name, ...args]) => {
     socket.emit(name, ...args, (...answers) => socket.emit("answered", ...answers));
   },
@@ -83,7 +83,7 @@ const BEHAVIOURS = {
   },
 };
 
-// What a scenario can ask for, beside what its client sends. False is the answer where it is too early: ask again.
+// Commands of a scenario, besides the events of its client. The result false means that it is too early: try again.
 const COMMANDS = {
   open: async (_, config) => {
     const cell = new Cell(config);
@@ -109,7 +109,7 @@ const COMMANDS = {
   emit: (cell, { namespace = "/", args }) => cell.io.of(namespace).emit(...args),
   kick: (cell, { namespace = "/", close = false }) => cell.io.of(namespace).disconnectSockets(close),
   close_engines: (cell) => cell.clients().forEach((connection) => connection.close()),
-  // A message that is no packet of Socket.IO's (or is one), and text that is no packet of Engine.IO's.
+  // Any message, which may be an invalid Socket.IO packet, and text that is an invalid Engine.IO packet.
   message: (cell, { data }) => {
     const message = data.$bytes === undefined ? data : Buffer.from(data.$bytes, "hex");
     cell.clients().forEach((connection) => connection.write(message));
@@ -121,10 +121,10 @@ const COMMANDS = {
 const cells = [];
 
 /*
- * A server and what it saw.
+ * A server and its record.
  *
  * The configuration: `options` goes to the Socket.IO server; `hold: true` keeps each handshake waiting for the command
- * "admit"; `refuse: n` refuses the first n; `websocket: false` has a proxy in front that lets no WebSocket through.
+ * "admit"; `refuse: n` refuses the first n; `websocket: false` puts a proxy in front that refuses WebSocket.
  */
 class Cell {
   constructor({ options = {}, hold = false, refuse = 0, websocket = true }) {
@@ -167,13 +167,13 @@ class Cell {
       io.of(name).on("connection", (socket) => this.join(socket));
     }
     io.of("/welcome").on("connection", (socket) => socket.emit("welcome", "first", "second"));
-    // Refuses as it is told to in `auth`.
+    // Refuses as specified in `auth`.
     io.of("/refuse").use((socket, next) => {
       const { token, message = "not authorized", ...rest } = socket.handshake.auth;
       if (token === "secret") return next();
       next(Object.assign(new Error(message), rest));
     });
-    // Answers when it is told to.
+    // Answers on a command.
     io.of("/held").use((socket, next) => this.held.push(next));
   }
 
@@ -243,7 +243,7 @@ class Cell {
     });
   }
 
-  // As if the process ended: nobody listens any more, and no session is left.
+  // As if the process had ended: nothing listens, and no session is left.
   stop(reset) {
     const stopped = new Promise((resolve) => this.server.close(() => resolve(null)));
     this.destroy(reset);
@@ -251,7 +251,7 @@ class Cell {
     return stopped;
   }
 
-  // The network fails; false where the server could send nothing: a poll that waits is cut off, not one yet to come.
+  // The network fails. False if the server cannot send at the moment: a pending poll is cut, not a future one.
   cut(reset) {
     return this.writable && this.destroy(reset);
   }

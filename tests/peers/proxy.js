@@ -1,16 +1,16 @@
 /*
- * An HTTP proxy that knows CONNECT, for the tests: it opens tunnels, refuses them, is slow about them, or breaks them.
+ * An HTTP proxy with CONNECT for the tests: it opens tunnels, refuses them, delays them, or breaks them.
  *
  *     node proxy.js '{"hosts": {"socketio.test": "127.0.0.1"}}'
  *
- * It keeps the rules of server.js: a line of JSON when it listens and for each command, words for people on stderr, and
- * its end when stdin ends. The configuration, all of it optional:
+ * It follows the rules of server.js: it writes a line of JSON when it listens and for each command, writes information
+ * for failing tests to stderr, and ends when stdin ends. The configuration, all of it optional:
  *
  *     port, host   where to listen; port 0 picks a free one
- *     tls          {"cert": file, "key": file}: the proxy itself is spoken to under TLS
+ *     tls          {"cert": file, "key": file}: the proxy itself uses TLS
  *     hosts        names that only this proxy knows, and their addresses
  *
- * How it behaves is set by the command "behave" (see BEHAVIOURS), which puts back what it does not name.
+ * The command "behave" sets the behaviour (see BEHAVIOURS). What it does not name is reset.
  */
 
 "use strict";

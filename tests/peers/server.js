@@ -6,9 +6,9 @@
  * Rules of this file:
  *
  * - One JSON line on stdout when it listens: {"port": N}. Then one line for each command that came as a JSON line on
- *   stdin (see COMMANDS). What is worth reading when a test fails goes to stderr.
+ *   stdin (see COMMANDS). Information for failing tests is written to stderr.
  * - It ends when its stdin does, so that a test run that was killed leaves no server behind.
- * - What a client can ask of it is in the table BEHAVIOURS, which python_server.py repeats in the same order.
+ * - The table BEHAVIOURS has the behaviours that a client can request. python_server.py has them in the same order.
  *
  * The configuration, all of it optional:
  *
@@ -20,7 +20,7 @@
  *     names         {"tunnel": "websocket"}: the transport websocket by a further name, to which polling may be upgraded
  *     record        true: remember the packets that clients send, for the command "log"
  *     requests      true: remember the HTTP requests and WebSocket messages of clients, for the command "requests"
- *     options       goes to the Socket.IO server as it is: transports, pingInterval, cookie, connectionStateRecovery, ...
+ *     options       is passed to the Socket.IO server: transports, pingInterval, cookie, connectionStateRecovery, ...
  */
 
 "use strict";
@@ -44,9 +44,9 @@ const io = createSocketServer(server, config);
 const records = {};
 const seen = { connections: 0, disconnections: [], packets: [], requests: [], messages: [] };
 
-// What a client can ask for: name -> (socket, arguments without the acknowledgement, acknowledgement or undefined)
+// Behaviours that a client can request: name -> (socket, arguments without the acknowledgement, acknowledgement or undefined)
 const BEHAVIOURS = {
-  // The same arguments back, as an event or as an acknowledgement.
+  // Sends the same arguments back, as an event or as an acknowledgement.
   echo: (socket, args) => socket.emit("echo", ...args),
   echo_ack: (socket, args, ack) => ack(...args),
   message: (socket, args) => socket.send(...args),
@@ -54,7 +54,7 @@ const BEHAVIOURS = {
   sleep: (socket, [seconds, ...args], ack) => setTimeout(() => ack(...args), seconds * 1000),
   late: (socket, [seconds, ...args]) => setTimeout(() => socket.emit("late", ...args), seconds * 1000),
 
-  // Many events: "burst" sends them; "n" receives them, and "count" tells what came since it was last asked.
+  // Many events: "burst" sends them; "n" receives them, and "count" returns how many arrived since the last call.
   burst: (socket, [count]) => {
     for (let i = 0; i < count; i++) socket.emit("n", i);
   },
@@ -71,25 +71,25 @@ const BEHAVIOURS = {
     ack({ total, ordered });
   },
 
-  // Numbers that the server keeps for good, whatever becomes of the connections that they came by: see "recorded".
+  // Numbers that the server stores independently of their connections: see "recorded".
   record: (socket, [client, number], ack) => {
     (records[client] ??= []).push(number);
     ack?.();
   },
 
-  // Binary: bytes 0, 1, ... 255, 0, ... at several depths of what is otherwise JSON.
+  // Binary: bytes 0, 1, ... 255, 0, ... at several depths of other values.
   binary: (socket, [size], ack) => {
     const bytes = Buffer.from(Uint8Array.from({ length: size }, (_, i) => i));
     ack({ bytes, nested: [{ bytes }, "text"] }, bytes);
   },
 
-  // What only JavaScript has.
+  // Values that only JavaScript has.
   javascript: (socket, args, ack) => {
     const bytes = Uint8Array.from({ length: 8 }, (_, i) => i);
     ack(undefined, { absent: undefined }, new Date(1767323045678), bytes.subarray(0, 1).slice(), bytes, bytes.buffer);
   },
 
-  // The server asks, the client acknowledges; what it said comes back as "answered".
+  // The server emits an event, and sends the client's acknowledgement back as "answered".
   ask: (socket, [name, ...args]) => {
     socket.emit(name, ...args, (...answers) => socket.emit("answered", ...answers));
   },
@@ -102,15 +102,15 @@ const BEHAVIOURS = {
   // A login: confirmed by an acknowledgement if one is requested, otherwise by another event.
   login: (socket, [user], ack) => (ack ? ack(user) : socket.emit("logged_in", user)),
 
-  // Endings.
+  // Ways to end the connection.
   kick: (socket, [close]) => socket.disconnect(Boolean(close)),
   close_engine: (socket) => socket.conn.close(),
-  // The network fails, as soon as the server could send something: a poll that waits is cut off, not one yet to come.
+  // The network fails as soon as the server can send something: a pending poll is cut, not a future one.
   cut: (socket, [reset]) => {
     if (socket.conn.transport.writable) cutAll(reset);
     else setImmediate(() => BEHAVIOURS.cut(socket, [reset]));
   },
-  // What is no packet; and what is neither HTTP nor WebSocket, at the same moment as "cut".
+  // An invalid packet; and bytes that are neither HTTP nor WebSocket, at the same time as "cut".
   nonsense: (socket) => socket.conn.send("nonsense"),
   garble: (socket) => {
     const { transport } = socket.conn;
@@ -118,7 +118,7 @@ const BEHAVIOURS = {
     else setImmediate(() => BEHAVIOURS.garble(socket));
   },
 
-  // What the server knows of the client.
+  // Information about the client.
   transport: (socket, args, ack) => ack(socket.conn.transport.name),
   handshake: (socket, args, ack) => {
     const { headers, query, auth } = socket.handshake;
@@ -126,7 +126,7 @@ const BEHAVIOURS = {
   },
 };
 
-// What the test process can ask for by a line on stdin: {"cmd": name, ...}; the result is the line that answers.
+// Commands of the test process, each a line on stdin: {"cmd": name, ...}. The result is one line on stdout.
 const COMMANDS = {
   stats: () => {
     const { connections, disconnections } = seen;
@@ -135,7 +135,7 @@ const COMMANDS = {
   log: () => seen.packets.splice(0),
   requests: () => ({ requests: seen.requests.splice(0), messages: seen.messages.splice(0) }),
   emit: ({ namespace = "/", event, args = [] }) => io.of(namespace).emit(event, ...args),
-  // Numbered events for everybody, evenly over some seconds, some of them with bytes.
+  // Numbered events for all clients, evenly distributed over some seconds, some of them with bytes.
   stream: ({ event, count, seconds }) => stream(event, count, seconds),
   recorded: ({ client }) => records[client] ?? [],
   disconnect_all: ({ namespace = "/", close = false }) => io.of(namespace).disconnectSockets(close),
@@ -152,7 +152,7 @@ function stream(event, count, seconds) {
   }, 5);
 }
 
-// Every TCP connection ends without a word of either protocol, by FIN or by RST.
+// Every TCP connection is closed without a packet of either protocol, by FIN or by RST.
 function cutAll(reset) {
   for (const socket of sockets) {
     if (reset) socket.resetAndDestroy();
@@ -180,7 +180,7 @@ function createSocketServer(server, { version, parser = "default", names = {}, o
   return new Server(server, { ...options, parser: PARSERS[parser]() });
 }
 
-// The table of transports is the server's own business: there is no other way to it than by its file.
+// The table of transports is private to the server. It can only be reached through its file.
 function nameTransport(name, known) {
   const { default: transports } = require(path.join(path.dirname(require.resolve("engine.io")), "transports"));
   transports[name] = class extends transports[known] {
@@ -213,7 +213,7 @@ function welcome(socket) {
       behaviour(socket, args, ack);
     });
   }
-  // In the same turn as CONNECT's answer, so that both leave in one packet burst: a client must not miss it.
+  // In the same event loop iteration as the answer to CONNECT, so that both are sent together. A client must not miss it.
   const { auth, query } = socket.handshake;
   socket.emit("welcome", { sid: socket.id, auth: auth ?? null, query });
 }
@@ -231,7 +231,7 @@ function recordPackets(connection) {
   });
 }
 
-// What a transport looks like from outside: each request, what TLS told of its sender, and the messages of WebSockets.
+// The record of a transport: each request, the TLS data of its sender, and the messages of WebSockets.
 function recordRequests(server, engine) {
   const keep = (request) => {
     const { method, url, headers, socket } = request;
@@ -240,11 +240,11 @@ function recordRequests(server, engine) {
     seen.requests.push(kept);
     return kept;
   };
-  // Where nobody listens to "upgrade", one that does takes it upon itself to answer.
+  // A listener of "upgrade" must respond itself if there is no other one.
   if (server.listenerCount("upgrade")) server.prependListener("upgrade", keep);
   server.prependListener("request", (request) => {
     const kept = keep(request);
-    // Not of a GET: the server takes the end of one that is read for the end of its stream.
+    // Not for a GET: if its body is read, the server regards its end as the end of the stream.
     if (request.method === "POST") request.on("data", (data) => (kept.body += data.toString("latin1")));
   });
   engine.on("connection", (connection) => {
