@@ -44,7 +44,7 @@ const io = createSocketServer(server, config);
 const records = {};
 const seen = { connections: 0, disconnections: [], packets: [], requests: [], messages: [] };
 
-// Behaviours that a client can request: name -> (socket, arguments without the acknowledgement, acknowledgement or undefined)
+// Behaviours that a client can request: name -> (socket, arguments without the acknowledgement, acknowledgement if any)
 const BEHAVIOURS = {
   // Sends the same arguments back, as an event or as an acknowledgement.
   echo: (socket, args) => socket.emit("echo", ...args),
@@ -213,7 +213,7 @@ function welcome(socket) {
       behaviour(socket, args, ack);
     });
   }
-  // In the same event loop iteration as the answer to CONNECT, so that both are sent together. A client must not miss it.
+  // In the same event loop iteration as the answer to CONNECT, so that both are sent together. Clients must not miss it.
   const { auth, query } = socket.handshake;
   socket.emit("welcome", { sid: socket.id, auth: auth ?? null, query });
 }
