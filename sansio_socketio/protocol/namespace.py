@@ -5,6 +5,8 @@ Rules of this file:
 - `active` is what the application wants; the join state is what the server knows. `_advance` reconciles them.
 - If the application provides no valid `auth`, it is asked again after the reconnection delay. The connection stays open
   meanwhile, because other namespaces may need it.
+- After DISCONNECT, the namespace joins again in a later write, at least `_REJOIN_DELAY` later: a server for Node that reads
+  DISCONNECT and CONNECT at once closes the connection.
 - At most one CONNECT awaits its response. If the namespace is disconnected before the response arrives, the join is
   abandoned: a DISCONNECT follows the response.
 - A join, including the question about `auth`, that takes longer than the option `timeout` has failed. If no other
@@ -52,6 +54,8 @@ _V2_SERVER: Final = (
 )
 
 _JOINED: Final = JoinState.JOINED
+_REJOIN_DELAY: Final = 0.05
+"""How long after DISCONNECT the namespace joins again at the earliest, in seconds."""
 _SHORTEST_RENEWAL: Final = 1.0  # seconds between two reports of a join that takes too long
 _MAX_EARLY: Final = 10_000
 """The maximum number of events that are buffered until the server has accepted the namespace."""
@@ -163,9 +167,7 @@ class Namespace:
         self._connection.advance(now)
         if not self.active:
             return
-        if self.connected:
-            self._send_disconnect(now)
-        was_connected = self.connected
+        was_connected = self.connected and self._send_disconnect(now)
         self._deactivate(now)
         if was_connected:
             self._left("io client disconnect", None)
@@ -292,6 +294,8 @@ class Namespace:
     def timer_fired(self, name: str | int, now: float) -> None:
         if name == "join":
             self._join_due(now)
+        elif name == "left":
+            self._left_long_ago(now)
         elif isinstance(name, int):
             self._ack_timed_out(self._emits[name], now)
 
@@ -361,10 +365,11 @@ class Namespace:
 
     def _connect_received(self, packet: Packet, now: float) -> None:
         if self._join is JoinState.ABANDONED:
-            self._change(JoinState.NONE)
             if _session_id(packet) is not None:
                 self._send_disconnect(now)
-            self._advance(now)
+            else:
+                self._change(JoinState.NONE)
+                self._advance(now)
         elif self._join is JoinState.SENT:
             sid = _session_id(packet)
             if sid is None:
@@ -409,13 +414,36 @@ class Namespace:
     def _deactivate(self, now: float) -> None:
         self.active = False
         self._auth_failures = 0
-        is_unanswered = self._join in {JoinState.SENT, JoinState.ABANDONED}
-        self._end_join(JoinState.ABANDONED if is_unanswered else JoinState.NONE)
+        if self._join in {JoinState.SENT, JoinState.ABANDONED}:
+            self._end_join(JoinState.ABANDONED)
+        elif self._join is not JoinState.LEFT:
+            self._end_join()
         self._connection.release(now)
+
+    def _send_disconnect(self, now: float) -> bool:
+        """Leave the namespace. Return False if that has closed the connection."""
+        try:
+            frames = self._connection.encode(Packet(DISCONNECT, self.name))
+        except PacketError as error:  # a custom parser may refuse any packet
+            self._connection.protocol_error(error, now)
+            return False
+        self._end_join(JoinState.LEFT)
+        self._connection.timers.set(self, "left", now + _REJOIN_DELAY)
+        self._connection.send_frames(frames, now, compress=True)
+        return self._join is JoinState.LEFT
+
+    def _left_long_ago(self, now: float) -> None:
+        """Join again if the namespace is active, and DISCONNECT has been written."""
+        if self._connection.sends_at_once:
+            self._change(JoinState.NONE)
+            self._advance(now)
+        else:
+            self._connection.timers.set(self, "left", now + _REJOIN_DELAY)
 
     def _end_join(self, join: JoinState = JoinState.NONE) -> None:
         """Reset the state of the join, which has ended."""
         self._connection.timers.cancel(self, "join")
+        self._connection.timers.cancel(self, "left")
         self._change(join)
         self.sid = None
         self._take_early()
@@ -423,14 +451,6 @@ class Namespace:
     def _left(self, reason: DisconnectReason, details: Exception | None) -> None:
         self._connection.outbox.deliver(Disconnected(self.name, reason, details, self.active))
         self._fail_awaited_acks(reason)
-
-    def _send_disconnect(self, now: float) -> None:
-        try:
-            frames = self._connection.encode(Packet(DISCONNECT, self.name))
-        except PacketError as error:  # a custom parser may refuse any packet
-            self._connection.protocol_error(error, now)
-        else:
-            self._connection.send_frames(frames, now, compress=True)
 
     def _deliver_connect_failed(self, error: Exception) -> None:
         self._connection.outbox.deliver(ConnectFailed(self.name, error, self.active))

@@ -84,6 +84,8 @@ class JoinState(StrEnum):
     """The namespace was disconnected after CONNECT was sent. The response to CONNECT has not arrived."""
     JOINED = "joined"
     """The server has accepted CONNECT."""
+    LEFT = "left"
+    """DISCONNECT has just been sent. The namespace joins again in a later write."""
 
 
 class PollingState(StrEnum):
@@ -159,8 +161,9 @@ JOIN_TRANSITIONS: Final = _table(
         JoinState.ASKING: {JoinState.SENT, JoinState.WAITING, JoinState.NONE},
         JoinState.WAITING: {JoinState.ASKING, JoinState.SENT, JoinState.NONE},
         JoinState.SENT: {JoinState.JOINED, JoinState.ABANDONED, JoinState.NONE},
-        JoinState.ABANDONED: {JoinState.NONE},
-        JoinState.JOINED: {JoinState.NONE},
+        JoinState.ABANDONED: {JoinState.NONE, JoinState.LEFT},
+        JoinState.JOINED: {JoinState.NONE, JoinState.LEFT},
+        JoinState.LEFT: {JoinState.NONE},
     }
 )
 

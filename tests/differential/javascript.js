@@ -88,7 +88,7 @@ class Play {
     const deadline = Date.now() + PATIENCE;
     while (!this.log.some(matches)) {
       if (Date.now() > deadline) {
-        throw new Error(`waited in vain for ${JSON.stringify(pattern)}; log: ${JSON.stringify(this.log)}`);
+        throw new Error(`timed out waiting for ${JSON.stringify(pattern)}; log: ${JSON.stringify(this.log)}`);
       }
       await new Promise((resolve) => {
         const timer = setTimeout(resolve, 100);
@@ -101,7 +101,7 @@ class Play {
   async until(condition) {
     const deadline = Date.now() + PATIENCE;
     while (!(await condition())) {
-      if (Date.now() > deadline) throw new Error(`waited in vain; log: ${JSON.stringify(this.log)}`);
+      if (Date.now() > deadline) throw new Error(`timed out waiting; log: ${JSON.stringify(this.log)}`);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }

@@ -157,7 +157,7 @@ class ScenarioRun:
             try:
                 self._log.append(await self._entries.get())
             except Exception as error:
-                raise AssertionError(f"waited in vain for {pattern}; log: {json.dumps(self._log)}") from error
+                raise AssertionError(f"timed out waiting for {pattern}; log: {json.dumps(self._log)}") from error
 
     # Creating
 

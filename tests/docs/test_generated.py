@@ -54,6 +54,6 @@ def test_the_page_has_the_default_of_every_option() -> None:
         if isinstance(option.default, bool | str):
             assert rows[option.name] == f"`{option.default!r}`"
         elif isinstance(option.default, int | float):
-            sizes = {"no limit": inf, "64 MiB": 64 << 20, "128 MiB": 128 << 20}
+            sizes = {"no limit": inf, "32 MiB": 32 << 20, "128 MiB": 128 << 20}
             shown = rows[option.name]
             assert sizes.get(shown) == option.default or float(shown.strip("`")) == option.default

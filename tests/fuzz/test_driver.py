@@ -41,7 +41,7 @@ OPEN = OpenStream(1, "localhost", 80, False, "polling")
         ([Send(1, b"x")], "after the end"),
         ([OPEN, CloseStream(1), Send(1, b"x")], "after the end"),
         ([OPEN, CloseStream(1), CloseStream(1)], "after the end"),
-        ([OPEN, CloseStream(1), OPEN], "used again"),
+        ([OPEN, CloseStream(1), OPEN], "is reused"),
         ([SetTimer(nan)], "not a number"),
     ],
 )

@@ -348,3 +348,19 @@ async def test_an_untrusted_certificate_raises_connect_error(
     with pytest.raises(ConnectError, match=r"(?i)certificate"):
         async with Target(node_server_tls, transport).connect(driver):
             raise AssertionError("the certificate must not be trusted")
+
+
+async def test_a_namespace_is_left_and_joined_again_on_a_shared_connection(driver: Driver, target: Target) -> None:
+    closed = driver.queue()
+    async with driver.manager(target.peer.url, **target.options) as manager:
+        main, chat = manager.socket("/"), manager.socket("/chat")
+        await target.settle(driver, main)
+        manager.on("close", closed.put)
+        engine = manager.engine.id
+        for _ in range(20):
+            await chat.wait_connected()
+            await chat.disconnect()
+            chat.connect_nowait()
+        await chat.wait_connected()
+        assert await chat.emit_with_ack("echo_ack", 1) == 1
+        assert manager.engine.id == engine

@@ -116,7 +116,7 @@ SAID = {
     "deflate bomb": "larger than max_message_size \\(1048576 bytes\\)",
     "compressed without an agreement": "[Rr]eserved bit",
     "close code": "1011.*out of order",
-    "binary that nobody announced": "binary message of 2 bytes",
+    "binary without a header": "binary message of 2 bytes",
     "not UTF-8": "(?i)utf-?8",
     "400": "HTTP status 400",
     "404": "HTTP status 404",

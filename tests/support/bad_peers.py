@@ -342,7 +342,7 @@ WEBSOCKET: dict[str, Behaviour] = {
     "hang after the handshake": frames(frame(TEXT, b"2")),
     "close code": frames(frame(CLOSE, (1011).to_bytes(2, "big") + b"out of order")),
     "text where binary is due": frames(frame(TEXT, ADMITTED), frame(TEXT, BINARY_HEADER), frame(TEXT, TEXT_INSTEAD)),
-    "binary that nobody announced": frames(frame(TEXT, ADMITTED), frame(BINARY, b"\x00\x01")),
+    "binary without a header": frames(frame(TEXT, ADMITTED), frame(BINARY, b"\x00\x01")),
 }
 
 

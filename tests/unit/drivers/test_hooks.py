@@ -160,7 +160,7 @@ async def _until(condition: Callable[[], bool]) -> None:
         if condition():
             return
         await asyncio.sleep(0)
-    raise AssertionError("waited in vain")
+    raise AssertionError("timed out waiting")
 
 
 def speak_first(connection: Connection) -> None:

@@ -194,6 +194,7 @@ def test_an_acknowledgement_from_before_the_join_is_dropped(serve: Serve) -> Non
     socket.disconnect(server.now)
     server.run()
     socket.connect(server.now)
+    server.advance(1)
     socket.emit(["b"], server.now, ack=True)
     server.events()
     server.ack("late", namespace="/a", id=0)

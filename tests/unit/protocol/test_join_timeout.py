@@ -120,6 +120,7 @@ def test_joining_again_waits_for_the_answer_to_the_abandoned_join(serve: Serve) 
     server.advance(1)
     assert kinds(server.events()) == [ConnectFailed]
     server.join("/a")
+    server.advance(0.05)
     assert server.sent() == [Packet(DISCONNECT, "/a"), Packet(CONNECT, "/a")]
     server.advance(1.9)
     assert server.events() == []

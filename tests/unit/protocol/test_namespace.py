@@ -154,6 +154,7 @@ def test_server_disconnects_namespace(serve: Serve) -> None:
     server.kick("/a")
     assert server.events() == []
     socket.connect(server.now)
+    server.advance(0.05)
     server.join("/a", sid="s2")
     assert socket.sid == "s2"
 
@@ -182,6 +183,7 @@ def test_abandoned_join_is_disconnected_on_response(serve: Serve) -> None:
     server.kick("/a")
     assert server.events() == []
     socket.connect(server.now)
+    server.advance(0.05)
     server.join("/a", sid="s2")
     assert server.events() == [Connected("/a", "s2", recovered=False)]
 
@@ -197,6 +199,7 @@ def test_connecting_again_before_the_answer_starts_a_new_join(serve: Serve) -> N
     socket.connect(server.now)
     assert [packet.data for packet in server.sent()] == [{"try": 1}]
     server.join("/a", sid="s1")
+    server.advance(0.05)
     assert server.sent() == [Packet(DISCONNECT, "/a"), Packet(CONNECT, "/a", {"try": 2})]
     assert not socket.connected
     server.join("/a", sid="s2")
@@ -237,6 +240,7 @@ def test_a_disconnect_from_before_the_join_is_dropped(serve: Serve) -> None:
     socket.connect(server.now)
     server.events()
     server.kick("/a")  # sent before the server received ours
+    server.advance(0.05)
     assert server.events() == []
     server.join("/a")
     assert socket.connected
@@ -327,6 +331,7 @@ def test_early_events_are_dropped_with_the_join_that_they_precede(serve: Serve, 
         server.send(Packet(CONNECT, "/a"))
     server.events()
     socket.connect(server.now)
+    server.advance(0.05)
     server.join("/a")
     assert server.events() == [Connected("/a", "s1", recovered=False)]
 
@@ -464,3 +469,26 @@ def test_pending_acknowledgements_fail_after_disconnected(serve: Serve) -> None:
     socket.emit(["a"], server.now, ack=True)
     server.lose()
     assert kinds(server.events()) == [Closed, Disconnected, AckFailed]
+
+
+@pytest.mark.parametrize("is_reading", [True, False])
+def test_a_namespace_that_was_left_joins_again_in_a_later_write(serve: Serve, is_reading: bool) -> None:
+    server = serve()
+    server.joined("/other")
+    socket = server.joined("/a")
+    server.sent()
+    server.is_reading = is_reading
+    socket.disconnect(server.now)
+    socket.connect(server.now)
+    assert server.sent() == [Packet(DISCONNECT, "/a")]
+    assert socket.active
+    if not is_reading:
+        server.advance(1)
+        assert server.sent() == []
+        server.is_reading = True
+        server.run()
+    server.advance(0.05)
+    assert server.sent() == [Packet(CONNECT, "/a")]
+    server.join("/a")
+    assert socket.connected
+    assert server.client.is_open

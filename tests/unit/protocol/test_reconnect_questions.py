@@ -235,8 +235,5 @@ def test_the_error_shows_the_type_of_an_invalid_answer_and_not_its_value(serve: 
     server.client.answer(question.question, value, server.now)
     error = error_of(server.events()[0])
     assert isinstance(error, OptionError)
-    kind = type(value).__name__
-    assert (
-        str(error)
-        == f"the answer for {about} must be a mapping of str to str without unpaired surrogates, not this {kind}"
-    )
+    assert str(error).startswith(f"the answer for {about} must be a mapping of str to str without unpaired surrogates")
+    assert str(error).endswith(f", not this {type(value).__name__}")

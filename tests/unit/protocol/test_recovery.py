@@ -102,6 +102,7 @@ def test_a_session_is_recovered_after_disconnect(serve: Serve) -> None:
     socket.disconnect(server.now)
     server.sent()
     socket.connect(server.now)
+    server.advance(0.05)
     assert connects(server) == [{"pid": "p1", "offset": "o1"}]
 
 

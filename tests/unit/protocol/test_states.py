@@ -95,7 +95,17 @@ def connection_and_join(serve: Serve) -> None:
     auth.connect(server.now)
     server.client.answer(auth_question(), None, server.now)
     auth.disconnect(server.now)  # abandoned
+    server.join("/auth")  # left
+    server.advance(1)
+    auth.connect(server.now)
+    server.client.answer(auth_question(), None, server.now)
+    auth.disconnect(server.now)
+    server.deny({"message": "no"}, "/auth")
+    auth.connect(server.now)
+    server.client.answer(auth_question(), None, server.now)
     server.join("/auth")
+    auth.disconnect(server.now)  # left
+    server.advance(1)
     auth.connect(server.now)
     server.client.answer(auth_question(), LookupError(), server.now)
     server.advance(1)

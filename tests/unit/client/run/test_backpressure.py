@@ -29,7 +29,7 @@ async def until(world: World, condition: Callable[[], bool]) -> None:
         if condition():
             return
         await world.sleep(0.1)
-    raise AssertionError("waited in vain")
+    raise AssertionError("timed out waiting")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from tests.support.variants import VARIANTS, Variant
 PATIENCE: Final = 30.0
 """How long a handler waits for the handler that answers; three times as long as `slow_handler_warning`."""
 
-FAULTS: Final = ("lose", "kick", "refuse", "hang", "join nobody", "join", "accept", "ping", "event", "ask")
+FAULTS: Final = ("lose", "kick", "refuse", "hang", "accept no join", "join", "accept", "ping", "event", "ask")
 
 
 class Play:
@@ -107,7 +107,7 @@ class Play:
             server.lose()
         elif name in {"refuse", "hang", "accept"}:
             server.accepts = {"refuse": False, "hang": None, "accept": True}[name]
-        elif name in {"join", "join nobody"}:
+        elif name in {"join", "accept no join"}:
             server.joins = name == "join"
         elif has_stream and self.socket.connected:
             if name == "kick":
