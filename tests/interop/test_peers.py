@@ -118,7 +118,7 @@ def test_the_control_channel_controls_and_reports(fresh_node_server: PeerFactory
     python_client(scenario, peer)
     types = [packet["type"] for packet in peer.control("log")]
     assert types == ["message", "message", "message"]
-    assert "connected / " in peer.output
+    peer.wait_for_output("connected / ")
 
 
 def test_a_restarted_server_listens_on_the_same_port(fresh_node_server: PeerFactory) -> None:

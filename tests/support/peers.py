@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -79,6 +80,14 @@ class Peer:
     def output(self) -> str:
         """What the process has written to stderr since `clear_output`, over all its restarts."""
         return "".join(self._log)
+
+    def wait_for_output(self, text: str) -> None:
+        """Wait until the process has written a text."""
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.output:
+            if time.monotonic() > deadline:
+                raise PeerError(f"the peer did not write {text!r} in {PATIENCE:g} s; it wrote:\n{self.output}")
+            time.sleep(0.01)
 
     def clear_output(self) -> None:
         """Forget what the process has written so far."""
