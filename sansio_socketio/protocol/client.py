@@ -32,6 +32,7 @@ from .errors import (
     PacketError,
     SocketIOError,
     TransportError,
+    chained,
     without_frames,
 )
 from .events import (
@@ -122,9 +123,7 @@ class ClientProtocol(RunningOptions, Machine):
         self._backoff = Backoff(options, random)
         self._outbox.on_last_closed = self._check_held
         self._is_ordered = False  # the application has closed the last session
-        self._held_since: float | None = (
-            None  # the time since when the next session waits for the streams of the last one
-        )
+        self._held_since: float | None = None  # since when the next session waits for the last one to end
         self._open_limit = 0.0  # the timeout that the timer "open" was set with
         self._open_reconnects = False
         self._questions: dict[tuple[Asked, str | None], int] = {}
@@ -502,7 +501,7 @@ class ClientProtocol(RunningOptions, Machine):
             self.protocol_error(without_frames(error), now)
             return
         except Exception as error:  # a custom parser may raise anything
-            self.protocol_error(_chained(PacketError(f"the parser cannot decode a message: {error!r}"), error), now)
+            self.protocol_error(chained(PacketError(f"the parser cannot decode a message: {error!r}"), error), now)
             return
         if packet is None:
             self._count_partial(len(data), now)
@@ -616,8 +615,3 @@ def namespace_name(name: str) -> str:
     except PacketError as error:
         raise OptionError(str(error)) from None
     return name
-
-
-def _chained(error: PacketError, cause: Exception) -> PacketError:
-    error.__cause__ = cause
-    return error

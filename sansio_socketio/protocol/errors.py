@@ -111,6 +111,12 @@ class DisconnectedError(SocketIOError):
 E = TypeVar("E", bound=BaseException)
 
 
+def chained(error: E, cause: BaseException) -> E:
+    """Return an error with its cause, for an error that is not raised."""
+    error.__cause__ = cause
+    return error
+
+
 def without_frames(error: E) -> E:
     """Drop the tracebacks of an error and its causes, and what it only suppresses: they keep the peer's data in memory."""
     each: BaseException | None = error

@@ -29,8 +29,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
 from .actions import Outbox
+from .answers import V2_SERVER, auth_error, refusal, session_id
 from .emit import UNSET, Emit, Frames, Unset, check_event
-from .errors import AckTimeout, BufferFullError, ConnectError, DisconnectedError, OpenTimeout, PacketError
+from .errors import AckTimeout, BufferFullError, ConnectError, DisconnectedError, OpenTimeout, PacketError, chained
 from .events import (
     AckFailed,
     AckId,
@@ -43,15 +44,10 @@ from .events import (
     EventReceived,
     EventSent,
 )
-from .options import ASK, Ask, ClientOptions, NamespaceOptions, answer_error, check_option
+from .options import ASK, Ask, ClientOptions, NamespaceOptions, check_option
 from .packets.socketio import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 from .states import JOIN_TRANSITIONS, JoinState, transition
 from .timers import Timers
-
-_V2_SERVER: Final = (
-    "the server accepted the namespace without a session id, as Socket.IO 2 does; this client requires a server of version "
-    "3 or later (a server with allowEIO3 also serves clients of version 2)"
-)
 
 _JOINED: Final = JoinState.JOINED
 _REJOIN_DELAY: Final = 0.05
@@ -266,7 +262,7 @@ class Namespace:
         """Send CONNECT with the application's answer to the question about `auth`."""
         if self._join is not JoinState.ASKING:
             return
-        error = _auth_error(value)
+        error = auth_error(value)
         if error is not None:
             self._auth_failed(error, now)
         else:
@@ -295,7 +291,7 @@ class Namespace:
         if name == "join":
             self._join_due(now)
         elif name == "left":
-            self._left_long_ago(now)
+            self._rejoin_due(now)
         elif isinstance(name, int):
             self._ack_timed_out(self._emits[name], now)
 
@@ -356,7 +352,7 @@ class Namespace:
         except PacketError as error:
             # Ask again only if the value can change: the application may answer differently.
             fail = self._auth_failed if self._join is JoinState.ASKING else self._refused
-            fail(_chained(ConnectError(f"auth cannot be sent: {error}"), error), now)
+            fail(chained(ConnectError(f"auth cannot be sent: {error}"), error), now)
             return
         self._change(JoinState.SENT)
         self._auth_failures = 0
@@ -365,16 +361,16 @@ class Namespace:
 
     def _connect_received(self, packet: Packet, now: float) -> None:
         if self._join is JoinState.ABANDONED:
-            if _session_id(packet) is not None:
+            if session_id(packet) is not None:
                 self._send_disconnect(now)
             else:
                 self._change(JoinState.NONE)
                 self._advance(now)
         elif self._join is JoinState.SENT:
-            sid = _session_id(packet)
+            sid = session_id(packet)
             if sid is None:
                 self._end_join()
-                self._deliver_connect_failed(ConnectError(_V2_SERVER))
+                self._deliver_connect_failed(ConnectError(V2_SERVER))
             else:
                 self._joined(sid, packet.data.get("pid"), now)
 
@@ -399,7 +395,7 @@ class Namespace:
             self._change(JoinState.NONE)
             self._advance(now)
         elif self._join is JoinState.SENT:
-            self._refused(_refusal(packet.data), now)
+            self._refused(refusal(packet.data), now)
 
     def _refused(self, error: ConnectError, now: float) -> None:
         self._change(JoinState.NONE)
@@ -432,7 +428,7 @@ class Namespace:
         self._connection.send_frames(frames, now, compress=True)
         return self._join is JoinState.LEFT
 
-    def _left_long_ago(self, now: float) -> None:
+    def _rejoin_due(self, now: float) -> None:
         """Join again if the namespace is active, and DISCONNECT has been written."""
         if self._connection.sends_at_once:
             self._change(JoinState.NONE)
@@ -612,28 +608,3 @@ class Namespace:
         self._forget_ack(emit)
         if emit.tries > self._options.retries:
             self._fail(emit, error)
-
-
-def _auth_error(value: Any) -> ConnectError | None:
-    """Return the error of an invalid answer for `auth`, or None. A ConnectError of the application is returned unchanged."""
-    error = answer_error("auth", value)
-    if error is None or isinstance(error, ConnectError):
-        return error
-    return _chained(ConnectError(f"auth failed: {error}"), error)
-
-
-def _session_id(packet: Packet) -> str | None:
-    sid = packet.data.get("sid") if isinstance(packet.data, dict) else None
-    return sid if isinstance(sid, str) and sid else None
-
-
-def _refusal(data: Any) -> ConnectError:
-    """Return the error for a CONNECT_ERROR, whose payload is an object or (from older servers) a string."""
-    if isinstance(data, dict):
-        return ConnectError(str(data.get("message", "")), data.get("data"))
-    return ConnectError(str(data))
-
-
-def _chained(error: ConnectError, cause: Exception) -> ConnectError:
-    error.__cause__ = cause
-    return error
