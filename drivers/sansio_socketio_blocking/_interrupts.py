@@ -23,7 +23,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from time import sleep
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from weakref import WeakSet
 
 from sansio_socketio.runtime.calls import call_in_thread
@@ -42,6 +42,7 @@ class MainThreadWait:
     def __init__(self) -> None:
         self._wake: Callable[[], None] | None = None  # called in a new thread
         self._is_interrupted = False
+        self._traced: FrameType | None = None  # the application's code in which a delayed interrupt is raised
 
     def interrupt(self) -> bool:
         """Interrupt the wait. Return False if the main thread is not waiting."""
@@ -51,6 +52,21 @@ class MainThreadWait:
         self._is_interrupted = True
         start_new_thread(wake, ())
         return True
+
+    def delay(self, application: FrameType) -> None:  # pragma: no cover  # a tool that measures coverage traces, too
+        """Raise KeyboardInterrupt at the next line of the application's code, or by the next wait if that begins earlier."""
+        self._is_interrupted = True
+        self._traced = application
+        application.f_trace = lambda *_: self._raise()
+        sys.settrace(_trace_nothing)
+
+    def _raise(self) -> NoReturn:
+        traced, self._traced = self._traced, None
+        if traced is not None:  # pragma: no cover  # as above
+            traced.f_trace = None
+            sys.settrace(None)
+        self._is_interrupted = False
+        raise KeyboardInterrupt
 
     @contextmanager
     def __call__(self, wake: Callable[[], None]) -> Generator[Callable[[], bool], None, None]:
@@ -67,8 +83,7 @@ class MainThreadWait:
         finally:
             self._wake = before
             if self._is_interrupted:
-                self._is_interrupted = False
-                raise KeyboardInterrupt
+                self._raise()
 
 
 interruptible: Final = MainThreadWait()
@@ -111,9 +126,8 @@ def _interrupted(signal_number: int, frame: FrameType | None) -> None:
         return
     if application is None or sys.gettrace() is not None:
         start_new_thread(_interrupt_again, ())
-    else:  # pragma: no cover  # a tool that measures coverage traces, too
-        application.f_trace = _raise_interrupt
-        sys.settrace(_trace_nothing)
+    else:  # pragma: no cover  # as above
+        interruptible.delay(application)
 
 
 def _application_frame(frame: FrameType | None) -> FrameType | None:
@@ -124,11 +138,6 @@ def _application_frame(frame: FrameType | None) -> FrameType | None:
             found = frame.f_back
         frame = frame.f_back
     return found
-
-
-def _raise_interrupt(*_: object) -> None:  # pragma: no cover  # as above
-    sys.settrace(None)
-    raise KeyboardInterrupt
 
 
 def _trace_nothing(*_: object) -> None:  # pragma: no cover  # as above

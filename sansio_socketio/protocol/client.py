@@ -143,6 +143,7 @@ class ClientProtocol(RunningOptions, Machine):
 
     def _set_option(self, name: str, value: Any) -> None:
         check_engine_options(replace(self.options, **{name: value}))
+        self.handle_received()
         setattr(self.options, name, value)
         if name == "query":
             self.url = replace(self.url, query=())
@@ -249,7 +250,8 @@ class ClientProtocol(RunningOptions, Machine):
             engine.close(now)
 
     def abort(self, now: float) -> None:
-        """Close everything at once, including close handshakes in progress. Buffered packets and events are dropped."""
+        """Close everything at once, including close handshakes in progress. Drop buffered and received packets and events."""
+        self._outbox.backlog.clear()
         self.advance(now)
         self._close(now, abort=True)
         for namespace in list(self.namespaces.values()):

@@ -126,7 +126,8 @@ class EngineProtocol(Machine):
             self._session.close(now)
 
     def abort(self, now: float) -> None:
-        """Close everything at once, including a close handshake in progress. Buffered messages are dropped."""
+        """Close everything at once, including a close handshake in progress. Drop buffered and received messages."""
+        self._outbox.backlog.clear()
         self.advance(now)
         if self.state is not SessionState.NEW:
             self._session.abort(now)

@@ -28,10 +28,15 @@ class Machine:
 
     def advance(self, now: float) -> None:
         """Handle what was received before, and fire the timers that are due. Every input and command does this first."""
+        if self._outbox.backlog:
+            self.handle_received()
+        self._timers.fire_due(now)
+
+    def handle_received(self) -> None:
+        """Handle all packets that were received before."""
         outbox, timers = self._outbox, self._timers
         while outbox.backlog:
             outbox.handle_next(timers.now)
-        timers.fire_due(now)
 
     def next_output(self) -> Output | None:
         """Return the next action to carry out or event to deliver, or None if there is none."""

@@ -73,6 +73,7 @@ class NamespaceConnection(Protocol):
     @property
     def sends_at_once(self) -> bool: ...
     def advance(self, now: float) -> None: ...
+    def handle_received(self) -> None: ...
     def encode(self, packet: Packet) -> Frames: ...
     def send_frames(self, frames: Frames, now: float, *, compress: bool) -> None: ...
     def ensure_open(self, now: float) -> None: ...
@@ -148,6 +149,7 @@ class Namespace:
 
         During a delay before the next attempt to reconnect, that attempt does not begin earlier.
         """
+        self._connection.handle_received()
         if not self._connection.is_opening:  # otherwise the namespace is notified if the attempt fails
             self._connection.advance(now)
         if not self.active:
@@ -324,7 +326,9 @@ class Namespace:
         if self._join is JoinState.WAITING:
             self._begin_join(now)
         elif self._join is JoinState.ASKING:
-            self._auth_failed(ConnectError("auth failed: the question was not answered within the option timeout"), now)
+            limit = self._join_limit or 0.0
+            error = OpenTimeout(f"the question about auth was not answered within {limit:g} seconds")
+            self._auth_failed(chained(ConnectError(f"auth failed: {error}"), error), now)
         else:
             limit = self._join_limit or 0.0
             error = OpenTimeout(f"the server did not answer CONNECT for {self.name} within {limit:g} seconds")

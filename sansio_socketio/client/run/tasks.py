@@ -39,7 +39,7 @@ class HandlerTasks:
         broken: Called with an unexpected exception, which no handler raised.
     """
 
-    __slots__ = ("_broken", "_context", "_finished", "_queue", "_tasks")
+    __slots__ = ("_broken", "_context", "_finished", "_is_cancelled", "_queue", "_tasks")
 
     def __init__(self, queue: HandlerQueue, finished: Callable[[], None], broken: Callable[[Exception], None]) -> None:
         self._queue = queue
@@ -48,6 +48,7 @@ class HandlerTasks:
         self._context = copy_context()
         self._context.run(_current_queue.set, queue)
         self._tasks: dict[object, Task | None] = {}
+        self._is_cancelled = False
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -60,7 +61,8 @@ class HandlerTasks:
             try:
                 await function()
             except Exception as error:
-                self._broken(error)
+                if not self._is_cancelled:  # otherwise the runtime has ended, which a thread notices in its next wait
+                    self._broken(error)
             finally:
                 del self._tasks[key]
                 self._finished()
@@ -72,6 +74,7 @@ class HandlerTasks:
 
     def cancel(self) -> None:
         """Cancel all tasks. A thread ends when its handler returns."""
+        self._is_cancelled = True
         for task in list(self._tasks.values()):
             if task is not None:
                 task.cancel()

@@ -362,3 +362,15 @@ def _interrupt_everywhere(
             assert not caplog.records, f"line {line}"
             left = {thread.name for thread in threading.enumerate() if thread.name.startswith("sansio-socketio")}
             assert not left, f"line {line}"
+
+
+def test_an_interrupt_that_was_delayed_is_raised_by_a_wait_that_begins_earlier() -> None:
+    trace = sys.gettrace()
+    try:
+        _interrupts.interruptible.delay(sys._getframe().f_back or sys._getframe())  # whose next line comes later
+        with pytest.raises(KeyboardInterrupt), _interrupts.interruptible(lambda: None) as is_interrupted:
+            assert is_interrupted()
+        with _interrupts.interruptible(lambda: None) as is_interrupted:
+            assert not is_interrupted()
+    finally:
+        sys.settrace(trace)

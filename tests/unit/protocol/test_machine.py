@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
 
 from sansio_socketio.protocol.actions import CloseStream, OpenStream, Send, SetTimer
-from sansio_socketio.protocol.events import EnginePing
+from sansio_socketio.protocol.client import ClientProtocol
+from sansio_socketio.protocol.events import ConnectFailed, EnginePing, Opened
 from sansio_socketio.protocol.machine import Machine
+from sansio_socketio.protocol.options import ClientOptions
 
 NEVER = 10_000
 
@@ -209,3 +212,41 @@ def test_a_stream_may_end_at_the_time_at_which_a_timer_closes_it(how: str) -> No
     INPUTS[how][0](machine, stream, 3)
     assert owner.calls == []
     assert actions(machine) == []
+
+
+OPEN_PACKET = b'0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000}'
+
+
+@pytest.mark.parametrize("takes_outputs", [True, False])
+@pytest.mark.parametrize("command", ["connect", "set"])
+def test_a_command_takes_effect_after_what_was_received_before(command: str, takes_outputs: bool) -> None:
+    """Whether the outputs were taken in between makes no difference."""
+    client = ClientProtocol("http://localhost", ClientOptions(transports=["polling"], timeout=None), random=Random(1))
+    client.namespace("/").connect(0)
+    client.stream_opened(1, 0)
+    outputs: list[object] = list(iter(client.next_output, None))
+    body = b"?" if command == "connect" else OPEN_PACKET
+    client.data_received(1, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body), 1)
+    if takes_outputs:
+        outputs += iter(client.next_output, None)
+    if command == "connect":
+        client.namespace("/b").connect(1)
+    else:
+        client.timeout = 1
+    client.tick(10)
+    outputs += iter(client.next_output, None)
+    failed = [output.namespace for output in outputs if isinstance(output, ConnectFailed)]
+    assert failed == (["/"] if command == "connect" else [])
+
+
+def test_abort_discards_what_was_received_and_not_handled() -> None:
+    client = ClientProtocol("http://localhost", ClientOptions(transports=["polling"]), random=Random(1))
+    client.open(0)
+    client.stream_opened(1, 0)
+    body = OPEN_PACKET + b"\x1e2" * 1_000
+    client.data_received(1, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body), 1)
+    while not isinstance(client.next_output(), Opened):
+        pass
+    client.abort(1)
+    assert len(list(iter(client.next_output, None))) < 10
+    assert client.idle

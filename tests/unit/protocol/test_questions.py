@@ -452,7 +452,7 @@ def test_auth_is_asked_for_again_after_the_timeout(serve: Serve) -> None:
     server.advance(4.9)
     assert server.events() == []
     server.advance(0.1)
-    assert "not answered within the option timeout" in str(failed(server.events(), active=True))
+    assert "the question about auth was not answered within 5 seconds" in str(failed(server.events(), active=True))
     server.client.answer(1, {"late": True}, server.now)
     assert server.sent() == []
     server.advance(1)
