@@ -173,7 +173,7 @@ def example_server(request: pytest.FixtureRequest) -> Generator[str]:
     with socket.create_server(("localhost", 0)) as sock:
         port = sock.getsockname()[1]
     code = request.param.code.replace("3000", str(port))
-    with Popen([sys.executable, "-c", code], stdout=PIPE, stderr=STDOUT, encoding="utf-8") as process:
+    with Popen([sys.executable, "-u", "-c", code], stdout=PIPE, stderr=STDOUT, encoding="utf-8") as process:
         assert process.stdout is not None
         try:
             assert "Running" in process.stdout.readline()
