@@ -387,7 +387,7 @@ class Dispatcher:
 
     async def _handle_event(self, event: EventReceived) -> None:
         args, size = event.args, event.size
-        name = event_name(args[0])
+        name = args[0] if type(args[0]) is str else event_name(args[0])
         handlers = self._handlers.take(name)
         reply = None
         if event.ack_id is not None and (handlers or self._streams):

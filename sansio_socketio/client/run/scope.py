@@ -90,7 +90,7 @@ class Scope:
         return run
 
     def request_stop(self) -> None:
-        """Resolve `stop_requested`."""
+        """Have the owner of the scope end it."""
         self.stop_requested.resolve()
 
     async def end_at_shutdown(self, unclosed: Callable[[], None]) -> None:
@@ -112,7 +112,7 @@ class Scope:
         log_failure(error)
         for run, _ in self._runs:
             run.fail(error)
-        self.stop_requested.resolve()
+        self.request_stop()
 
     def stop(self) -> None:
         """Start to stop all runs."""
