@@ -134,6 +134,9 @@ class Driver:
             self.machine.data_received(number, memoryview(buffer), self.now)
             buffer[:] = bytes(len(buffer))
             self.run()
+            while self.machine.is_behind:
+                self.machine.tick(self.now)
+                self.run()
             if self.deadline is not None and self.deadline <= self.now:
                 self.is_ambiguous = True
 

@@ -33,8 +33,9 @@ class FrameClient:
             self.machine.tick(monotonic())
         yield from self._carry_out()
         by_socket = {sock: stream for stream, sock in self._sockets.items()}
+        readers = [] if self.machine.is_behind else [s for s in by_socket if by_socket[s] not in self._opening]
         busy = [self._sockets[stream] for stream in self._sockets if stream in self._opening or self._unsent[stream]]
-        readable, writable, _ = select.select([s for s in by_socket if by_socket[s] not in self._opening], busy, [], 0)
+        readable, writable, _ = select.select(readers, busy, [], 0)
         for sock in writable:
             self._write(by_socket[sock], sock)
         for sock in readable:

@@ -78,24 +78,44 @@ class StreamOwner(Protocol):
 class Receiver(Protocol):
     """An object that has received packets."""
 
-    def handle_next(self, now: float) -> bool:
-        """Handle the next received packet. Return False if there is none."""
+    def handle_next(self, now: float) -> int:
+        """Handle the next received packet. Return its cost (`packet_cost`), or 0 if there is none."""
         ...
+
+
+def packet_cost(size: int) -> int:
+    """Return the cost of handling a packet of `size` characters or bytes: 1 for a small one."""
+    return 1 + (size >> 10)
+
+
+class WaitingInput:
+    """An input that waits until the packets that were received before it are handled."""
+
+    __slots__ = ("_notify",)
+
+    def __init__(self, notify: Callable[[float], None]) -> None:
+        self._notify = notify
+
+    def handle_next(self, now: float) -> int:
+        """Handle the input. There is nothing after it."""
+        self._notify(now)
+        return 0
 
 
 class Outbox:
     """The outputs for the driver, the owner of each open stream, and the counters.
 
     Attributes:
-        backlog: The objects that have received packets, in the order in which they received them.
+        backlog: The objects that have received packets, and the inputs that wait for them, in order.
         counters: The counters since the machine was created.
         outputs: The outputs, in order.
         owners: The owner of each stream that is open or being opened.
+        lost: The streams in `owners` that the driver has discarded. Their owners are still to be notified.
         on_last_closed: Called when no stream is open any more, or None.
         deliver: Append an event to the outputs. It is the deque's own method, which saves a call for each event.
     """
 
-    __slots__ = ("_next_stream", "backlog", "counters", "deliver", "on_last_closed", "outputs", "owners")
+    __slots__ = ("_next_stream", "backlog", "counters", "deliver", "lost", "on_last_closed", "outputs", "owners")
 
     def __init__(self) -> None:
         self.backlog: deque[Receiver] = deque()
@@ -103,6 +123,7 @@ class Outbox:
         self.outputs: deque[Output] = deque()
         self.deliver: Callable[[MachineEvent], None] = self.outputs.append
         self.owners: dict[int, StreamOwner] = {}
+        self.lost: set[int] = set()
         self.on_last_closed: Callable[[], None] | None = None
         self._next_stream = 1
 
@@ -115,26 +136,34 @@ class Outbox:
         return stream
 
     def received(self, receiver: Receiver) -> None:
-        """Have the packets that `receiver` has received handled, one at a time."""
+        """Have the packets that `receiver` has received handled, one at a time, before the inputs that wait."""
         if receiver not in self.backlog:
-            self.backlog.append(receiver)
+            self.backlog.appendleft(receiver)
 
-    def handle_next(self, now: float) -> None:
-        """Handle the next received packet. The backlog must not be empty."""
-        if not self.backlog[0].handle_next(now):
-            self.backlog.popleft()
+    def handle_next(self, now: float) -> int:
+        """Handle the next received packet, or an input that waits. Return the cost. The backlog must not be empty."""
+        first = self.backlog[0]
+        cost = first.handle_next(now)
+        if not cost:
+            self.backlog.remove(first)
+        return cost
 
     def send(self, stream: int, data: bytes | bytearray | memoryview) -> None:
-        self.counters.bytes_sent += len(data)
-        self.outputs.append(Send(stream, data))
+        """Send bytes. Do nothing if the driver has discarded the stream."""
+        if stream not in self.lost:
+            self.counters.bytes_sent += len(data)
+            self.outputs.append(Send(stream, data))
 
     def close_stream(self, stream: int, *, abort: bool = False) -> None:
         """Close a stream, and stop notifying its owner. Do nothing if the stream is closed."""
-        if self._drop(stream) is not None:
+        is_lost = stream in self.lost
+        if self.forget(stream) is not None and not is_lost:
             self.outputs.append(CloseStream(stream, abort))
 
-    def forget(self, stream: int) -> StreamOwner | None:
-        """Drop the outputs for a stream that the driver has discarded. Return its owner, or None if it was closed before."""
+    def lose(self, stream: int) -> None:
+        """Drop the outputs for a stream that the driver has discarded, now and until `forget`."""
+        if stream in self.owners:
+            self.lost.add(stream)
         outputs = list(self.outputs)
         self.outputs.clear()
         for output in outputs:
@@ -142,9 +171,10 @@ class Outbox:
                 self.outputs.append(output)
             elif isinstance(output, Send):
                 self.counters.bytes_sent -= len(output.data)
-        return self._drop(stream)
 
-    def _drop(self, stream: int) -> StreamOwner | None:
+    def forget(self, stream: int) -> StreamOwner | None:
+        """Stop notifying the owner of a stream. Return the owner, or None if the stream was closed before."""
+        self.lost.discard(stream)
         owner = self.owners.pop(stream, None)
         if owner is not None and not self.owners and self.on_last_closed is not None:
             self.on_last_closed()

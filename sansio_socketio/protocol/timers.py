@@ -6,7 +6,8 @@ Rules of this file:
 - Timers that are due fire in the order of their deadlines. Timers with equal deadlines fire in the order in which they
   were set. A timer that is set while timers fire does not fire before the next call, so that firing always ends.
 - A deadline is announced to the driver only if it is earlier than the announced one, since an early tick is harmless. So
-  the timeouts of acknowledgements, most of which are cancelled, cost the driver nothing. If time has passed the announced
+  the timeouts of acknowledgements, most of which are cancelled, cost the driver nothing. A tick that is wanted at once is
+  announced as the time of the latest input. If time has passed the announced
   deadline without a tick, the driver's timer is late, as after a suspension of the machine: the next deadline is announced.
 """
 
@@ -90,8 +91,16 @@ class Timers:
             heappop(heap)
         return heap[0][0] if heap else None
 
-    def to_announce(self) -> tuple[float | None] | None:
-        """Return the deadline to announce to the driver as a 1-tuple, or None if there is nothing to announce."""
+    def to_announce(self, *, at_once: bool = False) -> tuple[float | None] | None:
+        """Return the deadline to announce to the driver as a 1-tuple, or None if there is nothing to announce.
+
+        With `at_once`, a tick is wanted as soon as possible.
+        """
+        if at_once:
+            if self._announced is not None and self._announced <= self.now:
+                return None
+            self._announced = self.now
+            return (self.now,)
         if not self._changed:
             return None
         self._changed = False

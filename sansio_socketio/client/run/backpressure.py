@@ -4,9 +4,9 @@ Rules of this file:
 
 - Reading pauses when many events are queued, and goes on when about half of them are handled. So one read after the other
   cannot fill a queue whose handlers keep up.
-- A pause lasts only while handlers make progress. Otherwise reading goes on after `_PATIENCE` samples, and pauses again
-  only when the queues have grown by as much again. So a handler may wait for data that has not been read, and slow
-  handlers do not delay pongs and acknowledgements by more than a moment.
+- A pause lasts only while handlers make progress. Otherwise reading goes on after a second (`_PATIENCE` samples), and pauses
+  again only when the queues have grown by as much again. So a handler may wait for data that has not been read, and slow
+  handlers do not delay pongs and acknowledgements by more than a few seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ...runtime.interface import Runtime, Timer
 
 _SAMPLE: Final = 0.01
 """The interval in seconds at which the queues are looked at during a pause."""
-_PATIENCE: Final = 10
+_PATIENCE: Final = 100
 """After how many samples without progress a pause ends."""
 _LOW: Final = 0.5
 """The fill at which a pause ends."""

@@ -35,8 +35,8 @@ _BATCH: Final = 100
 """The number of items that are handled before other tasks get a chance to run."""
 _PART: Final = 4
 """Reading pauses when a queue is filled to a quarter of its bounds, so that what the last read brings still fits."""
-_PROGRESS: Final = 200
-"""The number of events that handlers must handle within a tenth of a second for reading to stay paused."""
+_PROGRESS: Final = 2_000
+"""The number of events that handlers must handle within a second for reading to stay paused."""
 _MANY: Final = 1_000
 """The number of queued events below which reading never pauses."""
 _LARGE: Final = 256 * 1024

@@ -6,6 +6,7 @@ Rules of this file:
 - `drain` is not reentrant. Code that it calls (for example a task that starts eagerly) may give commands to the machine. The
   `drain` that is already running takes their outputs.
 - `drain` calls no code of the application. Routes only queue events and wake waiting callers.
+- Streams are not read while the machine is behind with received packets, or while handlers catch up (`pause_reading`).
 - An unexpected exception is an internal error. The pump closes everything, ends, and calls `broken` with the exception,
   which is never raised into a callback of the runtime.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from ...protocol.actions import CloseStream, OpenStream, Send, SetTimer
 from ...protocol.machine import Machine
@@ -22,10 +23,6 @@ from ...runtime.connect import Connector
 from ...runtime.interface import Runtime, Stream
 
 log = logging.getLogger("sansio_socketio.client.streams")
-
-_SLICE: Final = 64 * 1024
-"""How many received bytes to feed to the machine at once. It looks at its deadlines between two inputs, and more bytes can be
-more packets than it handles in a second."""
 
 
 class Pump:
@@ -42,7 +39,6 @@ class Pump:
         now: The runtime's clock.
         ended: Whether the pump has ended.
         after_drain: A function that is called after each `drain`, or None.
-        reading_paused_by: Who has paused reading. While there is anyone, each stream is paused after its next input.
     """
 
     def __init__(
@@ -63,7 +59,7 @@ class Pump:
         self._connector = connector
         self._broken = broken
         self._timer = runtime.timer(self._tick)
-        self.reading_paused_by: set[object] = set()
+        self._reading_paused_by: set[object] = set()
         self._streams: dict[int, Stream] = {}
         self._paused: dict[int, Stream] = {}
         self._is_draining = False
@@ -86,6 +82,8 @@ class Pump:
                 table[type(output)](output)
             if self.after_drain is not None:
                 self.after_drain()
+            if self._paused and self.reads:
+                self._resume_all()
         except Exception as error:
             if not self.ended:  # otherwise it ended within this drain, and the rest concerns streams that are gone
                 self._break(error)
@@ -109,16 +107,23 @@ class Pump:
         self._streams.pop(stream, None)
         self._paused.pop(stream, None)
 
+    @property
+    def reads(self) -> bool:
+        """Whether the machine can take more data. Otherwise each stream is paused after its next input."""
+        machine = self._machine
+        return not (machine.paused or machine.is_behind)
+
     def pause_reading(self, holder: object) -> None:
-        """Pause reading until `resume_reading(holder)`."""
-        self.reading_paused_by.add(holder)
+        """Pause reading, and the handling of what was read, until `resume_reading(holder)`."""
+        self._reading_paused_by.add(holder)
+        self._machine.paused = True
 
     def resume_reading(self, holder: object) -> None:
-        """Resume reading, unless another holder has paused it as well."""
-        self.reading_paused_by.discard(holder)
-        if not self.reading_paused_by:
-            for stream in list(self._paused):
-                self._resume(stream)
+        """Resume, unless another holder has paused reading as well."""
+        self._reading_paused_by.discard(holder)
+        if self._machine.paused and not self._reading_paused_by:
+            self._machine.paused = False
+            self._tick()
 
     def pause(self, stream: int) -> None:
         """Pause reading from one stream, if it is still open."""
@@ -139,6 +144,10 @@ class Pump:
     def _break(self, error: Exception) -> None:
         self.end()
         self._broken(error)
+
+    def _resume_all(self) -> None:
+        for stream in list(self._paused):
+            self._resume(stream)
 
     def _resume(self, stream: int) -> None:
         paused = self._paused.pop(stream, None)
@@ -199,13 +208,8 @@ class _StreamInput:
         self._pump.feed(self._machine.stream_failed, self._stream, error)
 
     def received(self, data: bytes | bytearray | memoryview) -> None:
-        if len(data) <= _SLICE:
-            self._pump.feed(self._machine.data_received, self._stream, data)
-        else:
-            view = memoryview(data)
-            for start in range(0, len(data), _SLICE):
-                self._pump.feed(self._machine.data_received, self._stream, view[start : start + _SLICE])
-        if self._pump.reading_paused_by:
+        self._pump.feed(self._machine.data_received, self._stream, data)
+        if not self._pump.reads:
             self._pump.pause(self._stream)
 
     def sent(self) -> None:

@@ -117,13 +117,13 @@ class Transport(ABC):
     def abort(self) -> None:
         """Close the streams at once. Stop notifying the session."""
 
-    def handle_next(self, now: float) -> bool:
-        """Notify the session of the next received packet. Return False if there is none.
+    def handle_next(self, now: float) -> int:
+        """Notify the session of the next received packet. Return its cost (`actions.packet_cost`), or 0 if there is none.
 
         It is called after `outbox.received(self)`, whenever the driver has taken the outputs of the previous packet. A
         transport whose inputs are small may call `on_packet` at once instead.
         """
-        return False
+        return 0
 
     # Notifications of the streams (actions.StreamOwner)
 

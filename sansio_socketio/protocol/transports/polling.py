@@ -23,7 +23,7 @@ from typing import ClassVar, Final, Literal
 
 from h11 import LocalProtocolError
 
-from ..actions import Outbox
+from ..actions import Outbox, packet_cost
 from ..errors import PacketError, TransportError, without_frames
 from ..packets.engineio import CLOSE, Packet, decode_payload, encode_payload
 from ..states import POLLING_TRANSITIONS, PollingState, transition
@@ -268,22 +268,24 @@ class PollingTransport(Transport):
             self.session.on_open(self, now)
         self.outbox.received(self)
 
-    def handle_next(self, now: float) -> bool:
+    def handle_next(self, now: float) -> int:
         """Notify the session of the next packet of a response. After the last one, poll again."""
         try:
             packet = None if self._state in _ENDED else next(self._packets, None)
         except PacketError as error:
             self._break_off(error, now)
-            return False
+            return 0
         if packet is None:
             self._packets = iter(())
             self._polling = False
             self._go_on(now)
-        elif packet.type == CLOSE:
+            return 0
+        cost = packet_cost(len(packet.data))
+        if packet.type == CLOSE:
             self._fail("transport close", TransportError("the server closed the session"), now)
         else:
             self.session.on_packet(self, packet, now)
-        return packet is not None
+        return cost
 
     def _break_off(self, error: PacketError, now: float) -> None:
         """End the session because the response to a poll is invalid."""

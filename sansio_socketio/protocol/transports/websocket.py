@@ -23,7 +23,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Event, RejectConnection, RejectData, Request
 from wsproto.frame_protocol import CloseReason as CloseCode
 
-from ..actions import Outbox
+from ..actions import Outbox, packet_cost
 from ..errors import PacketError, TransportError, without_frames
 from ..packets.engineio import Packet, decode_frame, encode_frame
 from ..states import WEBSOCKET_TRANSITIONS, WebSocketState, transition
@@ -133,13 +133,15 @@ class WebSocketTransport(Transport):
         self._codec.feed(data)
         self.outbox.received(self)
 
-    def handle_next(self, now: float) -> bool:
+    def handle_next(self, now: float) -> int:
         """Handle the next message or control frame."""
         if self._state is _CLOSED:
-            return False
+            return 0
+        cost = 1
         codec = self._codec
         received = codec.next_received()
         if isinstance(received, (str, bytes)):
+            cost = packet_cost(len(received))
             if self._state is _OPEN:
                 try:
                     packet = decode_frame(received)
@@ -155,8 +157,8 @@ class WebSocketTransport(Transport):
         else:
             if codec.failure is not None:
                 self._break_off(codec.failure.code, codec.failure.message, codec.failure.cause, now)
-            return False
-        return True
+            return 0
+        return cost
 
     def data_sent(self, stream: int, now: float) -> None:
         if self._state is not _OPEN:

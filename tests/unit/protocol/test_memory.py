@@ -87,6 +87,9 @@ class Peer:
         for start in range(0, len(data), CHUNK):
             self.client.data_received(stream, data[start : start + CHUNK], 0.0)
             self._run()
+            while self.client.is_behind:
+                self.client.tick(0.0)
+                self._run()
 
     def _run(self) -> None:
         """Carry out the actions, read what is sent, and answer every POST."""

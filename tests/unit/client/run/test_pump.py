@@ -298,29 +298,23 @@ def test_a_stream_that_its_own_input_closes_is_not_paused(rig: PumpRig, world: W
     assert world.streams == []
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_large_inputs_are_fed_in_slices_between_which_deadlines_are_checked(
-    world: World, kind: Callable[[bytes], bytes | bytearray | memoryview]
-) -> None:
-    rig = PumpRig(world)
-    stream = rig.open()
-    data = bytes(range(256)) * 1000
-    rig.machine.timers.set(rig.machine, "close", world.time + 3)
-    take, times = rig.machine.data_received, list[float]()
+def test_streams_are_not_read_while_the_machine_is_behind(rig: PumpRig, world: World) -> None:
+    class Receiver:
+        parts = 3
 
-    def take_slowly(stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
-        times.append(now)
-        rig.machine.timers.fire_due(now)
-        take(stream, data, now)
-        world.time += 1
+        def handle_next(self, now: float) -> int:
+            self.parts -= 1
+            return 1000 if self.parts >= 0 else 0
 
-    rig.machine.data_received = take_slowly  # type: ignore[method-assign]
-    receiver = world.streams[0].receiver
-    assert receiver is not None
-    receiver.received(kind(data))
-    received = [entry[2] for entry in rig.machine.inputs if entry[0] == "received"]
-    assert b"".join(received) == data
-    assert max(map(len, received)) <= 64 * 1024
-    assert times == [1000 + number for number in range(len(received))]
-    assert rig.machine.inputs[3] == ("fired", "close", 1003)
-    assert stream == 1
+    receiver = Receiver()
+    rig.open()
+    rig.settle()
+    [fake] = world.streams
+    fake.open()
+    rig.machine.outbox.received(receiver)
+    assert fake.receiver is not None
+    fake.receiver.received(b"x")
+    assert (receiver.parts, fake.is_paused) == (3, True)
+    for _ in range(4):
+        rig.settle()
+    assert (receiver.parts, fake.is_paused) == (-1, False)
