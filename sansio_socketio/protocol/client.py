@@ -503,7 +503,8 @@ class ClientProtocol(RunningOptions, Machine):
             self.protocol_error(without_frames(error), now)
             return
         except Exception as error:  # a custom parser may raise anything
-            self.protocol_error(chained(PacketError(f"the parser cannot decode a message: {error!r}"), error), now)
+            invalid = PacketError(f"the parser cannot decode a message: it raised {type(error).__name__}")
+            self.protocol_error(chained(invalid, error), now)
             return
         if packet is None:
             self._count_partial(len(data), now)

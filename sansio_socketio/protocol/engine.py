@@ -49,7 +49,6 @@ _CLOSED: Final = SessionState.CLOSED
 _PAUSING: Final = UpgradeState.PAUSING
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _PROBE: Final = "probe"
-_MAX_SHOWN: Final = 60
 _PACKET_SIZE: Final = 100
 """The memory that a buffered packet takes in addition to its data, in bytes."""
 
@@ -444,6 +443,7 @@ def _named(packet: Packet) -> EnginePacket:
 
 
 def _show(packet: Packet) -> str:
-    """Describe a packet from the server, for an error message."""
+    """Describe a packet from the server without its contents, for an error message."""
     data = packet.data
-    return f"a packet of type {packet.type} with {data[:_MAX_SHOWN]!r}{'…' if len(data) > _MAX_SHOWN else ''}"
+    unit = "characters" if isinstance(data, str) else "bytes"
+    return f"a packet of type {packet.type} ({TYPES[packet.type]}) with {len(data)} {unit}"

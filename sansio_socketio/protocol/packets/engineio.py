@@ -15,7 +15,6 @@ from __future__ import annotations
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from reprlib import repr as short  # a peer chooses how deep and how long a value is
 from typing import Any, Final, TypeGuard
 
 import orjson
@@ -23,6 +22,7 @@ import orjson
 from ..errors import PacketError
 from ..events import Data, PacketType
 from ..url import is_encodable
+from .descriptions import field_value, kind_of
 
 PROTOCOL: Final = 4
 """The version of the protocol."""
@@ -200,7 +200,7 @@ def decode_handshake(text: str) -> Handshake:
     except ValueError as error:
         raise PacketError(f"the Engine.IO handshake is not valid JSON: {error}") from None
     if not _is_object(fields):
-        raise PacketError(f"the Engine.IO handshake must be a JSON object, not {short(fields)}")
+        raise PacketError(f"the Engine.IO handshake must be a JSON object, not {kind_of(fields)}")
     return Handshake(
         sid=_sid(fields),
         upgrades=_upgrades(fields),
@@ -251,5 +251,5 @@ def _max_payload(fields: dict[str, Any]) -> int | None:
 
 
 def _wrong_field(fields: dict[str, Any], name: str, wanted: str) -> PacketError:
-    found = short(fields[name]) if name in fields else "absent"
+    found = field_value(fields[name]) if name in fields else "absent"
     return PacketError(f"{name} in the Engine.IO handshake must be {wanted}; it is {found}")

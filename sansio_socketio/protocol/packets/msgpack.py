@@ -27,12 +27,12 @@ import struct
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from reprlib import repr as short  # a peer chooses how deep and how long a value is
 from typing import Any, Final
 
 from ..errors import PacketError
 from .bounds import VALUE_SIZE, BoundedDecoder
-from .socketio import CONNECT, CONNECT_ERROR, FIRST_NUMBERS, PAYLOADS, Packet, check_namespace
+from .descriptions import field_value, kind_of
+from .socketio import CONNECT, CONNECT_ERROR, FIRST_NUMBERS, PAYLOADS, Packet, check_namespace, describe_payload
 from .socketio import without_payload as payload_of_none
 from .values import BINARY, MAX_LEVELS, convert, flatten, property_name, scalar
 
@@ -186,8 +186,8 @@ class MessagePackDecoder(BoundedDecoder):
         """Return the packet of a message. Raise PacketError if it is invalid."""
         if isinstance(data, str):
             raise PacketError(
-                f"a text message arrived ({short(data)}), but packets in MessagePack are binary; does the server use the "
-                "MessagePack parser?"
+                f"a text message of {len(data)} characters arrived, but packets in MessagePack are binary; does the server use "
+                "the MessagePack parser?"
             )
         if not self.is_small(len(data)):
             self._check_cost(data)
@@ -203,20 +203,20 @@ class MessagePackDecoder(BoundedDecoder):
 
 def _read_packet(fields: Any, size: int) -> Packet:
     if type(fields) is not dict:
-        raise PacketError(f"a packet must be a map, not {short(fields)}")
+        raise PacketError(f"a packet must be a map, not {kind_of(fields)}")
     kind, namespace, number, data = map(fields.get, ("type", "nsp", "id", "data"))
     # bool is a subclass of int.
     if type(kind) is not int or not CONNECT <= kind <= CONNECT_ERROR:
-        raise PacketError(f"the type of a packet must be an integer from 0 to 4, not {short(kind)}")
+        raise PacketError(f"the type of a packet must be an integer from 0 to 4, not {field_value(kind)}")
     if type(namespace) is not str:
-        raise PacketError(f"the namespace (nsp) of a packet must be a string, not {short(namespace)}")
+        raise PacketError(f"the namespace (nsp) of a packet must be a string, not {kind_of(namespace)}")
     if number is not None and (type(number) is not int or number < 0):
-        raise PacketError(f"the id of a packet must be an integer of at least 0, not {short(number)}")
+        raise PacketError(f"the id of a packet must be an integer of at least 0, not {field_value(number)}")
     if data is None:
         return Packet(kind, namespace, payload_of_none(kind), number, size)
     is_valid, wanted = PAYLOADS[kind]
     if not is_valid(data):
-        raise PacketError(f"the payload of {wanted}; it is {short(data)}")
+        raise PacketError(f"the payload of {wanted}; it is {describe_payload(data)}")
     return Packet(kind, namespace, data, number, size)
 
 

@@ -26,7 +26,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from math import isfinite
-from reprlib import repr as short  # a peer chooses how deep and how long a value is
 from typing import Any, NoReturn, Protocol
 
 import orjson
@@ -34,6 +33,7 @@ import orjson
 from ..errors import PacketError
 from ..url import is_encodable
 from .bounds import VALUE_SIZE, BoundedDecoder, count_values
+from .descriptions import field_value, kind_of
 from .engineio import SEPARATOR
 from .values import BINARY, MAX_LEVELS, contents_of, convert, flatten, property_name, scalar, unwrap
 
@@ -300,7 +300,7 @@ def _read_packet(kind: int, text: str, start: int) -> Packet:
     data = _loads(text, start)
     is_valid, wanted = PAYLOADS[kind]
     if not is_valid(data):
-        raise PacketError(f"the payload of {wanted}; it is {text[start : start + 80]}")
+        raise PacketError(f"the payload of {wanted}; it is {describe_payload(data)}")
     return Packet(kind, namespace, data, number, len(text))
 
 
@@ -309,7 +309,9 @@ def _read_count(text: str, most: int) -> tuple[int, int]:
     dash = text.find("-", 1, _MOST_DIGITS + 2)
     digits = text[1:dash]
     if dash < 2 or digits.strip(_DIGITS):
-        raise PacketError(f"a number of attachments and a dash must follow the type in the packet {text[:80]!r}")
+        raise PacketError(
+            f"a number of attachments and a dash must follow the type, in a packet of {len(text)} characters"
+        )
     count = int(digits)
     if not 1 <= count <= most:
         raise PacketError(f"a packet has {count} attachments; from 1 to {most} (max_attachments) are accepted")
@@ -325,7 +327,7 @@ def _read_id(text: str, start: int) -> tuple[int | None, int]:
     ahead = text[start : start + _MOST_DIGITS + 1]
     count = len(ahead) - len(ahead.lstrip(_DIGITS))
     if count > _MOST_DIGITS:
-        raise PacketError(f"an id has more than {_MOST_DIGITS} digits, in the packet {text[:80]!r}")
+        raise PacketError(f"an id has more than {_MOST_DIGITS} digits, in a packet of {len(text)} characters")
     end = start + count
     return (int(text[start:end]) if count else None), end
 
@@ -448,6 +450,17 @@ PAYLOADS: dict[int, tuple[Callable[[Any], bool], str]] = {
 """Maps a packet type to the check of its payload and the description of a valid payload."""
 
 
+def describe_payload(data: Any) -> str:
+    """Return what kind of payload an invalid payload is, without its contents."""
+    if type(data) is not list:
+        return kind_of(data)
+    if not data:
+        return "an empty array"
+    name = data[0]
+    is_reserved = type(name) is str and name in RESERVED_EVENTS
+    return f"an array that begins with {f'the reserved name {name!r}' if is_reserved else kind_of(name)}"
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Attachments
 
@@ -473,6 +486,6 @@ def _put_back(data: list[Any], attachments: list[bytes]) -> None:
 def _attachment(number: Any, attachments: list[bytes]) -> bytes:
     if type(number) is not int or not 0 <= number < len(attachments):
         raise PacketError(
-            f"a placeholder refers to attachment {short(number)}, but the packet has {len(attachments)} attachments"
+            f"a placeholder refers to attachment {field_value(number)}, but the packet has {len(attachments)} attachments"
         )
     return attachments[number]

@@ -153,7 +153,7 @@ def property_name(key: Any) -> str:
     except PacketError:
         raise PacketError(
             "a key of a dict must be a str, a number, a bool, None, an Enum, a date, a time or a UUID, "
-            f"not {short(key)}; convert it to a str"
+            f"not a {type(key).__qualname__}; convert it to a str"
         ) from None
     except ValueError as error:  # thousands of digits
         raise PacketError(f"a key of a dict cannot be sent: {error}") from None

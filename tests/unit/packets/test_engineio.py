@@ -243,19 +243,19 @@ def test_a_missing_handshake_field_is_named_in_the_error(missing: str) -> None:
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("sid", ["", None, 5, ["x"]]),
-        ("upgrades", [None, "websocket", {}, [1], ["websocket", None]]),
-        ("pingInterval", [0, -1, -0.5, True, "25000", None, []]),
-        ("pingTimeout", [0, -1, -0.5, True, "25000", None, []]),
-        ("maxPayload", [0, -1, 1.5, True, "1000", []]),
+        ("sid", [("", "an empty string"), (None, "null"), (5, "5"), (["x"], "an array")]),
+        ("upgrades", [(None, "null"), ("websocket", "a string"), ({}, "an object"), ([1], "an array")]),
+        ("pingInterval", [(0, "0"), (-1, "-1"), (-0.5, "-0.5"), (True, "a boolean"), ("25000", "a string")]),
+        ("pingTimeout", [(0, "0"), (-1, "-1"), (-0.5, "-0.5"), (None, "null"), ([], "an array")]),
+        ("maxPayload", [(0, "0"), (-1, "-1"), (1.5, "1.5"), (True, "a boolean"), ("1000", "a string")]),
     ],
 )
-def test_an_invalid_handshake_field_is_named_in_the_error(name: str, values: list[object]) -> None:
-    for value in values:
+def test_an_invalid_handshake_field_is_named_in_the_error(name: str, values: list[tuple[object, str]]) -> None:
+    for value, found in values:
         with pytest.raises(PacketError) as caught:
             decode_handshake(json.dumps(HANDSHAKE | {name: value}))
         assert str(caught.value).startswith(f"{name} in the Engine.IO handshake must be ")
-        assert str(caught.value).endswith(f"; it is {value!r}")
+        assert str(caught.value).endswith(f"; it is {found}")
 
 
 @pytest.mark.parametrize(
@@ -271,9 +271,9 @@ def test_an_invalid_handshake_field_is_named_in_the_error(name: str, values: lis
         (" " * 100_000, "has 100000 characters; at most 65536 are accepted"),
         ("[" * 1000 + "]" * 1000, "must be a JSON object"),
         ('{"sid":' * 1000 + "0" + "}" * 1000, "sid in the Engine.IO handshake must be"),
-        ("null", "must be a JSON object, not None"),
-        ('["x"]', "must be a JSON object, not \\['x'\\]"),
-        (json.dumps("x" * 1000), "must be a JSON object, not 'x+\\.\\.\\.x+'$"),
+        ("null", "must be a JSON object, not null"),
+        ('["x"]', "must be a JSON object, not an array"),
+        (json.dumps("x" * 1000), "must be a JSON object, not a string$"),
     ],
 )
 def test_an_invalid_handshake_is_a_packet_error(text: str, complaint: str) -> None:

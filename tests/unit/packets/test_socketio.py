@@ -364,10 +364,10 @@ def test_a_failed_encoding_does_not_affect_the_next_packet() -> None:
         (lambda: iter([1]), "a value of type list_iterator cannot be sent"),
         (lambda: 1j, "a value of type complex cannot be sent"),
         (lambda: time(1, tzinfo=UTC), "a value of type time cannot be sent"),
-        (lambda: {b"key": 1}, "key of a dict must be a str, .* not b'key'; convert it to a str"),
-        (lambda: {(1, 2): 1}, "key of a dict must be a str, .* not \\(1, 2\\)"),
-        (lambda: {Colour.MIX: 1}, "key of a dict must be a str, .* not <Colour.MIX: "),
-        (lambda: {Decimal(1): 1}, "key of a dict must be a str, .* not Decimal"),
+        (lambda: {b"key": 1}, "key of a dict must be a str, .* not a bytes; convert it to a str"),
+        (lambda: {(1, 2): 1}, "key of a dict must be a str, .* not a tuple"),
+        (lambda: {Colour.MIX: 1}, "key of a dict must be a str, .* not a Colour"),
+        (lambda: {Decimal(1): 1}, "key of a dict must be a str, .* not a Decimal"),
         (lambda: {time(1, tzinfo=UTC): 1}, "key of a dict must be a str"),
         (lambda: {Frozen(): 1}, "key of a dict must be a str"),
         (contains_itself, "a value that contains itself, or is nested too deeply"),
@@ -466,10 +466,11 @@ def test_unusual_but_valid_packets_are_decoded(messages: Messages, packet: Packe
         ("2[true]", "EVENT must be an array"),
         ("2[null]", "EVENT must be an array"),
         ("2[[]]", "EVENT must be an array"),
-        ("2[{}]", "EVENT must be an array"),
-        *[(f'2["{name}"]', f'string that is not reserved.; it is \\["{name}"\\]') for name in sorted(RESERVED_EVENTS)],
-        ("31{}", "ACK must be an array"),
-        ('31"x"', "ACK must be an array"),
+        ("2[{}]", "EVENT must be an array .*; it is an array that begins with an object$"),
+        ("2[]", "EVENT must be an array .*; it is an empty array$"),
+        *[(f'2["{name}"]', f"it is an array that begins with the reserved name '{name}'$") for name in sorted(RESERVED_EVENTS)],
+        ("31{}", "ACK must be an array; it is an object$"),
+        ('31"x"', "ACK must be an array; it is a string$"),
         ("4", "CONNECT_ERROR must be an object or a string; it is absent"),
         ("4[]", "CONNECT_ERROR must be an object or a string"),
         ("4null", "CONNECT_ERROR must be an object or a string"),
@@ -544,7 +545,7 @@ def test_a_placeholder_with_an_invalid_number_is_a_packet_error(number: str) -> 
 
 
 def test_a_placeholder_without_a_number_is_a_packet_error() -> None:
-    with pytest.raises(PacketError, match="a placeholder refers to attachment None"):
+    with pytest.raises(PacketError, match="a placeholder refers to attachment null, but the packet has 1"):
         decode(['51-["a",{"_placeholder":true}]', b"0"])
 
 
