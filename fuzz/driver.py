@@ -10,7 +10,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import cycle, zip_longest
@@ -29,7 +28,6 @@ START: Final = 1000.0
 _MAX_TICKS: Final = 12
 _CHUNKS: Final = (1, 2, 5, 1, 9, 17)
 """The sizes of the chunks in which a scenario is played again."""
-_QUOTE: Final = re.compile(r"\bb['\"]")
 
 
 @dataclass
@@ -193,12 +191,11 @@ def shown(value: object) -> str:
 
 
 def _essence(event: MachineEvent) -> str:
-    """Return an event without the bytes that the text of an error in it quotes: they depend on the chunks."""
+    """Return an event with the type, the text and the attributes of an error in it."""
     error = getattr(event, "error", None) or getattr(event, "details", None)
     if not isinstance(error, Exception):
         return shown(event)
-    text, *_ = _QUOTE.split(str(error))
-    return f"{type(event).__name__} {getattr(event, 'reason', '')} {type(error).__name__} {text} {vars(error)}"
+    return f"{type(event).__name__} {getattr(event, 'reason', '')} {type(error).__name__} {error} {vars(error)}"
 
 
 Scenario = Callable[[Split], Driver]

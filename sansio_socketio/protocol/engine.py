@@ -270,12 +270,12 @@ class EngineSession:
 
     def _handshake(self, transport: Transport, packet: Packet, now: float) -> None:
         if packet.type != OPEN:
-            self._fail(f"the server sent {_show(packet)} before the handshake", now)
+            self._fail(f"{self.url.address} sent {_show(packet)} before the handshake", now)
             return
         try:
             handshake = decode_handshake(str(packet.data))
         except PacketError as error:
-            self._fail(f"the server's handshake is invalid: {error}", now, error)
+            self._fail(f"the handshake of {self.url.address} is invalid: {error}", now, error)
             return
         self._change(SessionState.OPEN)
         self.sid = transport.endpoint.sid = handshake.sid

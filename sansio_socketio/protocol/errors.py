@@ -5,10 +5,14 @@ Rules of this file:
 - A message says what happened, with the offending value, and what is accepted or what to do.
 - Values that a program may act on (an HTTP status, a close code, the server's data) are attributes.
 - An exception that corresponds to a built-in one (`ValueError`, `TimeoutError`) is also a subclass of it.
+- Messages are logged. So they and the chained exceptions contain nothing that may be secret: no credentials, no contents of
+  packets, bodies and headers. Exceptions of parsers, which quote what they have parsed, are not chained. Shown are event
+  names, and the text with which a server explains a refusal, without queries.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
 
@@ -109,6 +113,17 @@ class DisconnectedError(SocketIOError):
 
 
 E = TypeVar("E", bound=BaseException)
+
+
+_QUOTED = re.compile(
+    r":? (?:bytearray\(|b['\"]).*|(?<=unrecognized extension) .*|(?<=unrecognized subprotocol) .*", re.DOTALL
+)
+"""What h11 and wsproto quote of the bytes that they parse."""
+
+
+def parser_message(error: Exception) -> str:
+    """Return the message of an exception of h11 or wsproto, without the bytes that it quotes."""
+    return _QUOTED.sub("", str(error)) or type(error).__name__
 
 
 def chained(error: E, cause: BaseException) -> E:

@@ -61,6 +61,11 @@ class URL:
         return host if self.port == default_port(secure=self.secure) else f"{host}:{self.port}"
 
     @property
+    def address(self) -> str:
+        """The host, in brackets if IPv6, and the port, for messages."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
     def origin(self) -> tuple[bool, str, int]:
         """The origin, as the key of cookies and remembered upgrades."""
         return (self.secure, self.host, self.port)

@@ -21,7 +21,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 import h11
 
-from ..protocol.errors import OptionError, TransportError
+from ..protocol.errors import OptionError, TransportError, parser_message
 from .interface import Stream, StreamOpener, StreamReceiver
 from .streams import StackedStream
 
@@ -30,7 +30,7 @@ _EXPECTED: Final = "a URL such as 'http://user:password@host:8080' or 'https://h
 _USER_AGENT: Final = b"sansio-socketio"
 _MAX_RESPONSE: Final = 16 * 1024  # the maximum number of bytes of a response that are read; h11 bounds nothing below it
 _MAX_BODY: Final = 4096  # the maximum number of bytes of a refusal's body in the error
-_MAX_REASON: Final = 200  # the maximum length of another error's message, which may quote all received bytes
+_MAX_REASON: Final = 200  # the maximum length of another error's message
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]{1,253}\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+(?:%[!-~]+)?")
 _SECURE: Final = {"http": False, "https": True}
@@ -209,12 +209,11 @@ class TunnelStream(StackedStream):
                 if self._status is not None and (isinstance(event, h11.EndOfMessage) or len(self._body) > _MAX_BODY):
                     self._fail(self._refusal(self._status))
                     return
+            why = f"it is longer than {_MAX_RESPONSE} bytes" if self._size == _MAX_RESPONSE else ""
         except h11.RemoteProtocolError as error:
-            self._fail(TransportError(f"the proxy {self._proxy} sent an invalid response to CONNECT: {_reason(error)}"))
-            return
-        if self._size == _MAX_RESPONSE:
-            why = f"longer than {_MAX_RESPONSE} bytes"
-            self._fail(TransportError(f"the proxy {self._proxy} sent an invalid response to CONNECT: it is {why}"))
+            why = parser_message(error)
+        if why:
+            self._fail(TransportError(f"the proxy {self._proxy} sent an invalid response to CONNECT: {why}"))
 
     def _begin(self, rest: bytes) -> None:
         self._open = True

@@ -85,14 +85,6 @@ def test_errors_that_depend_on_the_chunks_in_their_words() -> None:
         check_scenario(scenario(lambda data: Failed(TransportError(f"broken after {len(data)} bytes"))))
 
 
-def test_errors_that_quote_the_chunk() -> None:
-    def broken(data: bytes) -> Failed:
-        return Failed(TransportError(f"broken (received {data!r})"))
-
-    played = [scenario(broken)(lambda data, size=size: [data[:size]]) for size in (1, 5)]  # type: ignore[misc]
-    assert played[0].events == played[1].events
-
-
 def test_a_chunk_is_not_kept() -> None:
     class Keeper(Script):
         def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:

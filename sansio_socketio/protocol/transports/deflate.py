@@ -148,14 +148,14 @@ class Deflate(Extension):
 
 def _flag(name: str, value: str | None) -> int:
     if value is not None:
-        raise RemoteProtocolError(f"the parameter {name!r} takes no value, but the server set it to {value!r}")
+        raise RemoteProtocolError(f"the parameter {name!r} takes no value, but the server set one")
     return 1
 
 
 def _window_bits(name: str, value: str | None) -> int:
     if value is None or value not in _WINDOWS:
         raise RemoteProtocolError(
-            f"the parameter {name!r} takes a number from 8 to 15, but the server set it to {value!r}"
+            f"the parameter {name!r} takes a number from 8 to 15, but the server set another value"
         )
     return int(value)
 
@@ -176,7 +176,7 @@ def _parameters(accepted: str) -> dict[str, int]:
         name, equals, text = (part.strip() for part in parameter.partition("="))
         check = _PARAMETERS.get(name)
         if check is None:
-            raise RemoteProtocolError(f"the server responded with the unknown parameter {name!r}")
+            raise RemoteProtocolError("the server responded with an unknown parameter of permessage-deflate")
         if name in chosen:
             raise RemoteProtocolError(f"the server responded with the parameter {name!r} twice")
         quoted = len(text) >= 2 and text[0] == text[-1] == '"'

@@ -5,6 +5,7 @@ Rules of this file:
 - There is one request at a time. Its response is returned whole, or a TransportError says why it is invalid.
 - A body is bounded before and after decompression. What is not body (the header section, chunk headers, trailers) is
   bounded by a number of bytes without any progress. h11's own bound would depend on the chunks in which bytes arrive.
+- An error shows neither headers nor bodies. Its text does not depend on the chunks in which bytes arrive.
 - Bytes after a response are surplus: the response is valid, but the stream is not reused, because the surplus could be
   mistaken for the response to the next request.
 """
@@ -17,8 +18,10 @@ from dataclasses import dataclass, field
 
 import h11
 import orjson
+import wsproto.utilities
 
-from ..errors import TransportError
+from ..errors import OptionError, TransportError, chained, parser_message
+from ..url import redacted
 from .requests import Headers
 
 MAX_EXCERPT = 4096
@@ -27,15 +30,24 @@ MAX_EXCERPT = 4096
 BLOCK = 16 * 1024
 """A response is fed to h11 in blocks of this size, counted from its first byte. In each block it has to make progress."""
 
-_MAX_SHOWN = 60
+_MAX_LOCATION = 200
 _MAX_TEXT = 500
 _NO_STATUS = "illegal status line"
 _NO_STATUS_LINE = (_NO_STATUS, "illegal request line", "no response line received")
 """How h11 begins its message about an invalid status line. Which it is depends on the chunks."""
-_TARGET = re.compile(r"((?:GET|POST) [^ ?]*\?)\S*")
+_QUERY = re.compile(r"\?\S+")
+_PARSER_ERRORS = (h11.ProtocolError, wsproto.utilities.ProtocolError)
+_TLS_RECORDS = frozenset((0x15, 0x16))
+"""The first bytes of the TLS records (alert, handshake) with which a server responds to plaintext."""
+_CODINGS = frozenset((b"br", b"compress", b"zstd"))
+_MEDIA_TYPES = frozenset((b"application/json", b"application/xml", b"text/html", b"text/plain", b"text/xml"))
+"""The values that are shown. An unknown one may contain anything."""
+_BEHIND = "; it is a proxy or gateway that could not reach the server behind it"
 _HINTS = {
     404: "; does the server use another path (the option `path`)?",
     413: "; the message is larger than the server accepts",
+    502: _BEHIND,
+    504: _BEHIND,
 }
 
 
@@ -51,58 +63,104 @@ class Response:
         """Return all values of a header, joined, or an empty string."""
         return join_header(self.headers, name)
 
+    def described(self) -> str:
+        """Return the status, the media type and the size, for an error message."""
+        media_type = self.header(b"content-type").partition(b";")[0].strip().lower()
+        kind = f", {media_type.decode()}" if media_type in _MEDIA_TYPES else ""
+        return f"HTTP status {self.status}{kind}, {len(self.body)} bytes"
+
 
 def join_header(headers: Headers, name: bytes) -> bytes:
     """Return all values of the header `name` (in lower case), joined, or an empty string."""
     return b", ".join(value for key, value in headers if key == name)
 
 
-def refusal(what: str, status: int, body: bytes) -> TransportError:
-    """Return the error for a response with an unexpected status. `what` describes the request."""
-    text = body[:MAX_EXCERPT].decode("utf-8", "replace")
+def excerpt(body: bytes) -> str:
+    """Return the beginning of a body as text."""
+    return body[:MAX_EXCERPT].decode("utf-8", "replace")
+
+
+def refusal(server: str, what: str, status: int, body: bytes, location: bytes = b"") -> TransportError:
+    """Return the error for a response with an unexpected status.
+
+    Args:
+        server: The host and the port.
+        what: A description of the request.
+        status: The status.
+        body: The body of the response.
+        location: The value of its header Location.
+    """
     message = _message(body)
+    hint = _HINTS.get(status, "")
+    if location and 300 <= status < 400:
+        target = redacted(location[:_MAX_LOCATION].decode("latin-1"))
+        hint = f"; it redirects to {target!r}, which is not followed: use the URL of the Socket.IO server itself"
     return TransportError(
-        f"the server responded to {what} with HTTP status {status}{f': {message}' if message else ''}{_HINTS.get(status, '')}",
+        f"{server} responded to {what} with HTTP status {status}{f': {message}' if message else ''}{hint}",
         status=status,
-        body=text,
+        body=excerpt(body),
     )
 
 
-def unreachable(authority: str, error: Exception) -> TransportError:
+def unwritable(what: str, error: Exception) -> TransportError:
+    """Return the error for a request that could not be written. `what` describes the request."""
+    if isinstance(error, OptionError):
+        return chained(TransportError(f"{what} could not be written: {error}"), error)
+    return TransportError(f"{what} could not be written: {reason_of(error)}")
+
+
+def unreachable(server: str, error: Exception) -> TransportError:
     """Return the error for a stream that could not be opened, with the status and body of a proxy's response."""
     status, body = (error.status, error.body) if isinstance(error, TransportError) else (None, None)
-    failure = TransportError(f"could not connect to {authority}: {message_of(error)}", status=status, body=body)
+    failure = TransportError(f"could not connect to {server}: {message_of(error)}", status=status, body=body)
     failure.__cause__ = error
     return failure
 
 
-def show(data: bytes | bytearray) -> str:
-    """Return the beginning of received bytes, for an error message."""
-    return _without_query(f"{bytes(data[:_MAX_SHOWN])!r}{'…' if len(data) > _MAX_SHOWN else ''}")
-
-
 def message_of(error: BaseException) -> str:
-    """Return the truncated message of another library's exception, or its type if the message is empty."""
-    text = _without_query(str(error) or type(error).__name__)
+    """Return the truncated message of an error of a stream, or its type if the message is empty."""
+    text = str(error) or type(error).__name__
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
 
-def _without_query(text: str) -> str:
-    """Hide the query of a request that a peer has sent back: it may be secret."""
-    return _TARGET.sub(r"\1***", text)
+def reason_of(error: Exception) -> str:
+    """Return why received bytes are invalid, without the bytes: the message of an HTTP parser, or the type of another error."""
+    return parser_message(error) if isinstance(error, _PARSER_ERRORS) else type(error).__name__
+
+
+def explanation(text: str) -> str:
+    """Return a server's text for an error message, without the queries of URLs: it may quote the request."""
+    return _QUERY.sub("?***", text)
+
+
+def tls_hint(start: bytes | bytearray) -> str:
+    """Return what to do if a response begins like a TLS record."""
+    return "; the server uses TLS on this port: use https:// or wss://" if start and start[0] in _TLS_RECORDS else ""
 
 
 class Exchange:
     """The requests and responses on one stream, one after the other."""
 
-    __slots__ = ("_body", "_h11", "_has_surplus", "_in_block", "_max_body", "_progressed", "_response", "_start")
+    __slots__ = (
+        "_body",
+        "_h11",
+        "_has_surplus",
+        "_in_block",
+        "_max_body",
+        "_progressed",
+        "_response",
+        "_server",
+        "_start",
+    )
 
-    def __init__(self, max_body: int) -> None:
+    def __init__(self, server: str, max_body: int) -> None:
+        """`server` is the host and the port, for messages."""
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * BLOCK)  # blocks bound it more strictly
+        self._server = server
         self._max_body = max_body
         self._response: Response | None = None
         self._body = bytearray()
-        self._start = bytearray()
+        self._start = b""
         self._has_surplus = False
         self._in_block = 0
         self._progressed = False
@@ -111,7 +169,7 @@ class Exchange:
         """Return the bytes of a request. The body is a separate item, to avoid a copy. Raise h11.LocalProtocolError."""
         self._response = None
         self._body.clear()
-        self._start.clear()
+        self._start = b""
         self._in_block, self._progressed = 0, False
         head = self._h11.send(h11.Request(method=method, target=target, headers=headers))
         sent = [head, self._h11.send(h11.Data(data=body)), self._h11.send(h11.EndOfMessage())]
@@ -121,15 +179,14 @@ class Exchange:
         """Take received bytes. Return the response if it is complete, or None. Raise TransportError if it is invalid."""
         if not len(data):
             return None  # h11 regards empty data as the end of the stream
-        if len(self._start) <= _MAX_SHOWN:
-            self._start += data[: _MAX_SHOWN + 1]
+        self._start = self._start or bytes(data[:1])
         try:
             return self._feed_blocks(memoryview(data))
         except TransportError:
             raise
         except Exception as error:  # h11 raises various exceptions for invalid bytes
-            why = message_of(error)
-            raise self._invalid(_NO_STATUS if why.startswith(_NO_STATUS_LINE) else why) from error
+            why = reason_of(error)
+        raise self._invalid(f"{_NO_STATUS}{tls_hint(self._start)}" if why.startswith(_NO_STATUS_LINE) else why)
 
     def receive_eof(self) -> Response:
         """Take the end of the stream, which completes a response without a length. Raise TransportError if it is invalid."""
@@ -138,9 +195,7 @@ class Exchange:
         except h11.RemoteProtocolError:
             response = None
         if response is None:
-            raise TransportError(
-                f"the server closed the stream before its HTTP response was complete{self._received()}"
-            )
+            raise TransportError(f"{self._server} closed the stream before its HTTP response was complete")
         return response
 
     def recycle(self) -> bool:
@@ -151,10 +206,7 @@ class Exchange:
         return reusable
 
     def _invalid(self, why: str) -> TransportError:
-        return TransportError(f"the server's HTTP response is invalid: {why}{self._received()}")
-
-    def _received(self) -> str:
-        return f" (received {show(self._start)})" if self._start else ""
+        return TransportError(f"the HTTP response of {self._server} is invalid: {why}")
 
     def _feed_blocks(self, data: memoryview) -> Response | None:
         while len(data):
@@ -199,7 +251,8 @@ class Exchange:
     def _decoded(self, coding: bytes) -> bytes:
         window = _WINDOWS.get(coding.strip().lower())
         if window is None:
-            raise self._broken(f"with the unsupported Content-Encoding {show(coding)}; gzip and deflate are supported")
+            name = f" {coding.decode()}" if coding in _CODINGS else ""
+            raise self._broken(f"with an unsupported Content-Encoding{name}; gzip and deflate are supported")
         if not window or not self._body:
             return bytes(self._body)
         if window == _DEFLATE and not _has_zlib_header(self._body):
@@ -222,7 +275,7 @@ class Exchange:
 
     def _broken(self, how: str) -> TransportError:
         status = None if self._response is None else self._response.status
-        return TransportError(f"the server sent an HTTP body {how}", status=status)
+        return TransportError(f"{self._server} sent an HTTP body {how}", status=status)
 
 
 _GZIP = zlib.MAX_WBITS | 16
@@ -243,4 +296,5 @@ def _message(body: bytes) -> str:
         return ""
     if not isinstance(value, dict) or not isinstance(value.get("message"), str):
         return ""
-    return f"{value['message']} (code {value['code']})" if isinstance(value.get("code"), int) else value["message"]
+    message = explanation(value["message"])
+    return f"{message} (code {value['code']})" if isinstance(value.get("code"), int) else message

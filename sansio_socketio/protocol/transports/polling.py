@@ -24,12 +24,12 @@ from typing import ClassVar, Final, Literal
 from h11 import LocalProtocolError
 
 from ..actions import Outbox, packet_cost
-from ..errors import PacketError, TransportError, without_frames
+from ..errors import PacketError, TransportError, chained, without_frames
 from ..packets.engineio import CLOSE, Packet, decode_payload, encode_payload
 from ..states import POLLING_TRANSITIONS, PollingState, transition
 from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
-from .http import Exchange, Response, message_of, refusal, show, unreachable
+from .http import Exchange, Response, excerpt, message_of, refusal, unreachable, unwritable
 from .requests import USER_AGENT, Requests
 
 _TEXT = b"text/plain;charset=UTF-8"
@@ -77,7 +77,7 @@ class PollingTransport(Transport):
         self._state = PollingState.OPENING
         self._polling = False  # a GET is in flight, or the packets of its response are being handled
         self._packets: Iterator[Packet] = iter(())  # those of a response that have not been handled
-        self._excerpt = ""  # the beginning of that response, for an error message
+        self._first = ("", "")  # a description of the first response and the beginning of its body, for an error
         self._posting = False  # a POST is in flight
         self._close_by = inf
 
@@ -131,7 +131,7 @@ class PollingTransport(Transport):
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
         channel = self._channels.pop(stream)
-        self._lost(channel, unreachable(self.endpoint.url.authority, error), now)
+        self._lost(channel, unreachable(self.endpoint.url.address, error), now)
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
         channel = self._channels[stream]
@@ -183,7 +183,7 @@ class PollingTransport(Transport):
         if channel is None:
             url = self.endpoint.url
             stream = self.outbox.open_stream(self, url.host, url.port, tls=url.secure, transport=self.name)
-            exchange = Exchange(self.endpoint.options.max_message_size)
+            exchange = Exchange(url.address, self.endpoint.options.max_message_size)
             self._channels[stream] = _Channel(stream, exchange, request)
         else:
             channel.request = request
@@ -206,9 +206,7 @@ class PollingTransport(Transport):
             parts = channel.exchange.request(request.method, request.target, headers, request.body)
         except (ValueError, LocalProtocolError) as error:
             self._drop(channel)
-            details = TransportError(f"the {request.method} request could not be written: {error}")
-            details.__cause__ = error
-            self._lost(channel, details, now)
+            self._lost(channel, unwritable(f"the {request.method} request", error), now)
             return
         for part in parts:
             self.outbox.send(channel.stream, part)
@@ -239,9 +237,11 @@ class PollingTransport(Transport):
         if self._state in _CLOSING:
             self._ended(request, now)
         elif response.status != 200:
-            self._fail("transport error", refusal(f"a {request.method} request", response.status, response.body), now)
+            what, location = f"a {request.method} request", response.header(b"location")
+            details = refusal(self.endpoint.url.address, what, response.status, response.body, location)
+            self._fail("transport error", details, now)
         elif request.method == "GET":
-            self._polled(response.body, now)
+            self._polled(response, now)
         else:
             self._posted(now)
 
@@ -255,10 +255,11 @@ class PollingTransport(Transport):
         else:
             self._drop(channel, abort=False)
 
-    def _polled(self, body: bytes, now: float) -> None:
-        self._excerpt = show(body)
+    def _polled(self, response: Response, now: float) -> None:
+        if self.endpoint.sid is None:
+            self._first = (response.described(), excerpt(response.body))
         try:
-            self._packets = decode_payload(body, self.endpoint.options.max_payload_packets)
+            self._packets = decode_payload(response.body, self.endpoint.options.max_payload_packets)
         except PacketError as error:
             self._break_off(error, now)
             return
@@ -290,10 +291,19 @@ class PollingTransport(Transport):
     def _break_off(self, error: PacketError, now: float) -> None:
         """End the session because the response to a poll is invalid."""
         self._packets = iter(())
-        message = f"the response to a poll is invalid: {error} (received {self._excerpt})"
-        details = TransportError(message, status=200)
-        details.__cause__ = without_frames(error)
-        self._break(details, now)
+        cause = without_frames(error)
+        if (
+            self.endpoint.sid is None
+        ):  # the body is that of another server: it has no data of users, and no session to close
+            described, body = self._first
+            message = (
+                f"the first response of {self.endpoint.url.address} ({described}) is not that of a Socket.IO server"
+            )
+            details = TransportError(f"{message}: {error}; check the URL and the option `path`", status=200, body=body)
+            self._fail("transport error", chained(details, cause), now)
+        else:
+            details = TransportError(f"the response to a poll is invalid: {error}", status=200)
+            self._break(chained(details, cause), now)
 
     def _posted(self, now: float) -> None:
         self._posting = False
@@ -304,7 +314,10 @@ class PollingTransport(Transport):
     def _go_on(self, now: float) -> None:
         """Continue after a response. The session may have changed the state while it was notified."""
         if self._state is PollingState.OPEN and self.endpoint.sid is None:
-            details = TransportError("the server's first response has no OPEN packet: is it an Engine.IO 4 server?")
+            message = (
+                f"the first response of {self.endpoint.url.address} has no OPEN packet: is it an Engine.IO 4 server?"
+            )
+            details = TransportError(message)
             self._fail("transport error", details, now)
         self._poll_if_open(now)
         self._pause_if_idle(now)

@@ -31,7 +31,17 @@ from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
 from .deflate import DEFAULT_THRESHOLD, Deflate
 from .frames import Close, FrameCodec, Ping
-from .http import MAX_EXCERPT, join_header, message_of, refusal, show, unreachable
+from .http import (
+    MAX_EXCERPT,
+    explanation,
+    join_header,
+    message_of,
+    reason_of,
+    refusal,
+    tls_hint,
+    unreachable,
+    unwritable,
+)
 from .requests import USER_AGENT, Requests
 
 _OPEN: Final = WebSocketState.OPEN
@@ -62,6 +72,7 @@ class WebSocketTransport(Transport):
         self._target = ""
         self._head = bytearray()
         self._status = 0
+        self._location = b""
         self._body = bytearray()
         self._body_size = 0  # with the chunk headers
         self._deflate = _deflate(endpoint)
@@ -117,12 +128,12 @@ class WebSocketTransport(Transport):
         try:
             request = self._write_request(now)
         except Exception as error:  # wsproto and h11 raise various exceptions
-            self._fail_handshake(f"could not be written: {error}", error, now)
+            self._fail("transport error", unwritable("the WebSocket handshake", error), now)
         else:
             self.outbox.send(stream, request)
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
-        self._fail("transport error", unreachable(self.endpoint.url.authority, error), now)
+        self._fail("transport error", unreachable(self.endpoint.url.address, error), now)
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
         state = self._state
@@ -176,8 +187,8 @@ class WebSocketTransport(Transport):
         if self._state is WebSocketState.REFUSED:
             self._refuse(now)
         elif self._state is WebSocketState.OPENING:
-            received = f" (received {show(self._head)})" if self._head else ""
-            self._fail_handshake(f"failed: {how}{received}", error, now)
+            when = " before its response was complete" if self._head else ""
+            self._fail_handshake(f"{how}{when}{tls_hint(self._head)}", now, error)
         else:
             code = CloseCode.ABNORMAL_CLOSURE
             details = TransportError(f"the WebSocket ended without a close frame: {how}", close_code=int(code))
@@ -215,8 +226,7 @@ class WebSocketTransport(Transport):
                 continue
             match = _HEAD_END.search(self._head)
             if (len(self._head) if match is None else match.end()) > _MAX_HEAD:
-                how = f"failed: the response header is too long (received {show(self._head)})"
-                self._fail_handshake(how, None, now)
+                self._fail_handshake("the response header is too long", now)
                 return
             if match is None:
                 return
@@ -247,7 +257,7 @@ class WebSocketTransport(Transport):
         elif failure is not None and self._state is WebSocketState.OPENING:
             # The message of wsproto is always "Bad HTTP message". The exception of h11 says what is wrong.
             why = failure.__context__ if isinstance(failure.__context__, h11.RemoteProtocolError) else failure
-            self._fail_handshake(f"failed: {message_of(why)} (received {show(section)})", failure, now)
+            self._fail_handshake(f"{reason_of(why)}{tls_hint(section)}", now)
 
     def _handle_handshake(self, events: Sequence[Event], now: float) -> None:
         for event in events:
@@ -277,12 +287,15 @@ class WebSocketTransport(Transport):
         self._keep_cookies(event.headers, now)
         self._change(WebSocketState.REFUSED)
         self._status = event.status_code
+        self._location = join_header(event.headers, b"location")
 
     def _refuse(self, now: float) -> None:
-        self._fail("transport error", refusal("the WebSocket handshake", self._status, bytes(self._body)), now)
+        what, server = "the WebSocket handshake", self.endpoint.url.address
+        details = refusal(server, what, self._status, bytes(self._body), self._location)
+        self._fail("transport error", details, now)
 
-    def _fail_handshake(self, how: str, cause: Exception | None, now: float) -> None:
-        details = TransportError(f"the WebSocket handshake {how}")
+    def _fail_handshake(self, why: str, now: float, cause: Exception | None = None) -> None:
+        details = TransportError(f"the WebSocket handshake with {self.endpoint.url.address} failed: {why}")
         details.__cause__ = cause
         self._fail("transport error", details, now)
 
@@ -306,7 +319,7 @@ class WebSocketTransport(Transport):
         """Handle a close frame from the server, which begins or completes the close handshake."""
         if self._state is _OPEN:
             self.outbox.send(self._stream, self._codec.close(frame.code))
-        code, why = int(frame.code), f": {frame.reason}" if frame.reason else ""
+        code, why = int(frame.code), f": {explanation(frame.reason)}" if frame.reason else ""
         details = TransportError(f"the server closed the WebSocket with code {code}{why}", close_code=code)
         self._fail("transport close", details, now, abort=False)
 

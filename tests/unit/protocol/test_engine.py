@@ -188,7 +188,7 @@ def test_a_packet_before_the_handshake_closes_the_session(rig: SessionRig, frame
 def test_an_invalid_handshake_closes_the_session(rig: SessionRig, text: str) -> None:
     rig.handshake(text)
     assert rig.notifications[0][:2] == ("close", "transport error")
-    assert "handshake is invalid" in str(rig.notifications[0][2])
+    assert "the handshake of localhost:80 is invalid: " in str(rig.notifications[0][2])
     assert rig.notifications[0][2].__cause__ is not None
     rig.assert_clean()
 

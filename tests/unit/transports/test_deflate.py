@@ -97,26 +97,26 @@ def test_valid_parameters_of_the_server_are_accepted(parameters: str) -> None:
 @pytest.mark.parametrize(
     ("parameters", "expected"),
     [
-        ("; nonsense", "the unknown parameter 'nonsense'"),
-        (";", "the unknown parameter ''"),
-        ("; client_max_window_bits", "takes a number from 8 to 15, but the server set it to None"),
-        ("; client_max_window_bits=", "takes a number from 8 to 15, but the server set it to ''"),
-        ("; client_max_window_bits=7", "takes a number from 8 to 15, but the server set it to '7'"),
-        ("; server_max_window_bits=16", "takes a number from 8 to 15, but the server set it to '16'"),
-        ("; server_max_window_bits=010", "takes a number from 8 to 15, but the server set it to '010'"),
+        ("; nonsense", "an unknown parameter of permessage-deflate"),
+        (";", "an unknown parameter of permessage-deflate"),
+        ("; client_max_window_bits", "takes a number from 8 to 15, but the server set another value"),
+        ("; client_max_window_bits=", "takes a number from 8 to 15, but the server set another value"),
+        ("; client_max_window_bits=7", "takes a number from 8 to 15, but the server set another value"),
+        ("; server_max_window_bits=16", "takes a number from 8 to 15, but the server set another value"),
+        ("; server_max_window_bits=010", "takes a number from 8 to 15, but the server set another value"),
         ('; server_max_window_bits="', "takes a number from 8 to 15"),
         ("; server_max_window_bits=9=9", "takes a number from 8 to 15"),
-        ("; server_no_context_takeover=1", "takes no value, but the server set it to '1'"),
+        ("; server_no_context_takeover=1", "takes no value, but the server set one"),
         ("; client_no_context_takeover; client_no_context_takeover", "'client_no_context_takeover' twice"),
         ("; server_max_window_bits=9; server_max_window_bits=9", "'server_max_window_bits' twice"),
         (", permessage-deflate", "accepted permessage-deflate twice"),
-        (", permessage-bzip2", "unrecognized extension permessage-bzip2"),
+        (", permessage-bzip2", "unrecognized extension"),
         (",", "unrecognized extension"),
     ],
 )
 def test_invalid_parameters_fail_the_handshake(parameters: str, expected: str) -> None:
     error = handshake(accepted(parameters)).failure()
-    assert str(error).startswith("the WebSocket handshake failed: ")
+    assert str(error).startswith("the WebSocket handshake with localhost:3000 failed: ")
     assert expected in str(error)
 
 

@@ -9,14 +9,14 @@ from collections.abc import Callable
 import pytest
 
 from sansio_socketio.protocol.errors import TransportError
-from sansio_socketio.protocol.transports.http import BLOCK, MAX_EXCERPT, Exchange, Response, refusal, show, unreachable
+from sansio_socketio.protocol.transports.http import BLOCK, MAX_EXCERPT, Exchange, Response, refusal, unreachable
 from tests.unit.transports.rig import TransportRig, chunked, http_response
 
 LIMIT = 1000
 
 
 def exchange() -> Exchange:
-    stream = Exchange(LIMIT)
+    stream = Exchange("chat.test:80", LIMIT)
     stream.request("GET", "/", [(b"Host", b"localhost")], b"")
     return stream
 
@@ -43,7 +43,7 @@ def raw_deflate(body: bytes) -> bytes:
 
 
 def test_a_request_is_written_with_headers_and_body() -> None:
-    stream = Exchange(LIMIT)
+    stream = Exchange("chat.test:80", LIMIT)
     parts = stream.request("POST", "/a?b", [(b"Host", b"localhost"), (b"Content-Length", b"3")], b"xyz")
     assert parts == [b"POST /a?b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n", b"xyz"]
 
@@ -51,7 +51,7 @@ def test_a_request_is_written_with_headers_and_body() -> None:
 def test_a_large_body_is_not_copied() -> None:
     body = bytes(100_000)
     headers = [(b"Host", b"localhost"), (b"Content-Length", b"100000")]
-    assert Exchange(LIMIT).request("POST", "/", headers, body)[1] is body
+    assert Exchange("chat.test:80", LIMIT).request("POST", "/", headers, body)[1] is body
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_body_larger_than_max_message_size_is_a_transport_error(
         assert len(receive(data).body) == size
     else:
         error = error_of(data)
-        assert str(error) == ("the server sent an HTTP body larger than max_message_size (1000 bytes)")
+        assert str(error) == ("chat.test:80 sent an HTTP body larger than max_message_size (1000 bytes)")
         assert error.status == 200
 
 
@@ -193,15 +193,18 @@ def test_the_size_of_headers_and_chunk_metadata_is_bounded_in_any_chunking(
     ("data", "expected"),
     [
         (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "illegal status line"),
-        (b"\x15\x03\x03\x00\x02\x02\x46", r"'\\x15\\x03\\x03"),
-        (b"HTTP/1.1 200 OK\r\nno header\r\n\r\n", "illegal header line"),
+        (
+            b"\x15\x03\x03\x00\x02\x02\x46",
+            "illegal status line; the server uses TLS on this port: use https:// or wss://$",
+        ),
+        (b"HTTP/1.1 200 OK\r\nno header\r\n\r\n", "illegal header line$"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "Content-Length"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "Content-Length"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "Transfer-Encoding"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "illegal chunk header"),
-        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "received b'HTTP/1.1 101"),
-        (coded(b"br", b"x"), "unsupported Content-Encoding b'br'; gzip and deflate are supported"),
-        (coded(b"gzip, gzip", b"x"), "gzip and deflate are supported"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "illegal chunk header$"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "without a pending proposal"),
+        (coded(b"br", b"x"), "unsupported Content-Encoding br; gzip and deflate are supported"),
+        (coded(b"gzip, gzip", b"x"), "unsupported Content-Encoding; gzip and deflate are supported"),
         (coded(b"gzip", b"not gzip"), "cannot be decompressed"),
         (coded(b"gzip", gzip.compress(b"hello", mtime=0)[:-1]), "its length is wrong"),
         (coded(b"gzip", gzip.compress(b"hello", mtime=0) + b"x"), "its length is wrong"),
@@ -220,8 +223,7 @@ def test_a_truncated_response_is_a_transport_error(data: bytes) -> None:
     assert stream.receive(data) is None
     with pytest.raises(TransportError) as caught:
         stream.receive_eof()
-    received = f" (received {show(data)})" if data else ""
-    assert str(caught.value) == f"the server closed the stream before its HTTP response was complete{received}"
+    assert str(caught.value) == "chat.test:80 closed the stream before its HTTP response was complete"
 
 
 def test_an_invalid_compressed_body_fails_at_the_end_of_the_stream() -> None:
@@ -239,7 +241,7 @@ def test_the_end_of_an_idle_stream_is_not_a_response() -> None:
         stream.receive_eof()
 
 
-@pytest.mark.parametrize("start", [b"\x16", b" ", b"\r", b"\n", b"\r\n", b"x"])
+@pytest.mark.parametrize("start", [b"\x16", b" ", b"\r", b"\n", b"\r\n", b"x", b"RTSP/1.0 200 OK\r\n"])
 def test_an_invalid_status_line_has_one_message_in_any_chunking(start: bytes) -> None:
     data = start + b"HTTP/1.1 200 OK\r\n\r\n"
     stream = exchange()
@@ -248,19 +250,8 @@ def test_an_invalid_status_line_has_one_message_in_any_chunking(start: bytes) ->
         for byte in data:
             stream.receive(bytes([byte]))
 
-    with pytest.raises(TransportError, match=r"is invalid: illegal status line \(received b'"):
+    with pytest.raises(TransportError, match="is invalid: illegal status line") as caught:
         feed()
-    assert "is invalid: illegal status line (received b'" in str(error_of(data))
-
-
-def test_an_error_shows_the_received_bytes_in_any_chunking() -> None:
-    stream = exchange()
-    data = b"RTSP/1.0 200 OK\r\n" + b"x" * 100 + b"\r\n\r\n"
-    for byte in data[:-1]:
-        assert stream.receive(bytes([byte])) is None
-    with pytest.raises(TransportError) as caught:
-        stream.receive(data[-1:])
-    assert f"(received {show(data)})" in str(caught.value)
     assert str(caught.value) == str(error_of(data))
 
 
@@ -272,24 +263,43 @@ def test_an_error_shows_the_received_bytes_in_any_chunking() -> None:
         (400, b'{"code":1}', "with HTTP status 400"),
         (400, b'{"message":1}', "with HTTP status 400"),
         (500, b"[1]", "with HTTP status 500"),
-        (502, b"<h1>Bad Gateway</h1>", "with HTTP status 502"),
+        (
+            502,
+            b"<h1>Bad Gateway</h1>",
+            "with HTTP status 502; it is a proxy or gateway that could not reach the server behind it",
+        ),
+        (400, b'{"message":"bad /?token=s3cret, why?"}', "with HTTP status 400: bad /?*** why?"),
         (404, b"", "with HTTP status 404; does the server use another path (the option `path`)?"),
         (413, b"", "with HTTP status 413; the message is larger than the server accepts"),
     ],
 )
 def test_a_refusal_shows_the_status_and_the_message_of_the_server(status: int, body: bytes, expected: str) -> None:
-    error = refusal("a GET request", status, body)
-    assert str(error) == f"the server responded to a GET request {expected}"
+    error = refusal("chat.test:80", "a GET request", status, body)
+    assert str(error) == f"chat.test:80 responded to a GET request {expected}"
     assert (error.status, error.body) == (status, body.decode())
 
 
 def test_the_body_of_a_refusal_is_truncated_and_decoded_leniently() -> None:
-    assert refusal("it", 500, b"\xff" + bytes(MAX_EXCERPT)).body == "\ufffd" + "\0" * (MAX_EXCERPT - 1)
+    assert refusal("host", "it", 500, b"\xff" + bytes(MAX_EXCERPT)).body == "\ufffd" + "\0" * (MAX_EXCERPT - 1)
 
 
-def test_shown_data_is_truncated() -> None:
-    assert show(b"short") == "b'short'"
-    assert show(b"x" * 61) == f"b'{'x' * 60}'…"
+@pytest.mark.parametrize(
+    ("status", "location", "shown"),
+    [
+        (301, b"https://chat.test/socket.io/?EIO=4&token=s3cret", "https://chat.test/socket.io/?EIO=***&token=***"),
+        (302, b"/login?next=%2Fsocket.io", "/login?next=***"),
+        (308, b"//user:s3cret@chat.test/#s3cret", "//***@chat.test/#***"),
+        (307, b"/" + b"a" * 300, "/" + "a" * 199),
+    ],
+)
+def test_a_redirect_shows_its_location_without_secrets(status: int, location: bytes, shown: str) -> None:
+    error = refusal("chat.test:80", "a GET request", status, b"", location)
+    assert f"with HTTP status {status}; it redirects to '{shown}', which is not followed" in str(error)
+
+
+@pytest.mark.parametrize("status", [200, 201, 404])
+def test_a_location_is_shown_for_redirects_only(status: int) -> None:
+    assert "/there" not in str(refusal("chat.test:80", "a GET request", status, b"", b"/there"))
 
 
 # Streams that cannot be opened
