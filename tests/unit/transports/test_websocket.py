@@ -215,7 +215,7 @@ def test_a_stream_that_cannot_be_opened_fails_the_session() -> None:
         (
             b"\x15\x03\x03",
             None,
-            f"the server closed the stream before its response was complete{tls_hint(b'\x15')}",
+            "the server closed the stream before its response was complete" + tls_hint(b"\x15"),
         ),
         (b"HTTP/1.1 1", None, "the server closed the stream before its response was complete"),
     ],
