@@ -145,6 +145,15 @@ class Socket(Emitter, AnyHandlerRegistration):
         """Wait until the socket is disconnected and the client does not reconnect it. Return at once if that is the case."""
         await self._core.wait_closed()
 
+    def drop_buffered(self) -> int:
+        """Drop the events that have not been sent, and return how many: JavaScript's `socket.sendBuffer = []`.
+
+        These are the events that were emitted while the socket was not connected, and with `retries` also those behind the
+        event in flight. An event that has been sent is still retried. `emit_with_ack` raises DisconnectedError for a dropped
+        event; a callback with a time limit receives it.
+        """
+        return self._core.drop_buffered()
+
     def events(self) -> EventStream:
         """Return a stream of the server's events: `async with socket.events() as events: async for event in events: …`.
 

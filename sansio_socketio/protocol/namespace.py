@@ -237,6 +237,17 @@ class Namespace:
         if not (emit.queued and emit.tries):  # an event that has been sent once is still retried
             self._remove(emit)
 
+    def drop_buffered(self, now: float) -> int:
+        """Drop all events that have not been sent, and return how many. Awaited acknowledgements fail.
+
+        An event that has been sent is still retried.
+        """
+        self._connection.advance(now)
+        dropped = [*self._unsent.values(), *(emit for emit in self._queue if not emit.tries)]
+        for emit in dropped:
+            self._fail(emit, DisconnectedError(f"event {emit.args[0]!r} was dropped by drop_buffered() before it was sent"))
+        return len(dropped)
+
     # Notifications of the connection
 
     def on_open(self, now: float) -> None:

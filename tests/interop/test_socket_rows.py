@@ -445,6 +445,18 @@ async def test_plain_handlers_may_connect_and_disconnect(driver: Driver, plain_t
         assert not socket.active
 
 
+@pytest.mark.row("socket.drop_buffered")
+async def test_buffered_events_can_be_dropped(driver: Driver, plain_target: Target) -> None:
+    async with driver.manager(plain_target.peer.url, auto_connect=False, **plain_target.options) as manager:
+        socket = manager.socket("/")
+        await socket.emit("n", 5)
+        await socket.emit("n", 6)
+        assert socket.drop_buffered() == 2
+        await socket.connect()
+        await socket.emit("n", 0)
+        assert await socket.emit_with_ack("count") == {"total": 1, "ordered": True}
+
+
 @pytest.mark.row("beyond.typed")
 async def test_typed_handlers_get_converted_values(driver: Driver, plain_target: Target) -> None:
     seen, errors = driver.queue(), driver.queue()

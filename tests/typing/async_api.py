@@ -146,6 +146,7 @@ async def sending(socket: Socket) -> None:
     assert_type(await (await socket.connect()).disconnect(), Socket)
     assert_type(socket.connect_nowait().disconnect_nowait(), Socket)
     assert_type(await (await socket.open()).close(), Socket)
+    assert_type(socket.drop_buffered(), int)
     socket.emit("e")  # type: ignore[unused-coroutine]
     await socket.emit()  # type: ignore[call-arg]
     await socket.emit(None)  # type: ignore[arg-type]

@@ -321,6 +321,15 @@ class Socket(Emitter, AnyHandlerRegistration):
         """
         self._call(self._core.wait_closed, timeout)
 
+    def drop_buffered(self) -> int:
+        """Drop the events that have not been sent, and return how many: JavaScript's `socket.sendBuffer = []`.
+
+        These are the events that were emitted while the socket was not connected, and with `retries` also those behind the
+        event in flight. An event that has been sent is still retried. `emit_with_ack` raises DisconnectedError for a dropped
+        event; a callback with a time limit receives it.
+        """
+        return self._core.drop_buffered()
+
 
 class Engine(HandlerRegistration):
     """The Engine.IO session of a connection, `manager.engine`. Each session has its own object and its own handlers.

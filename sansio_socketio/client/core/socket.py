@@ -128,6 +128,12 @@ class SocketCore:
         except TimeoutError:  # the time limit of a blocking call
             raise AckTimeout(f"event {args[0]!r} was not acknowledged within the timeout of the call") from None
 
+    def drop_buffered(self) -> int:
+        """Drop the events that have not been sent, and return how many."""
+        with self.link.lock:
+            run = self.link.active()
+            return 0 if run is None else run.of(self.spec).drop_buffered()
+
 
 def url_namespace(url: str, options: Mapping[str, Any]) -> str:
     """Return the namespace that the path of a URL names.

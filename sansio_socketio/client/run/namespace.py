@@ -170,6 +170,12 @@ class NamespaceRun:
             raise
         return values[0] if len(values) == 1 else tuple(values) if values else None
 
+    def drop_buffered(self) -> int:
+        """Drop the events that have not been sent, and return how many."""
+        dropped = self._namespace.drop_buffered(self._pump.now())
+        self._pump.drain()
+        return dropped
+
     def _send(self, args: Sequence[Any], flags: Flags, *, ack: bool) -> int:
         if log.isEnabledFor(logging.DEBUG):
             log.debug(

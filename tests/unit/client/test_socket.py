@@ -156,6 +156,35 @@ def test_an_emit_that_waits_is_woken_at_the_end(world: World) -> None:
     assert isinstance(tasks[0].error, DisconnectedError)
 
 
+def test_drop_buffered_drops_what_has_not_been_sent(world: World) -> None:
+    seen: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        await socket.emit("sent")
+        await world.settle()
+        world.server.lose()
+        await socket.emit("dropped")
+        waiting = world.spawn(lambda: socket.emit_with_ack("dropped"))
+        await socket.timeout(5).emit("dropped", ack=lambda error: seen.append(type(error)))
+        await socket.emit("dropped", ack=lambda: seen.append("never"))
+        await world.settle()
+        assert socket.drop_buffered() == 4
+        await world.settle()
+        assert isinstance(waiting.error, DisconnectedError)
+        assert socket.drop_buffered() == 0
+        await socket.emit("kept")
+        await world.sleep(10)
+
+    world.run_connected(body)
+    assert world.server.events() == [["sent"], ["kept"]]
+    assert seen == [DisconnectedError]
+
+
+def test_nothing_is_buffered_without_a_run(world: World) -> None:
+    socket = world.manager_class(URL).socket()
+    assert socket.drop_buffered() == 0
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Acknowledgements
 

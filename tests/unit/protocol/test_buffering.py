@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.protocol.errors import BufferFullError, PacketError
-from sansio_socketio.protocol.events import Acknowledged, Closed, Disconnected, EventReceived
+from sansio_socketio.protocol.errors import BufferFullError, DisconnectedError, PacketError
+from sansio_socketio.protocol.events import AckFailed, Acknowledged, Closed, Disconnected, EventReceived
 from sansio_socketio.protocol.packets.socketio import EVENT
 from tests.support.fake_server import FakeServer, kinds
 
@@ -160,6 +160,57 @@ def test_an_emit_into_a_full_buffer_has_no_effect(serve: Serve, retries: int) ->
     assert [packet.id for packet in server.sent() if packet.type == EVENT] == ([0, 1] if not retries else [0])
     server.ack(id=0)
     assert Acknowledged("/", fits, []) in server.events()
+
+
+def test_dropping_what_is_buffered_fails_its_acknowledgements(serve: Serve) -> None:
+    server = serve()
+    socket = server.socket()
+    socket.emit(["a"], server.now)
+    handle = socket.emit(["b", b"x"], server.now, ack=True, timeout=5)
+    assert socket.drop_buffered(server.now) == 2
+    assert buffered(server) == (0, 0)
+    (failed,) = server.events()
+    assert isinstance(failed, AckFailed)
+    assert failed.handle == handle
+    assert isinstance(failed.error, DisconnectedError)
+    assert str(failed.error) == "event 'b' was dropped by drop_buffered() before it was sent"
+    server.advance(10)
+    assert server.events() == []
+    assert socket.drop_buffered(server.now) == 0
+    socket.emit(["c"], server.now)
+    socket.connect(server.now)
+    server.accept()
+    server.join()
+    assert emitted(server) == [["c"]]
+
+
+def test_dropping_what_is_buffered_keeps_an_event_that_has_been_sent_and_is_retried(serve: Serve) -> None:
+    server = serve()
+    socket = server.joined(retries=3)
+    handles = [socket.emit([name], server.now, ack=True) for name in ("sent", "dropped", "dropped as well")]
+    server.lose()
+    assert kinds(server.events()) == [Closed, Disconnected]
+    assert socket.drop_buffered(server.now) == 2
+    assert [event.handle for event in server.events() if isinstance(event, AckFailed)] == handles[1:]
+    server.advance(2)
+    server.accept()
+    server.join()
+    assert emitted(server) == [["sent"], ["sent"]]
+    server.ack()
+    assert server.events()[-1] == Acknowledged("/", handles[0], [])
+    assert buffered(server) == (0, 0)
+
+
+def test_dropping_what_is_buffered_does_not_concern_other_namespaces_and_what_was_sent(serve: Serve) -> None:
+    server = serve()
+    other = server.client.namespace("/other")
+    other.emit(["kept"], server.now)
+    socket = server.joined()
+    handle = socket.emit(["sent"], server.now, ack=True)
+    assert socket.drop_buffered(server.now) == 0
+    server.ack()
+    assert server.events()[-1] == Acknowledged("/", handle, [])
+    assert buffered(server)[0] == 1
 
 
 def test_handles_are_unique(serve: Serve) -> None:
