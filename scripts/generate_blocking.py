@@ -339,8 +339,8 @@ SKIPPED: Final = {
 }
 """Members that are not generated: `OWN` has them, or the blocking API does not need them."""
 
-NO_TIMEOUT: Final = {("Socket", "disconnect")}
-"""Async methods that never wait."""
+NO_TIMEOUT: Final = {("Socket", "disconnect"), ("Socket", "wait_for")}
+"""Async methods that never wait, or have a timeout of their own."""
 
 POSITIONAL: Final = {("Socket", "wait_connected"), ("Socket", "wait_closed")}
 """Methods whose `timeout` can be passed by position."""

@@ -21,6 +21,7 @@ from .emitter import Emitter, EventStream
 from .engine import Engine
 from .handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from .options import Auth, ManagerOptions, SocketOptions
+from .run.event_stream import Event
 from .run.namespace import PLAIN
 from .run.scope import Host
 from .run.session import SessionRun
@@ -144,6 +145,27 @@ class Socket(Emitter, AnyHandlerRegistration):
     async def wait_closed(self) -> None:
         """Wait until the socket is disconnected and the client does not reconnect it. Return at once if that is the case."""
         await self._core.wait_closed()
+
+    @must_be_awaited
+    async def wait_for(self, event: str | float, *, timeout: float | None = None) -> Event:
+        """Wait for the next event of this name, and return it. Its values are `args`; it is acknowledged by `ack(*values)`.
+
+        It returns as soon as the event is received, before the handlers of this and of earlier events are called. Several
+        callers that wait for the same event all receive it. An event that arrives while nobody waits is not kept: to miss
+        none, receive them by `events()`. If the server requested an acknowledgement, no empty one is sent.
+
+        Args:
+            event: The event's name.
+            timeout: How many seconds to wait, or None for no limit.
+
+        Raises:
+            TimeoutError: The event did not arrive within `timeout` seconds.
+            ConnectError: The server refused the namespace, or no attempts are left.
+            DisconnectedError: The socket was disconnected, and the client does not reconnect; or it is not connecting.
+            OptionError: The name or the timeout is invalid.
+            StateError: The Manager is not running.
+        """
+        return await self._core.wait_for(event, timeout)
 
     def drop_buffered(self) -> int:
         """Drop the events that have not been sent, and return how many: JavaScript's `socket.sendBuffer = []`.

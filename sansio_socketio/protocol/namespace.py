@@ -245,7 +245,9 @@ class Namespace:
         self._connection.advance(now)
         dropped = [*self._unsent.values(), *(emit for emit in self._queue if not emit.tries)]
         for emit in dropped:
-            self._fail(emit, DisconnectedError(f"event {emit.args[0]!r} was dropped by drop_buffered() before it was sent"))
+            self._fail(
+                emit, DisconnectedError(f"event {emit.args[0]!r} was dropped by drop_buffered() before it was sent")
+            )
         return len(dropped)
 
     # Notifications of the connection

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.protocol.errors import AckTimeout, OptionError, PacketError
+from sansio_socketio.protocol.errors import AckTimeout, DisconnectedError, OptionError, PacketError
 from tests.interop.conftest import FreshTarget
-from tests.support.drivers import Driver
+from tests.support.drivers import Driver, Queue
 from tests.support.target import Target
 
 BYTES = bytes(range(256))
@@ -205,6 +205,45 @@ async def test_events_yields_received_events(driver: Driver, target: Target) -> 
                 break
         assert seen[0][0] == "welcome"
         assert seen[1:] == [*(("n", i) for i in range(10)), ("question", 1, 2), ("answered", "three")]
+
+
+@pytest.mark.row("socket.wait_for")
+async def test_wait_for_returns_the_next_event(driver: Driver, target: Target) -> None:
+    seen = driver.queue()
+
+    async def wait() -> None:
+        event = await socket.wait_for("question", timeout=30)
+        event.ack("three")
+        seen.put((event.name, event.args, event.wants_ack))
+
+    async def wait_for_another() -> None:
+        seen.put((await socket.wait_for("question")).args)
+
+    async with target.connect(driver) as socket, driver.background() as start:
+        start(wait)
+        start(wait_for_another)
+        await driver.until(lambda: len(futures_of(socket)) == 2)
+        await socket.emit("ask", "question", 1, 2)
+        assert {await seen.get(), await seen.get()} == {("question", (1, 2), True), (1, 2)}
+        with pytest.raises(TimeoutError, match="'question' did not arrive within 0.01 seconds"):
+            await socket.wait_for("question", timeout=0.01)
+        start(lambda: wait_and_fail(socket, seen))
+        await driver.until(lambda: len(futures_of(socket)) == 1)
+        await socket.emit("kick")
+        assert await seen.get() is DisconnectedError
+
+
+def futures_of(socket: Any) -> Any:
+    """Return the callers of `wait_for`, to know that they wait."""
+    core: Any = socket._core
+    return core.link.run.of(core.spec).dispatcher.expected.futures.get("question", [])
+
+
+async def wait_and_fail(socket: Any, seen: Queue) -> None:
+    try:
+        await socket.wait_for("question")
+    except DisconnectedError as error:
+        seen.put(type(error))
 
 
 async def test_a_burst_from_the_server_arrives_in_order(driver: Driver, plain_target: Target) -> None:

@@ -359,6 +359,7 @@ _AWAITED = frozenset(
         "send",
         "wait_closed",
         "wait_connected",
+        "wait_for",
     }
 )
 

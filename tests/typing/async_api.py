@@ -176,6 +176,10 @@ async def streams(socket: Socket) -> None:
             assert_type(event.args, tuple[Any, ...])
             assert_type(event.wants_ack, bool)
             event.ack("one", 2)
+    assert_type(await socket.wait_for("e", timeout=5), Event)
+    assert_type(await socket.wait_for(5), Event)
+    await socket.wait_for("e", 5)  # type: ignore[misc]
+    await socket.wait_for(None)  # type: ignore[arg-type]
 
 
 async def attributes(socket: Socket, manager: Manager) -> None:

@@ -7,14 +7,14 @@ from typing import Any
 
 from ...protocol.client import namespace_name
 from ...protocol.errors import AckTimeout, DisconnectedError, OptionError
-from ...protocol.options import ASK, ClientOptions
+from ...protocol.options import ASK, ClientOptions, check_option
 from ...protocol.url import parse_url, redacted
-from ..handlers.registry import Handler
+from ..handlers.registry import LIFECYCLE_EVENTS, Handler, event_name
 from ..options import Auth, check_askable
 from ..run.blueprint import NamespaceSpec
-from ..run.event_stream import EventBuffer
+from ..run.event_stream import Event, EventBuffer
 from ..run.link import Link
-from ..run.namespace import Flags
+from ..run.namespace import Flags, NamespaceRun
 
 
 class SocketCore:
@@ -72,11 +72,15 @@ class SocketCore:
     async def wait_connected(self) -> None:
         """Wait until the namespace is connected."""
         if not self.spec.namespace.connected:
-            namespace = self.link.sending().of(self.spec)
-            if not namespace.is_trying:
-                name = self.spec.name
-                raise namespace.failure or DisconnectedError(f"{name} is not connected or connecting: call connect()")
-            await namespace.connections.wait()
+            await self._trying().connections.wait()
+
+    def _trying(self) -> NamespaceRun:
+        """Return the namespace in the current run. Raise an error if it is neither connected nor connecting."""
+        namespace = self.link.sending().of(self.spec)
+        if not namespace.is_trying:
+            name = self.spec.name
+            raise namespace.failure or DisconnectedError(f"{name} is not connected or connecting: call connect()")
+        return namespace
 
     async def wait_first_attempt(self) -> None:
         """Wait until the namespace is connected. Raise ConnectError if the first attempt fails."""
@@ -101,6 +105,17 @@ class SocketCore:
         """Create a stream of the namespace's events."""
         self.link.check_caller()
         return EventBuffer(self.link.sending().of(self.spec).dispatcher, how_to_open)
+
+    async def wait_for(self, event: str | float, timeout: float | None) -> Event:
+        """Wait for the next event of a name."""
+        name = event_name(event)
+        if name in LIFECYCLE_EVENTS:
+            raise OptionError(
+                f"wait_for waits for an event of the server's application, not for {name!r}: call wait_connected() or "
+                "wait_closed(), or register a handler"
+            )
+        check_option("timeout", timeout)
+        return await self._trying().dispatcher.expected.wait(name, timeout)
 
     # Sending
 

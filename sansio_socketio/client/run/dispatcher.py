@@ -24,6 +24,7 @@ from ...runtime.interface import Future, Runtime
 from ..handlers.registry import HandlerRegistry, RegisteredHandler, event_name
 from .backpressure import Backpressure, Reading
 from .event_stream import Event, EventBuffer, InboxOverflow
+from .expected import ExpectedEvents
 from .replies import Acknowledge, Reply
 from .tasks import HandlerTasks
 from .unawaited import watch
@@ -132,6 +133,9 @@ class Dispatcher:
         overflowed: Called when the inbox is full.
         finished: Called when a task of the dispatcher has ended.
         broken: Called with an unexpected exception, which no handler raised.
+
+    Attributes:
+        expected: The callers that wait for the next event of a name.
     """
 
     def __init__(
@@ -158,6 +162,8 @@ class Dispatcher:
         self._overflowed = overflowed
         self._inbox: deque[EventReceived | EventSent | Lifecycle | AckCallback | EndStreams | Failure] = deque()
         self._streams: tuple[EventBuffer, ...] = ()
+        self.expected = ExpectedEvents(runtime, acknowledge)
+        self._expected, self._expected_replies = self.expected.futures, self.expected.replies
         self._bytes = 0
         self._sent = 0  # the number of items that are sent events
         self._sent_bytes = 0
@@ -238,6 +244,8 @@ class Dispatcher:
         self._waiting = waiting + 1
         self._bytes += event.size
         self._inbox.append(event)
+        if self._expected:
+            self.expected.received(event)
         if self._idle is not None:
             self._wake()
 
@@ -390,8 +398,11 @@ class Dispatcher:
         name = args[0] if type(args[0]) is str else event_name(args[0])
         handlers = self._handlers.take(name)
         reply = None
-        if event.ack_id is not None and (handlers or self._streams):
-            reply = Reply(event.ack_id, self._acknowledge)
+        if event.ack_id is not None:
+            if event.ack_id in self._expected_replies:
+                reply = self._expected_replies.pop(event.ack_id)
+            elif handlers or self._streams:
+                reply = Reply(event.ack_id, self._acknowledge)
         self._waiting -= 1
         self._bytes -= size
         for stream in self._streams:

@@ -118,15 +118,16 @@ class NamespaceRun:
         self._namespace.disconnect(self._pump.now())
 
     def fail_unless_trying(self, error: Exception) -> None:
-        """Raise `error` in the callers that wait for a connection, unless the client is trying to connect."""
+        """Raise `error` in the callers that wait for a connection or an event, unless the client is trying to connect."""
         if not self.is_trying:
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
-        """Raise `error` in the callers that wait for a connection, and wake those that wait for its end."""
+        """Raise `error` in the callers that wait for a connection or an event, and wake those that wait for its end."""
         self.connections.fail(error)
         self.first_attempts.fail(error)
         self.closings.wake()
+        self.dispatcher.expected.fail(error)
         if self.dispatcher.has_streams:
             self.dispatcher.put(EndStreams())
 
