@@ -225,7 +225,7 @@ async def test_wait_for_returns_the_next_event(driver: Driver, target: Target) -
         await driver.until(lambda: len(futures_of(socket)) == 2)
         await socket.emit("ask", "question", 1, 2)
         assert {await seen.get(), await seen.get()} == {("question", (1, 2), True), (1, 2)}
-        with pytest.raises(TimeoutError, match="'question' did not arrive within 0.01 seconds"):
+        with pytest.raises(TimeoutError, match=r"'question' did not arrive within 0\.01 seconds"):
             await socket.wait_for("question", timeout=0.01)
         start(lambda: wait_and_fail(socket, seen))
         await driver.until(lambda: len(futures_of(socket)) == 1)

@@ -139,11 +139,12 @@ def views(socket: Socket) -> None:
 
 
 def streams(socket: Socket) -> None:
+    assert_type(socket.wait_for("e", timeout=5), Event)
+    assert_type(socket.drop_buffered(), int)
     with socket.events(timeout=5) as events:
         assert_type(events, EventStream)
         for event in events:
             assert_type(event, Event)
-    assert_type(socket.wait_for("e", timeout=5), Event)
             assert_type(event.name, str)
             assert_type(event.args, tuple[Any, ...])
             assert_type(event.wants_ack, bool)
