@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .client.handlers.event_type import EventType
 from .client.run.event_stream import Event, InboxOverflow
 from .client.run.session import EngineTransport
 from .protocol.errors import (
@@ -28,6 +29,7 @@ __all__ = [
     "EnginePacket",
     "EngineTransport",
     "Event",
+    "EventType",
     "InboxOverflow",
     "OpenTimeout",
     "OptionError",

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self, TypeVar, Unpack, cast
+from typing import Any, ClassVar, Final, Self, TypeVar, Unpack, cast, overload
 
 from ...protocol.errors import OptionError
 from ...protocol.options import RunningOptions, check_option
@@ -42,6 +42,7 @@ from ..context import BlockingContext
 from ..core.io import IOCore
 from ..core.manager import ManagerCore
 from ..core.socket import SocketCore
+from ..handlers.event_type import Ack, EventType, Result, Values
 from ..handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from ..handlers.registry import Handler
 from ..options import Auth, IOOptions, ManagerOptions, SocketOptions
@@ -373,6 +374,7 @@ TIMEOUTS: Final = {
 REPLACED: Final = [
     ("_View(self._core, ", "_View(self._call, self._core, "),
     ("Engine(session, self._core)", "Engine(session, self._core, self._call)"),
+    ("tuple[*Values,]", "tuple[*Values]"),
 ]
 """Replacements in the code."""
 

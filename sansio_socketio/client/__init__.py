@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from .emitter import Emitter, EventStream
 from .engine import Engine
+from .handlers.event_type import EventType
 from .manager import Manager, Socket
 from .options import IOOptions, ManagerOptions, Options, SocketOptions
 from .run.event_stream import Event, InboxOverflow
@@ -31,6 +32,7 @@ __all__ = [
     "EngineTransport",
     "Event",
     "EventStream",
+    "EventType",
     "IOOptions",
     "InboxOverflow",
     "Manager",

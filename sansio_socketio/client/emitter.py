@@ -6,11 +6,12 @@ The classes delegate to `core` and `run`. The blocking classes are generated fro
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Self
+from typing import Any, Self, overload
 
 from ..protocol.errors import OptionError
 from ..protocol.options import check_option
 from .core.socket import SocketCore
+from .handlers.event_type import Ack, EventType, Result, Values
 from .handlers.registry import Handler
 from .run.event_stream import Event, EventBuffer
 from .run.namespace import Flags
@@ -43,14 +44,16 @@ class Emitter:
         return _View(self._core, self._flags.replace(timeout=seconds))
 
     @must_be_awaited
-    async def emit(self, event: str | float, *values: Any, ack: Handler | None = None) -> None:
+    async def emit(
+        self, event: EventType[tuple[*Values], Any] | str | float, *values: *Values, ack: Handler | None = None
+    ) -> None:
         """Emit an event. While the namespace is not connected, the event is buffered.
 
         Waits while the connection is not writable. Once it is writable, `emit` completes without suspending: if `emit` is
         cancelled, the event was not sent. If it returns, the event was sent or buffered (or, if it is volatile, dropped).
 
         Args:
-            event: The event's name.
+            event: The event's name, or its `EventType`, with which type checkers check the values.
             values: Values that JSON can represent, dataclasses, pydantic models, and bytes, bytearray and memoryview, at
                 any depth.
             ack: A function to call with the server's acknowledgement: `ack(*values)`, or with a time limit
@@ -66,7 +69,9 @@ class Emitter:
         """
         await self._core.emit((event, *values), self._flags, ack)
 
-    def emit_nowait(self, event: str | float, *values: Any, ack: Handler | None = None) -> None:
+    def emit_nowait(
+        self, event: EventType[tuple[*Values], Any] | str | float, *values: *Values, ack: Handler | None = None
+    ) -> None:
         """Emit an event like `emit`, but without waiting until the connection is writable."""
         self._core.emit_nowait((event, *values), self._flags, ack)
 
@@ -75,8 +80,22 @@ class Emitter:
         """Emit the event "message". Equivalent to `emit("message", *values)`."""
         await self._core.emit(("message", *values), self._flags, ack)
 
+    @overload
+    async def emit_with_ack(self, event: EventType[tuple[*Values], Ack], *values: *Values) -> Ack: ...
+    @overload
+    async def emit_with_ack(self, event: str | float, *values: Any) -> Any: ...
+    @overload
+    async def emit_with_ack(
+        self, event: EventType[tuple[*Values], Any] | str | float, *values: *Values, result: type[Result]
+    ) -> Result: ...
+    @overload
+    async def emit_with_ack(
+        self, event: EventType[tuple[*Values], Any] | str | float, *values: *Values, result: object
+    ) -> Any: ...
     @must_be_awaited
-    async def emit_with_ack(self, event: str | float, *values: Any) -> Any:
+    async def emit_with_ack(
+        self, event: EventType[tuple[*Values], Any] | str | float, *values: *Values, result: Any = None
+    ) -> Any:
         """Emit an event and wait for the server's acknowledgement.
 
         It may return before the handlers of earlier events are called, because these events are queued. If the call is
@@ -85,16 +104,21 @@ class Emitter:
         Args:
             event: The event's name.
             values: As in `emit`.
+            result: The type to which to convert the acknowledgement, with pydantic (the extra `typed`): any type that a
+                typed handler may use, such as a dataclass or a model; `tuple[…]` if there are several values.
 
         Returns:
             The value of the acknowledgement: None if there is none, a tuple if there are several.
 
         Raises:
+            PayloadError: The acknowledgement does not match `result`.
             AckTimeout: The acknowledgement did not arrive in time (`timeout()`, or the option `ack_timeout`).
             DisconnectedError: The connection ended before the acknowledgement arrived.
             OptionError, PacketError, BufferFullError, StateError: As in `emit`.
         """
-        return await self._core.emit_with_ack((event, *values), self._flags)
+        if result is None:
+            return await self._core.emit_with_ack((event, *values), self._flags)
+        return await self._core.emit_for_result((event, *values), self._flags, result)
 
 
 class _View(Emitter):

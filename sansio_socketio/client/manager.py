@@ -19,6 +19,7 @@ from .core.manager import ManagerCore
 from .core.socket import SocketCore
 from .emitter import Emitter, EventStream
 from .engine import Engine
+from .handlers.event_type import EventType
 from .handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from .options import Auth, ManagerOptions, SocketOptions
 from .run.event_stream import Event
@@ -147,7 +148,7 @@ class Socket(Emitter, AnyHandlerRegistration):
         await self._core.wait_closed()
 
     @must_be_awaited
-    async def wait_for(self, event: str | float, *, timeout: float | None = None) -> Event:
+    async def wait_for(self, event: EventType[Any, Any] | str | float, *, timeout: float | None = None) -> Event:
         """Wait for the next event of this name, and return it. Its values are `args`; it is acknowledged by `ack(*values)`.
 
         It returns as soon as the event is received, before the handlers of this and of earlier events are called. Several

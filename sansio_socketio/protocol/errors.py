@@ -33,13 +33,13 @@ class PacketError(SocketIOError, ValueError):
 
 
 class PayloadError(SocketIOError, ValueError):
-    """A value of an event from the server does not match the annotation of a typed handler.
+    """A value from the server does not match the annotation of a typed handler, or the `result` of `emit_with_ack`.
 
     Its `__cause__` is pydantic's ValidationError, which lists the mismatches of the value.
 
     Attributes:
         event: The event's name.
-        path: The path to the mismatch, beginning with the handler's parameter, such as `"position.x"`.
+        path: The path to the mismatch, beginning with the handler's parameter or `result`, such as `"position.x"`.
     """
 
     def __init__(self, message: str, *, event: str | None = None, path: str | None = None) -> None:

@@ -174,6 +174,8 @@ ALSO: Final = {
     "beyond.concurrency",
     "beyond.manual_ack",
     "beyond.typed",
+    "beyond.typed_acknowledgements",
+    "beyond.event_types",
     "beyond.message_pack",
     "beyond.transport_classes",
     "beyond.option_errors",

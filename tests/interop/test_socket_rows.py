@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from sansio_socketio.client import EventType
 from sansio_socketio.protocol.errors import AckTimeout, ConnectError, PacketError, PayloadError, TransportError
 from tests.interop.conftest import FreshTarget
 from tests.support.bad_peers import refused_url
@@ -479,6 +480,17 @@ async def test_typed_handlers_get_converted_values(driver: Driver, plain_target:
         assert isinstance(error, PayloadError)
         assert (event, error.path) == ("move", "position.x")
         assert await seen.get() == "timeout"
+
+
+@pytest.mark.row("beyond.typed_acknowledgements", "beyond.event_types")
+async def test_typed_acknowledgements_are_converted(driver: Driver, plain_target: Target) -> None:
+    echo = EventType[tuple[dict[str, Any]], dict[str, Any]]("echo_ack")
+    async with plain_target.connect(driver) as socket:
+        value = {"x": "1", "picture": b"\xff"}
+        assert await socket.emit_with_ack(echo, value) == value
+        assert await socket.emit_with_ack(echo, value, result=Position) == Position(1.0, b"\xff")
+        with pytest.raises(PayloadError, match=r"^acknowledgement of event 'echo_ack', result\.picture: "):
+            await socket.emit_with_ack(echo, {"x": 1, "picture": None}, result=Position)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

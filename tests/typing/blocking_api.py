@@ -5,13 +5,24 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Callable
-from typing import Any, assert_type
+from typing import Any, TypedDict, assert_type
 
 from sansio_socketio.client.blocking import Manager as AnyManager
 from sansio_socketio.client.handlers.registry import Handler
 from sansio_socketio.protocol.packets.socketio import JSONParser
 from sansio_socketio.protocol.transports.polling import PollingTransport
-from sansio_socketio_blocking import IO, Emitter, Engine, Event, EventStream, Manager, Socket, connect, open_io
+from sansio_socketio_blocking import (
+    IO,
+    Emitter,
+    Engine,
+    Event,
+    EventStream,
+    EventType,
+    Manager,
+    Socket,
+    connect,
+    open_io,
+)
 
 URL = "http://localhost:3000"
 
@@ -172,6 +183,79 @@ def attributes(socket: Socket, manager: Manager) -> None:
         assert_type(engine.transport.name, str | None)
         assert_type(engine.once("upgrade", print).off("upgrade"), Engine)
         assert_type(engine.close(), Engine)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Event types
+
+
+class Position(TypedDict):
+    x: float
+    y: float
+
+
+move = EventType[tuple[Position, int], bool]("move")
+refresh = EventType[tuple[()], None]("refresh")
+log = EventType[tuple[str, *tuple[int, ...]], None]("log")
+
+
+def emitting_event_types(socket: Socket) -> None:
+    here = Position(x=1, y=2)
+    socket.emit(move, here, 5)
+    socket.volatile.emit(move, here, 5, ack=print)
+    socket.emit(refresh)
+    socket.emit(log, "text", 1, 2)
+    socket.emit_nowait(move, here, 5)
+    assert_type(socket.timeout(5).emit_with_ack(move, here, 5), bool)
+    assert_type(socket.emit_with_ack(move, here, 5, result=Position), Position)
+    assert_type(socket.emit_with_ack("e", 1, result=list[int]), list[int])
+    socket.emit_with_ack("e", result=int | None)
+    socket.emit(move, here, "5")  # type: ignore[misc]
+    socket.emit(move, here)  # type: ignore[misc]
+    socket.emit(move, here, 5, 6)  # type: ignore[misc]
+    socket.emit(move, {"x": 1}, 5)  # type: ignore[misc]
+    socket.emit(refresh, 1)  # type: ignore[misc]
+    socket.emit(log, "text", "1")  # type: ignore[misc]
+    socket.emit_nowait(move, here)  # type: ignore[misc]
+    socket.emit_with_ack(move, here)  # type: ignore[misc]
+    socket.emit_with_ack(move, here, result=bool)  # type: ignore[misc]
+
+
+def handlers_of_event_types(socket: Socket) -> None:
+    @socket.on(move)
+    def moved(position: Position, step: int) -> bool:
+        return position["x"] > step
+
+    @socket.once(move, typed=True)
+    def moved_once(position: Position, step: float) -> bool:
+        return position["x"] > step
+
+    @socket.on(move)  # type: ignore[arg-type]
+    def wrong_parameter(position: Position, step: str) -> bool:
+        return position["x"] > 0
+
+    @socket.on(move)  # type: ignore[arg-type]
+    def too_few_parameters(position: Position) -> bool:
+        return position["x"] > 0
+
+    @socket.once(move)  # type: ignore[arg-type]
+    def wrong_acknowledgement(position: Position, step: int) -> str:
+        return "no"
+
+    @socket.on(refresh, concurrency=2)
+    def refreshed() -> None: ...
+
+    def of_all(*values: Any) -> bool:
+        return bool(values)
+
+    def unrelated(text: str) -> bool:
+        return bool(text)
+
+    assert_type(socket.on(move, of_all).once(move, of_all).off(move, of_all), Socket)
+    assert_type(socket.listeners(move), list[Handler])
+    assert_type(socket.wait_for(move, timeout=5), Event)
+    socket.on(move, unrelated)  # type: ignore[arg-type]
+    socket.once(move, unrelated)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self, TypeVar, Unpack, cast
+from typing import Any, ClassVar, Final, Self, TypeVar, Unpack, cast, overload
 
 from ...protocol.errors import OptionError
 from ...protocol.options import RunningOptions, check_option
@@ -20,6 +20,7 @@ from ..context import BlockingContext
 from ..core.io import IOCore
 from ..core.manager import ManagerCore
 from ..core.socket import SocketCore
+from ..handlers.event_type import Ack, EventType, Result, Values
 from ..handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from ..handlers.registry import Handler
 from ..options import Auth, IOOptions, ManagerOptions, SocketOptions
@@ -56,14 +57,20 @@ class Emitter:
         check_option("timeout", seconds)
         return _View(self._call, self._core, self._flags.replace(timeout=seconds))
 
-    def emit(self, event: str | float, *values: Any, ack: Handler | None = None, timeout: float | None = None) -> None:
+    def emit(
+        self,
+        event: EventType[tuple[*Values], Any] | str | float,
+        *values: *Values,
+        ack: Handler | None = None,
+        timeout: float | None = None,
+    ) -> None:
         """Emit an event. While the namespace is not connected, the event is buffered.
 
         Waits while the connection is not writable. Once it is writable, `emit` completes without waiting: if `emit` is
         interrupted, the event was not sent. If it returns, the event was sent or buffered (or, if it is volatile, dropped).
 
         Args:
-            event: The event's name.
+            event: The event's name, or its `EventType`, with which type checkers check the values.
             values: Values that JSON can represent, dataclasses, pydantic models, and bytes, bytearray and memoryview, at
                 any depth.
             ack: A function to call with the server's acknowledgement: `ack(*values)`, or with a time limit
@@ -81,7 +88,9 @@ class Emitter:
         """
         self._call(self._core.emit, timeout, (event, *values), self._flags, ack)
 
-    def emit_nowait(self, event: str | float, *values: Any, ack: Handler | None = None) -> None:
+    def emit_nowait(
+        self, event: EventType[tuple[*Values], Any] | str | float, *values: *Values, ack: Handler | None = None
+    ) -> None:
         """Emit an event like `emit`, but without waiting until the connection is writable."""
         self._core.emit_nowait((event, *values), self._flags, ack)
 
@@ -89,7 +98,39 @@ class Emitter:
         """Emit the event "message". Equivalent to `emit("message", *values)`."""
         self._call(self._core.emit, timeout, ("message", *values), self._flags, ack)
 
-    def emit_with_ack(self, event: str | float, *values: Any, timeout: float | None = None) -> Any:
+    @overload
+    def emit_with_ack(
+        self, event: EventType[tuple[*Values], Ack], *values: *Values, timeout: float | None = None
+    ) -> Ack: ...
+
+    @overload
+    def emit_with_ack(self, event: str | float, *values: Any, timeout: float | None = None) -> Any: ...
+
+    @overload
+    def emit_with_ack(
+        self,
+        event: EventType[tuple[*Values], Any] | str | float,
+        *values: *Values,
+        result: type[Result],
+        timeout: float | None = None,
+    ) -> Result: ...
+
+    @overload
+    def emit_with_ack(
+        self,
+        event: EventType[tuple[*Values], Any] | str | float,
+        *values: *Values,
+        result: object,
+        timeout: float | None = None,
+    ) -> Any: ...
+
+    def emit_with_ack(
+        self,
+        event: EventType[tuple[*Values], Any] | str | float,
+        *values: *Values,
+        result: Any = None,
+        timeout: float | None = None,
+    ) -> Any:
         """Emit an event and wait for the server's acknowledgement.
 
         It may return before the handlers of earlier events are called, because these events are queued. If the call is
@@ -98,17 +139,22 @@ class Emitter:
         Args:
             event: The event's name.
             values: As in `emit`.
+            result: The type to which to convert the acknowledgement, with pydantic (the extra `typed`): any type that a
+                typed handler may use, such as a dataclass or a model; `tuple[…]` if there are several values.
             timeout: The time limit of the call in seconds, or None. After it AckTimeout is raised.
 
         Returns:
             The value of the acknowledgement: None if there is none, a tuple if there are several.
 
         Raises:
+            PayloadError: The acknowledgement does not match `result`.
             AckTimeout: The acknowledgement did not arrive in time (`timeout()`, or the option `ack_timeout`).
             DisconnectedError: The connection ended before the acknowledgement arrived.
             OptionError, PacketError, BufferFullError, StateError: As in `emit`.
         """
-        return self._call(self._core.emit_with_ack, timeout, (event, *values), self._flags)
+        if result is None:
+            return self._call(self._core.emit_with_ack, timeout, (event, *values), self._flags)
+        return self._call(self._core.emit_for_result, timeout, (event, *values), self._flags, result)
 
 
 class _View(Emitter):
@@ -321,7 +367,7 @@ class Socket(Emitter, AnyHandlerRegistration):
         """
         self._call(self._core.wait_closed, timeout)
 
-    def wait_for(self, event: str | float, *, timeout: float | None = None) -> Event:
+    def wait_for(self, event: EventType[Any, Any] | str | float, *, timeout: float | None = None) -> Event:
         """Wait for the next event of this name, and return it. Its values are `args`; it is acknowledged by `ack(*values)`.
 
         It returns as soon as the event is received, before the handlers of this and of earlier events are called. Several

@@ -9,6 +9,7 @@ from ...protocol.client import namespace_name
 from ...protocol.errors import AckTimeout, DisconnectedError, OptionError
 from ...protocol.options import ASK, ClientOptions, check_option
 from ...protocol.url import parse_url, redacted
+from ..handlers.conversion import conversions
 from ..handlers.registry import LIFECYCLE_EVENTS, Handler, event_name
 from ..options import Auth, check_askable
 from ..run.blueprint import NamespaceSpec
@@ -106,7 +107,7 @@ class SocketCore:
         self.link.check_caller()
         return EventBuffer(self.link.sending().of(self.spec).dispatcher, how_to_open)
 
-    async def wait_for(self, event: str | float, timeout: float | None) -> Event:
+    async def wait_for(self, event: object, timeout: float | None) -> Event:
         """Wait for the next event of a name."""
         name = event_name(event)
         if name in LIFECYCLE_EVENTS:
@@ -142,6 +143,11 @@ class SocketCore:
             raise
         except TimeoutError:  # the time limit of a blocking call
             raise AckTimeout(f"event {args[0]!r} was not acknowledged within the timeout of the call") from None
+
+    async def emit_for_result(self, args: Sequence[Any], flags: Flags, result: Any) -> Any:
+        """Emit like `emit_with_ack`, and convert the acknowledgement to the type `result`."""
+        convert = conversions("result").converting_ack(result, event_name(args[0]))  # before it is sent: it may raise
+        return convert(await self.emit_with_ack(args, flags))
 
     def drop_buffered(self) -> int:
         """Drop the events that have not been sent, and return how many."""

@@ -9,11 +9,13 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Self, TypeVar, overload
 
 from ...protocol.errors import OptionError
+from .conversion import conversions
+from .event_type import Ack, EventType, Values
 from .registry import AnyHandlers, Handler, HandlerRegistry, RegisteredHandler, event_name
 
 H = TypeVar("H", bound=Handler)
@@ -25,6 +27,24 @@ class HandlerRegistration:
     _handlers: HandlerRegistry
     _allows_async: ClassVar[bool] = True
 
+    @overload
+    def on(
+        self,
+        event: EventType[tuple[*Values], Ack],
+        handler: None = None,
+        *,
+        concurrency: int | None = None,
+        typed: bool = False,
+    ) -> Callable[[Callable[[*Values], Ack | Awaitable[Ack]]], Callable[[*Values], Any]]: ...
+    @overload
+    def on(
+        self,
+        event: EventType[tuple[*Values], Ack],
+        handler: Callable[[*Values], Ack | Awaitable[Ack]],
+        *,
+        concurrency: int | None = None,
+        typed: bool = False,
+    ) -> Self: ...
     @overload
     def on(
         self,
@@ -47,13 +67,13 @@ class HandlerRegistration:
     ) -> Self: ...
     def on(
         self,
-        event: str | float,
+        event: EventType[Any, Any] | str | float,
         handler: Handler | None = None,
         *,
         concurrency: int | None = None,
         manual_ack: bool = False,
         typed: bool = False,
-    ) -> Callable[[H], H] | Self:
+    ) -> Any:
         """Register a handler of an event. Without `handler`, return a decorator.
 
         The handler may be async, except with the blocking driver. It is called with as many of the event's values as it
@@ -61,7 +81,7 @@ class HandlerRegistration:
         values. If every handler returns None, an empty acknowledgement is sent after the last one.
 
         Args:
-            event: The event's name.
+            event: The event's name, or its `EventType`, with which type checkers check the handler.
             handler: The function to call.
             concurrency: The maximum number of concurrent calls of this handler. They also run concurrently with other
                 handlers. By default the handlers of a namespace are called one at a time, in order. Not allowed for the
@@ -80,17 +100,34 @@ class HandlerRegistration:
 
     @overload
     def once(
+        self, event: EventType[tuple[*Values], Ack], handler: None = None, *, typed: bool = False
+    ) -> Callable[[Callable[[*Values], Ack | Awaitable[Ack]]], Callable[[*Values], Any]]: ...
+    @overload
+    def once(
+        self,
+        event: EventType[tuple[*Values], Ack],
+        handler: Callable[[*Values], Ack | Awaitable[Ack]],
+        *,
+        typed: bool = False,
+    ) -> Self: ...
+    @overload
+    def once(
         self, event: str | float, handler: None = None, *, manual_ack: bool = False, typed: bool = False
     ) -> Callable[[H], H]: ...
     @overload
     def once(self, event: str | float, handler: Handler, *, manual_ack: bool = False, typed: bool = False) -> Self: ...
     def once(
-        self, event: str | float, handler: Handler | None = None, *, manual_ack: bool = False, typed: bool = False
-    ) -> Callable[[H], H] | Self:
+        self,
+        event: EventType[Any, Any] | str | float,
+        handler: Handler | None = None,
+        *,
+        manual_ack: bool = False,
+        typed: bool = False,
+    ) -> Any:
         """Register a handler that is called only for the next such event. Otherwise like `on`."""
         return self._register(event, handler, manual_ack=manual_ack, typed=typed, once=True)
 
-    def off(self, event: str | float | None = None, handler: Handler | None = None) -> Self:
+    def off(self, event: EventType[Any, Any] | str | float | None = None, handler: Handler | None = None) -> Self:
         """Remove a handler of an event, all handlers of an event, or all handlers.
 
         A handler that is not registered is ignored.
@@ -101,7 +138,7 @@ class HandlerRegistration:
             self._handlers.remove(event, handler)
         return self
 
-    def listeners(self, event: str | float) -> list[Handler]:
+    def listeners(self, event: EventType[Any, Any] | str | float) -> list[Handler]:
         """Return the handlers of an event in the order in which they are called."""
         return [each.handler for each in self._handlers.get(event_name(event))]
 
@@ -119,7 +156,7 @@ class HandlerRegistration:
 
     def _register(
         self,
-        event: str | float,
+        event: object,
         handler: Handler | None,
         *,
         manual_ack: bool,
@@ -135,7 +172,7 @@ class HandlerRegistration:
         def add(handler: Handler) -> None:
             registered = self._checked(handler, once=once, concurrency=concurrency, manual_ack=manual_ack)
             if typed:
-                registered.call = _converting(handler, name, manual_ack=manual_ack)
+                registered.call = conversions("typed").converting(handler, name, manual_ack=manual_ack)
             with self._registering():
                 self._handlers.add(name, registered)
 
@@ -233,12 +270,3 @@ class AnyHandlerRegistration(HandlerRegistration):
             return handler
 
         return register if handler is None else register(handler)
-
-
-def _converting(handler: Handler, event: str, *, manual_ack: bool) -> Handler:
-    """Return a function that converts its arguments and calls the handler. Raise OptionError if that is impossible."""
-    try:
-        from .typed import converting  # noqa: PLC0415  # pydantic is optional and slow to import
-    except ImportError as error:
-        raise OptionError("typed needs pydantic: pip install 'sansio-socketio[typed]'") from error
-    return converting(handler, event, manual_ack=manual_ack)

@@ -145,7 +145,7 @@ class HandlerRegistry:
                 self._keep(event, tuple(other for other in self.get(event) if other is not each))
         return handlers
 
-    def add(self, event: str | float, handler: RegisteredHandler) -> None:
+    def add(self, event: object, handler: RegisteredHandler) -> None:
         """Register a handler.
 
         Raises:
@@ -166,7 +166,7 @@ class HandlerRegistry:
                 raise OptionError(f"typed does not apply to {name!r}: the server's application does not emit it")
         self._keep(name, (*self.get(name), handler))
 
-    def remove(self, event: str | float | None, handler: Handler | None) -> None:
+    def remove(self, event: object, handler: Handler | None) -> None:
         """Remove the first registration of a handler, all handlers of an event, or all handlers of all events."""
         if event is None:
             for name in list(self._by_event):

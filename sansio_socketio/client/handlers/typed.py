@@ -1,4 +1,4 @@
-"""Typed handlers: convert the values of an event to the types of the handler's annotations, with pydantic.
+"""Convert the values of an event to the types of the handler's annotations, and an acknowledgement, with pydantic.
 
 Rules of this file:
 
@@ -10,7 +10,8 @@ Rules of this file:
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 from inspect import Parameter, signature, unwrap
 from types import SimpleNamespace
 from typing import Any, Final, get_type_hints
@@ -26,6 +27,9 @@ _MOST_MISMATCHES: Final = 5
 """The maximum number of mismatches in the cause of a PayloadError."""
 _LONGEST: Final = 200
 """The maximum length of keys and of pydantic's messages. Longer ones are truncated."""
+
+_MOST_ADAPTERS: Final = 256
+"""The maximum number of types of acknowledgements whose adapters are kept, because making them is slow."""
 
 _CONVERTED: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.VAR_POSITIONAL)
 
@@ -68,17 +72,43 @@ class _Target:
         """Return the converted value of the argument at `index`. Raise PayloadError if the value does not match."""
         if self._adapter is None:
             return value
-        try:
-            return self._adapter.validate_python(value)
-        except ValidationError as error:
-            place = (self._name, index - self._index) if self._takes_all else (self._name,)
-            mismatch = _abridged(error, place)
-            more = error.error_count() - 1
-        first = mismatch.errors()[0]
-        path = _path(first["loc"])
-        wanted = first["msg"] + f" (and {more} more)" * bool(more)
-        message = f"event {self._event!r}, {path}: {wanted}"
-        raise PayloadError(message, event=self._event, path=path) from mismatch
+        place = (self._name, index - self._index) if self._takes_all else (self._name,)
+        return _convert(value, self._adapter, place, self._event, "event")
+
+
+def converting_ack(result: Any, event: str) -> Callable[[Any], Any]:
+    """Return a function that converts the acknowledgement of an event to the type `result`, or raises PayloadError.
+
+    Raises:
+        OptionError: pydantic does not support the type.
+    """
+    try:
+        adapter = _result_adapter(result)
+    except TypeError:  # it cannot be hashed
+        adapter = _result_adapter.__wrapped__(result)
+    return lambda value: _convert(value, adapter, ("result",), event, "acknowledgement of event")
+
+
+@lru_cache(maxsize=_MOST_ADAPTERS)
+def _result_adapter(result: Any) -> TypeAdapter[Any]:
+    try:
+        return _complete(TypeAdapter(result))
+    except Exception as error:  # pydantic calls code of the type
+        why = _first_line(error)
+        raise OptionError(f"result takes a type that pydantic supports, not {_cut(repr(result))}: {why}") from error
+
+
+def _convert(value: Any, adapter: TypeAdapter[Any], place: tuple[str | int, ...], event: str, subject: str) -> Any:
+    """Return the converted value. Raise PayloadError if it does not match; `place` is the beginning of its path."""
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        mismatch = _abridged(error, place)
+        more = error.error_count() - 1
+    first = mismatch.errors()[0]
+    path = _path(first["loc"])
+    wanted = first["msg"] + f" (and {more} more)" * bool(more)
+    raise PayloadError(f"{subject} {event!r}, {path}: {wanted}", event=event, path=path) from mismatch
 
 
 def _signature(handler: Handler) -> list[Parameter]:
@@ -92,15 +122,22 @@ def _adapter(parameter: Parameter, handler: Handler) -> TypeAdapter[Any]:
     hint = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
     try:
         annotation = get_type_hints(hint, _globals(handler), include_extras=True)[parameter.name]
-        adapter: TypeAdapter[Any] = TypeAdapter(annotation)
-        if not adapter.pydantic_complete:  # a forward reference could not be resolved
-            adapter.rebuild()
+        return _complete(TypeAdapter(annotation))
     except Exception as error:  # evaluating an annotation may raise any exception
-        why = _cut(str(error).partition("\n")[0])
+        why = _first_line(error)
         raise OptionError(
             f"typed cannot use the annotation of the parameter {parameter.name} of handler {name_of(handler)}: {why}"
         ) from error
+
+
+def _complete(adapter: TypeAdapter[Any]) -> TypeAdapter[Any]:
+    if not adapter.pydantic_complete:  # a forward reference could not be resolved
+        adapter.rebuild()
     return adapter
+
+
+def _first_line(error: Exception) -> str:
+    return _cut(str(error).partition("\n")[0])
 
 
 def _globals(handler: Any) -> dict[str, Any]:

@@ -44,7 +44,12 @@ def must_be_awaited(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, 
 
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
-        coroutine = method(*args, **kwargs)
+        try:
+            coroutine = method(*args, **kwargs)
+        except TypeError as error:
+            if "'timeout'" in str(error):
+                raise TypeError(_timeout_hint(name)) from None
+            raise
         if _kept:
             kept = _kept.get(this_thread())
             if kept is not None:
@@ -52,6 +57,15 @@ def must_be_awaited(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, 
         return coroutine
 
     return call
+
+
+def _timeout_hint(method: str) -> str:
+    """Return the message for a method that was called with `timeout=`, as in the blocking driver."""
+    owner, _, name = method.partition(".")
+    if owner == "Emitter":
+        return f"{name}() of an async driver takes no timeout: write socket.timeout(seconds).{name}(...)"
+    limits = "asyncio.timeout(), trio.fail_after() or anyio.fail_after()"
+    return f"{name}() of an async driver takes no timeout: call it in the scope of {limits}"
 
 
 class Watched:

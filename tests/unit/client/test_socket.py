@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.client import Socket
+from sansio_socketio.client import EventType, Socket
 from sansio_socketio.protocol.client import HIGH_WATER
 from sansio_socketio.protocol.errors import (
     AckTimeout,
@@ -786,3 +786,62 @@ def test_the_log_shows_events_and_sizes_but_never_auth_or_values(
     assert "my-secret" not in caplog.text
     assert "my-value" not in caplog.text
     assert {record.levelno for record in caplog.records if "connected" in record.getMessage()} == {logging.INFO}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Event types
+
+
+def test_an_event_type_is_the_name_of_the_event(world: World) -> None:
+    seen: list[Any] = []
+    move = EventType[tuple[float, float], bool]("move")
+
+    async def body(socket: Socket) -> None:
+        world.server.acknowledge_with(True)
+        await socket.emit(move, 1, 2)
+        socket.emit_nowait(move, 3, 4)
+        assert await socket.emit_with_ack(move, 5, 6)
+
+        @socket.on(move)
+        def moved(x: float, y: float) -> bool:
+            seen.append((x, y))
+            return True
+
+        assert socket.listeners(move) == socket.listeners("move") == [moved]
+        waiting = world.spawn(lambda: socket.wait_for(move))
+        await world.settle()
+        world.server.emit("move", 7, 8, id=1)
+        assert (await world.join(waiting)).args == (7, 8)
+        await world.settle()
+        assert socket.off(move).listeners("move") == []
+
+    world.run_connected(body)
+    assert world.server.events() == [["move", 1, 2], ["move", 3, 4], ["move", 5, 6]]
+    assert world.server.acks() == [(1, [True])]
+    assert seen == [(7, 8)]
+    assert (move, repr(move)) == ("move", "'move'")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A timeout as in the blocking driver
+
+
+@pytest.mark.parametrize(
+    ("method", "hint"),
+    [
+        ("emit", r"write socket\.timeout\(seconds\)\.emit\(\.\.\.\)"),
+        ("emit_with_ack", r"write socket\.timeout\(seconds\)\.emit_with_ack\(\.\.\.\)"),
+        ("connect", r"asyncio\.timeout\(\), trio\.fail_after\(\) or anyio\.fail_after\(\)"),
+        ("wait_connected", r"asyncio\.timeout\(\)"),
+    ],
+)
+def test_a_timeout_of_a_call_is_an_error_that_says_what_to_write(world: World, method: str, hint: str) -> None:
+    async def body(socket: Socket) -> None:
+        call: Any = getattr(socket, method)
+        args = ["e"] if method.startswith("emit") else []
+        with pytest.raises(TypeError, match=rf"^{method}\(\) of an async driver takes no timeout: .*{hint}"):
+            await call(*args, timeout=5)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'callback'"):
+            await call(*args, callback=print)
+
+    world.run_connected(body)

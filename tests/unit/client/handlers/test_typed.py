@@ -421,3 +421,68 @@ def test_a_mismatch_may_be_passed_to_on_handler_error(world: World) -> None:
 
     world.run_connected(body, on_handler_error=lambda error, event: reported.append((type(error), event)))
     assert reported == [(PayloadError, "move")]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Acknowledgements
+
+
+@pytest.mark.parametrize(
+    ("values", "result", "expected"),
+    [
+        (({"x": "1"},), Point, Point(1.0)),
+        (({"depth": "3"},), Options, {"depth": 3}),
+        (("red",), Colour, Colour.RED),
+        ((1, "2"), tuple[int, float], (1, 2.0)),
+        ((), int | None, None),
+        ((["1", 2],), list[int], [1, 2]),
+        ((5,), Annotated[int, Field(gt=1), []], 5),  # cannot be hashed
+    ],
+)
+def test_an_acknowledgement_is_converted_to_the_type(
+    world: World, values: tuple[Any, ...], result: Any, expected: Any
+) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.acknowledge_with(*values)
+        for _ in range(2):
+            assert await socket.emit_with_ack("e", result=result) == expected
+
+    world.run_connected(body)
+
+
+def test_an_acknowledgement_that_does_not_match_is_an_error_that_says_where(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.acknowledge_with({"x": "secret"})
+        with pytest.raises(PayloadError) as caught:
+            await socket.emit_with_ack("where", result=Point)
+        error = caught.value
+        assert str(error).startswith("acknowledgement of event 'where', result.x: Input should be a valid number")
+        assert (error.event, error.path) == ("where", "result.x")
+        assert isinstance(error.__cause__, ValidationError)
+        assert "secret" not in f"{error}{error.__cause__}"
+        world.server.acknowledge_with()
+        with pytest.raises(PayloadError, match=r"^acknowledgement of event '5', result: Input should be a valid int"):
+            await socket.timeout(5).emit_with_ack(5, result=int)
+
+    world.run_connected(body)
+
+
+@pytest.mark.parametrize("result", [World, "NeverDefined", Later, 5])
+def test_a_type_that_pydantic_does_not_support_is_an_error_before_the_event_is_sent(world: World, result: Any) -> None:
+    async def body(socket: Socket) -> None:
+        with pytest.raises(OptionError, match="result takes a type that pydantic supports, not "):
+            await socket.emit_with_ack("e", result=result)
+
+    world.run_connected(body)
+    assert world.server.events() == []
+
+
+def test_without_pydantic_a_typed_acknowledgement_is_an_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "sansio_socketio.client.handlers.typed", raising=False)
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+
+    async def body(socket: Socket) -> None:
+        with pytest.raises(OptionError, match="result needs pydantic"):
+            await socket.emit_with_ack("e", result=int)
+
+    world.run_connected(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -112,7 +113,7 @@ def test_it_raises_after_the_timeout(world: World) -> None:
         with pytest.raises(TimeoutError, match=r"^event 'e' did not arrive within 2\.5 seconds$"):
             await socket.wait_for("e", timeout=2.5)
         assert world.time == start + 2.5
-        waiting = [world.spawn(lambda limit=limit: socket.wait_for("e", timeout=limit)) for limit in (1, 10)]
+        waiting = [world.spawn(partial(socket.wait_for, "e", timeout=limit)) for limit in (1, 10)]
         await world.sleep(2)
         world.server.emit("e", "in time")
         await world.sleep(20)
