@@ -2,7 +2,7 @@
 
 Rules of this file:
 
-- A message is compressed if `compress` is True and the message is not smaller than the threshold.
+- A message is compressed if it is not smaller than the threshold.
 - Decompression is bounded: it stops at the first byte past the bound.
 - Each parameter of the server is checked. An invalid, repeated or unknown parameter fails the handshake.
 - Control frames between the fragments of a compressed message do not affect the state.
@@ -29,14 +29,12 @@ class Deflate(Extension):
     """permessage-deflate of one WebSocket, in both directions, on the client's side.
 
     Attributes:
-        compress: Whether the next message to send may be compressed.
         failure: Why a received message is invalid, or None. wsproto itself reports only a close code.
     """
 
     name = "permessage-deflate"
 
     def __init__(self, threshold: int, max_message_size: int) -> None:
-        self.compress = True
         self.failure: str | None = None
         self._threshold = threshold
         self._max_message_size = max_message_size
@@ -127,23 +125,18 @@ class Deflate(Extension):
 
     # Sending
 
-    def frame_outbound(
-        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, data: bytes, fin: bool
-    ) -> tuple[RsvBits, bytes]:
-        """Compress a frame if that is allowed and worthwhile. Each message is sent in one frame."""
-        if opcode.iscontrol() or not self._is_worth_compressing(data):
-            return rsv, data
+    def pack(self, data: bytes) -> bytes | None:
+        """Compress a message, which is sent in one frame. Return None if that is not possible or not worthwhile."""
+        # zlib cannot compress with a window of 2^8 bytes. If the server requires it, nothing is compressed.
+        # An empty message is not compressed: zlib has no output if nothing was added since the last flush.
+        if len(data) < self._threshold or not data or self._window_bits == 8:
+            return None
         deflater = self._deflater
         if deflater is None:
             deflater = zlib.compressobj(wbits=-self._window_bits)
             self._deflater = None if self._resets_deflater else deflater
         compressed = deflater.compress(data) + deflater.flush(zlib.Z_SYNC_FLUSH)
-        return _COMPRESSED, compressed[: -len(_TAIL)]
-
-    def _is_worth_compressing(self, data: bytes) -> bool:
-        # zlib cannot compress with a window of 2^8 bytes. If the server requires it, nothing is compressed.
-        # An empty message is not compressed: zlib has no output if nothing was added since the last flush.
-        return self.compress and len(data) >= self._threshold and bool(data) and self._window_bits > 8
+        return compressed[: -len(_TAIL)]
 
 
 def _flag(name: str, value: str | None) -> int:

@@ -77,7 +77,7 @@ class WebSocketTransport(Transport):
         self._body_size = 0  # with the chunk headers
         self._deflate = _deflate(endpoint)
         # Messages
-        self._codec = FrameCodec(options.max_message_size)  # until the extensions are negotiated
+        self._codec = FrameCodec(options.max_message_size, endpoint.random)  # until the extensions are negotiated
         self._pong_in_flight = False
         self._pending_pong: bytes | None = None
 
@@ -273,7 +273,7 @@ class WebSocketTransport(Transport):
 
     def _accepted(self, event: AcceptConnection, now: float) -> None:
         self._keep_cookies(event.extra_headers, now)
-        self._codec = FrameCodec(self.endpoint.options.max_message_size, event.extensions)
+        self._codec = FrameCodec(self.endpoint.options.max_message_size, self.endpoint.random, event.extensions)
         self._change(WebSocketState.OPEN)
         self.writable = True
         self.session.on_open(self, now)
