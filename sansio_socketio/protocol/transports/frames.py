@@ -189,7 +189,8 @@ class FrameCodec:
             return self._next_slowly()
         except UnicodeDecodeError as error:
             why = f"a text message is not valid UTF-8: {error.reason} at byte {error.start}"
-            self._fail(CloseReason.INVALID_FRAME_PAYLOAD_DATA, why, error)
+            code = CloseReason.INVALID_FRAME_PAYLOAD_DATA
+            self._fail(code, why, ParseFailed(why, code))  # the error itself holds the message
         except ParseFailed as error:
             inflating = None if self._deflate is None else self._deflate.failure
             self._fail(error.code, inflating or str(error), error)
