@@ -135,6 +135,11 @@ class EngineSession:
         return None if self._transport is None else self._transport.name
 
     @property
+    def progress(self) -> str:
+        """How far opening the session has come, for the error if it takes too long."""
+        return "" if self._transport is None else self._transport.progress
+
+    @property
     def buffer_size(self) -> int:
         """The approximate memory that the write buffer takes, in bytes."""
         return self.buffered_bytes + _PACKET_SIZE * len(self._buffer)

@@ -155,5 +155,6 @@ class EngineProtocol(Machine):
         self._outbox.deliver(EngineClosed(reason, details))
 
     def timer_fired(self, name: str | int, now: float) -> None:
-        message = f"the session was not open within {self._timeout:g} seconds"
+        late = f"the session with {self._url.address} was not open within {self._timeout:g} seconds"
+        message = f"{late}: {self._session.progress}"
         self._session.fail(OpenTimeout(message, transport=self.transport), now)

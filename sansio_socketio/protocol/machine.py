@@ -72,6 +72,16 @@ class Machine:
         announced = self._timers.to_announce(at_once=bool(outbox.backlog) and not self.paused)
         return None if announced is None else SetTimer(announced[0])
 
+    def stream_progress(self, stream: int, progress: str, now: float) -> None:
+        """Report how far opening the stream has come, such as "TCP is up, but the TLS handshake was not completed".
+
+        This is optional, and for the message of an error only: of that if the connection is not open in time.
+        """
+        self.advance(now)
+        owner = self._outbox.owners.get(stream)
+        if owner is not None:
+            owner.stream_progress(stream, progress, now)
+
     def stream_opened(self, stream: int, now: float) -> None:
         """Report that the stream is open (TLS handshake included)."""
         self.advance(now)

@@ -48,6 +48,7 @@ from .options import ASK, Ask, ClientOptions, NamespaceOptions, check_option
 from .packets.socketio import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 from .states import JOIN_TRANSITIONS, JoinState, transition
 from .timers import Timers
+from .url import URL
 
 _JOINED: Final = JoinState.JOINED
 _REJOIN_DELAY: Final = 0.05
@@ -65,6 +66,7 @@ class NamespaceConnection(Protocol):
     options: ClientOptions
     outbox: Outbox
     timers: Timers
+    url: URL
 
     @property
     def is_open(self) -> bool: ...
@@ -344,7 +346,11 @@ class Namespace:
             self._auth_failed(chained(ConnectError(f"auth failed: {error}"), error), now)
         else:
             limit = self._join_limit or 0.0
-            error = OpenTimeout(f"the server did not answer CONNECT for {self.name} within {limit:g} seconds")
+            server = f"the server {self._connection.url.address}"
+            error = OpenTimeout(
+                f"{server} did not answer CONNECT for {self.name} within {limit:g} seconds: the session is open, but the "
+                "namespace was neither accepted nor refused; check the server's middleware"
+            )
             if not self._connection.join_failed(error, now):
                 self._deliver_connect_failed(error)
                 self._limit_join(max(limit, _SHORTEST_RENEWAL), now)

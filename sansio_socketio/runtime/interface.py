@@ -22,8 +22,11 @@ class StreamReceiver(Protocol):
     """The object that a stream notifies.
 
     Its methods are called in a later loop iteration than `open_stream`, and never from inside `write`. The first call is
-    `opened` or `failed`. After `failed` or `closed` no method is called, nor after `Stream.close` or `Stream.abort`.
+    `opened` or `failed`, apart from `progress`. After `failed` or `closed` no method is called, nor after `Stream.close` or `Stream.abort`.
     """
+
+    def progress(self, progress: str) -> None:
+        """Called before `opened` with how far opening has come, for an error message. Streams need not call it."""
 
     def opened(self) -> None:
         """Called when the stream is open and can be written to."""

@@ -159,6 +159,7 @@ class TunnelStream(StackedStream):
         headers = [(b"Host", self._target.encode()), (b"User-Agent", _USER_AGENT)]
         if self._proxy.credentials is not None:
             headers.append((b"Proxy-Authorization", self._proxy.credentials))
+        self._receiver.progress(f"the proxy {self._proxy} did not respond to CONNECT {self._target}")
         request = h11.Request(method="CONNECT", target=self._target, headers=headers)
         self._plain.write(self._http.send(request) or b"")
         self._http.send(h11.EndOfMessage())

@@ -155,6 +155,10 @@ class StackedStream:
         self._open = False  # `opened` has been called on the layer above
         self._over = False  # nothing is called on the layer above any more
 
+    def progress(self, progress: str) -> None:
+        """Report how far opening the stream below has come."""
+        self._receiver.progress(progress)
+
     def attach(self, plain: Stream) -> None:
         """Set the stream below, whose receiver is this object."""
         self._plain = plain

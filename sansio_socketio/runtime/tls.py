@@ -99,6 +99,9 @@ class TLSStream(StackedStream):
         except (OSError, ValueError) as error:  # an invalid server_hostname, or a server-side context
             self._fail(error)
         else:
+            self._receiver.progress(
+                f"TCP is up, but the TLS handshake with {self._hostname} was not completed; does it use TLS on this port?"
+            )
             self._continue_handshake()
 
     def failed(self, error: Exception) -> None:

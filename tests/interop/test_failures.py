@@ -68,8 +68,10 @@ async def test_the_client_connects_when_the_server_has_started(
 async def test_a_hanging_handshake_fails_after_the_timeout(
     driver: Driver, transport: str, bad_peer: Callable[..., str]
 ) -> None:
-    error = await fail_to_connect(driver, bad_peer(hang), transport, timeout=0.1)
+    url = bad_peer(hang)
+    error = await fail_to_connect(driver, url, transport, timeout=0.1)
     assert isinstance(error.__cause__, OpenTimeout)
+    assert str(error).startswith(f"the connection to {url.removeprefix('http://')} was not open within 0.1 seconds: ")
 
 
 async def test_a_server_of_version_2_raises_connect_error(

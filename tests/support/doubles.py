@@ -42,6 +42,7 @@ class Receiver:
         history: All notifications: "opened", "sent", data as bytes, and ("failed", error) or ("closed", error).
         data: All data.
         error: The error of `failed` or `closed`.
+        steps: The notifications of progress.
         on_opened: Called at the end of `opened`.
         on_received: Called at the end of `received`.
     """
@@ -50,6 +51,7 @@ class Receiver:
         self.history: list[Any] = []
         self.data = bytearray()
         self.error: Exception | None = None
+        self.steps: list[str] = []
         self.on_opened: Callable[[], None] = lambda: None
         self.on_received: Callable[[], object] = lambda: None
 
@@ -66,6 +68,9 @@ class Receiver:
     def name_of(entry: Any) -> str:
         """Return the name of the notification that an entry of the history is of."""
         return "received" if isinstance(entry, bytes) else str(entry[0] if isinstance(entry, tuple) else entry)
+
+    def progress(self, progress: str) -> None:
+        self.steps.append(progress)
 
     def opened(self) -> None:
         self.history.append("opened")

@@ -167,7 +167,10 @@ class Pump:
         number, host, port = action.stream, action.host, action.port
         receiver = _StreamInput(self, self._machine, number)
         self._streams[number], proxy = self._connector.open(self._runtime, host, port, receiver, tls=action.tls)
-        way = "" if proxy is None else f" through {proxy}"
+        way = ""
+        if proxy is not None:
+            way = f" through {proxy}"
+            receiver.progress(f"no connection to the proxy {proxy} was established; check the proxy's host and port")
         log.debug("opening stream %d to %s port %d%s for %s", number, host, port, way, action.transport)
 
     def _send(self, action: Send) -> None:
@@ -197,6 +200,9 @@ class _StreamInput:
         self._pump = pump
         self._machine = machine
         self._stream = stream
+
+    def progress(self, progress: str) -> None:
+        self._pump.feed(self._machine.stream_progress, self._stream, progress)
 
     def opened(self) -> None:
         log.debug("stream %d is open", self._stream)

@@ -90,6 +90,8 @@ class Transport(ABC):
         self.session = session
         self.outbox = outbox
         self.timers = timers
+        self.progress = "the name of the host was not resolved, or no TCP connection established; check the host, the port and firewalls"
+        """How far `open` has come, for the error if it takes too long: what is up, what is awaited, and what to check."""
         self.writable = False
         """Whether `send` may be called: the transport is open and nothing is in flight. Set before `on_open` and `on_drain`."""
 
@@ -126,6 +128,9 @@ class Transport(ABC):
         return 0
 
     # Notifications of the streams (actions.StreamOwner)
+
+    def stream_progress(self, stream: int, progress: str, now: float) -> None:
+        self.progress = progress
 
     @abstractmethod
     def stream_opened(self, stream: int, now: float) -> None: ...

@@ -21,7 +21,7 @@ import orjson
 import wsproto.utilities
 
 from ..errors import OptionError, TransportError, chained, parser_message
-from ..url import redacted
+from ..url import URL, redacted
 from .requests import Headers
 
 MAX_EXCERPT = 4096
@@ -131,6 +131,11 @@ def reason_of(error: Exception) -> str:
 def explanation(text: str) -> str:
     """Return a server's text for an error message, without the queries of URLs: it may quote the request."""
     return _QUERY.sub("?***", text)
+
+
+def layers_up(url: URL) -> str:
+    """Return which layers below HTTP are up when a stream is open, for an error message."""
+    return "TCP and TLS are up" if url.secure else "TCP is up"
 
 
 def tls_hint(start: bytes | bytearray) -> str:

@@ -29,7 +29,7 @@ from ..packets.engineio import CLOSE, Packet, decode_payload, encode_payload
 from ..states import POLLING_TRANSITIONS, PollingState, transition
 from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
-from .http import Exchange, Response, excerpt, message_of, refusal, unreachable, unwritable
+from .http import Exchange, Response, excerpt, layers_up, message_of, refusal, unreachable, unwritable
 from .requests import USER_AGENT, Requests
 
 _TEXT = b"text/plain;charset=UTF-8"
@@ -127,6 +127,7 @@ class PollingTransport(Transport):
     def stream_opened(self, stream: int, now: float) -> None:
         channel = self._channels[stream]
         channel.opened = True
+        self.progress = f"{layers_up(self.endpoint.url)}, but the first GET request was not answered"
         self._write(channel, now)
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
@@ -146,6 +147,8 @@ class PollingTransport(Transport):
         else:
             if response is not None:
                 self._complete(channel, response, now)
+            elif self._state is PollingState.OPENING:
+                self.progress = "the response to the first GET request is not complete"
 
     def data_sent(self, stream: int, now: float) -> None:
         """Do nothing: a request is done when its response is complete."""

@@ -35,6 +35,7 @@ from .http import (
     MAX_EXCERPT,
     explanation,
     join_header,
+    layers_up,
     message_of,
     reason_of,
     refusal,
@@ -130,6 +131,7 @@ class WebSocketTransport(Transport):
         except Exception as error:  # wsproto and h11 raise various exceptions
             self._fail("transport error", unwritable("the WebSocket handshake", error), now)
         else:
+            self.progress = f"{layers_up(self.endpoint.url)}, but the WebSocket handshake was not answered; a proxy may drop upgrades"
             self.outbox.send(stream, request)
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
@@ -220,6 +222,7 @@ class WebSocketTransport(Transport):
 
     def _read_handshake(self, data: bytes | bytearray | memoryview, now: float) -> None:
         self._head += data
+        self.progress = "the response to the WebSocket handshake is not complete"
         while self._state in _HANDSHAKE and self._head:
             if self._state is WebSocketState.REFUSED:
                 self._read_refusal(now)
@@ -275,6 +278,7 @@ class WebSocketTransport(Transport):
         self._keep_cookies(event.extra_headers, now)
         self._codec = FrameCodec(self.endpoint.options.max_message_size, self.endpoint.random, event.extensions)
         self._change(WebSocketState.OPEN)
+        self.progress = "the WebSocket is open, but no Engine.IO handshake arrived; is it a Socket.IO server?"
         self.writable = True
         self.session.on_open(self, now)
         if self._head and self._state is not _CLOSED:

@@ -38,7 +38,10 @@ def test_a_connection_fails_if_no_namespace_is_accepted(serve: Serve) -> None:
     assert isinstance(failed, Failed)
     error = failed.error
     assert isinstance(error, OpenTimeout)
-    assert str(error) == "the server did not answer CONNECT for /a within 2 seconds"
+    assert str(error) == (
+        "the server localhost:80 did not answer CONNECT for /a within 2 seconds: the session is open, but the namespace was "
+        "neither accepted nor refused; check the server's middleware"
+    )
     assert refused == ConnectFailed("/a", error, active=True)
     assert closed == Closed("transport error", error)
     assert left == Disconnected("/a", "transport error", error, active=True)

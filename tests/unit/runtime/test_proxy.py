@@ -203,12 +203,21 @@ def test_a_tunnel_is_requested_from_the_proxy() -> None:
         opened.append((host, port))
         return plain
 
-    stream = through(PROXY, open_plain)("far.test", 443, Receiver())
+    receiver = Receiver()
+    stream = through(PROXY, open_plain)("far.test", 443, receiver)
     assert opened == [("proxy.test", 3128)]
     assert isinstance(stream, TunnelStream)
     assert plain.written == b""
     stream.opened()
     assert plain.written == REQUEST
+    assert receiver.steps == ["the proxy http://proxy.test:3128 did not respond to CONNECT far.test:443"]
+
+
+def test_the_progress_of_the_stream_to_the_proxy_is_reported() -> None:
+    rig = TunnelRig()
+    rig.receiver.steps.clear()
+    rig.stream.progress("TLS is up")
+    assert rig.receiver.steps == ["TLS is up"]
 
 
 def test_an_ipv6_address_is_requested_in_brackets() -> None:

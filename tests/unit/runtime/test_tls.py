@@ -123,6 +123,15 @@ def test_bytes_are_transferred_in_both_directions_in_any_chunking(piece: int, ve
     assert line.server.version() == version.name.replace("_", ".")
 
 
+def test_the_handshake_in_progress_is_reported() -> None:
+    line = Line()
+    line.stream.opened()
+    progress = "TCP is up, but the TLS handshake with localhost was not completed; does it use TLS on this port?"
+    assert line.receiver.steps == [progress]
+    line.move()
+    assert (line.receiver.log, line.receiver.steps) == (["opened"], [progress])
+
+
 def test_data_that_arrives_with_the_end_of_the_handshake_is_delivered() -> None:
     server = server_context()
     server.maximum_version = ssl.TLSVersion.TLSv1_2

@@ -24,6 +24,9 @@ class ScriptedMachine(Machine, StreamOwner):
         self.outbox = self._outbox
         self.timers = self._timers
 
+    def stream_progress(self, stream: int, progress: str, now: float) -> None:
+        self.inputs.append(("progress", stream, progress))
+
     def stream_opened(self, stream: int, now: float) -> None:
         self.inputs.append(("opened", stream))
 
@@ -232,8 +235,19 @@ def test_a_stream_under_tls_starts_with_a_handshake(rig: PumpRig, world: World) 
     rig.pump.drain()
     rig.settle()
     world.streams[0].open()
-    assert rig.machine.inputs == []
+    [(name, stream, progress)] = rig.machine.inputs
+    assert (name, stream) == ("progress", 1)
+    assert progress.startswith("TCP is up, but the TLS handshake with localhost was not completed")
     assert world.streams[0].written[0].startswith(b"\x16\x03")  # a handshake record (RFC 8446, section 5.1)
+    rig.pump.end()
+
+
+def test_the_proxy_of_a_stream_is_named_while_it_opens(rig: PumpRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://ada:secret@proxy.test:3128")
+    rig.machine.outbox.open_stream(rig.machine, "far.test", 80, tls=False, transport="polling")
+    rig.pump.drain()
+    progress = "no connection to the proxy http://proxy.test:3128 was established; check the proxy's host and port"
+    assert rig.machine.inputs == [("progress", 1, progress)]
     rig.pump.end()
 
 
