@@ -23,6 +23,9 @@ class Owner:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
 
+    def stream_progress(self, stream: int, progress: str, now: float) -> None:
+        self.calls.append(("progress", stream, progress, now))
+
     def stream_opened(self, stream: int, now: float) -> None:
         self.calls.append(("opened", stream, now))
 
@@ -44,6 +47,7 @@ class Owner:
 
 ERROR = OSError("broken")
 INPUTS: dict[str, tuple[Callable[[Machine, int, float], None], tuple[Any, ...]]] = {
+    "progress": (lambda machine, stream, now: machine.stream_progress(stream, "TCP is up", now), ("TCP is up",)),
     "opened": (Machine.stream_opened, ()),
     "failed": (lambda machine, stream, now: machine.stream_failed(stream, ERROR, now), (ERROR,)),
     "received": (lambda machine, stream, now: machine.data_received(stream, b"x", now), (b"x",)),

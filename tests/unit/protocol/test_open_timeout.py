@@ -62,35 +62,43 @@ class Attempt:
         self.machine.tick(20)
         self.take()
         [event] = [event for event in self.events if isinstance(event, kind)]
-        error: OpenTimeout = event.error if isinstance(event, Failed) else event.details
+        assert isinstance(event, Failed | EngineClosed)
+        error = event.error if isinstance(event, Failed) else event.details
         assert isinstance(error, OpenTimeout)
         return error
 
 
-def steps(*names: str) -> list[Step]:
-    return [
-        (lambda attempt, name=name: attempt.received(name.encode())) if "HTTP" in name else getattr(Attempt, name)
-        for name in names
-    ]
+def receiving(data: bytes) -> Step:
+    return lambda attempt: attempt.received(data)
 
 
 PROGRESS: list[tuple[str, str, list[Step], str]] = [
     ("polling", "http", [], UNREACHED),
     ("websocket", "https", [], UNREACHED),
     ("websocket", "https", [lambda each: each.machine.stream_progress(each.stream, TLS, 1)], TLS),
-    ("polling", "http", steps("opened"), f"TCP is up, {GET}"),
-    ("polling", "https", steps("opened"), f"TCP and TLS are up, {GET}"),
-    ("polling", "https", steps("opened", "HTTP/1.1 200"), "the response to the first GET request is not complete"),
-    ("websocket", "http", steps("opened"), f"TCP is up, {HANDSHAKE}"),
-    ("websocket", "https", steps("opened"), f"TCP and TLS are up, {HANDSHAKE}"),
-    ("websocket", "http", steps("opened", "HTTP/1.1 1"), "the response to the WebSocket handshake is not complete"),
+    ("polling", "http", [Attempt.opened], f"TCP is up, {GET}"),
+    ("polling", "https", [Attempt.opened], f"TCP and TLS are up, {GET}"),
+    (
+        "polling",
+        "https",
+        [Attempt.opened, receiving(b"HTTP/1.1 200")],
+        "the response to the first GET request is not complete",
+    ),
+    ("websocket", "http", [Attempt.opened], f"TCP is up, {HANDSHAKE}"),
+    ("websocket", "https", [Attempt.opened], f"TCP and TLS are up, {HANDSHAKE}"),
     (
         "websocket",
         "http",
-        steps("opened", "HTTP/1.1 502 Bad\r\nContent-Length: 9\r\n\r\nBad"),
+        [Attempt.opened, receiving(b"HTTP/1.1 1")],
         "the response to the WebSocket handshake is not complete",
     ),
-    ("websocket", "https", steps("opened", "accepted"), SILENT),
+    (
+        "websocket",
+        "http",
+        [Attempt.opened, receiving(b"HTTP/1.1 502 Bad\r\nContent-Length: 9\r\n\r\nBad")],
+        "the response to the WebSocket handshake is not complete",
+    ),
+    ("websocket", "https", [Attempt.opened, Attempt.accepted], SILENT),
 ]
 
 
