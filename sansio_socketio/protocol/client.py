@@ -126,6 +126,7 @@ class ClientProtocol(RunningOptions, Machine):
         self._held_since: float | None = None  # since when the next session waits for the last one to end
         self._open_limit = 0.0  # the timeout that the timer "open" was set with
         self._open_reconnects = False
+        self._retry_in: float | None = None  # the delay before the attempt that is waited for
         self._questions: dict[tuple[Asked, str | None], int] = {}
         self._next_question = 1
         self._attempt_question: int | None = None
@@ -436,7 +437,7 @@ class ClientProtocol(RunningOptions, Machine):
         engine, was_reconnecting = self.engine, self.reconnecting
         self._detach()
         gave_up = self._wait_or_close(now, retry=was_reconnecting or self._open_reconnects)
-        self._outbox.deliver(Failed(error))
+        self._outbox.deliver(Failed(error, self._retry_in))
         for namespace in list(self.namespaces.values()):
             namespace.on_failed(error)
         if gave_up:
@@ -453,8 +454,10 @@ class ClientProtocol(RunningOptions, Machine):
         retry = retry and self.options.reconnection
         if retry and self._backoff.attempts < self.options.reconnection_attempts:
             self._change(ConnectionState.WAITING)
-            self._timers.set(self, "reconnect", now + self._backoff.next_delay())
+            self._retry_in = self._backoff.next_delay()
+            self._timers.set(self, "reconnect", now + self._retry_in)
             return False
+        self._retry_in = None
         self._change(ConnectionState.CLOSED)
         if retry:
             self._backoff.reset()
@@ -472,6 +475,7 @@ class ClientProtocol(RunningOptions, Machine):
 
     def _stop_attempts(self) -> None:
         self._backoff.reset()
+        self._retry_in = None
         self._attempt_question = None
         self._timers.cancel(self, "reconnect")
         self._timers.cancel(self, "open")
@@ -577,7 +581,7 @@ class ClientProtocol(RunningOptions, Machine):
         engine = self.engine
         self._is_ordered = reason == "forced close"
         self._detach()
-        self._outbox.deliver(Closed(reason, details))
+        self._outbox.deliver(Closed(reason, details, self._retry_in))
         for namespace in list(self.namespaces.values()):
             namespace.on_closed(reason, details)
         if engine is not None:

@@ -146,17 +146,25 @@ class Opened(ManagerEvent):
 
 @dataclass(slots=True)
 class Failed(ManagerEvent):
-    """`error`: the connection could not be opened, or a transport error ended it (then `Closed` follows)."""
+    """`error`: the connection could not be opened, or a transport error ended it (then `Closed` follows).
+
+    `retry_in` is the delay in seconds before the next attempt, or None if none is planned or `Closed` follows.
+    """
 
     error: Exception
+    retry_in: float | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
 class Closed(ManagerEvent):
-    """`close`: the connection is closed. `details` is the error that caused it, or None."""
+    """`close`: the connection is closed. `details` is the error that caused it, or None.
+
+    `retry_in` is the delay in seconds before the next attempt, or None if none is planned.
+    """
 
     reason: DisconnectReason
     details: Exception | None
+    retry_in: float | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
@@ -275,23 +283,52 @@ class EventSent(NamespaceEvent):
     Attributes:
         args: The event's name and values.
         size: The approximate size on the wire, in bytes.
+        id: The id of the acknowledgement on the wire, or None if none was requested.
+        tries: How many times it has been sent, with retries.
     """
+
+    args: list[Any]
+    size: int
+    id: int | None = None
+    tries: int = 1
+
+
+@dataclass(slots=True)
+class EventBuffered(NamespaceEvent):
+    """An event was buffered, to be sent later (delivered if the namespace's `report_sent` is True)."""
 
     args: list[Any]
     size: int
 
 
 @dataclass(slots=True)
-class Acknowledged(NamespaceEvent):
-    """The server acknowledged the emit that returned `handle`, with the values `args`."""
+class EventDropped(NamespaceEvent):
+    """A volatile event was dropped (delivered if the namespace's `report_sent` is True)."""
 
-    handle: int
     args: list[Any]
 
 
 @dataclass(slots=True)
+class Acknowledged(NamespaceEvent):
+    """The server acknowledged the emit that returned `handle`, with the values `args`.
+
+    `event` is the name of the event, `id` that of the acknowledgement on the wire.
+    """
+
+    handle: int
+    args: list[Any]
+    event: str | float = field(default="", compare=False)
+    id: int | None = field(default=None, compare=False)
+
+
+@dataclass(slots=True)
 class AckFailed(NamespaceEvent):
-    """The emit that returned `handle` was not acknowledged. `error` is an `AckTimeout` or a `DisconnectedError`."""
+    """The emit that returned `handle` was not acknowledged. `error` is an `AckTimeout` or a `DisconnectedError`.
+
+    `event` is the name of the event, `id` that of the acknowledgement on the wire if it was awaited on the connection.
+    """
 
     handle: int
     error: Exception
+    event: str | float = field(default="", compare=False)
+    id: int | None = field(default=None, compare=False)

@@ -41,6 +41,8 @@ from .events import (
     ConnectFailed,
     Disconnected,
     DisconnectReason,
+    EventBuffered,
+    EventDropped,
     EventReceived,
     EventSent,
 )
@@ -96,7 +98,7 @@ class Namespace:
         active: Whether the application wants the namespace connected: it has joined, or joins when the connection is open.
         sid: The id that the server assigned on this connection, or None.
         recovered: Whether the last join restored the previous session (connection state recovery).
-        report_sent: Whether to deliver `EventSent` for each event that is sent.
+        report_sent: Whether to deliver `EventSent`, `EventBuffered` and `EventDropped`.
     """
 
     def __init__(self, name: str, options: NamespaceOptions, connection: NamespaceConnection) -> None:
@@ -511,13 +513,20 @@ class Namespace:
         if emit.ack:
             self._expect_ack(emit, now)
         if is_dropped:
+            if self.report_sent:
+                connection.outbox.deliver(EventDropped(self.name, emit.args))
             return
         if self._join is _JOINED:
             self._transmit(emit, frames, now)
         else:
             emit.frames = frames
             self._unsent[emit.handle] = emit
-            connection.buffered(1, emit.size)
+            self._buffered(emit)
+
+    def _buffered(self, emit: Emit) -> None:
+        self._connection.buffered(1, emit.size)
+        if self.report_sent:
+            self._connection.outbox.deliver(EventBuffered(self.name, emit.args, emit.size))
 
     def _check_space(self, emit: Emit, frames: Frames) -> None:
         emit.size = sum(map(len, frames))
@@ -540,7 +549,8 @@ class Namespace:
         emit.tries += 1
         self._counters.events_sent += 1
         if self.report_sent:
-            self._connection.outbox.deliver(EventSent(self.name, emit.args, emit.size))
+            wire_id = emit.wire_id if emit.ack else None
+            self._connection.outbox.deliver(EventSent(self.name, emit.args, emit.size, wire_id, emit.tries))
         self._connection.send_frames(frames, now, compress=emit.compress)
 
     def _remove(self, emit: Emit) -> None:
@@ -554,9 +564,10 @@ class Namespace:
             self._connection.buffered(-1, -emit.size)
 
     def _fail(self, emit: Emit, error: Exception) -> None:
+        wire_id = emit.wire_id
         self._remove(emit)
         if emit.ack:
-            self._connection.outbox.deliver(AckFailed(self.name, emit.handle, error))
+            self._connection.outbox.deliver(AckFailed(self.name, emit.handle, error, emit.args[0], wire_id))
 
     # Acknowledgements
 
@@ -581,7 +592,7 @@ class Namespace:
             return
         self._remove(emit)
         if emit.ack:
-            self._connection.outbox.deliver(Acknowledged(self.name, emit.handle, packet.data))
+            self._connection.outbox.deliver(Acknowledged(self.name, emit.handle, packet.data, emit.args[0], packet.id))
         self._send_next_queued(now)
 
     def _ack_timed_out(self, emit: Emit, now: float) -> None:
@@ -611,7 +622,7 @@ class Namespace:
         emit.queued = True
         self._queue.append(emit)
         self._emits[emit.handle] = emit
-        self._connection.buffered(1, emit.size)
+        self._buffered(emit)
         self._send_next_queued(now)
 
     def _send_next_queued(self, now: float) -> None:

@@ -130,14 +130,16 @@ def server(request: pytest.FixtureRequest, node_server: Peer, fresh_node_server:
 @contextmanager
 def logging_as_at_start() -> Generator[None]:
     """Give a program the default configuration of logging, and undo its changes afterwards."""
-    root, ours = logging.getLogger(), logging.getLogger("sansio_socketio")
-    handlers, level = root.handlers, ours.level
+    root = logging.getLogger()
+    ours = [logging.getLogger(f"sansio_socketio{name}") for name in ("", ".client.socket")]
+    handlers, levels = root.handlers, [each.level for each in ours]
     root.handlers = []
     try:
         yield
     finally:
         root.handlers = handlers
-        ours.setLevel(level)
+        for each, level in zip(ours, levels, strict=True):
+            each.setLevel(level)
 
 
 def assert_prints(fence: Fence, output: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,8 @@ from ...protocol.options import ASK
 from ...runtime.connect import Connector
 from ..handlers.registry import HandlerRegistry
 from ..options import CALLABLE_OPTIONS, Auth, LocalOptions, check_askable
+
+log = logging.getLogger("sansio_socketio.client.socket")
 
 
 class NamespaceSpec:
@@ -36,10 +39,11 @@ class NamespaceSpec:
         self.ack_timeout = ack_timeout
         self.auth: Auth = options.get("auth")
         self.wanted = False
-        self.handlers = HandlerRegistry(changed=self._handlers_changed)
+        self.handlers = HandlerRegistry(changed=self.choose_reports)
 
-    def _handlers_changed(self) -> None:
-        self.namespace.report_sent = bool(self.handlers.outgoing.registered)  # reporting costs time
+    def choose_reports(self) -> None:
+        """Let the state machine report sent events only if a handler or the log needs it, because reporting costs time."""
+        self.namespace.report_sent = bool(self.handlers.outgoing.registered) or log.isEnabledFor(logging.DEBUG)
 
 
 @dataclass(slots=True)

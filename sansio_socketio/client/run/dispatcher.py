@@ -231,7 +231,8 @@ class Dispatcher:
     def received(self, event: EventReceived) -> None:
         """Queue a received event. If the inbox is full, close the connection and drop further events."""
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s: received %r, %d bytes", self._name, event.args[0], event.size)
+            wire_id = None if event.ack_id is None else event.ack_id[1]
+            log.debug("%s: received %s", self._name, description(event.args, event.size, wire_id))
         if self._is_full:
             return
         waiting = self._waiting
@@ -547,3 +548,9 @@ class Dispatcher:
                 self._limits.slow,
                 len(self._inbox),
             )
+
+
+def description(args: Sequence[Any], size: int, ack: int | None) -> str:
+    """Return a description of an event for the log: without its values. `ack` is the id of its acknowledgement, if any."""
+    requested = "" if ack is None else f", acknowledgement: {ack}"
+    return f"{args[0]!r} (values: {len(args) - 1}, bytes: {size}{requested})"

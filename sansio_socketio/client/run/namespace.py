@@ -16,11 +16,11 @@ from typing import Any, Final, Literal
 
 from ...protocol import events
 from ...protocol.emit import UNSET, Unset
-from ...protocol.errors import ConnectError, DisconnectedError
+from ...protocol.errors import AckTimeout, ConnectError, DisconnectedError
 from ...runtime.interface import Future, Runtime
 from ..handlers.registry import Handler, RegisteredHandler, event_name
 from .blueprint import NamespaceSpec
-from .dispatcher import AckCallback, Dispatcher, EndStreams
+from .dispatcher import AckCallback, Dispatcher, EndStreams, description
 from .lifecycle import LifecycleQueue
 from .pump import Pump
 from .waiters import Waiters, wait_for
@@ -81,6 +81,7 @@ class NamespaceRun:
         self.connections = Waiters(runtime)
         self.first_attempts = Waiters(runtime)
         self.closings = Waiters(runtime)
+        spec.choose_reports()  # the level of the log may have changed since the last run
         self._namespace = spec.namespace
         self._pump = pump
         self._lifecycle = lifecycle
@@ -179,23 +180,43 @@ class NamespaceRun:
 
     def _send(self, args: Sequence[Any], flags: Flags, *, ack: bool) -> int:
         if log.isEnabledFor(logging.DEBUG):
-            log.debug(
-                "%s: emitting %r with %d values%s", self.spec.name, args[0], len(args) - 1, ", ack requested" * ack
-            )
+            self._namespace.report_sent = True
         return self._namespace.emit(
             args, self._pump.now(), ack=ack, timeout=flags.timeout, volatile=flags.volatile, compress=flags.compress
         )
 
     def _acknowledge(self, ack_id: events.AckId, values: Sequence[Any]) -> None:
         if not self._pump.ended:
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("%s: acknowledging %d (values: %d)", self.spec.name, ack_id[1], len(values))
             self._namespace.acknowledge(ack_id, values, self._pump.now())
             self._pump.drain()
 
     # Events of the state machine
 
+    def sent(self, event: events.EventSent) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            about = description(event.args, event.size, event.id)
+            log.debug("%s: sent %s%s", self.spec.name, about, f", try {event.tries}" if event.tries > 1 else "")
+        if self.spec.handlers.outgoing.registered:
+            self.dispatcher.sent(event)
+
+    def buffered(self, event: events.EventBuffered) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s: buffered %s", self.spec.name, description(event.args, event.size, None))
+
+    def dropped(self, event: events.EventDropped) -> None:
+        log.debug("%s: dropped %r: it is volatile and cannot be sent now", self.spec.name, event.args[0])
+
     def acknowledged(self, event: events.Acknowledged) -> None:
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s: acknowledged, %d values", self.spec.name, len(event.args))
+            log.debug(
+                "%s: received acknowledgement %s of %r (values: %d)",
+                self.spec.name,
+                event.id,
+                event.event,
+                len(event.args),
+            )
         future = self._acks.pop(event.handle, None)
         if future is not None:
             future.resolve(event.args)
@@ -206,6 +227,13 @@ class NamespaceRun:
             self.dispatcher.put(AckCallback(name, callback, [None, *event.args] if with_error else event.args))
 
     def ack_failed(self, event: events.AckFailed) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            # Other errors may name keys of values.
+            error = (
+                event.error if isinstance(event.error, AckTimeout | DisconnectedError) else type(event.error).__name__
+            )
+            number = "" if event.id is None else f" {event.id}"
+            log.debug("%s: no acknowledgement%s of %r: %s", self.spec.name, number, event.event, error)
         future = self._acks.pop(event.handle, None)
         if future is not None:
             future.fail(event.error)

@@ -294,7 +294,9 @@ class Run:
     def _routes(self) -> dict[type, Callable[[Any], None]]:
         return {
             events.EventReceived: lambda event: self._namespaces[event.namespace].dispatcher.received(event),
-            events.EventSent: lambda event: self._namespaces[event.namespace].dispatcher.sent(event),
+            events.EventSent: lambda event: self._namespaces[event.namespace].sent(event),
+            events.EventBuffered: lambda event: self._namespaces[event.namespace].buffered(event),
+            events.EventDropped: lambda event: self._namespaces[event.namespace].dropped(event),
             events.Acknowledged: lambda event: self._namespaces[event.namespace].acknowledged(event),
             events.AckFailed: lambda event: self._namespaces[event.namespace].ack_failed(event),
             events.Connected: lambda event: self._namespaces[event.namespace].connected(event),
@@ -336,6 +338,7 @@ class Run:
 
     def _failed(self, event: events.Failed) -> None:
         log.info("%s: %s", self._blueprint.url, event.error)
+        self._log_delay(event.retry_in)
         error = ConnectError(str(event.error))
         error.__cause__ = event.error
         self._open_error = error
@@ -344,8 +347,13 @@ class Run:
 
     def _closed(self, event: events.Closed) -> None:
         log.info("%s: closed: %s", self._blueprint.url, event.reason)
+        self._log_delay(event.retry_in)
         self._openings.fail(DisconnectedError(f"the connection was closed: {event.reason}", event.reason))
         self._post("close", event.reason, self._overflow or event.details)
+
+    def _log_delay(self, seconds: float | None) -> None:
+        if seconds is not None:
+            log.debug("%s: next attempt in %.3g seconds", self._blueprint.url, seconds)
 
     def _reconnect_attempt(self, event: events.ReconnectAttempt) -> None:
         log.info("%s: reconnection attempt %d", self._blueprint.url, event.attempt)

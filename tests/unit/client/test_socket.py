@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -22,6 +23,7 @@ from sansio_socketio.protocol.errors import (
 from sansio_socketio.protocol.packets.socketio import EVENT, Packet
 from tests.support.fake_runtime import URL, Cancelled, FakeTask, World
 
+SIZE: Final = re.compile(r"bytes: \d+")
 FULL = "x" * (HIGH_WATER + 1)
 """What makes the connection not writable."""
 
@@ -779,13 +781,99 @@ def test_the_log_shows_events_and_sizes_but_never_auth_or_values(
         await world.settle()
 
     world.run_connected(body, auth={"token": "my-secret"})
-    assert "emitting 'question' with 1 values, ack requested" in caplog.text
-    assert "received 'news'" in caplog.text
-    assert "acknowledged" in caplog.text
+    assert "/: sent 'question' (values: 1, bytes: n, acknowledgement: 0)" in SIZE.sub("bytes: n", caplog.text)
+    assert "/: received acknowledgement 0 of 'question' (values: 1)" in caplog.text
+    assert "/: received 'news' (values: 1, bytes: " in caplog.text
     assert "connected to http://localhost by polling" in caplog.text
     assert "my-secret" not in caplog.text
     assert "my-value" not in caplog.text
     assert {record.levelno for record in caplog.records if "connected" in record.getMessage()} == {logging.INFO}
+
+
+def test_the_log_shows_what_happens_to_events_in_order(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "sansio_socketio.client.socket")
+
+    async def body(socket: Socket) -> None:
+        socket.on("question", lambda: 5)
+        with pytest.raises(AckTimeout):
+            await socket.timeout(1).emit_with_ack("silent")
+        waiting = world.spawn(lambda: socket.emit_with_ack("lost"))
+        await world.settle()
+        world.server.lose()
+        await socket.emit("later", 1, 2)
+        await socket.volatile.emit("never", "my-value")
+        await socket.wait_connected()
+        world.server.emit("question", "my-value", id=7)
+        await world.settle()
+        assert isinstance(waiting.error, DisconnectedError)
+
+    world.run_connected(body)
+    assert [SIZE.sub("bytes: n", message) for message in caplog.messages] == [
+        "/: connected",
+        "/: sent 'silent' (values: 0, bytes: n, acknowledgement: 0)",
+        "/: no acknowledgement 0 of 'silent': event 'silent' was not acknowledged within 1 seconds",
+        "/: sent 'lost' (values: 0, bytes: n, acknowledgement: 1)",
+        "/: disconnected: transport close: the stream ended: None",
+        "/: no acknowledgement 1 of 'lost': disconnected before the acknowledgement arrived: transport close",
+        "/: buffered 'later' (values: 2, bytes: n)",
+        "/: dropped 'never': it is volatile and cannot be sent now",
+        "/: sent 'later' (values: 2, bytes: n)",
+        "/: connected",
+        "/: received 'question' (values: 1, bytes: n, acknowledgement: 7)",
+        "/: acknowledging 7 (values: 1)",
+        "/: disconnected: io client disconnect",
+    ]
+
+
+def test_the_log_shows_retries_and_names_no_key_of_a_value(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "sansio_socketio.client.socket")
+    values: dict[str, Any] = {"my-key": 1}
+
+    async def body(socket: Socket) -> None:
+        socket.emit_nowait("first")
+        waiting = world.spawn(lambda: socket.emit_with_ack("broken", values))
+        await world.settle()
+        values["my-key"] = object()
+        await world.sleep(7)
+        assert isinstance(waiting.error, PacketError)
+
+    world.run_connected(body, retries=1, ack_timeout=3)
+    assert [SIZE.sub("bytes: n", message) for message in caplog.messages[1:-1]] == [
+        "/: buffered 'first' (values: 0, bytes: n)",
+        "/: sent 'first' (values: 0, bytes: n)",
+        "/: buffered 'broken' (values: 1, bytes: n)",
+        "/: sent 'first' (values: 0, bytes: n), try 2",
+        "/: no acknowledgement of 'broken': PacketError",
+    ]
+
+
+def test_the_log_shows_the_delay_before_the_next_attempt(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "sansio_socketio.client.manager")
+
+    async def body(socket: Socket) -> None:
+        world.server.accepts = False
+        world.server.lose()
+        await world.sleep(4)
+
+    world.run_connected(body, randomization_factor=0, reconnection_delay=1.5)
+    messages = [message.partition(": ")[2] for message in caplog.messages]
+    assert messages[1:6] == [
+        "closed: transport close",
+        "next attempt in 1.5 seconds",
+        "reconnection attempt 1",
+        messages[4],
+        "next attempt in 3 seconds",
+    ]
+
+
+def test_events_are_not_reported_for_a_log_that_is_off(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        await socket.emit("e")
+        socket.on_any_outgoing(print)
+        socket.off_any_outgoing()
+        assert not socket._core.spec.namespace.report_sent
+
+    world.run_connected(body)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from sansio_socketio.protocol.events import (
     Connected,
     ConnectFailed,
     Disconnected,
+    EventBuffered,
+    EventDropped,
     EventReceived,
     EventSent,
     Failed,
@@ -297,7 +299,7 @@ def test_a_join_delivers_early_events_sends_buffered_ones_and_emits_connected(se
     socket.emit(["buffered"], server.now, volatile=True)  # bypasses the queue; the transport is writable
     server.emit("early", 1, namespace="/a")
     server.emit("early", 2, namespace="/a")
-    assert kinds(server.events()) == [Opened]
+    assert kinds(server.events()) == [EventBuffered, Opened, EventBuffered]
     server.join("/a")
     events = server.events()
     assert kinds(events) == [EventReceived, EventReceived, EventSent, EventSent, Connected]
@@ -428,17 +430,18 @@ def test_events_are_reported_when_they_are_sent(serve: Serve) -> None:
     socket.emit(["unreported"], server.now)
     socket.report_sent = True
     socket.emit(["buffered"], server.now, ack=True)
-    assert server.events() == []
+    socket.emit(["dropped"], server.now, volatile=True)
+    assert server.events() == [EventBuffered("/", ["buffered"], 14), EventDropped("/", ["dropped"])]
     socket.connect(server.now)
     server.accept()
     server.join()
     socket.emit(["at once", 1], server.now)
     server.emit("question", id=1)
     events = server.events()
-    assert [event.args for event in events if isinstance(event, EventSent)] == [
-        ["unreported"],
-        ["buffered"],
-        ["at once", 1],
+    assert [event for event in events if isinstance(event, EventSent)] == [
+        EventSent("/", ["unreported"], 15),
+        EventSent("/", ["buffered"], 14, 0),
+        EventSent("/", ["at once", 1], 14),
     ]
     (question,) = [event for event in events if isinstance(event, EventReceived)]
     assert question.ack_id is not None
