@@ -88,7 +88,10 @@ def parse_url(text: str) -> URL:
         parts = urlsplit(text if _SCHEME.match(text) else f"https://{text.removeprefix('//')}")
         port = parts.port
     except ValueError:  # its message may quote a part of the password
-        raise _invalid(text, "the host or the port is invalid") from None
+        hint = (
+            "; an IPv6 address needs brackets, as in http://[::1]:3000" if "::" in text or text.count(":") > 2 else ""
+        )
+        raise _invalid(text, f"the host or the port is invalid{hint}") from None
     if parts.scheme not in _SECURE:
         raise _invalid(text, "the scheme must be http, https, ws or wss")
     if parts.username is not None or parts.password is not None:

@@ -7,7 +7,7 @@ from array import array
 from collections import OrderedDict, UserDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
@@ -698,3 +698,18 @@ def test_any_messages_give_packets_or_packet_errors(messages: Messages) -> None:
             assert packet is None or packet.type in (CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR)
     decoder.reset()
     assert decoder.feed('2["a"]') == Packet(EVENT, data=["a"])
+
+
+@pytest.mark.row("difference.reviver")
+def test_a_parser_that_wraps_the_default_one_converts_values() -> None:
+    class Reviving:
+        def __init__(self) -> None:
+            self.decoder = JSONParser().decoder(10)
+
+        def feed(self, data: str | bytes) -> Packet | None:
+            packet = self.decoder.feed(data)
+            return packet and replace(packet, data=[*packet.data[:1], *map(date.fromisoformat, packet.data[1:])])
+
+    assert Reviving().feed('2["seen","2024-05-01"]') == Packet(EVENT, "/", ["seen", date(2024, 5, 1)])
+    with pytest.raises(TypeError):
+        JSONParser(lambda key, value: value)  # type: ignore[call-arg]

@@ -102,6 +102,15 @@ def test_invalid_url_is_quoted_in_the_error(text: Any, message: str) -> None:
         assert repr(redacted(text, is_valid=False)) in str(caught.value)
 
 
+@pytest.mark.row("difference.ipv6_brackets")
+@pytest.mark.parametrize("text", ["http://::1:3000", "http://::1", "::1", "ws://2001:db8:0:0:0:0:0:1"])
+def test_an_ipv6_address_without_brackets_is_an_error(text: str) -> None:
+    with pytest.raises(
+        OptionError, match=r"port is invalid; an IPv6 address needs brackets, as in http://\[::1\]:3000"
+    ):
+        parse_url(text)
+
+
 @pytest.mark.row("difference.impossible_hosts")
 @pytest.mark.parametrize(
     "host",

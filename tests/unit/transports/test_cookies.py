@@ -50,9 +50,19 @@ def test_a_max_age_of_zero_or_less_deletes_the_cookie(age: bytes) -> None:
     assert sent(jar_with(b"a=1", b"a=1; Max-Age=" + age)) == b""
 
 
+@pytest.mark.row("difference.max_age")
 @pytest.mark.parametrize("age", [b"", b"soon", b"1.5", b"+5", b"--5"])
 def test_an_invalid_max_age_is_ignored(age: bytes) -> None:
     assert sent(jar_with(b"a=1; Max-Age=" + age), 1e9) == b"a=1"
+
+
+@pytest.mark.row("difference.max_age")
+@pytest.mark.parametrize("expires", [b"Thu, 01 Jan 1970 00:00:00 GMT", b"Fri, 01 Jan 2100 00:00:00 GMT"])
+def test_max_age_counts_if_there_is_expires_as_well(expires: bytes) -> None:
+    jar = jar_with(b"a=1; Max-Age=10; Expires=" + expires, b"b=2; Expires=" + expires + b"; Max-Age=20")
+    assert sent(jar, 109.9) == b"a=1; b=2"
+    assert sent(jar, 110.0) == b"b=2"
+    assert sent(jar, 120.0) == b""
 
 
 def test_a_huge_max_age_is_accepted() -> None:
