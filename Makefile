@@ -4,6 +4,7 @@
 #     make test                       run every check that CI runs
 #     make test PYTHON=python3.13     use another interpreter (3.11 or later), in an environment of its own
 #     make test JOBS=1                set the number of test processes
+#     make bench MODES='websocket-*' ROUNDS=3    measure what a message costs (Linux; tests/benchmarks/__main__.py)
 #     make fuzz TARGET=client SECONDS=600    search for inputs that break a property (Linux on x86-64)
 #
 # Node.js 20 or later with npm is needed, too, because the tests talk to real servers. On Windows, run make from Git Bash.
@@ -31,8 +32,13 @@ FUZZ_VENV := .venv-fuzz-$(VERSION)
 TARGET ?= client
 SECONDS ?= 60
 
+# The benchmark measures the installed package, which is neither editable nor beside the tools of the other targets.
+BENCH_VENV := .venv-bench-$(VERSION)
+
 VENV_READY := $(VENV)/.ready
 FUZZ_READY := $(FUZZ_VENV)/.ready
+BENCH_READY := $(BENCH_VENV)/.ready
+BENCH_INSTALLED := $(BENCH_VENV)/.installed
 PEERS_READY := $(PEERS)/.ready
 
 .PHONY: test demo lint types docs unit tests bench fuzz format clean
@@ -64,8 +70,10 @@ unit: $(VENV_READY) $(PEERS_READY)
 tests: unit
 	$(BIN)/pytest --ignore tests/unit --numprocesses $(JOBS) --dist worksteal
 
-bench: $(VENV_READY) $(PEERS_READY)
-	$(BIN)/python -m tests.benchmarks $(ROUNDS)
+bench: $(BENCH_INSTALLED) $(PEERS_READY)
+	$(BENCH_VENV)/$(SCRIPTS)/python -m tests.benchmarks $(if $(MODES),--modes '$(MODES)') \
+		$(if $(CLIENTS),--clients '$(CLIENTS)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE)) \
+		$(if $(BASE),--base '$(BASE)') $(if $(OUT),--out '$(OUT)')
 
 fuzz: $(FUZZ_READY)
 	$(FUZZ_VENV)/$(SCRIPTS)/python -m fuzz.seeds
@@ -84,6 +92,16 @@ $(VENV_READY): pyproject.toml
 $(FUZZ_READY): pyproject.toml
 	$(PYTHON) -m venv $(FUZZ_VENV)
 	$(FUZZ_VENV)/$(SCRIPTS)/python -m pip install --quiet --disable-pip-version-check --editable '.[msgpack]' 'atheris>=3.0'
+	touch $@
+
+$(BENCH_READY): pyproject.toml
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/$(SCRIPTS)/python -m pip install --quiet --disable-pip-version-check '.[bench]'
+	touch $@
+
+# A wheel is built and installed, and compiled on the way.
+$(BENCH_INSTALLED): $(BENCH_READY) $(shell find sansio_socketio drivers -name '*.py')
+	$(BENCH_VENV)/$(SCRIPTS)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
 	touch $@
 
 $(PEERS_READY): tests/peers/package.json tests/peers/package-lock.json tests/peers/.npmrc

@@ -1,54 +1,89 @@
-"""The benchmark: CPU time of the client's process per message, compared with python-socketio in one run.
+"""`make bench`: what a message costs this client, and what it costs others.
 
-    make bench                 five rounds
-    make bench ROUNDS=9        more of them
+    make bench                                        every mode, 7 rounds
+    make bench MODES=websocket-*,connect CLIENTS=asyncio,node ROUNDS=3 SCALE=0.2    a quick look
+    make bench BASE=build/before.json                 compared with an earlier run
 
-Rules of this file:
-
-- The libraries take turns against one Node server, and each measurement runs in its own process, so that other load on
-  the machine affects both. The best of the rounds counts, since noise only adds time.
-- Compare ratios: microseconds depend on the machine. The benchmark fails where this library needs more time.
+modes.py has the table of modes, clients/ the clients, runner.py runs them, report.py and plot.py show the results. The page
+docs/performance.md describes the method.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
-from tests.benchmarks.clients import LIBRARIES, MODES
-from tests.support.peers import node_server
-
-ROOT = Path(__file__).parents[2]
-
-
-def microseconds(library: str, mode: str, url: str) -> float:
-    """Return the CPU time per message of one run of a mode."""
-    command = [sys.executable, "-m", "tests.benchmarks.clients", library, mode, url]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=180, check=False)
-    if done.returncode:
-        raise SystemExit(f"{library}, {mode} failed:\n{done.stderr}")
-    result = json.loads(done.stdout.splitlines()[-1])
-    return 1e6 * float(result["seconds"]) / float(result["messages"])
+from tests.benchmarks import report, runner
+from tests.benchmarks.modes import CLIENTS, MODES, OURS, Mode
+from tests.benchmarks.plot import svg
+from tests.benchmarks.runner import Outcomes
 
 
-def main(rounds: int) -> int:
-    """Measure and print. Return the exit status."""
-    worse = []
-    print(f"CPU of the client, microseconds per message, best of {rounds} rounds\n")
-    print(f"{'':42}{'ours':>10}{'python-socketio':>18}{'ratio':>8}")
-    with node_server() as server:
-        for name, mode in MODES.items():
-            runs = [{library: microseconds(library, name, server.url) for library in LIBRARIES} for _ in range(rounds)]
-            ours, theirs = (min(run[library] for run in runs) for library in LIBRARIES)
-            print(f"{(mode.__doc__ or name):42}{ours:10.1f}{theirs:18.1f}{ours / theirs:8.2f}", flush=True)
-            if ours >= theirs:
-                worse.append(name)
-    if worse:
-        print(f"\nours costs more in: {', '.join(worse)}")
-    return 1 if worse else 0
+def arguments(values: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks",
+        description="Measure what a message costs.",
+        epilog=f"modes: {', '.join(MODES)}",
+    )
+    parser.add_argument("--modes", default="*", help="names of modes, which may have *, separated by commas")
+    parser.add_argument("--clients", default=",".join(CLIENTS), help="names of clients, separated by commas")
+    parser.add_argument("--rounds", type=int, default=7, help="how often to measure each client")
+    parser.add_argument("--scale", type=float, default=1.0, help="by what to multiply the number of messages")
+    parser.add_argument("--base", type=Path, help="the JSON file of an earlier run, to compare with")
+    parser.add_argument("--out", type=Path, default=Path("build/benchmark"), help="the files to write, without suffix")
+    return parser.parse_args(values)
+
+
+def selected(patterns: str, clients: str, scale: float) -> dict[str, Mode]:
+    """Return the modes that were asked for, with the clients that were asked for."""
+    wanted = clients.split(",")
+    unknown = [name for name in wanted if name not in CLIENTS]
+    unknown += [pattern for pattern in patterns.split(",") if not any(fnmatch(name, pattern) for name in MODES)]
+    if unknown:
+        raise SystemExit(f"unknown: {', '.join(unknown)}\nmodes: {', '.join(MODES)}\nclients: {', '.join(CLIENTS)}")
+    modes = {
+        name: replace(mode, rows={label: row for label, row in mode.rows.items() if row.client in wanted}).scaled(scale)
+        for name, mode in MODES.items()
+        if any(fnmatch(name, pattern) for pattern in patterns.split(","))
+    }
+    return {name: mode for name, mode in modes.items() if mode.rows}
+
+
+def main(values: Sequence[str]) -> int:
+    """Measure, print and write. Return the exit status: 1 if a client of this library failed."""
+    options = arguments(values)
+    modes = selected(options.modes, options.clients, options.scale)
+    base: Mapping[str, Any] | None = None if options.base is None else json.loads(options.base.read_text("utf-8"))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    result = report.Report(runner.versions(), options.scale, {})
+    print(report.head(result, base))
+    with runner.node_server() as url:
+        for name, mode in modes.items():
+            result.outcomes[name] = runner.measure(mode, options.rounds, url, _progress)
+            _progress("")
+            print("\n" + report.table(mode, result.outcomes[name], base and base["modes"].get(name)), flush=True)
+            result.save(options.out.with_suffix(".json"))
+    print("\n" + report.goals(result))
+    options.out.with_suffix(".svg").write_text(svg(result.outcomes), "utf-8")
+    print(f"\nwritten: {options.out}.json, {options.out}.svg")
+    return 1 if any(map(_ours_failed, result.outcomes.values())) else 0
+
+
+def _ours_failed(outcomes: Outcomes) -> bool:
+    return any(outcomes[label].error for label in OURS if label in outcomes)
+
+
+def _progress(text: str) -> None:
+    """Show on a terminal what is running, in a line that is overwritten."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 5))
+    sys.exit(main(sys.argv[1:]))
