@@ -63,9 +63,9 @@ def main(values: Sequence[str]) -> int:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     result = report.Report(runner.versions(), options.scale, {})
     print(report.head(result, base))
-    with runner.node_server() as url:
+    with runner.node_server() as server:
         for name, mode in modes.items():
-            result.outcomes[name] = runner.measure(mode, options.rounds, url, _progress)
+            result.outcomes[name] = runner.measure(mode, options.rounds, server, _progress)
             _progress("")
             print("\n" + report.table(mode, result.outcomes[name], base and base["modes"].get(name)), flush=True)
             result.save(options.out.with_suffix(".json"))

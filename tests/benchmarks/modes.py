@@ -155,7 +155,7 @@ def _imports() -> Mode:
         "python-socketio": "socketio",
         "trio itself": "trio",
         "anyio itself": "anyio",
-        "floor": "asyncio h11 wsproto orjson",
+        "the libraries": "asyncio h11 wsproto orjson",
     }
     rows = {label: Row("imports", Task("import"), tuple(names.split())) for label, names in modules.items()}
     goals = (Goal("asyncio", 80), Goal("blocking", 80), Goal("trio", 45, "trio itself", is_difference=True))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Mapping
@@ -50,9 +51,17 @@ Outcomes = dict[str, Outcome]
 """By the labels of the rows."""
 
 
+@dataclass(frozen=True)
+class Server:
+    """The server's process and its URL."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+
 @contextmanager
-def node_server() -> Generator[str]:
-    """Start the server, and return its URL."""
+def node_server() -> Generator[Server]:
+    """Start the server. It ends with the block."""
     server = subprocess.Popen(
         ["node", HERE / "server.js"], env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     )
@@ -62,7 +71,7 @@ def node_server() -> Generator[str]:
         port = server.stdout.readline().strip()
         if not port:
             raise RuntimeError("the server did not start; `npm ci` in tests/peers installs its packages")
-        yield f"http://127.0.0.1:{port}"
+        yield Server(server, f"http://127.0.0.1:{port}")
     finally:
         with server:
             server.stdin.close()
@@ -72,7 +81,7 @@ def node_server() -> Generator[str]:
                 server.kill()
 
 
-def measure(mode: Mode, rounds: int, url: str, progress: Callable[[str], None]) -> Outcomes:
+def measure(mode: Mode, rounds: int, server: Server, progress: Callable[[str], None]) -> Outcomes:
     """Run the rows of a mode in turn, as often as asked. Report each process before it starts."""
     outcomes = {label: Outcome() for label in mode.rows}
     labels = list(mode.rows)
@@ -82,7 +91,9 @@ def measure(mode: Mode, rounds: int, url: str, progress: Callable[[str], None]) 
             outcome = outcomes[label]
             if outcome.error is None:
                 progress(f"{mode.title}: round {number + 1}, {label}")
-                result = run_client(mode.rows[label], url, mode.timeout)
+                result = run_client(mode.rows[label], server.url, mode.timeout)
+                if server.process.poll() is not None:
+                    raise RuntimeError(f"the server ended during {mode.title!r} of {label}")
                 if isinstance(result, str):
                     outcome.error = result
                 else:
@@ -105,7 +116,8 @@ def run_client(row: Row, url: str, timeout: float) -> Result | str:
     except subprocess.TimeoutExpired:
         return f"no result within {timeout:g} s"
     if done.returncode:
-        return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        errors = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", done.stderr, re.MULTILINE)
+        return str(errors[-1]) if errors else f"exit status {done.returncode}"
     result: Result = json.loads(done.stdout.splitlines()[-1])
     return result
 

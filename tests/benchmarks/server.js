@@ -21,7 +21,7 @@ function welcome(socket) {
     for (let i = 0; i < count; i++) socket.emit("n", value);
   });
   socket.on("n", () => (counted += 1));
-  socket.on("count", (value, ack) => {
+  socket.on("count", (_, ack) => {
     ack(counted);
     counted = 0;
   });

@@ -44,7 +44,7 @@ const SCENARIOS = {
     const socket = await open();
     return async (count) => {
       for (let i = 0; i < count; i++) socket.emit("n", payload);
-      const counted = await socket.emitWithAck("count", null);
+      const counted = await socket.emitWithAck("count", true);
       if (counted !== count) throw new Error(`the server got ${counted} of ${count} events`);
     };
   },

@@ -182,7 +182,7 @@ async def _acks(client: Client, socket: Socket, task: Task) -> Work:
 
 
 async def _all_counted(socket: Socket, count: int) -> None:
-    counted = await socket.call("count", None)
+    counted = await socket.call("count", True)
     if counted != count:
         raise RuntimeError(f"the server got {counted} of {count} events")
 

@@ -87,7 +87,7 @@ def emit(open_: Open, task: Task) -> Work:
     def work(count: int) -> None:
         for _ in range(count):
             socket.emit("n", task.payload)
-        counted = socket.call("count", None)
+        counted = socket.call("count", True)
         if counted != count:
             raise RuntimeError(f"the server got {counted} of {count} events")
 
