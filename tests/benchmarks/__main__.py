@@ -72,11 +72,11 @@ def main(values: Sequence[str]) -> int:
     print("\n" + report.goals(result))
     options.out.with_suffix(".svg").write_text(svg(result.outcomes), "utf-8")
     print(f"\nwritten: {options.out}.json, {options.out}.svg")
-    return 1 if any(map(_ours_failed, result.outcomes.values())) else 0
+    return 1 if any(_ours_failed(mode, result.outcomes[name]) for name, mode in modes.items()) else 0
 
 
-def _ours_failed(outcomes: Outcomes) -> bool:
-    return any(outcomes[label].error for label in OURS if label in outcomes)
+def _ours_failed(mode: Mode, outcomes: Outcomes) -> bool:
+    return any(row.client in OURS and outcomes[label].error for label, row in mode.rows.items())
 
 
 def _progress(text: str) -> None:

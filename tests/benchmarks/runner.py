@@ -122,6 +122,15 @@ def run_client(row: Row, url: str, timeout: float) -> Result | str:
     return result
 
 
+def raise_file_limit() -> int:
+    """Allow the server and the clients as many open files as the system permits. Return the limit."""
+    import resource  # noqa: PLC0415  # not on Windows
+
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    return limit
+
+
 def versions() -> Mapping[str, str]:
     """Return what the results depend on: the machine, and the versions of everything that runs."""
     script = (
@@ -137,6 +146,7 @@ def versions() -> Mapping[str, str]:
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
+        "open files": str(raise_file_limit()),
         "system": f"{platform.system()} {platform.release()}",
         "Python": python,
         **packages,
