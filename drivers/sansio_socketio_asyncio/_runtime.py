@@ -17,6 +17,7 @@ from contextlib import AbstractAsyncContextManager, ExitStack, nullcontext
 from functools import partial
 from inspect import isawaitable
 from threading import get_ident
+from time import monotonic
 from typing import Any, cast
 from weakref import WeakSet
 
@@ -181,6 +182,21 @@ class AsyncioTask:
         self._task.cancel()
 
 
+class LoopEvent:
+    """The event of a future, with an asyncio future for each waiting task. (`asyncio.Event` takes a kilobyte more.)"""
+
+    __slots__ = ("waiters",)
+
+    def __init__(self) -> None:
+        self.waiters: list[asyncio.Future[None]] = []
+
+    def set(self) -> None:
+        """Wake the waiting tasks."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
 class AsyncioRuntime:
     """The runtime on the running event loop."""
 
@@ -191,7 +207,8 @@ class AsyncioRuntime:
             raise StateError(
                 "sansio_socketio_asyncio needs a running asyncio event loop; with trio use sansio_socketio_trio"
             ) from None
-        self._clock = Clock(self.loop.time, suspension)
+        is_usual = type(self.loop).time is asyncio.BaseEventLoop.time  # not so in a loop with virtual time
+        self._clock = Clock(monotonic if is_usual else self.loop.time, suspension)
         self.lock = nullcontext()
         self.failed: Callable[[BaseException], None] = log_failure
         self.streams: set[AsyncioStream] = set()  # streams that have a transport
@@ -235,9 +252,9 @@ class AsyncioRuntime:
         """Call `callback` in the next loop iteration."""
         self.loop.call_soon(call_back, self, callback)
 
-    def future(self, *, outlives_runtime: bool = False) -> EventFuture[asyncio.Event]:
+    def future(self, *, outlives_runtime: bool = False) -> EventFuture[LoopEvent]:
         """Create a future."""
-        return EventFuture(asyncio.Event(), outlives_runtime=outlives_runtime)
+        return EventFuture(LoopEvent(), outlives_runtime=outlives_runtime)
 
     async def wait(self, future: Future) -> Any:
         """Wait for a future of this runtime. Raise StateError in another event loop."""
@@ -248,7 +265,14 @@ class AsyncioRuntime:
                 raise asyncio.CancelledError  # the task has suppressed its cancellation
             if self._ended and not future.outlives_runtime:
                 raise runtime_ended()
-            await future.event.wait()
+            waiter: asyncio.Future[None] = self.loop.create_future()
+            waiters = future.event.waiters
+            waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                if not future.done:
+                    waiters.remove(waiter)
         return future.result()
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> AsyncioTask:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from time import monotonic
 from typing import Final
 
 LONGEST_WAIT: Final = 10.0
@@ -22,14 +23,15 @@ epoll accepts 24.8 days, others less."""
 _NOTICEABLE: Final = 1.0  # seconds; two clocks that are read one after the other differ without a suspension, too
 _NAMES: Final = {"linux": "CLOCK_BOOTTIME", "darwin": "CLOCK_MONOTONIC_RAW"}
 _CLOCK: Final[int | None] = getattr(time, _NAMES.get(sys.platform, ""), None)
+_read: Final[Callable[[int | None], float]] = (lambda _: monotonic()) if _CLOCK is None else time.clock_gettime
 
 
 def total_suspension() -> float:
     """Return a number of seconds that grows by the length of each suspension of the machine.
 
-    It is 0 where the monotonic clock counts suspensions, as on Windows, or where the system has no other clock.
+    It stays near 0 where the monotonic clock counts suspensions, as on Windows, or where the system has no other clock.
     """
-    return 0.0 if _CLOCK is None else time.clock_gettime(_CLOCK) - time.monotonic()
+    return _read(_CLOCK) - monotonic()
 
 
 class Clock:
