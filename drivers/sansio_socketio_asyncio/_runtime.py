@@ -312,7 +312,7 @@ class AsyncioRuntime:
         """
         try:
             result = function(*args)
-            return await result if isawaitable(result) else result
+            return await result if result is not None and isawaitable(result) else result
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():

@@ -114,7 +114,7 @@ class ClientProtocol(RunningOptions, Machine):
         self._encoder: Encoder = parser.encoder()
         self._decoder: Decoder = parser.decoder(options.max_attachments)
         if isinstance(self._decoder, BoundedDecoder):
-            self._decoder.max_memory = _MEMORY_FACTOR * options.max_message_size
+            self._decoder.limit(_MEMORY_FACTOR * options.max_message_size)
         self._partial_bytes = 0
         self._memory = Memory() if memory is None else memory
         self._random = random

@@ -26,16 +26,18 @@ class BoundedDecoder:
 
     Attributes:
         max_memory: The maximum memory for decoding a message and for its values, in bytes (an estimate).
+        small_size: The size in bytes or characters up to which any message can be decoded within `max_memory`.
     """
 
-    __slots__ = ("max_memory",)
+    __slots__ = ("max_memory", "small_size")
 
     def __init__(self) -> None:
-        self.max_memory: float = inf
+        self.limit(inf)
 
-    def is_small(self, size: int) -> bool:
-        """Return whether any message of `size` bytes or characters can be decoded within `max_memory`."""
-        return size * (VALUE_SIZE + 16) <= self.max_memory
+    def limit(self, max_memory: float) -> None:
+        """Set `max_memory`."""
+        self.max_memory = max_memory
+        self.small_size = max_memory / (VALUE_SIZE + 16)
 
     def too_costly(self, size: int) -> PacketError:
         """Return the error for a message of `size` bytes or characters that would exceed `max_memory`."""

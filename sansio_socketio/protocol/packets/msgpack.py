@@ -189,7 +189,7 @@ class MessagePackDecoder(BoundedDecoder):
                 f"a text message of {len(data)} characters arrived, but packets in MessagePack are binary; does the server use "
                 "the MessagePack parser?"
             )
-        if not self.is_small(len(data)):
+        if len(data) > self.small_size:
             self._check_cost(data)
         return _read_packet(_loads(data), len(data))
 

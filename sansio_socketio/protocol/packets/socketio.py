@@ -58,6 +58,8 @@ _BINARY_TYPES = {EVENT: BINARY_EVENT, ACK: BINARY_ACK}
 FIRST_NUMBERS = {EVENT: 0, ACK: 1}
 """The number of the first item in the data of a packet, for messages (see `values.convert`)."""
 _PLAIN_TYPES = {BINARY_EVENT: EVENT, BINARY_ACK: ACK}
+_PLAIN_EVENT = f"{EVENT}["
+"""How an event of the namespace `/` begins, if it has no attachments and requests no acknowledgement."""
 _DIGITS = "0123456789"
 _MOST_DIGITS = 20  # enough for 64 bits; an attacker could exploit the slow conversion of very long numbers
 
@@ -244,10 +246,17 @@ class JSONDecoder(BoundedDecoder):
             return self._take_attachment(data)
         if self._pending is not None:
             self._refuse_text()
+        if data.startswith(_PLAIN_EVENT) and len(data) <= self.small_size and data.isascii():
+            try:
+                event = orjson.loads(data[1:])
+            except ValueError:  # maybe a number that orjson does not support
+                event = None
+            if event and type(event[0]) is str and event[0] not in RESERVED_EVENTS:
+                return Packet(EVENT, "/", event, None, len(data))
         kind = _TYPES.get(data[:1])
         if kind is None:
             raise PacketError(f"a Socket.IO packet must start with a type from 0 to 6, not with {data[:1]!r}")
-        if not self.is_small(len(data)):
+        if len(data) > self.small_size:
             self._check_cost(data)
         if kind in _PLAIN_TYPES:
             expected, start = _read_count(data, self._max_attachments)
