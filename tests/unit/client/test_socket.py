@@ -907,7 +907,7 @@ def test_an_event_type_is_the_name_of_the_event(world: World) -> None:
     assert world.server.events() == [["move", 1, 2], ["move", 3, 4], ["move", 5, 6]]
     assert world.server.acks() == [(1, [True])]
     assert seen == [(7, 8)]
-    assert (move, repr(move)) == ("move", "'move'")
+    assert (str(move), repr(move)) == ("move", "'move'")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
