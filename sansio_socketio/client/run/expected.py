@@ -51,15 +51,20 @@ class ExpectedEvents:
             timer.set(runtime.now() + timeout)
         try:
             event: Event = await wait_for(runtime, future)
+        except BaseException:
+            self._forget(name, future)
+            raise
         finally:
             if timer is not None:
                 timer.set(None)
-            waiting = self.futures.get(name, [])
-            if future in waiting:
-                waiting.remove(future)
-                if not waiting:
-                    del self.futures[name]
         return event
+
+    def _forget(self, name: str, future: Future) -> None:
+        waiting = self.futures.get(name, [])
+        if future in waiting:
+            waiting.remove(future)
+            if not waiting:
+                del self.futures[name]
 
     def received(self, event: EventReceived) -> None:
         """Wake the callers that wait for this event."""

@@ -73,6 +73,23 @@ def test_a_block_connects_exchanges_events_and_disconnects(world: World, scopes:
     assert world.server.events() == sent
 
 
+def test_waiting_for_an_event_and_typed_acknowledgements(world: World, scopes: Scopes) -> None:
+    with scopes.connect(URL) as socket:
+        world.server.on_event = lambda packet: world.server.ack(packet, "5")
+        assert socket.emit_with_ack("e", result=int) == 5
+        world.call_at(world.time + 1, lambda: world.server.emit("news", 1))
+        assert socket.wait_for("news", timeout=2).args == (1,)
+        with pytest.raises(TimeoutError, match="'news' did not arrive within 2 seconds"):
+            socket.wait_for("news", timeout=2)
+        with pytest.raises(OptionError, match="^timeout takes"):
+            socket.wait_for("news", timeout=-1)
+        socket.disconnect()
+        socket.emit("dropped")
+        assert socket.drop_buffered() == 1
+        with pytest.raises(DisconnectedError, match="call connect"):
+            socket.wait_for("news")
+
+
 def test_handlers_are_held_back_until_the_first_blocking_call(world: World, scopes: Scopes) -> None:
     seen: list[str] = []
     world.server.greets = ["welcome"]
