@@ -224,6 +224,15 @@ class Client(RuleBasedStateMachine):
         self.waiting.discard((name, handle))
         self.timed.discard((name, handle))
 
+    @rule(name=NAMES)
+    def drop_buffered(self, name: str) -> None:
+        socket = self.server.socket(name)
+        socket.drop_buffered(self.server.now)
+        self._look()
+        assert not socket._unsent
+        assert all(emit.tries for emit in socket._queue)
+        assert socket.drop_buffered(self.server.now) == 0
+
     @precondition(lambda self: self.ack_ids)
     @rule(data=st.data(), values=VALUES)
     def acknowledge(self, data: st.DataObject, values: tuple[Any, ...]) -> None:
