@@ -233,6 +233,15 @@ async def test_wait_for_returns_the_next_event(driver: Driver, target: Target) -
         assert await seen.get() is DisconnectedError
 
 
+async def test_wait_for_raises_at_the_end_of_the_scope(driver: Driver, plain_target: Target) -> None:
+    seen = driver.queue()
+    async with driver.background() as start:
+        async with plain_target.connect(driver) as socket:
+            start(lambda: wait_and_fail(socket, seen))
+            await driver.until(lambda: len(futures_of(socket)) == 1)
+        assert await seen.get() is DisconnectedError
+
+
 def futures_of(socket: Any) -> Any:
     """Return the callers of `wait_for`, to know that they wait."""
     core: Any = socket._core
@@ -241,7 +250,7 @@ def futures_of(socket: Any) -> Any:
 
 async def wait_and_fail(socket: Any, seen: Queue) -> None:
     try:
-        await socket.wait_for("question")
+        await socket.wait_for("question", timeout=30)
     except DisconnectedError as error:
         seen.put(type(error))
 
