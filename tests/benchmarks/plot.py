@@ -20,10 +20,12 @@ _OURS = "#5b8dc9"
 
 
 def svg(modes: Mapping[str, Outcomes]) -> str:
-    """Return the plot of the medians. The longest bar of each mode has the same length."""
+    """Return the plot of the medians, of the modes that compare clients. The longest bar of each has the same length."""
     lines: list[str] = []
     y = 0
     for name, outcomes in modes.items():
+        if "python-socketio" not in MODES[name].rows:
+            continue
         y += 2 * _LINE
         lines.append(_text(0, y, f"{MODES[name].title} ({MODES[name].unit})", weight="bold"))
         for label, value, length in _bars(name, outcomes):

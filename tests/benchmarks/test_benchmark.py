@@ -12,7 +12,7 @@ import pytest
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.modes import CLIENTS, MODES, Row
 from tests.benchmarks.report import Ratio, Report, goals, table
-from tests.benchmarks.runner import HERE, Outcome, Server, measure, node_server, run_client
+from tests.benchmarks.runner import HERE, Outcome, measure, node_server, run_client
 from tests.benchmarks.task import Result, Task
 
 pytest.importorskip("resource", reason="the benchmark does not run on Windows")
@@ -61,7 +61,7 @@ def test_the_end_of_the_server_ends_the_run() -> None:
         server.process.kill()
         server.process.wait(10)
         with pytest.raises(RuntimeError, match="the server ended"):
-            measure(MODES["websocket-ack"].scaled(0.001), 1, Server(server.process, server.url), lambda _: None)
+            measure(replace(MODES["websocket-ack"], timeout=0.01), 1, server, lambda _: None)
 
 
 def test_ratios_are_those_of_neighbours_in_a_round() -> None:

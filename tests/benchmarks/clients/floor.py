@@ -117,7 +117,7 @@ class Client:
     async def open(self) -> Socket:
         url = self._url
         loop = asyncio.get_running_loop()
-        _, floor = await loop.create_connection(lambda: Floor(url.netloc), url.hostname, url.port)
+        _, floor = await loop.create_connection(lambda: Floor(url.netloc), url.hostname or "", url.port or 0)
         await floor.connected
         return Socket(floor.emit, floor.call, floor.on)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sansio_socketio.client import IO
 from sansio_socketio.client import Socket as OurSocket
-from tests.benchmarks.clients.scenarios import Socket
+from tests.benchmarks.clients.scenarios import Function, Socket
 from tests.benchmarks.task import Task
 
 
@@ -30,7 +29,7 @@ class Ours:
     async def emit_silent(self, socket: Socket, value: Any) -> None:
         await socket.emit("silent", value, ack=_ignore)
 
-    async def offline(self) -> tuple[Socket, Callable[[], Awaitable[None]]]:
+    async def offline(self) -> tuple[Socket, Function]:
         socket = self._io(self._task.url, force_new=True, auto_connect=False, transports=[self._task.transport])
 
         async def connect() -> None:

@@ -8,13 +8,13 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from tests.benchmarks.task import Measurement, Task
 
-Function = Callable[[], Awaitable[None]]
+Function = Callable[[], Coroutine[Any, Any, None]]
 Work = Callable[[int], Awaitable[None]]
 
 
