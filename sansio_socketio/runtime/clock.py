@@ -23,15 +23,14 @@ epoll accepts 24.8 days, others less."""
 _NOTICEABLE: Final = 1.0  # seconds; two clocks that are read one after the other differ without a suspension, too
 _NAMES: Final = {"linux": "CLOCK_BOOTTIME", "darwin": "CLOCK_MONOTONIC_RAW"}
 _CLOCK: Final[int | None] = getattr(time, _NAMES.get(sys.platform, ""), None)
-_read: Final[Callable[[int | None], float]] = (lambda _: monotonic()) if _CLOCK is None else time.clock_gettime
 
 
 def total_suspension() -> float:
     """Return a number of seconds that grows by the length of each suspension of the machine.
 
-    It stays near 0 where the monotonic clock counts suspensions, as on Windows, or where the system has no other clock.
+    It is 0 where the monotonic clock counts suspensions, as on Windows, or where the system has no other clock.
     """
-    return _read(_CLOCK) - monotonic()
+    return 0.0 if _CLOCK is None else time.clock_gettime(_CLOCK) - monotonic()
 
 
 class Clock:
