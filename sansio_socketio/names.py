@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .client.run.disconnection import Disconnection
 from .client.run.event_stream import Event, InboxOverflow
 from .client.run.session import EngineTransport
 from .protocol.errors import (
@@ -25,6 +26,7 @@ __all__ = [
     "BufferFullError",
     "ConnectError",
     "DisconnectedError",
+    "Disconnection",
     "EnginePacket",
     "EngineTransport",
     "Event",

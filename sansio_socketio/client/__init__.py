@@ -20,12 +20,14 @@ from .emitter import Emitter, EventStream
 from .engine import Engine
 from .manager import Manager, Socket
 from .options import IOOptions, ManagerOptions, Options, SocketOptions
+from .run.disconnection import Disconnection
 from .run.event_stream import Event, InboxOverflow
 from .run.session import EngineTransport
 from .scopes import IO, Scopes
 
 __all__ = [
     "IO",
+    "Disconnection",
     "Emitter",
     "Engine",
     "EngineTransport",

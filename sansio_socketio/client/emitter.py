@@ -46,6 +46,8 @@ class Emitter:
     async def emit(self, event: str | float, *values: Any, ack: Handler | None = None) -> None:
         """Emit an event. While the namespace is not connected, the event is buffered.
 
+        It is also buffered if the client does not try to connect any more (`Socket.close_reason`), and sent after a `connect`.
+
         Waits while the connection is not writable. Once it is writable, `emit` completes without suspending: if `emit` is
         cancelled, the event was not sent. If it returns, the event was sent or buffered (or, if it is volatile, dropped).
 
@@ -111,7 +113,8 @@ class EventStream:
     """A stream of the events of a namespace: an async context manager and an async iterator.
 
     It yields the events that are dispatched while the context manager is entered, before their handlers are called. The
-    stream ends when the socket is disconnected and the client does not reconnect. If several tasks iterate over it, each
+    stream ends when the socket is disconnected and the client does not reconnect. It raises a DisconnectedError then, unless
+    the application has disconnected the socket: see `Socket.wait_closed`. If several tasks iterate over it, each
     event is received by one of them.
     """
 

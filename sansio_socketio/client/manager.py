@@ -21,6 +21,7 @@ from .emitter import Emitter, EventStream
 from .engine import Engine
 from .handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from .options import Auth, ManagerOptions, SocketOptions
+from .run.disconnection import Disconnection
 from .run.namespace import PLAIN
 from .run.scope import Host
 from .run.session import SessionRun
@@ -62,12 +63,20 @@ class Socket(Emitter, AnyHandlerRegistration):
 
     @property
     def active(self) -> bool:
-        """Whether the application wants the socket connected. It does not mean that the client still tries to connect it.
+        """Whether the application wants the socket connected. `close_reason` says whether the client still tries to.
 
         It becomes False by `disconnect`, and when the server refuses or disconnects the socket. It stays True when the
         client gives up: with `reconnection=False`, after the last attempt, and after `Manager.close`.
         """
         return self._core.spec.namespace.active
+
+    @property
+    def close_reason(self) -> Disconnection | None:
+        """How the socket was disconnected. None while it is connected, or connects for the first time or after `connect`.
+
+        It has a `reason`, `details` (an exception or None), and `final`: whether the client has stopped trying to connect.
+        """
+        return self._core.close_reason
 
     @property
     def id(self) -> str | None:
@@ -142,7 +151,17 @@ class Socket(Emitter, AnyHandlerRegistration):
 
     @must_be_awaited
     async def wait_closed(self) -> None:
-        """Wait until the socket is disconnected and the client does not reconnect it. Return at once if that is the case."""
+        """Wait until the socket is disconnected and the client does not reconnect it.
+
+        Return if the application has disconnected the socket or closed the Manager, also if that was before the call, and if
+        the socket has never tried to connect.
+
+        Raises:
+            DisconnectedError: The socket was disconnected for another reason: by the server, because the server refused it,
+                because no attempts to connect are left, or because the handlers are too slow. `reason` says why, `__cause__`
+                is the error that caused it, if any.
+            StateError: The Manager is not running, and connects the socket when it is started.
+        """
         await self._core.wait_closed()
 
     def events(self) -> EventStream:

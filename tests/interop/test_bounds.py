@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.protocol.errors import BufferFullError
+from sansio_socketio.client import InboxOverflow
+from sansio_socketio.protocol.errors import BufferFullError, DisconnectedError
 from tests.interop.conftest import FreshTarget
 from tests.support.drivers import Driver
 from tests.support.peers import Peer
@@ -96,7 +97,9 @@ async def test_events_that_wait_for_handlers_are_bounded(
         assert (reason, kind) == ("forced close", "InboxOverflow")
         assert "'n'" in details
         assert next(iter(bound)) in details
-        await socket.wait_closed()
+        with pytest.raises(DisconnectedError) as caught:
+            await socket.wait_closed()
+        assert isinstance(caught.value.__cause__, InboxOverflow)
         assert numbers == list(range(len(numbers)))
         assert len(numbers) < 100
         assert "closing the connection" in caplog.text

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sansio_socketio.client import Disconnection
 from sansio_socketio.protocol.errors import ConnectError, DisconnectedError
 from tests.conftest import TLS, PeerFactory
 from tests.interop.conftest import FreshTarget
@@ -101,7 +102,7 @@ async def test_an_unknown_namespace_raises_connect_error(driver: Driver, plain_t
             raise AssertionError("there is no such namespace")
 
 
-@pytest.mark.row("reason.io_server_disconnect", "socket.event.disconnect", "socket.wait_closed")
+@pytest.mark.row("reason.io_server_disconnect", "socket.event.disconnect", "socket.wait_closed", "socket.close_reason")
 @pytest.mark.parametrize("close", [False, True], ids=["the namespace", "the connection"])
 async def test_a_socket_that_the_server_disconnected_can_connect_again(
     close: bool, driver: Driver, target: Target
@@ -112,7 +113,10 @@ async def test_a_socket_that_the_server_disconnected_can_connect_again(
         await target.settle(driver, socket)
         await socket.emit("kick", close)
         assert await gone.get() == ("io server disconnect", False)
-        await socket.wait_closed()
+        with pytest.raises(DisconnectedError) as caught:
+            await socket.wait_closed()
+        assert caught.value.reason == "io server disconnect"
+        assert socket.close_reason == Disconnection("io server disconnect", None, final=True)
         with pytest.raises(DisconnectedError):
             await socket.wait_connected()
         await socket.connect()
@@ -126,9 +130,11 @@ async def test_disconnect_is_received_by_the_server(driver: Driver, fresh: Fresh
     async with target.connect(driver) as socket:
         socket.on("disconnect", lambda reason, details: gone.put(reason))
         await target.settle(driver, socket)
+        assert socket.close_reason is None
         await socket.disconnect()
         assert not socket.active
         await socket.wait_closed()
+        assert socket.close_reason == Disconnection("io client disconnect", None, final=True)
         assert await gone.get() == "io client disconnect"
         await driver.until(lambda: target.peer.control("stats")["clients"] == 0)
         assert target.peer.control("stats")["disconnections"] == ["client namespace disconnect"]

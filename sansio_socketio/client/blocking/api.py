@@ -23,6 +23,7 @@ from ..core.socket import SocketCore
 from ..handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from ..handlers.registry import Handler
 from ..options import Auth, IOOptions, ManagerOptions, SocketOptions
+from ..run.disconnection import Disconnection
 from ..run.event_stream import Event, EventBuffer
 from ..run.namespace import PLAIN, Flags
 from ..run.scope import Host
@@ -58,6 +59,8 @@ class Emitter:
 
     def emit(self, event: str | float, *values: Any, ack: Handler | None = None, timeout: float | None = None) -> None:
         """Emit an event. While the namespace is not connected, the event is buffered.
+
+        It is also buffered if the client does not try to connect any more (`Socket.close_reason`), and sent after a `connect`.
 
         Waits while the connection is not writable. Once it is writable, `emit` completes without waiting: if `emit` is
         interrupted, the event was not sent. If it returns, the event was sent or buffered (or, if it is volatile, dropped).
@@ -126,7 +129,8 @@ class EventStream:
     """A stream of the events of a namespace: a context manager and an iterator.
 
     It yields the events that are dispatched while the context manager is entered, before their handlers are called. The
-    stream ends when the socket is disconnected and the client does not reconnect. If several threads iterate over it, each
+    stream ends when the socket is disconnected and the client does not reconnect. It raises a DisconnectedError then, unless
+    the application has disconnected the socket: see `Socket.wait_closed`. If several threads iterate over it, each
     event is received by one of them.
     """
 
@@ -227,12 +231,20 @@ class Socket(Emitter, AnyHandlerRegistration):
 
     @property
     def active(self) -> bool:
-        """Whether the application wants the socket connected. It does not mean that the client still tries to connect it.
+        """Whether the application wants the socket connected. `close_reason` says whether the client still tries to.
 
         It becomes False by `disconnect`, and when the server refuses or disconnects the socket. It stays True when the
         client gives up: with `reconnection=False`, after the last attempt, and after `Manager.close`.
         """
         return self._core.spec.namespace.active
+
+    @property
+    def close_reason(self) -> Disconnection | None:
+        """How the socket was disconnected. None while it is connected, or connects for the first time or after `connect`.
+
+        It has a `reason`, `details` (an exception or None), and `final`: whether the client has stopped trying to connect.
+        """
+        return self._core.close_reason
 
     @property
     def id(self) -> str | None:
@@ -311,13 +323,20 @@ class Socket(Emitter, AnyHandlerRegistration):
         self._call(self._core.wait_connected, timeout)
 
     def wait_closed(self, timeout: float | None = None) -> None:
-        """Wait until the socket is disconnected and the client does not reconnect it. Return at once if that is the case.
+        """Wait until the socket is disconnected and the client does not reconnect it.
+
+        Return if the application has disconnected the socket or closed the Manager, also if that was before the call, and if
+        the socket has never tried to connect.
 
         Args:
             timeout: How many seconds to wait.
 
         Raises:
             TimeoutError: The socket was not closed within `timeout` seconds.
+            DisconnectedError: The socket was disconnected for another reason: by the server, because the server refused it,
+                because no attempts to connect are left, or because the handlers are too slow. `reason` says why, `__cause__`
+                is the error that caused it, if any.
+            StateError: The Manager is not running, and connects the socket when it is started.
         """
         self._call(self._core.wait_closed, timeout)
 

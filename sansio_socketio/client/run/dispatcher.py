@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from ...protocol.errors import DisconnectedError
 from ...protocol.events import AckId, EventReceived, EventSent
 from ...runtime.interface import Future, Runtime
 from ..handlers.registry import HandlerRegistry, RegisteredHandler, event_name
@@ -89,7 +90,12 @@ class AckCallback:
 
 
 class EndStreams:
-    """The end of the event streams, queued behind the events before it."""
+    """The end of the event streams, queued behind the events before it. `error` is what they raise, or None."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: DisconnectedError | None = None) -> None:
+        self.error = error
 
 
 class Failure:
@@ -334,12 +340,12 @@ class Dispatcher:
             self.release()
         self._wake()
 
-    def cancel(self) -> None:
-        """End at once. A thread ends when its handler returns, without calling another one."""
+    def cancel(self, error: DisconnectedError | None = None) -> None:
+        """End at once. A thread ends when its handler returns, without calling another one. Streams raise `error`, if any."""
         self._is_finishing = self._is_cancelled = True
         self._forget()
         for stream in self._streams:
-            stream.end()
+            stream.end(error)
         self._watchdog.stop()
         self._backpressure.stop()
         self.release()
@@ -432,9 +438,9 @@ class Dispatcher:
     async def _handle_callback(self, callback: AckCallback) -> None:
         await self._call_in_order(callback.callback, callback.name, callback.args, None)
 
-    async def _handle_end(self, _: EndStreams) -> None:
+    async def _handle_end(self, end: EndStreams) -> None:
         for stream in self._streams:
-            stream.end()
+            stream.end(end.error)
 
     async def _handle_failure(self, failure: Failure) -> None:
         await self._report(failure.error, failure.name, f"the queue of handlers of {self._name}")

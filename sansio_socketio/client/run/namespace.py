@@ -20,6 +20,7 @@ from ...protocol.errors import ConnectError, DisconnectedError
 from ...runtime.interface import Future, Runtime
 from ..handlers.registry import Handler, RegisteredHandler, event_name
 from .blueprint import NamespaceSpec
+from .disconnection import BY_APPLICATION, Disconnection
 from .dispatcher import AckCallback, Dispatcher, EndStreams
 from .lifecycle import LifecycleQueue
 from .pump import Pump
@@ -54,7 +55,7 @@ class NamespaceRun:
         lifecycle: The lifecycle queue of the connection.
         make_dispatcher: Creates the dispatcher, given a function that acknowledges events.
         is_trying: Returns whether the connection is open or opening, or will be opened automatically.
-        overflow: Returns the InboxOverflow for which the client has closed the connection, or None.
+        cause: Returns the error for which the client has closed the connection, or None.
 
     Attributes:
         failure: Why the last attempt failed; None after a success.
@@ -72,7 +73,7 @@ class NamespaceRun:
         make_dispatcher: Callable[[Callable[[events.AckId, Sequence[Any]], None]], Dispatcher],
         *,
         is_trying: Callable[[], bool],
-        overflow: Callable[[], Exception | None],
+        cause: Callable[[], Exception | None],
     ) -> None:
         self.spec = spec
         self.runtime = runtime
@@ -85,7 +86,7 @@ class NamespaceRun:
         self._pump = pump
         self._lifecycle = lifecycle
         self._is_trying = is_trying
-        self._overflow = overflow
+        self._cause = cause
         self._acks: dict[int, Future] = {}
         self._callbacks: dict[int, tuple[RegisteredHandler, str, bool]] = {}
 
@@ -96,10 +97,18 @@ class NamespaceRun:
         """Whether the namespace is connected, or will connect automatically."""
         return self._namespace.active and self._is_trying()
 
+    @property
+    def disconnection(self) -> Disconnection | None:
+        """How the namespace was disconnected, or None."""
+        disconnection = self.spec.disconnection
+        return disconnection and replace(disconnection, final=not self.is_trying)
+
     def connect(self) -> None:
         """Connect the namespace in the background."""
         now = self._pump.now()
         self.spec.wanted = False
+        if not self.is_trying:
+            self.spec.disconnection = None
         self.failure = None
         self._namespace.connect(now)
         self._pump.drain()
@@ -108,6 +117,7 @@ class NamespaceRun:
         """Disconnect the namespace."""
         self.failure = None
         if not self._pump.ended:
+            self._left()
             self._namespace.disconnect(self._pump.now())
             self._pump.drain()
             self.fail_unless_trying(DisconnectedError(f"disconnect() was called before {self.spec.name} was connected"))
@@ -115,7 +125,29 @@ class NamespaceRun:
     def suspend(self) -> None:
         """Disconnect at the end of the run. The next run connects the namespace again."""
         self.spec.wanted = self.spec.wanted or self._namespace.active
+        self._left()
         self._namespace.disconnect(self._pump.now())
+
+    def _left(self) -> None:
+        """Record that the application has disconnected the namespace, unless it is disconnected finally."""
+        if self.is_trying:
+            self.spec.disconnection = BY_APPLICATION
+
+    def give_up(self, error: ConnectError) -> None:
+        """Raise `error` in the callers that wait for a connection, if the client does not try to connect any more."""
+        if not self.is_trying:
+            self._lost(Disconnection("connect error", error))
+            self.fail(error)
+
+    def broken(self, error: Exception) -> None:
+        """Raise `error` in the callers that wait for a connection, because an internal error ends the run."""
+        self._lost(Disconnection("forced close", self._cause() or error))
+        self.fail(error)
+
+    def _lost(self, disconnection: Disconnection) -> None:
+        """Record how the namespace was disconnected, unless that is known."""
+        if self._namespace.active and self.spec.disconnection is None:
+            self.spec.disconnection = disconnection
 
     def fail_unless_trying(self, error: Exception) -> None:
         """Raise `error` in the callers that wait for a connection, unless the client is trying to connect."""
@@ -123,12 +155,21 @@ class NamespaceRun:
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
-        """Raise `error` in the callers that wait for a connection, and wake those that wait for its end."""
+        """Raise `error` in the callers that wait for a connection. Wake those that wait for its end, and end the streams."""
         self.connections.fail(error)
         self.first_attempts.fail(error)
-        self.closings.wake()
+        lost = self.lost()
+        if lost is None:
+            self.closings.wake()
+        else:
+            self.closings.fail(lost)
         if self.dispatcher.has_streams:
-            self.dispatcher.put(EndStreams())
+            self.dispatcher.put(EndStreams(lost))
+
+    def lost(self) -> DisconnectedError | None:
+        """Return the error for how the namespace was disconnected, or None if the application has disconnected it."""
+        disconnection = self.spec.disconnection
+        return disconnection and disconnection.error(self.spec.name)
 
     def fail_acks(self, error: Exception) -> None:
         """Raise `error` in the callers that wait for acknowledgements. Events that have not been sent are withdrawn."""
@@ -141,7 +182,7 @@ class NamespaceRun:
         self.fail_acks(error)
         self._acks.clear()
         self._callbacks.clear()
-        self.dispatcher.cancel()
+        self.dispatcher.cancel(self.lost())
 
     # Sending
 
@@ -211,7 +252,7 @@ class NamespaceRun:
 
     def connected(self, event: events.Connected) -> None:
         log.info("%s: connected%s", self.spec.name, ", session recovered" * event.recovered)
-        self.failure = None
+        self.failure = self.spec.disconnection = None
         self.dispatcher.accept()
         self.connections.wake()
         self.first_attempts.wake()
@@ -219,17 +260,25 @@ class NamespaceRun:
 
     def connect_failed(self, event: events.ConnectFailed) -> None:
         error = _connect_error(event.error)
-        log.info("%s: cannot connect: %s", self.spec.name, error)
+        if self.is_trying:
+            log.info("%s: cannot connect: %s", self.spec.name, error)
+        else:
+            log.warning("%s: cannot connect, and does not try again: %s", self.spec.name, error)
+            self.spec.disconnection = Disconnection("connect error", error)
         self.failure = error
         self.first_attempts.fail(error)
         self.fail_unless_trying(error)
         self._put("connect_error", error)
 
     def disconnected(self, event: events.Disconnected) -> None:
-        details = self._overflow() or event.details
-        why = event.reason if details is None else f"{event.reason}: {details}"
-        log.info("%s: disconnected: %s", self.spec.name, why)
-        error = DisconnectedError(f"{self.spec.name} was disconnected: {why}", event.reason)
+        cause = self._cause()
+        details = cause or event.details
+        self.spec.disconnection = disconnection = Disconnection(event.reason, details)
+        if self.is_trying or self.lost() is None or cause is not None:  # a cause is reported by whoever noticed it
+            log.info("%s: disconnected: %s", self.spec.name, disconnection.why)
+        else:
+            log.warning("%s: disconnected, and does not reconnect: %s", self.spec.name, disconnection.why)
+        error = DisconnectedError(f"{self.spec.name} was disconnected: {disconnection.why}", event.reason)
         error.__cause__ = details
         self._put("disconnect", event.reason, details)
         self.first_attempts.fail(_connect_error(error))

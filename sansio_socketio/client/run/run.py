@@ -162,7 +162,7 @@ class Run:
         for namespace in self._namespaces.values():
             error = ConnectError(f"{namespace.spec.name} is not connected: {why}")
             error.__cause__ = self._open_error
-            namespace.fail_unless_trying(error)
+            namespace.give_up(error)
 
     def statistics(self) -> Statistics:
         """Return the counters, and the current sizes of the queues."""
@@ -278,9 +278,13 @@ class Run:
         self._openings.fail(stopped)  # before the end of the connection, whose errors do not have the cause
         self._drains.fail(stopped)
         for namespace in self._namespaces.values():
-            namespace.fail(stopped)
+            namespace.broken(stopped)
             namespace.fail_acks(stopped)
         self.end()
+
+    def _cause(self) -> Exception | None:
+        """Return the error for which the client has closed the connection, or None."""
+        return self._overflow or (self.failure if isinstance(self.failure, Exception) else None)
 
     def _overflowed(self, error: InboxOverflow) -> None:
         """Close the connection permanently, because an inbox is full."""
@@ -433,7 +437,7 @@ class Run:
             self.lifecycle,
             partial(self._make_dispatcher, spec),
             is_trying=lambda: self.is_trying,
-            overflow=lambda: self._overflow,
+            cause=self._cause,
         )
         if self._finished is not None:
             namespace.dispatcher.finish()  # `stop` has done so for those that existed

@@ -234,10 +234,13 @@ def test_events_yields_the_received_events(world: World, scopes: Scopes) -> None
         world.server.emit("e", 1, id=1)
         world.server.kick()
         got = []
-        for event in events:
+        for _ in range(2):
+            event = next(events)
             got.append((event.name, event.args))
             if event.wants_ack:
                 event.ack("too late")
+        with pytest.raises(DisconnectedError, match="/ was disconnected: io server disconnect"):
+            next(events)
         assert got == [("welcome", (0,)), ("e", (1,))]
 
 
