@@ -5,6 +5,7 @@ from __future__ import annotations
 from .client.run.disconnection import Disconnection
 from .client.run.event_stream import Event, InboxOverflow
 from .client.run.session import EngineTransport
+from .client.run.socket_state import SocketState
 from .protocol.errors import (
     AckTimeout,
     BufferFullError,
@@ -36,6 +37,7 @@ __all__ = [
     "PacketError",
     "PayloadError",
     "SocketIOError",
+    "SocketState",
     "StateError",
     "Statistics",
     "TransportError",

@@ -23,6 +23,7 @@ from .options import IOOptions, ManagerOptions, Options, SocketOptions
 from .run.disconnection import Disconnection
 from .run.event_stream import Event, InboxOverflow
 from .run.session import EngineTransport
+from .run.socket_state import SocketState
 from .scopes import IO, Scopes
 
 __all__ = [
@@ -41,4 +42,5 @@ __all__ = [
     "Scopes",
     "Socket",
     "SocketOptions",
+    "SocketState",
 ]

@@ -31,6 +31,9 @@ from .run.unawaited import must_be_awaited
 class Socket(Emitter, AnyHandlerRegistration):
     """One namespace of a connection. Created by `connect`, `io` and `Manager.socket`.
 
+    The events of a Socket that the client itself emits are connect(), connect_error(error), disconnect(reason, details). Their
+    handlers may be called late. One that requires one parameter more receives a `SocketState`, the state at the event.
+
     Attributes:
         io: The Manager of the connection, which the sockets of all its namespaces share.
     """
@@ -314,7 +317,7 @@ class Manager(ManagerBase, AsyncContext):
 
     @property
     def engine(self) -> Engine | None:
-        """The current Engine.IO session, or None. Each session has its own object."""
+        """The current Engine.IO session, or else the last one; None before the first one. Each session has its own object."""
         session = self._core.session()
         if session is None:
             return None

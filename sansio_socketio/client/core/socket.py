@@ -105,7 +105,8 @@ class SocketCore:
             if namespace.is_trying:
                 await namespace.closings.wait()
                 return
-        lost = self.spec.disconnection and self.spec.disconnection.error(self.spec.name)
+        disconnection = self.spec.disconnection
+        lost = None if disconnection is None else disconnection.error(self.spec.name)
         if lost is not None:
             raise lost
 

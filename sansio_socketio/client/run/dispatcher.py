@@ -26,6 +26,7 @@ from ..handlers.registry import HandlerRegistry, RegisteredHandler, event_name
 from .backpressure import Backpressure, Reading
 from .event_stream import Event, EventBuffer, InboxOverflow
 from .replies import Acknowledge, Reply
+from .socket_state import SocketState
 from .tasks import HandlerTasks
 from .unawaited import watch
 from .watchdog import Watchdog
@@ -67,14 +68,16 @@ class Lifecycle:
     Attributes:
         name: The event's name.
         args: The arguments of its handlers.
+        state: The state of the socket, for handlers that require one more argument.
         after: A future to wait for before the handlers are called, or None.
     """
 
-    __slots__ = ("after", "args", "name")
+    __slots__ = ("after", "args", "name", "state")
 
-    def __init__(self, name: str, args: tuple[Any, ...], after: Future | None) -> None:
+    def __init__(self, name: str, args: tuple[Any, ...], state: SocketState, after: Future | None) -> None:
         self.name = name
         self.args = args
+        self.state = state
         self.after = after
 
 
@@ -262,7 +265,9 @@ class Dispatcher:
             )
             self.put(Failure(name, error))
 
-    def lifecycle(self, name: str, args: tuple[Any, ...], barrier: Callable[[], Future | None]) -> None:
+    def lifecycle(
+        self, name: str, args: tuple[Any, ...], state: SocketState, barrier: Callable[[], Future | None]
+    ) -> None:
         """Queue a lifecycle event. If too many are queued, replace the latest one, and report an InboxOverflow.
 
         `barrier` returns a future to wait for before the handlers are called, or None.
@@ -270,10 +275,10 @@ class Dispatcher:
         latest = self._latest
         if self._lifecycle < MOST_LIFECYCLE or latest is None:
             self._lifecycle += 1
-            self._latest = event = Lifecycle(name, args, barrier())
+            self._latest = event = Lifecycle(name, args, state, barrier())
             self.put(event)
             return
-        latest.name, latest.args, latest.after = name, args, None
+        latest.name, latest.args, latest.state, latest.after = name, args, state, None
         if not self._is_full_of_lifecycle:
             self._is_full_of_lifecycle = True
             queued = f"{self._lifecycle} lifecycle events are queued"
@@ -432,8 +437,11 @@ class Dispatcher:
             self._is_full_of_lifecycle = False
         if event.after is not None and not event.after.done:
             await self.runtime.wait(event.after)
+        with_state = (*event.args, event.state)
         for handler in self._handlers.take(event.name):
-            await self._handle(handler, event.name, event.args, None, 0)
+            # Only handlers that require it: others with more parameters, such as `*args`, have no use for it.
+            args = with_state if handler.required > len(event.args) else event.args
+            await self._handle(handler, event.name, args, None, 0)
 
     async def _handle_callback(self, callback: AckCallback) -> None:
         await self._call_in_order(callback.callback, callback.name, callback.args, None)

@@ -24,6 +24,7 @@ from .disconnection import BY_APPLICATION, Disconnection
 from .dispatcher import AckCallback, Dispatcher, EndStreams
 from .lifecycle import LifecycleQueue
 from .pump import Pump
+from .socket_state import SocketState
 from .waiters import Waiters, wait_for
 
 log = logging.getLogger("sansio_socketio.client.socket")
@@ -56,6 +57,7 @@ class NamespaceRun:
         make_dispatcher: Creates the dispatcher, given a function that acknowledges events.
         is_trying: Returns whether the connection is open or opening, or will be opened automatically.
         cause: Returns the error for which the client has closed the connection, or None.
+        transport: Returns the name of the connection's transport, or of the last one's, or None.
 
     Attributes:
         failure: Why the last attempt failed; None after a success.
@@ -74,6 +76,7 @@ class NamespaceRun:
         *,
         is_trying: Callable[[], bool],
         cause: Callable[[], Exception | None],
+        transport: Callable[[], str | None],
     ) -> None:
         self.spec = spec
         self.runtime = runtime
@@ -87,6 +90,7 @@ class NamespaceRun:
         self._lifecycle = lifecycle
         self._is_trying = is_trying
         self._cause = cause
+        self._transport = transport
         self._acks: dict[int, Future] = {}
         self._callbacks: dict[int, tuple[RegisteredHandler, str, bool]] = {}
 
@@ -101,7 +105,7 @@ class NamespaceRun:
     def disconnection(self) -> Disconnection | None:
         """How the namespace was disconnected, or None."""
         disconnection = self.spec.disconnection
-        return disconnection and replace(disconnection, final=not self.is_trying)
+        return None if disconnection is None else replace(disconnection, final=not self.is_trying)
 
     def connect(self) -> None:
         """Connect the namespace in the background."""
@@ -169,7 +173,7 @@ class NamespaceRun:
     def lost(self) -> DisconnectedError | None:
         """Return the error for how the namespace was disconnected, or None if the application has disconnected it."""
         disconnection = self.spec.disconnection
-        return disconnection and disconnection.error(self.spec.name)
+        return None if disconnection is None else disconnection.error(self.spec.name)
 
     def fail_acks(self, error: Exception) -> None:
         """Raise `error` in the callers that wait for acknowledgements. Events that have not been sent are withdrawn."""
@@ -256,7 +260,7 @@ class NamespaceRun:
         self.dispatcher.accept()
         self.connections.wake()
         self.first_attempts.wake()
-        self._put("connect")
+        self._put("connect", sid=event.sid, active=True)
 
     def connect_failed(self, event: events.ConnectFailed) -> None:
         error = _connect_error(event.error)
@@ -268,7 +272,7 @@ class NamespaceRun:
         self.failure = error
         self.first_attempts.fail(error)
         self.fail_unless_trying(error)
-        self._put("connect_error", error)
+        self._put("connect_error", error, active=event.active)
 
     def disconnected(self, event: events.Disconnected) -> None:
         cause = self._cause()
@@ -280,13 +284,21 @@ class NamespaceRun:
             log.warning("%s: disconnected, and does not reconnect: %s", self.spec.name, disconnection.why)
         error = DisconnectedError(f"{self.spec.name} was disconnected: {disconnection.why}", event.reason)
         error.__cause__ = details
-        self._put("disconnect", event.reason, details)
+        self._put("disconnect", event.reason, details, active=event.active)
         self.first_attempts.fail(_connect_error(error))
         self.fail_unless_trying(error)
 
-    def _put(self, name: str, *args: Any) -> None:
+    def _put(self, name: str, *args: Any, active: bool, sid: str | None = None) -> None:
         """Queue a lifecycle event. It is handled when the Manager's handlers of the events before it have started."""
-        self.dispatcher.lifecycle(name, args, self._lifecycle.barrier)
+        state = SocketState(
+            connected=sid is not None,
+            active=active,
+            id=sid,
+            recovered=self._namespace.recovered,
+            close_reason=self.disconnection,
+            transport=self._transport(),
+        )
+        self.dispatcher.lifecycle(name, args, state, self._lifecycle.barrier)
 
 
 def _connect_error(error: Exception) -> ConnectError:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.client import Disconnection, Socket
+from sansio_socketio.client import Disconnection, Socket, SocketState
 from sansio_socketio.protocol.client import HIGH_WATER
 from sansio_socketio.protocol.errors import (
     AckTimeout,
@@ -322,7 +322,7 @@ def test_the_properties_of_a_connected_socket(world: World) -> None:
         world.server.lose()
         assert (socket.id, socket.active, socket.connected) == (None, True, False)
         assert repr(socket) == "<Socket /chat of http://localhost/chat, active>"
-        assert socket.io.engine is None
+        assert (socket.io.engine.id, socket.io.engine.state) == (None, "closed")
 
     world.run_connected(body, "http://localhost/chat")
 
@@ -350,6 +350,56 @@ def test_disconnect_and_connect(world: World) -> None:
     world.run_connected(body)
     left = ("io client disconnect", None)
     assert log == ["connect", left, "connect", left, "connect", left]
+
+
+def test_handlers_may_take_the_state_at_the_time_of_the_event(world: World) -> None:
+    states: list[tuple[str, SocketState]] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.on("connect")
+        async def connected(state: SocketState) -> None:
+            await world.sleep(1)  # what follows is handled late
+            states.append(("connect", state))
+
+        socket.on("disconnect", lambda reason, details, state: states.append((reason, state)))
+        socket.on("connect_error", lambda error, state: states.append((str(error), state)))
+        await world.settle()
+        await socket.disconnect()
+        await socket.connect()
+        world.server.refusal["/"] = {"message": "no"}
+        world.server.lose()
+        await world.sleep(5)
+
+    world.run_connected(body)
+    left, refused = Disconnection("io client disconnect"), states[-1][1].close_reason
+    lost = states[-2][1].close_reason
+    assert lost is not None
+    assert (lost.reason, lost.final) == ("transport close", False)
+    assert refused is not None
+    assert (refused.reason, str(refused.details), refused.final) == ("connect error", "no", True)
+    assert [(name, state) for name, state in states] == [
+        ("connect", SocketState(True, True, "s1/", False, None, "polling")),
+        ("io client disconnect", SocketState(False, False, None, False, left, "polling")),
+        ("connect", SocketState(True, True, "s2/", False, None, "polling")),
+        ("transport close", SocketState(False, True, None, False, lost, "polling")),
+        ("no", SocketState(False, False, None, False, refused, "polling")),
+    ]
+
+
+def test_only_handlers_that_require_the_state_receive_it(world: World) -> None:
+    calls: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("connect", lambda *args: calls.append(args))
+        socket.on("connect", lambda number=1: calls.append(number))
+        socket.on("disconnect", lambda *args: calls.append(args))
+        socket.on("disconnect", lambda reason, details=None, more=2: calls.append((reason, more)))
+        await world.settle()
+        await socket.disconnect()
+        await world.settle()
+
+    world.run_connected(body)
+    assert calls == [(), 1, ("io client disconnect", None), ("io client disconnect", 2)]
 
 
 def test_connect_nowait_and_disconnect_nowait(world: World) -> None:

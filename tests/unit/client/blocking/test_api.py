@@ -590,7 +590,7 @@ def test_the_engine_is_one_object_for_a_session(world: World, manager_class: typ
         assert (first.id, first.transport.name) == ("e1", "polling")
         assert repr(first) == "<Engine e1, open, by polling>"
         assert first.close() is first
-        assert manager.engine is None
+        assert manager.engine is first
         assert repr(first) == "<Engine None, closed, by polling>"
         world.block(2)
         assert seen[3:] == [("forced close", None)]
@@ -612,7 +612,8 @@ def test_closing_an_engine_may_take_too_long(world: World, manager_class: type[M
             engine.close(timeout=1)
         assert manager.engine is engine
         engine.close()
-        assert manager.engine is None
+        assert manager.engine is engine
+        assert engine.state == "closed"
 
 
 def test_handlers_of_an_engine_are_not_held_back_for_long(world: World, manager_class: type[Manager]) -> None:
