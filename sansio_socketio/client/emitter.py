@@ -61,7 +61,7 @@ class Emitter:
 
         Raises:
             OptionError: The name of the event is invalid or reserved.
-            PacketError: A value cannot be encoded.
+            PacketError: A value cannot be encoded, or the event exceeds the server's `maxPayload` (over polling).
             BufferFullError: `max_buffered_events` or `max_buffered_bytes` would be exceeded.
             DisconnectedError: The Manager has been stopped.
             StateError: The Manager is not running.
@@ -94,7 +94,8 @@ class Emitter:
         Raises:
             AckTimeout: The acknowledgement did not arrive in time (`timeout()`, or the option `ack_timeout`).
             DisconnectedError: The connection ended before the acknowledgement arrived.
-            OptionError, PacketError, BufferFullError, StateError: As in `emit`.
+            PacketError: As in `emit`; also later, if the server has refused the event because it is too large.
+            OptionError, BufferFullError, StateError: As in `emit`.
         """
         return await self._core.emit_with_ack((event, *values), self._flags)
 

@@ -282,6 +282,16 @@ class EventSent(NamespaceEvent):
 
 
 @dataclass(slots=True)
+class EventDropped(NamespaceEvent):
+    """An event that was buffered or queued for retries was given up, because the server cannot receive it.
+
+    If its acknowledgement was requested, `AckFailed` is delivered instead. `error` names the event.
+    """
+
+    error: Exception
+
+
+@dataclass(slots=True)
 class Acknowledged(NamespaceEvent):
     """The server acknowledged the emit that returned `handle`, with the values `args`."""
 
@@ -291,7 +301,7 @@ class Acknowledged(NamespaceEvent):
 
 @dataclass(slots=True)
 class AckFailed(NamespaceEvent):
-    """The emit that returned `handle` was not acknowledged. `error` is an `AckTimeout` or a `DisconnectedError`."""
+    """The emit that returned `handle` was not acknowledged. `error` is an `AckTimeout`, a `DisconnectedError` or a `PacketError`."""
 
     handle: int
     error: Exception

@@ -77,7 +77,7 @@ class Emitter:
         Raises:
             TimeoutError: The connection was not writable within `timeout` seconds; nothing was sent.
             OptionError: The name of the event is invalid or reserved.
-            PacketError: A value cannot be encoded.
+            PacketError: A value cannot be encoded, or the event exceeds the server's `maxPayload` (over polling).
             BufferFullError: `max_buffered_events` or `max_buffered_bytes` would be exceeded.
             DisconnectedError: The Manager has been stopped.
             StateError: The Manager is not running.
@@ -109,7 +109,8 @@ class Emitter:
         Raises:
             AckTimeout: The acknowledgement did not arrive in time (`timeout()`, or the option `ack_timeout`).
             DisconnectedError: The connection ended before the acknowledgement arrived.
-            OptionError, PacketError, BufferFullError, StateError: As in `emit`.
+            PacketError: As in `emit`; also later, if the server has refused the event because it is too large.
+            OptionError, BufferFullError, StateError: As in `emit`.
         """
         return self._call(self._core.emit_with_ack, timeout, (event, *values), self._flags)
 

@@ -243,6 +243,9 @@ class NamespaceRun:
             callback, name, with_error = waiting
             self.dispatcher.put(AckCallback(name, callback, [None, *event.args] if with_error else event.args))
 
+    def event_dropped(self, event: events.EventDropped) -> None:
+        log.warning("%s: an event was dropped: %s", self.spec.name, event.error)
+
     def ack_failed(self, event: events.AckFailed) -> None:
         future = self._acks.pop(event.handle, None)
         if future is not None:

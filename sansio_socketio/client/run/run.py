@@ -306,6 +306,7 @@ class Run:
         return {
             events.EventReceived: lambda event: self._namespaces[event.namespace].dispatcher.received(event),
             events.EventSent: lambda event: self._namespaces[event.namespace].dispatcher.sent(event),
+            events.EventDropped: lambda event: self._namespaces[event.namespace].event_dropped(event),
             events.Acknowledged: lambda event: self._namespaces[event.namespace].acknowledged(event),
             events.AckFailed: lambda event: self._namespaces[event.namespace].ack_failed(event),
             events.Connected: lambda event: self._namespaces[event.namespace].connected(event),

@@ -119,6 +119,28 @@ def test_events_are_buffered_offline_up_to_the_bound(world: World) -> None:
     assert world.server.events() == [["n", number] for number in range(3)]
 
 
+def test_a_buffered_event_that_the_server_cannot_receive_is_dropped_with_a_warning(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.lose()
+        await socket.emit("large", "x" * 1000)
+        waiting = world.spawn(lambda: socket.emit_with_ack("waiting", "x" * 1000))
+        await socket.emit("small")
+        world.server.max_payload = 100
+        await world.sleep(10)
+        assert isinstance(waiting.error, PacketError)
+        with pytest.raises(PacketError, match="event 'large' has a message of 1014 bytes"):
+            await socket.emit("large", "x" * 1000)
+
+    world.run_connected(body)
+    assert world.server.events() == [["small"]]
+    [message] = [record.getMessage() for record in caplog.records]
+    assert message.startswith(
+        "/: an event was dropped: event 'large' has a message of 1014 bytes; the server's limit is 100"
+    )
+
+
 def test_emit_waits_until_writable_and_a_cancelled_one_was_not_sent(world: World) -> None:
     async def body(socket: Socket) -> None:
         world.server.is_reading = False
