@@ -13,6 +13,7 @@ from sansio_socketio.client.run.session import ENGINE_EVENTS
 from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.protocol.errors import DisconnectedError, OptionError
 from sansio_socketio.protocol.events import EnginePacket
+from sansio_socketio.protocol.states import SessionState
 from tests.support.fake_runtime import URL, Cancelled, World
 
 
@@ -53,7 +54,8 @@ def test_there_is_an_engine_from_the_moment_the_session_begins_to_open(world: Wo
         assert engine.id == "e1"
         await manager.close()
         assert manager.engine is engine
-        assert (engine.id, engine.state) == (None, "closed")
+        assert engine.id is None
+        assert engine.state is SessionState.CLOSED
         assert engine.transport.name == "polling"
 
     manager = world.manager_class(URL)
