@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from .client.handlers.event_type import EventType
+from .client.run.disconnection import Disconnection
 from .client.run.event_stream import Event, InboxOverflow
 from .client.run.session import EngineTransport
+from .client.run.socket_state import SocketState
 from .protocol.errors import (
     AckTimeout,
     BufferFullError,
@@ -26,6 +28,7 @@ __all__ = [
     "BufferFullError",
     "ConnectError",
     "DisconnectedError",
+    "Disconnection",
     "EnginePacket",
     "EngineTransport",
     "Event",
@@ -36,6 +39,7 @@ __all__ = [
     "PacketError",
     "PayloadError",
     "SocketIOError",
+    "SocketState",
     "StateError",
     "Statistics",
     "TransportError",

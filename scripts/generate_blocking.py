@@ -46,6 +46,7 @@ from ..handlers.event_type import Ack, EventType, Result, Values
 from ..handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from ..handlers.registry import Handler
 from ..options import Auth, IOOptions, ManagerOptions, SocketOptions
+from ..run.disconnection import Disconnection
 from ..run.event_stream import Event, EventBuffer
 from ..run.namespace import PLAIN, Flags
 from ..run.scope import Host
@@ -245,7 +246,8 @@ class EventStream:
     """A stream of the events of a namespace: a context manager and an iterator.
 
     It yields the events that are dispatched while the context manager is entered, before their handlers are called. The
-    stream ends when the socket is disconnected and the client does not reconnect. If several threads iterate over it, each
+    stream ends when the socket is disconnected and the client does not reconnect. It raises a DisconnectedError then, unless
+    the application has disconnected the socket: see `Socket.wait_closed`. If several threads iterate over it, each
     event is received by one of them.
     """
 

@@ -21,12 +21,15 @@ from .engine import Engine
 from .handlers.event_type import EventType
 from .manager import Manager, Socket
 from .options import IOOptions, ManagerOptions, Options, SocketOptions
+from .run.disconnection import Disconnection
 from .run.event_stream import Event, InboxOverflow
 from .run.session import EngineTransport
+from .run.socket_state import SocketState
 from .scopes import IO, Scopes
 
 __all__ = [
     "IO",
+    "Disconnection",
     "Emitter",
     "Engine",
     "EngineTransport",
@@ -41,4 +44,5 @@ __all__ = [
     "Scopes",
     "Socket",
     "SocketOptions",
+    "SocketState",
 ]

@@ -49,6 +49,8 @@ class Emitter:
     ) -> None:
         """Emit an event. While the namespace is not connected, the event is buffered.
 
+        It is also buffered if the client does not try to connect any more (`Socket.close_reason`), and sent after a `connect`.
+
         Waits while the connection is not writable. Once it is writable, `emit` completes without suspending: if `emit` is
         cancelled, the event was not sent. If it returns, the event was sent or buffered (or, if it is volatile, dropped).
 
@@ -62,7 +64,7 @@ class Emitter:
 
         Raises:
             OptionError: The name of the event is invalid or reserved.
-            PacketError: A value cannot be encoded.
+            PacketError: A value cannot be encoded, or the event exceeds the server's `maxPayload` (over polling).
             BufferFullError: `max_buffered_events` or `max_buffered_bytes` would be exceeded.
             DisconnectedError: The Manager has been stopped.
             StateError: The Manager is not running.
@@ -114,7 +116,8 @@ class Emitter:
             PayloadError: The acknowledgement does not match `result`.
             AckTimeout: The acknowledgement did not arrive in time (`timeout()`, or the option `ack_timeout`).
             DisconnectedError: The connection ended before the acknowledgement arrived.
-            OptionError, PacketError, BufferFullError, StateError: As in `emit`.
+            PacketError: As in `emit`; also later, if the server has refused the event because it is too large.
+            OptionError, BufferFullError, StateError: As in `emit`.
         """
         if result is None:
             return await self._core.emit_with_ack((event, *values), self._flags)
@@ -135,7 +138,8 @@ class EventStream:
     """A stream of the events of a namespace: an async context manager and an async iterator.
 
     It yields the events that are dispatched while the context manager is entered, before their handlers are called. The
-    stream ends when the socket is disconnected and the client does not reconnect. If several tasks iterate over it, each
+    stream ends when the socket is disconnected and the client does not reconnect. It raises a DisconnectedError then, unless
+    the application has disconnected the socket: see `Socket.wait_closed`. If several tasks iterate over it, each
     event is received by one of them.
     """
 

@@ -22,6 +22,7 @@ from .engine import Engine
 from .handlers.event_type import EventType
 from .handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from .options import Auth, ManagerOptions, SocketOptions
+from .run.disconnection import Disconnection
 from .run.event_stream import Event
 from .run.namespace import PLAIN
 from .run.scope import Host
@@ -31,6 +32,9 @@ from .run.unawaited import must_be_awaited
 
 class Socket(Emitter, AnyHandlerRegistration):
     """One namespace of a connection. Created by `connect`, `io` and `Manager.socket`.
+
+    The events of a Socket that the client itself emits are connect(), connect_error(error), disconnect(reason, details). Their
+    handlers may be called late. One that requires one parameter more receives a `SocketState`, the state at the event.
 
     Attributes:
         io: The Manager of the connection, which the sockets of all its namespaces share.
@@ -64,12 +68,20 @@ class Socket(Emitter, AnyHandlerRegistration):
 
     @property
     def active(self) -> bool:
-        """Whether the application wants the socket connected. It does not mean that the client still tries to connect it.
+        """Whether the application wants the socket connected. `close_reason` says whether the client still tries to.
 
         It becomes False by `disconnect`, and when the server refuses or disconnects the socket. It stays True when the
         client gives up: with `reconnection=False`, after the last attempt, and after `Manager.close`.
         """
         return self._core.spec.namespace.active
+
+    @property
+    def close_reason(self) -> Disconnection | None:
+        """How the socket was disconnected. None while it is connected, or connects for the first time or after `connect`.
+
+        It has a `reason`, `details` (an exception or None), and `final`: whether the client has stopped trying to connect.
+        """
+        return self._core.close_reason
 
     @property
     def id(self) -> str | None:
@@ -144,7 +156,17 @@ class Socket(Emitter, AnyHandlerRegistration):
 
     @must_be_awaited
     async def wait_closed(self) -> None:
-        """Wait until the socket is disconnected and the client does not reconnect it. Return at once if that is the case."""
+        """Wait until the socket is disconnected and the client does not reconnect it.
+
+        Return if the application has disconnected the socket or closed the Manager, also if that was before the call, and if
+        the socket has never tried to connect.
+
+        Raises:
+            DisconnectedError: The socket was disconnected for another reason: by the server, because the server refused it,
+                because no attempts to connect are left, or because the handlers are too slow. `reason` says why, `__cause__`
+                is the error that caused it, if any.
+            StateError: The Manager is not running, and connects the socket when it is started.
+        """
         await self._core.wait_closed()
 
     @must_be_awaited
@@ -327,7 +349,7 @@ class Manager(ManagerBase, AsyncContext):
 
     @property
     def engine(self) -> Engine | None:
-        """The current Engine.IO session, or None. Each session has its own object."""
+        """The current Engine.IO session, or else the last one; None before the first one. Each session has its own object."""
         session = self._core.session()
         if session is None:
             return None

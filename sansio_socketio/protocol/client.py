@@ -53,6 +53,7 @@ from .events import (
     ReconnectError,
     ReconnectFailed,
 )
+from .limits import Limits
 from .machine import Machine
 from .namespace import Namespace
 from .options import ASK, ClientOptions, NamespaceOptions, RunningOptions, answer_error
@@ -89,6 +90,7 @@ class ClientProtocol(RunningOptions, Machine):
         state: The state of the connection.
         engine: The Engine.IO session of the connection, or None if none is opening or open.
         namespaces: The namespaces by name.
+        limits: The limits of the server on the current session.
         asks_before_reconnecting: Whether an attempt to reconnect waits until `ReconnectAttempt` has been answered.
 
     Raises:
@@ -109,6 +111,7 @@ class ClientProtocol(RunningOptions, Machine):
         self.state = ConnectionState.CLOSED
         self.engine: EngineSession | None = None
         self.asks_before_reconnecting = False
+        self.limits = Limits()
         parser: Parser = JSONParser() if options.parser is None else options.parser
         self._parser = parser
         self._encoder: Encoder = parser.encoder()
@@ -498,6 +501,7 @@ class ClientProtocol(RunningOptions, Machine):
             return
         was_reconnecting = self.reconnecting
         self._timers.cancel(self, "open")
+        self.limits.begin(engine)
         self._change(ConnectionState.OPEN)
         self._outbox.deliver(Opened())
         if was_reconnecting:
@@ -529,6 +533,8 @@ class ClientProtocol(RunningOptions, Machine):
 
     def on_engine_ping(self, engine: EngineSession, now: float) -> None:
         if engine is self.engine:
+            if not engine.buffered_bytes:
+                self.limits.accepted()
             self._outbox.deliver(Pinged())
 
     def on_engine_drain(self, engine: EngineSession, now: float) -> None:
@@ -542,6 +548,7 @@ class ClientProtocol(RunningOptions, Machine):
     ) -> None:
         del self._sessions[engine.number]
         if engine is self.engine:
+            details = self.limits.explain(reason, details)
             self._session_lost(reason, details, now)
         self._outbox.deliver(EngineClosed(reason, details, session=engine.number))
         self._check_held()
@@ -591,6 +598,7 @@ class ClientProtocol(RunningOptions, Machine):
     def _detach(self) -> None:
         """Detach the session from the connection, and discard its questions."""
         self.engine = None
+        self.limits.end()
         self._questions.clear()
         self._attempt_question = None
         self._held_since = None

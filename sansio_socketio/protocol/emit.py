@@ -30,6 +30,7 @@ class Emit:
         "ack",
         "args",
         "compress",
+        "excess",
         "frames",
         "handle",
         "queued",
@@ -50,6 +51,7 @@ class Emit:
         self.wire_id: int | None = None
         self.tries = 0
         self.queued = False
+        self.excess: str | None = None  # by how much it exceeds the server's limit
 
 
 def check_event(args: Sequence[Any]) -> None:

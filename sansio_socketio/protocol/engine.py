@@ -84,6 +84,7 @@ class EngineSession:
         options: The options of the session.
         state: The state of the session.
         sid: The id that the server assigned, or None before the handshake.
+        max_payload: The size of the largest HTTP body that the server accepts, in bytes, or None.
         buffered_bytes: The size of the packets that are buffered or in flight: text in characters, binary in bytes.
         report_packets: Whether to deliver an event for each packet that is received or created, and for each flush.
     """
@@ -103,6 +104,7 @@ class EngineSession:
         self.number = number
         self.state = SessionState.NEW
         self.sid: str | None = None
+        self.max_payload: int | None = None
         self.buffered_bytes = 0
         self.report_packets = False
         self.url = url
@@ -126,7 +128,6 @@ class EngineSession:
         self._in_flight = False
         self._bytes_in_flight = 0
         self._ping_wait = 0.0
-        self._max_payload: int | None = None
         self._close_by = inf
 
     @property
@@ -285,7 +286,7 @@ class EngineSession:
         self._change(SessionState.OPEN)
         self.sid = transport.endpoint.sid = handshake.sid
         self._ping_wait = handshake.ping_interval + handshake.ping_timeout
-        self._max_payload = handshake.max_payload
+        self.max_payload = handshake.max_payload
         self._memory.websocket_worked = transport.name == "websocket"
         self._restart_ping_timeout(now)
         self._observer.on_engine_open(self, now)
@@ -372,8 +373,8 @@ class EngineSession:
             return
         if self._buffer:
             packets = self._buffer
-            if self._max_payload is not None and len(packets) > 1 and transport.name == "polling":
-                packets = self._take_batch(self._max_payload)
+            if self.max_payload is not None and len(packets) > 1 and transport.name == "polling":
+                packets = self._take_batch(self.max_payload)
             else:
                 self._buffer = []
                 self._pong_buffered = False

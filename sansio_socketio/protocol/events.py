@@ -303,9 +303,15 @@ class EventBuffered(NamespaceEvent):
 
 @dataclass(slots=True)
 class EventDropped(NamespaceEvent):
-    """A volatile event was dropped (delivered if the namespace's `report_sent` is True)."""
+    """An event was dropped.
+
+    `error` is None if the event is volatile and could not be sent (then this is delivered if the namespace's `report_sent` is
+    True). Otherwise it was buffered or queued for retries, and `error` says why the server cannot receive it. If its
+    acknowledgement was requested, `AckFailed` is delivered instead.
+    """
 
     args: list[Any]
+    error: Exception | None = None
 
 
 @dataclass(slots=True)
@@ -323,7 +329,7 @@ class Acknowledged(NamespaceEvent):
 
 @dataclass(slots=True)
 class AckFailed(NamespaceEvent):
-    """The emit that returned `handle` was not acknowledged. `error` is an `AckTimeout` or a `DisconnectedError`.
+    """The emit that returned `handle` was not acknowledged. `error` is an `AckTimeout`, a `DisconnectedError` or a `PacketError`.
 
     `event` is the name of the event, `id` that of the acknowledgement on the wire if it was awaited on the connection.
     """

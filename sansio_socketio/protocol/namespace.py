@@ -46,6 +46,7 @@ from .events import (
     EventReceived,
     EventSent,
 )
+from .limits import MOST_FRAMES, Limits, is_too_large
 from .options import ASK, Ask, ClientOptions, NamespaceOptions, check_option
 from .packets.socketio import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 from .states import JOIN_TRANSITIONS, JoinState, transition
@@ -69,6 +70,7 @@ class NamespaceConnection(Protocol):
     outbox: Outbox
     timers: Timers
     url: URL
+    limits: Limits
 
     @property
     def is_open(self) -> bool: ...
@@ -199,7 +201,7 @@ class Namespace:
 
         Raises:
             OptionError: The name is reserved or missing, or the timeout is invalid.
-            PacketError: A value cannot be encoded.
+            PacketError: A value cannot be encoded, or the event exceeds `maxPayload` and the transport is polling.
             BufferFullError: `max_buffered_events` or `max_buffered_bytes` would be exceeded.
         """
         connection = self._connection
@@ -471,7 +473,7 @@ class Namespace:
 
     def _left(self, reason: DisconnectReason, details: Exception | None) -> None:
         self._connection.outbox.deliver(Disconnected(self.name, reason, details, self.active))
-        self._fail_awaited_acks(reason)
+        self._fail_awaited_acks(reason, details)
 
     def _deliver_connect_failed(self, error: Exception) -> None:
         self._connection.outbox.deliver(ConnectFailed(self.name, error, self.active))
@@ -509,7 +511,7 @@ class Namespace:
         frames = connection.encode(Packet(EVENT, self.name, emit.args, wire_id))
         is_dropped = volatile and not connection.sends_at_once
         if not is_dropped:
-            self._check_space(emit, frames)
+            self._check_space(emit, frames, sends=self._join is _JOINED)
         if emit.ack:
             self._expect_ack(emit, now)
         if is_dropped:
@@ -528,8 +530,13 @@ class Namespace:
         if self.report_sent:
             self._connection.outbox.deliver(EventBuffered(self.name, emit.args, emit.size))
 
-    def _check_space(self, emit: Emit, frames: Frames) -> None:
-        emit.size = sum(map(len, frames))
+    def _check_space(self, emit: Emit, frames: Frames, *, sends: bool) -> None:
+        """Raise an error if an event cannot be sent or buffered."""
+        count = len(frames)
+        emit.size = len(frames[0]) if count == 1 else sum(map(len, frames))
+        limits = self._connection.limits
+        if emit.size > limits.sure_size or count > MOST_FRAMES:
+            limits.check(emit, frames, sends=sends)
         if not self._connection.has_space(emit.size):
             raise BufferFullError(
                 f"the send buffer is full: no space for an event of {emit.size} bytes; wait for the connection, or raise "
@@ -540,6 +547,11 @@ class Namespace:
         for emit in list(self._unsent.values()):
             if not self.connected:
                 return
+            try:
+                self._connection.limits.check(emit, emit.frames, sends=True)
+            except PacketError as error:
+                self._drop(emit, error)
+                continue
             del self._unsent[emit.handle]
             self._connection.buffered(-1, -emit.size)
             frames, emit.frames = emit.frames, ()
@@ -568,6 +580,12 @@ class Namespace:
         self._remove(emit)
         if emit.ack:
             self._connection.outbox.deliver(AckFailed(self.name, emit.handle, error, emit.args[0], wire_id))
+
+    def _drop(self, emit: Emit, error: Exception) -> None:
+        """Give up an event that the server cannot receive. Report that, also if no acknowledgement was requested."""
+        if not emit.ack:
+            self._connection.outbox.deliver(EventDropped(self.name, emit.args, error))
+        self._fail(emit, error)
 
     # Acknowledgements
 
@@ -603,11 +621,14 @@ class Namespace:
         else:
             self._fail(emit, error)
 
-    def _fail_awaited_acks(self, reason: DisconnectReason) -> None:
+    def _fail_awaited_acks(self, reason: DisconnectReason, details: Exception | None) -> None:
         """Fail the acknowledgements that were awaited on the connection that has ended."""
         error = DisconnectedError(f"disconnected before the acknowledgement arrived: {reason}", reason)
+        was_too_large = is_too_large(details)
         for emit in list(self._sent.values()):
-            if emit.queued and emit.timeout is None:
+            if was_too_large and emit.excess is not None and emit.tries:
+                self._drop(emit, chained(PacketError(emit.excess), error))
+            elif emit.queued and emit.timeout is None:
                 # The JavaScript client does not count this as a failed try: the event waits for the next connection.
                 self._forget_ack(emit)
             elif emit.queued:
@@ -618,7 +639,7 @@ class Namespace:
     # Retries: one event is in flight; the next is sent when it is acknowledged or given up
 
     def _enqueue(self, emit: Emit, now: float) -> None:
-        self._check_space(emit, self._connection.encode(Packet(EVENT, self.name, emit.args)))
+        self._check_space(emit, self._connection.encode(Packet(EVENT, self.name, emit.args)), sends=False)
         emit.queued = True
         self._queue.append(emit)
         self._emits[emit.handle] = emit
@@ -631,8 +652,9 @@ class Namespace:
             emit = self._queue[0]
             try:
                 frames = self._connection.encode(Packet(EVENT, self.name, emit.args, self._next_wire_id))
-            except PacketError as error:  # the application has modified a list or a dict in it
-                self._fail(emit, error)
+                self._connection.limits.check(emit, frames, sends=True)
+            except PacketError as error:  # it is too large, or the application has modified a list or a dict in it
+                self._drop(emit, error)
             else:
                 self._expect_ack(emit, now)
                 self._transmit(emit, frames, now)

@@ -349,7 +349,7 @@ class ScenarioRun:
             else:
                 self._put(label, "open")
 
-        await self._begin(open_it, lambda: manager.engine is not None)
+        await self._begin(open_it, lambda: manager.engine is not None and manager.engine.state != "closed")
 
     async def _begin(self, function: Callable[[], Awaitable[Any]], begun: Callable[[], bool]) -> None:
         """Call a function that waits for an end, and wait only until it has started."""

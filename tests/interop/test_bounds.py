@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from sansio_socketio.protocol.errors import BufferFullError
+from sansio_socketio.client import InboxOverflow
+from sansio_socketio.protocol.errors import BufferFullError, DisconnectedError, PacketError
+from tests.conftest import PeerFactory
 from tests.interop.conftest import FreshTarget
 from tests.support.drivers import Driver
 from tests.support.peers import Peer
@@ -29,6 +32,55 @@ async def test_a_message_larger_than_max_message_size_closes_the_connection(
         assert "max_message_size" in details
         await socket.wait_connected()
         assert await socket.emit_with_ack("echo_ack", "small") == "small"
+
+
+@pytest.mark.parametrize("server", ["node", "python"])
+@pytest.mark.parametrize("content", ["x" * 2000, b"x" * 2000], ids=["text", "binary"])
+async def test_an_event_above_max_payload_fails_alone(
+    content: str | bytes,
+    server: str,
+    driver: Driver,
+    transport: str,
+    fresh_node_server: PeerFactory,
+    fresh_python_server: PeerFactory,
+) -> None:
+    if server == "node":
+        target = Target(fresh_node_server(options={"maxHttpBufferSize": 1000}), transport)
+    else:
+        target = Target(fresh_python_server(options={"max_http_buffer_size": 1000}), transport)
+    gone = driver.queue()
+    async with target.connect(driver, retries=20, reconnection_delay=0.01) as socket:
+        other = socket.io.socket("/chat")
+        await other.wait_connected()
+        await target.settle(driver, socket)
+        other.on("disconnect", lambda reason, details: gone.put((reason, str(details))))
+        if target.settled == "polling":
+            with pytest.raises(PacketError, match=r"event 'echo_ack' has a message of .* limit is 1000 \(maxPayload"):
+                await socket.emit("echo_ack", content)
+        else:
+            await socket.emit("echo_ack", content)
+            reason, details = await gone.get()
+            assert reason == "transport close"
+            assert re.search(
+                r"with code 1009.*: event 'echo_ack' has a message of 20\d\d bytes; .* limit is 1000", details
+            )
+        assert await socket.emit_with_ack("echo_ack", "small") == "small"
+        await other.wait_connected()
+        assert await other.emit_with_ack("echo_ack", "small") == "small"
+        assert target.settled == "polling" or socket.io.statistics().reconnects == 1
+
+
+async def test_more_attachments_than_the_server_accepts_are_named_as_the_likely_cause(
+    driver: Driver, plain_target: Target
+) -> None:
+    gone = driver.queue()
+    async with plain_target.connect(driver) as socket:
+        await plain_target.settle(driver, socket)
+        socket.on("disconnect", lambda reason, details: gone.put((reason, str(details))))
+        await socket.emit("echo", *[b"x"] * 11)
+        reason, details = await gone.get()
+        assert reason == "transport close"
+        assert "; likely cause: event 'echo' has 11 attachments; servers accept at most 10" in details
 
 
 @pytest.mark.row("option.max_payload_packets")
@@ -96,7 +148,9 @@ async def test_events_that_wait_for_handlers_are_bounded(
         assert (reason, kind) == ("forced close", "InboxOverflow")
         assert "'n'" in details
         assert next(iter(bound)) in details
-        await socket.wait_closed()
+        with pytest.raises(DisconnectedError) as caught:
+            await socket.wait_closed()
+        assert isinstance(caught.value.__cause__, InboxOverflow)
         assert numbers == list(range(len(numbers)))
         assert len(numbers) < 100
         assert "closing the connection" in caplog.text

@@ -101,7 +101,7 @@ async def test_an_unknown_namespace_raises_connect_error(driver: Driver, plain_t
             raise AssertionError("there is no such namespace")
 
 
-@pytest.mark.row("reason.io_server_disconnect", "socket.event.disconnect", "socket.wait_closed")
+@pytest.mark.row("reason.io_server_disconnect", "socket.event.disconnect", "socket.wait_closed", "socket.close_reason")
 @pytest.mark.parametrize("close", [False, True], ids=["the namespace", "the connection"])
 async def test_a_socket_that_the_server_disconnected_can_connect_again(
     close: bool, driver: Driver, target: Target
@@ -112,11 +112,29 @@ async def test_a_socket_that_the_server_disconnected_can_connect_again(
         await target.settle(driver, socket)
         await socket.emit("kick", close)
         assert await gone.get() == ("io server disconnect", False)
-        await socket.wait_closed()
+        with pytest.raises(DisconnectedError) as caught:
+            await socket.wait_closed()
+        assert caught.value.reason == "io server disconnect"
+        assert (socket.close_reason.reason, socket.close_reason.final) == ("io server disconnect", True)
         with pytest.raises(DisconnectedError):
             await socket.wait_connected()
         await socket.connect()
         assert await socket.emit_with_ack("echo_ack", 1) == 1
+
+
+@pytest.mark.row("beyond.state_at_the_event", "manager.engine")
+async def test_a_handler_takes_the_state_at_the_time_of_its_event(driver: Driver, plain_target: Target) -> None:
+    seen = driver.queue()
+    async with plain_target.connect(driver) as socket:
+        socket.on("connect", lambda state: seen.put((state.id, state.connected, state.active)))
+        socket.on("disconnect", lambda reason, details, state: seen.put((reason, state.connected, state.active)))
+        first, engine = socket.id, socket.io.engine
+        await socket.disconnect()
+        assert socket.io.engine == engine
+        await socket.connect()
+        assert await seen.get() == (first, True, True)
+        assert await seen.get() == ("io client disconnect", False, False)
+        assert await seen.get() == (socket.id, True, True)
 
 
 @pytest.mark.row("reason.io_client_disconnect")
@@ -129,6 +147,7 @@ async def test_disconnect_is_received_by_the_server(driver: Driver, fresh: Fresh
         await socket.disconnect()
         assert not socket.active
         await socket.wait_closed()
+        assert (socket.close_reason.reason, socket.close_reason.final) == ("io client disconnect", True)
         assert await gone.get() == "io client disconnect"
         await driver.until(lambda: target.peer.control("stats")["clients"] == 0)
         assert target.peer.control("stats")["disconnections"] == ["client namespace disconnect"]

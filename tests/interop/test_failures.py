@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.protocol.errors import ConnectError, OpenTimeout, PacketError, TransportError
+from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, OpenTimeout, PacketError, TransportError
 from tests.conftest import PeerFactory
 from tests.support.bad_peers import POLLING, WEBSOCKET, hang, refused_url
 from tests.support.drivers import Driver
@@ -161,7 +161,8 @@ async def error_of(driver: Driver, url: str, **options: Any) -> BaseException:
     try:
         async with driver.connect(url, **options) as socket:
             socket.on("disconnect", lambda reason, details: gone.put(details))
-            await socket.wait_closed()
+            with pytest.raises(DisconnectedError):
+                await socket.wait_closed()
             error: BaseException = await gone.get()
     except ConnectError as failure:
         error = failure

@@ -47,7 +47,8 @@ async def test_reconnection_false_does_not_reconnect(driver: Driver, plain_targe
         socket.io.on("reconnect_attempt", gone.put)
         await plain_target.settle(driver, socket)
         await socket.emit("close_engine")
-        await socket.wait_closed()
+        with pytest.raises(DisconnectedError):
+            await socket.wait_closed()
         assert await gone.get() == "transport close"
         with pytest.raises(DisconnectedError):
             await socket.wait_connected()
@@ -66,7 +67,8 @@ async def test_reconnection_can_be_disabled_and_enabled_while_running(driver: Dr
         manager.reconnection = False
         await plain_target.settle(driver, socket)
         await socket.emit("close_engine")
-        await socket.wait_closed()
+        with pytest.raises(DisconnectedError):
+            await socket.wait_closed()
         manager.reconnection = True
         await socket.connect()
         await plain_target.settle(driver, socket)
@@ -87,7 +89,10 @@ async def test_reconnection_attempts_limits_the_attempts(driver: Driver, plain_f
         await target.settle(driver, socket)
         target.peer.kill()
         assert [await seen.get() for _ in range(3)] == [1, 2, "failed"]
-        await socket.wait_closed()
+        with pytest.raises(DisconnectedError) as caught:
+            await socket.wait_closed()
+        assert caught.value.reason == "connect error"
+        assert socket.active
         manager.reconnection_attempts = 1
         with pytest.raises(ConnectError):
             await socket.connect()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.protocol.errors import ConnectError, OptionError, TransportError
+from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, OptionError, TransportError
 from tests.interop.conftest import FreshTarget
 from tests.support.drivers import Driver, Queue
 from tests.support.target import Target
@@ -96,7 +96,8 @@ async def test_giving_up_emits_its_events_in_order(driver: Driver, plain_fresh: 
     async with driver.manager(target.peer.url, reconnection_attempts=1, **target.options) as manager:
         record_events(seen, manager)
         socket = manager.socket()
-        await socket.wait_closed()
+        with pytest.raises(DisconnectedError):
+            await socket.wait_closed()
         assert await next_events(seen, 5) == [
             ("error", TransportError),
             ("reconnect_attempt", 1),

@@ -9,7 +9,14 @@ from typing import Any, Final
 import pytest
 
 from sansio_socketio.client import EventType
-from sansio_socketio.protocol.errors import AckTimeout, ConnectError, PacketError, PayloadError, TransportError
+from sansio_socketio.protocol.errors import (
+    AckTimeout,
+    ConnectError,
+    DisconnectedError,
+    PacketError,
+    PayloadError,
+    TransportError,
+)
 from tests.interop.conftest import FreshTarget
 from tests.support.bad_peers import refused_url
 from tests.support.drivers import Driver
@@ -532,7 +539,8 @@ async def test_a_session_that_cannot_be_recovered_is_replaced(driver: Driver, pl
         await target.settle(driver, socket)
         first = socket.id
         target.peer.restart()
-        await socket.wait_closed()
+        with pytest.raises(DisconnectedError):
+            await socket.wait_closed()
         await socket.connect()
         assert (socket.id == first, socket.recovered) == (False, False)
         await socket.disconnect()
@@ -544,5 +552,6 @@ async def cut_and_wait(driver: Driver, target: Target, socket: Any, times: int) 
     """Cut the connection, and wait until both sides have counted it."""
     await target.settle(driver, socket)
     await socket.emit("cut")
-    await socket.wait_closed()
+    with pytest.raises(DisconnectedError):
+        await socket.wait_closed()
     await driver.until(lambda: len(target.peer.control("stats")["disconnections"]) == times)

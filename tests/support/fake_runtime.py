@@ -253,6 +253,7 @@ class Server:
         self.greets: list[Any] | None = None
         self.is_reading = True
         self.upgrades: list[str] = []
+        self.max_payload: int | None = None
         self.probe_answer = "probe"
         self.on_event: Callable[[Packet], None] = lambda packet: None
         self.got: list[Packet] = []
@@ -323,6 +324,8 @@ class Server:
             return
         self.stream = stream
         handshake = {"sid": "e1", "upgrades": self.upgrades, "pingInterval": 3_600_000, "pingTimeout": 3_600_000}
+        if self.max_payload is not None:
+            handshake["maxPayload"] = self.max_payload
         stream.say(engineio.Packet(engineio.OPEN, json.dumps(handshake)))
 
     def data_written(self, stream: FakeStream, data: bytes) -> None:

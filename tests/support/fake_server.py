@@ -106,8 +106,9 @@ class Wire(Transport):
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
         self.timers.cancel(self, "close")
         if not self._is_closing:
-            reason: CloseReason = "transport close" if error is None else "transport error"
-            self.session.on_close(self, reason, TransportError(f"the stream ended: {error}"), now)
+            details = error if isinstance(error, TransportError) else TransportError(f"the stream ended: {error}")
+            reason: CloseReason = "transport close" if error is None or details is error else "transport error"
+            self.session.on_close(self, reason, details, now)
 
 
 class BetterWire(Wire):
@@ -174,7 +175,7 @@ class FakeServer:
 
     # For the test: actions of the server
 
-    def accept(self, *, upgrades: Sequence[str] = ()) -> None:
+    def accept(self, *, upgrades: Sequence[str] = (), max_payload: int | None = None) -> None:
         """Open the stream that the client asked for, and send the handshake, unless it is too late for that."""
         self.run()
         stream = self.streams[-1]
@@ -183,6 +184,8 @@ class FakeServer:
         if stream not in self.streams:
             return
         handshake = {"sid": "e1", "upgrades": upgrades, "pingInterval": 3_600_000, "pingTimeout": 3_600_000}
+        if max_payload is not None:
+            handshake["maxPayload"] = max_payload
         self.feed(engineio.Packet(engineio.OPEN, json.dumps(handshake)))
 
     def open_stream(self) -> None:
@@ -229,7 +232,7 @@ class FakeServer:
         self.client.data_received(self.streams[-1], _to_wire(packet), self.now)
 
     def lose(self, error: Exception | None = None) -> None:
-        """End the latest stream, or break it with an error."""
+        """End the latest stream, with a TransportError as the server's reason, or break it with another error."""
         self.run()
         self.client.stream_closed(self.streams.pop(), error, self.now)
 

@@ -24,6 +24,7 @@ from sansio_socketio.protocol.packets.socketio import JSONParser
 from sansio_socketio.protocol.transports.polling import PollingTransport
 from sansio_socketio_asyncio import (
     IO,
+    Disconnection,
     Emitter,
     Engine,
     Event,
@@ -196,6 +197,7 @@ async def streams(socket: Socket) -> None:
 async def attributes(socket: Socket, manager: Manager) -> None:
     assert_type(socket.id, str | None)
     assert_type((socket.active, socket.connected, socket.disconnected, socket.recovered), tuple[bool, bool, bool, bool])
+    assert_type(socket.close_reason, Disconnection | None)
     assert_type(socket.nsp, str)
     socket.auth = {"token": "t"}
     socket.auth = token

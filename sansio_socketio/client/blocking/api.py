@@ -24,6 +24,7 @@ from ..handlers.event_type import Ack, EventType, Result, Values
 from ..handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from ..handlers.registry import Handler
 from ..options import Auth, IOOptions, ManagerOptions, SocketOptions
+from ..run.disconnection import Disconnection
 from ..run.event_stream import Event, EventBuffer
 from ..run.namespace import PLAIN, Flags
 from ..run.scope import Host
@@ -66,6 +67,8 @@ class Emitter:
     ) -> None:
         """Emit an event. While the namespace is not connected, the event is buffered.
 
+        It is also buffered if the client does not try to connect any more (`Socket.close_reason`), and sent after a `connect`.
+
         Waits while the connection is not writable. Once it is writable, `emit` completes without waiting: if `emit` is
         interrupted, the event was not sent. If it returns, the event was sent or buffered (or, if it is volatile, dropped).
 
@@ -81,7 +84,7 @@ class Emitter:
         Raises:
             TimeoutError: The connection was not writable within `timeout` seconds; nothing was sent.
             OptionError: The name of the event is invalid or reserved.
-            PacketError: A value cannot be encoded.
+            PacketError: A value cannot be encoded, or the event exceeds the server's `maxPayload` (over polling).
             BufferFullError: `max_buffered_events` or `max_buffered_bytes` would be exceeded.
             DisconnectedError: The Manager has been stopped.
             StateError: The Manager is not running.
@@ -150,7 +153,8 @@ class Emitter:
             PayloadError: The acknowledgement does not match `result`.
             AckTimeout: The acknowledgement did not arrive in time (`timeout()`, or the option `ack_timeout`).
             DisconnectedError: The connection ended before the acknowledgement arrived.
-            OptionError, PacketError, BufferFullError, StateError: As in `emit`.
+            PacketError: As in `emit`; also later, if the server has refused the event because it is too large.
+            OptionError, BufferFullError, StateError: As in `emit`.
         """
         if result is None:
             return self._call(self._core.emit_with_ack, timeout, (event, *values), self._flags)
@@ -172,7 +176,8 @@ class EventStream:
     """A stream of the events of a namespace: a context manager and an iterator.
 
     It yields the events that are dispatched while the context manager is entered, before their handlers are called. The
-    stream ends when the socket is disconnected and the client does not reconnect. If several threads iterate over it, each
+    stream ends when the socket is disconnected and the client does not reconnect. It raises a DisconnectedError then, unless
+    the application has disconnected the socket: see `Socket.wait_closed`. If several threads iterate over it, each
     event is received by one of them.
     """
 
@@ -200,6 +205,9 @@ class EventStream:
 
 class Socket(Emitter, AnyHandlerRegistration):
     """One namespace of a connection. Created by `connect`, `io` and `Manager.socket`.
+
+    The events of a Socket that the client itself emits are connect(), connect_error(error), disconnect(reason, details). Their
+    handlers may be called late. One that requires one parameter more receives a `SocketState`, the state at the event.
 
     Attributes:
         io: The Manager of the connection, which the sockets of all its namespaces share.
@@ -273,12 +281,20 @@ class Socket(Emitter, AnyHandlerRegistration):
 
     @property
     def active(self) -> bool:
-        """Whether the application wants the socket connected. It does not mean that the client still tries to connect it.
+        """Whether the application wants the socket connected. `close_reason` says whether the client still tries to.
 
         It becomes False by `disconnect`, and when the server refuses or disconnects the socket. It stays True when the
         client gives up: with `reconnection=False`, after the last attempt, and after `Manager.close`.
         """
         return self._core.spec.namespace.active
+
+    @property
+    def close_reason(self) -> Disconnection | None:
+        """How the socket was disconnected. None while it is connected, or connects for the first time or after `connect`.
+
+        It has a `reason`, `details` (an exception or None), and `final`: whether the client has stopped trying to connect.
+        """
+        return self._core.close_reason
 
     @property
     def id(self) -> str | None:
@@ -357,13 +373,20 @@ class Socket(Emitter, AnyHandlerRegistration):
         self._call(self._core.wait_connected, timeout)
 
     def wait_closed(self, timeout: float | None = None) -> None:
-        """Wait until the socket is disconnected and the client does not reconnect it. Return at once if that is the case.
+        """Wait until the socket is disconnected and the client does not reconnect it.
+
+        Return if the application has disconnected the socket or closed the Manager, also if that was before the call, and if
+        the socket has never tried to connect.
 
         Args:
             timeout: How many seconds to wait.
 
         Raises:
             TimeoutError: The socket was not closed within `timeout` seconds.
+            DisconnectedError: The socket was disconnected for another reason: by the server, because the server refused it,
+                because no attempts to connect are left, or because the handlers are too slow. `reason` says why, `__cause__`
+                is the error that caused it, if any.
+            StateError: The Manager is not running, and connects the socket when it is started.
         """
         self._call(self._core.wait_closed, timeout)
 
@@ -602,7 +625,7 @@ class Manager(ManagerBase, BlockingContext):
 
     @property
     def engine(self) -> Engine | None:
-        """The current Engine.IO session, or None. Each session has its own object."""
+        """The current Engine.IO session, or else the last one; None before the first one. Each session has its own object."""
         session = self._core.session()
         if session is None:
             return None

@@ -249,9 +249,9 @@ class ManagerCore:
         return core
 
     def session(self) -> SessionRun | None:
-        """Return the current Engine.IO session, or None."""
+        """Return the current Engine.IO session, or else the last one of the run, or None."""
         with self.link.lock:
-            run = self.link.active()
+            run = self.link.run
             return None if run is None else run.session()
 
     async def close_session(self, session: SessionRun) -> None:

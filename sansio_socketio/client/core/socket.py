@@ -13,6 +13,7 @@ from ..handlers.conversion import conversions
 from ..handlers.registry import LIFECYCLE_EVENTS, Handler, event_name
 from ..options import Auth, check_askable
 from ..run.blueprint import NamespaceSpec
+from ..run.disconnection import Disconnection
 from ..run.event_stream import Event, EventBuffer
 from ..run.link import Link
 from ..run.namespace import Flags, NamespaceRun
@@ -91,16 +92,28 @@ class SocketCore:
         if not self.spec.namespace.connected:
             await namespace.first_attempts.wait()
 
+    @property
+    def close_reason(self) -> Disconnection | None:
+        """How the socket was disconnected, or None."""
+        with self.link.lock:
+            run = self.link.active()
+            return self.spec.disconnection if run is None else run.of(self.spec).disconnection
+
     async def wait_closed(self) -> None:
         """Wait until the namespace is disconnected and the client does not reconnect it."""
         run = self.link.active()
         if run is None:
             if self.spec.wanted and self.link.run is None:
                 self.link.sending()  # raise the error that says how to start the Manager
-            return
-        namespace = run.of(self.spec)
-        if namespace.is_trying:
-            await namespace.closings.wait()
+        else:
+            namespace = run.of(self.spec)
+            if namespace.is_trying:
+                await namespace.closings.wait()
+                return
+        disconnection = self.spec.disconnection
+        lost = None if disconnection is None else disconnection.error(self.spec.name)
+        if lost is not None:
+            raise lost
 
     def events(self, how_to_open: str) -> EventBuffer:
         """Create a stream of the namespace's events."""

@@ -13,6 +13,7 @@ from ...protocol.options import ASK
 from ...runtime.connect import Connector
 from ..handlers.registry import HandlerRegistry
 from ..options import CALLABLE_OPTIONS, Auth, LocalOptions, check_askable
+from .disconnection import Disconnection
 
 log = logging.getLogger("sansio_socketio.client.socket")
 
@@ -30,6 +31,7 @@ class NamespaceSpec:
         handlers: The handlers of the socket.
         auth: The credentials to send when joining, or the function that returns them.
         wanted: Whether to connect the namespace when the next run opens its connection.
+        disconnection: How the namespace was disconnected. None while it is connected, or connects for the first time.
     """
 
     def __init__(self, namespace: Namespace, options: Mapping[str, Any], ack_timeout: float | None) -> None:
@@ -39,6 +41,7 @@ class NamespaceSpec:
         self.ack_timeout = ack_timeout
         self.auth: Auth = options.get("auth")
         self.wanted = False
+        self.disconnection: Disconnection | None = None
         self.handlers = HandlerRegistry(changed=self.choose_reports)
 
     def choose_reports(self) -> None:

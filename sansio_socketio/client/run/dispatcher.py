@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from ...protocol.errors import DisconnectedError
 from ...protocol.events import AckId, EventReceived, EventSent
 from ...runtime.interface import Future, Runtime
 from ..handlers.registry import HandlerRegistry, RegisteredHandler, event_name
@@ -26,6 +27,7 @@ from .backpressure import Backpressure, Reading
 from .event_stream import Event, EventBuffer, InboxOverflow
 from .expected import ExpectedEvents
 from .replies import Acknowledge, Reply
+from .socket_state import SocketState
 from .tasks import HandlerTasks
 from .unawaited import watch
 from .watchdog import Watchdog
@@ -67,14 +69,16 @@ class Lifecycle:
     Attributes:
         name: The event's name.
         args: The arguments of its handlers.
+        state: The state of the socket, for handlers that require one more argument.
         after: A future to wait for before the handlers are called, or None.
     """
 
-    __slots__ = ("after", "args", "name")
+    __slots__ = ("after", "args", "name", "state")
 
-    def __init__(self, name: str, args: tuple[Any, ...], after: Future | None) -> None:
+    def __init__(self, name: str, args: tuple[Any, ...], state: SocketState, after: Future | None) -> None:
         self.name = name
         self.args = args
+        self.state = state
         self.after = after
 
 
@@ -90,7 +94,12 @@ class AckCallback:
 
 
 class EndStreams:
-    """The end of the event streams, queued behind the events before it."""
+    """The end of the event streams, queued behind the events before it. `error` is what they raise, or None."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: DisconnectedError | None = None) -> None:
+        self.error = error
 
 
 class Failure:
@@ -265,7 +274,9 @@ class Dispatcher:
             )
             self.put(Failure(name, error))
 
-    def lifecycle(self, name: str, args: tuple[Any, ...], barrier: Callable[[], Future | None]) -> None:
+    def lifecycle(
+        self, name: str, args: tuple[Any, ...], state: SocketState, barrier: Callable[[], Future | None]
+    ) -> None:
         """Queue a lifecycle event. If too many are queued, replace the latest one, and report an InboxOverflow.
 
         `barrier` returns a future to wait for before the handlers are called, or None.
@@ -273,10 +284,10 @@ class Dispatcher:
         latest = self._latest
         if self._lifecycle < MOST_LIFECYCLE or latest is None:
             self._lifecycle += 1
-            self._latest = event = Lifecycle(name, args, barrier())
+            self._latest = event = Lifecycle(name, args, state, barrier())
             self.put(event)
             return
-        latest.name, latest.args, latest.after = name, args, None
+        latest.name, latest.args, latest.state, latest.after = name, args, state, None
         if not self._is_full_of_lifecycle:
             self._is_full_of_lifecycle = True
             queued = f"{self._lifecycle} lifecycle events are queued"
@@ -343,12 +354,12 @@ class Dispatcher:
             self.release()
         self._wake()
 
-    def cancel(self) -> None:
-        """End at once. A thread ends when its handler returns, without calling another one."""
+    def cancel(self, error: DisconnectedError | None = None) -> None:
+        """End at once. A thread ends when its handler returns, without calling another one. Streams raise `error`, if any."""
         self._is_finishing = self._is_cancelled = True
         self._forget()
         for stream in self._streams:
-            stream.end()
+            stream.end(error)
         self._watchdog.stop()
         self._backpressure.stop()
         self.release()
@@ -438,15 +449,18 @@ class Dispatcher:
             self._is_full_of_lifecycle = False
         if event.after is not None and not event.after.done:
             await self.runtime.wait(event.after)
+        with_state = (*event.args, event.state)
         for handler in self._handlers.take(event.name):
-            await self._handle(handler, event.name, event.args, None, 0)
+            # Only handlers that require it: others with more parameters, such as `*args`, have no use for it.
+            args = with_state if handler.required > len(event.args) else event.args
+            await self._handle(handler, event.name, args, None, 0)
 
     async def _handle_callback(self, callback: AckCallback) -> None:
         await self._call_in_order(callback.callback, callback.name, callback.args, None)
 
-    async def _handle_end(self, _: EndStreams) -> None:
+    async def _handle_end(self, end: EndStreams) -> None:
         for stream in self._streams:
-            stream.end()
+            stream.end(end.error)
 
     async def _handle_failure(self, failure: Failure) -> None:
         await self._report(failure.error, failure.name, f"the queue of handlers of {self._name}")

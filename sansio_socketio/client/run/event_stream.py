@@ -7,7 +7,7 @@ from enum import Enum
 from reprlib import repr as short_repr
 from typing import Any, Protocol
 
-from ...protocol.errors import SocketIOError, StateError
+from ...protocol.errors import DisconnectedError, SocketIOError, StateError
 from ...runtime.interface import Runtime
 from .replies import Acknowledge
 from .waiters import Waiters
@@ -63,6 +63,8 @@ class _State(Enum):
 
     NEW = "new"
     OPEN = "open"
+    FULL = "full"
+    """An event did not fit. The connection is being closed; the end of the stream follows."""
     ENDED = "ended"
 
 
@@ -80,6 +82,7 @@ class EventBuffer:
         self._events: deque[tuple[Event, int]] = deque()
         self._bytes = 0
         self._state = _State.NEW
+        self._error: DisconnectedError | None = None
         self._arrivals = Waiters(inbox.runtime)
 
     def __len__(self) -> int:
@@ -101,18 +104,22 @@ class EventBuffer:
         self.end()
 
     def put(self, event: Event, size: int) -> None:
-        """Add an event of about `size` bytes."""
+        """Add an event of about `size` bytes, unless the stream has ended."""
+        if self._state is not _State.OPEN:
+            return
         if self._inbox.fits(len(self._events), self._bytes, size):
             self._events.append((event, size))
             self._bytes += size
             self._inbox.grown(len(self._events), self._bytes)
             self._arrivals.wake()
-        elif self._state is _State.OPEN:
-            self._state = _State.ENDED
+        else:
+            self._state = _State.FULL
             self._inbox.overflow(event.name, len(self._events), self._bytes)
 
-    def end(self) -> None:
-        """End the stream after the buffered events."""
+    def end(self, error: DisconnectedError | None = None) -> None:
+        """End the stream after the buffered events. `error` is what it raises then, if anything, unless it has ended."""
+        if self._state is not _State.ENDED:
+            self._error = error
         self._state = _State.ENDED
         self._arrivals.wake()
 
@@ -120,12 +127,15 @@ class EventBuffer:
         """Wait for the next event and return it. Return None at the end.
 
         Raises:
+            DisconnectedError: The stream has ended because the connection was lost.
             StateError: The stream has not been opened.
         """
         while not self._events:
             if self._state is _State.NEW:
                 raise StateError(f"the stream of events is not open: {self._how_to_open}")
             if self._state is _State.ENDED:
+                if self._error is not None:
+                    raise self._error
                 return None
             await self._arrivals.wait()
         event, size = self._events.popleft()

@@ -20,9 +20,11 @@ from ...protocol.errors import AckTimeout, ConnectError, DisconnectedError
 from ...runtime.interface import Future, Runtime
 from ..handlers.registry import Handler, RegisteredHandler, event_name
 from .blueprint import NamespaceSpec
+from .disconnection import BY_APPLICATION, Disconnection
 from .dispatcher import AckCallback, Dispatcher, EndStreams, description
 from .lifecycle import LifecycleQueue
 from .pump import Pump
+from .socket_state import SocketState
 from .waiters import Waiters, wait_for
 
 log = logging.getLogger("sansio_socketio.client.socket")
@@ -54,7 +56,8 @@ class NamespaceRun:
         lifecycle: The lifecycle queue of the connection.
         make_dispatcher: Creates the dispatcher, given a function that acknowledges events.
         is_trying: Returns whether the connection is open or opening, or will be opened automatically.
-        overflow: Returns the InboxOverflow for which the client has closed the connection, or None.
+        cause: Returns the error for which the client has closed the connection, or None.
+        transport: Returns the name of the connection's transport, or of the last one's, or None.
 
     Attributes:
         failure: Why the last attempt failed; None after a success.
@@ -72,7 +75,8 @@ class NamespaceRun:
         make_dispatcher: Callable[[Callable[[events.AckId, Sequence[Any]], None]], Dispatcher],
         *,
         is_trying: Callable[[], bool],
-        overflow: Callable[[], Exception | None],
+        cause: Callable[[], Exception | None],
+        transport: Callable[[], str | None],
     ) -> None:
         self.spec = spec
         self.runtime = runtime
@@ -86,7 +90,8 @@ class NamespaceRun:
         self._pump = pump
         self._lifecycle = lifecycle
         self._is_trying = is_trying
-        self._overflow = overflow
+        self._cause = cause
+        self._transport = transport
         self._acks: dict[int, Future] = {}
         self._callbacks: dict[int, tuple[RegisteredHandler, str, bool]] = {}
 
@@ -97,10 +102,18 @@ class NamespaceRun:
         """Whether the namespace is connected, or will connect automatically."""
         return self._namespace.active and self._is_trying()
 
+    @property
+    def disconnection(self) -> Disconnection | None:
+        """How the namespace was disconnected, or None."""
+        disconnection = self.spec.disconnection
+        return None if disconnection is None else replace(disconnection, final=not self.is_trying)
+
     def connect(self) -> None:
         """Connect the namespace in the background."""
         now = self._pump.now()
         self.spec.wanted = False
+        if not self.is_trying:
+            self.spec.disconnection = None
         self.failure = None
         self._namespace.connect(now)
         self._pump.drain()
@@ -109,6 +122,7 @@ class NamespaceRun:
         """Disconnect the namespace."""
         self.failure = None
         if not self._pump.ended:
+            self._left()
             self._namespace.disconnect(self._pump.now())
             self._pump.drain()
             self.fail_unless_trying(DisconnectedError(f"disconnect() was called before {self.spec.name} was connected"))
@@ -116,7 +130,29 @@ class NamespaceRun:
     def suspend(self) -> None:
         """Disconnect at the end of the run. The next run connects the namespace again."""
         self.spec.wanted = self.spec.wanted or self._namespace.active
+        self._left()
         self._namespace.disconnect(self._pump.now())
+
+    def _left(self) -> None:
+        """Record that the application has disconnected the namespace, unless it is disconnected finally."""
+        if self.is_trying:
+            self.spec.disconnection = BY_APPLICATION
+
+    def give_up(self, error: ConnectError) -> None:
+        """Raise `error` in the callers that wait for a connection, if the client does not try to connect any more."""
+        if not self.is_trying:
+            self._lost(Disconnection("connect error", error))
+            self.fail(error)
+
+    def broken(self, error: Exception) -> None:
+        """Raise `error` in the callers that wait for a connection, because an internal error ends the run."""
+        self._lost(Disconnection("forced close", self._cause() or error))
+        self.fail(error)
+
+    def _lost(self, disconnection: Disconnection) -> None:
+        """Record how the namespace was disconnected, unless that is known."""
+        if self._namespace.active and self.spec.disconnection is None:
+            self.spec.disconnection = disconnection
 
     def fail_unless_trying(self, error: Exception) -> None:
         """Raise `error` in the callers that wait for a connection or an event, unless the client is trying to connect."""
@@ -124,13 +160,24 @@ class NamespaceRun:
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
-        """Raise `error` in the callers that wait for a connection or an event, and wake those that wait for its end."""
+        """Raise `error` in the callers that wait for a connection or an event. Wake those that wait for its end, and end the
+        streams.
+        """
         self.connections.fail(error)
         self.first_attempts.fail(error)
-        self.closings.wake()
         self.dispatcher.expected.fail(error)
+        lost = self.lost()
+        if lost is None:
+            self.closings.wake()
+        else:
+            self.closings.fail(lost)
         if self.dispatcher.has_streams:
-            self.dispatcher.put(EndStreams())
+            self.dispatcher.put(EndStreams(lost))
+
+    def lost(self) -> DisconnectedError | None:
+        """Return the error for how the namespace was disconnected, or None if the application has disconnected it."""
+        disconnection = self.spec.disconnection
+        return None if disconnection is None else disconnection.error(self.spec.name)
 
     def fail_acks(self, error: Exception) -> None:
         """Raise `error` in the callers that wait for acknowledgements. Events that have not been sent are withdrawn."""
@@ -143,7 +190,7 @@ class NamespaceRun:
         self.fail_acks(error)
         self._acks.clear()
         self._callbacks.clear()
-        self.dispatcher.cancel()
+        self.dispatcher.cancel(self.lost())
 
     # Sending
 
@@ -206,7 +253,10 @@ class NamespaceRun:
             log.debug("%s: buffered %s", self.spec.name, description(event.args, event.size, None))
 
     def dropped(self, event: events.EventDropped) -> None:
-        log.debug("%s: dropped %r: it is volatile and cannot be sent now", self.spec.name, event.args[0])
+        if event.error is None:
+            log.debug("%s: dropped %r: it is volatile and cannot be sent now", self.spec.name, event.args[0])
+        else:
+            log.warning("%s: an event was dropped: %s", self.spec.name, event.error)
 
     def acknowledged(self, event: events.Acknowledged) -> None:
         if log.isEnabledFor(logging.DEBUG):
@@ -246,33 +296,49 @@ class NamespaceRun:
 
     def connected(self, event: events.Connected) -> None:
         log.info("%s: connected%s", self.spec.name, ", session recovered" * event.recovered)
-        self.failure = None
+        self.failure = self.spec.disconnection = None
         self.dispatcher.accept()
         self.connections.wake()
         self.first_attempts.wake()
-        self._put("connect")
+        self._put("connect", sid=event.sid, active=True)
 
     def connect_failed(self, event: events.ConnectFailed) -> None:
         error = _connect_error(event.error)
-        log.info("%s: cannot connect: %s", self.spec.name, error)
+        if self.is_trying:
+            log.info("%s: cannot connect: %s", self.spec.name, error)
+        else:
+            log.warning("%s: cannot connect, and does not try again: %s", self.spec.name, error)
+            self.spec.disconnection = Disconnection("connect error", error)
         self.failure = error
         self.first_attempts.fail(error)
         self.fail_unless_trying(error)
-        self._put("connect_error", error)
+        self._put("connect_error", error, active=event.active)
 
     def disconnected(self, event: events.Disconnected) -> None:
-        details = self._overflow() or event.details
-        why = event.reason if details is None else f"{event.reason}: {details}"
-        log.info("%s: disconnected: %s", self.spec.name, why)
-        error = DisconnectedError(f"{self.spec.name} was disconnected: {why}", event.reason)
+        cause = self._cause()
+        details = cause or event.details
+        self.spec.disconnection = disconnection = Disconnection(event.reason, details)
+        if self.is_trying or self.lost() is None or cause is not None:  # a cause is reported by whoever noticed it
+            log.info("%s: disconnected: %s", self.spec.name, disconnection.why)
+        else:
+            log.warning("%s: disconnected, and does not reconnect: %s", self.spec.name, disconnection.why)
+        error = DisconnectedError(f"{self.spec.name} was disconnected: {disconnection.why}", event.reason)
         error.__cause__ = details
-        self._put("disconnect", event.reason, details)
+        self._put("disconnect", event.reason, details, active=event.active)
         self.first_attempts.fail(_connect_error(error))
         self.fail_unless_trying(error)
 
-    def _put(self, name: str, *args: Any) -> None:
+    def _put(self, name: str, *args: Any, active: bool, sid: str | None = None) -> None:
         """Queue a lifecycle event. It is handled when the Manager's handlers of the events before it have started."""
-        self.dispatcher.lifecycle(name, args, self._lifecycle.barrier)
+        state = SocketState(
+            connected=sid is not None,
+            active=active,
+            id=sid,
+            recovered=self._namespace.recovered,
+            close_reason=self.disconnection,
+            transport=self._transport(),
+        )
+        self.dispatcher.lifecycle(name, args, state, self._lifecycle.barrier)
 
 
 def _connect_error(error: Exception) -> ConnectError:

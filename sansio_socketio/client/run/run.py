@@ -80,6 +80,7 @@ class Run:
         )
         self._namespaces = _Namespaces(self._make_namespace)
         self._sessions: dict[int, SessionRun] = {}
+        self._last_session: SessionRun | None = None
         self._overflow: InboxOverflow | None = None
         self._open_error: ConnectError | None = None
         self._openings = Waiters(runtime)
@@ -143,13 +144,19 @@ class Run:
             raise DisconnectedError(f"the connection to {self._blueprint.url} has been stopped")
 
     def session(self) -> SessionRun | None:
-        """Return the current Engine.IO session, open or opening, or None."""
+        """Return the current Engine.IO session, open or opening, or else the last one. None before the first one."""
         session = self.machine.engine
         if session is None:
-            return None
+            return self._last_session
         if session.number not in self._sessions:
             self._sessions[session.number] = SessionRun(session, self.runtime, self.lifecycle)
-        return self._sessions[session.number]
+        self._last_session = self._sessions[session.number]
+        return self._last_session
+
+    def _transport(self) -> str | None:
+        """Return the name of the transport of the current or the last session, or None."""
+        session = self.session()
+        return None if session is None else session.session.transport
 
     async def close_session(self, session: SessionRun) -> None:
         """Close a session, and wait until it is closed."""
@@ -162,7 +169,7 @@ class Run:
         for namespace in self._namespaces.values():
             error = ConnectError(f"{namespace.spec.name} is not connected: {why}")
             error.__cause__ = self._open_error
-            namespace.fail_unless_trying(error)
+            namespace.give_up(error)
 
     def statistics(self) -> Statistics:
         """Return the counters, and the current sizes of the queues."""
@@ -278,9 +285,13 @@ class Run:
         self._openings.fail(stopped)  # before the end of the connection, whose errors do not have the cause
         self._drains.fail(stopped)
         for namespace in self._namespaces.values():
-            namespace.fail(stopped)
+            namespace.broken(stopped)
             namespace.fail_acks(stopped)
         self.end()
+
+    def _cause(self) -> Exception | None:
+        """Return the error for which the client has closed the connection, or None."""
+        return self._overflow or (self.failure if isinstance(self.failure, Exception) else None)
 
     def _overflowed(self, error: InboxOverflow) -> None:
         """Close the connection permanently, because an inbox is full."""
@@ -441,7 +452,8 @@ class Run:
             self.lifecycle,
             partial(self._make_dispatcher, spec),
             is_trying=lambda: self.is_trying,
-            overflow=lambda: self._overflow,
+            cause=self._cause,
+            transport=self._transport,
         )
         if self._finished is not None:
             namespace.dispatcher.finish()  # `stop` has done so for those that existed

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from random import Random
 from typing import Final
 
@@ -126,7 +125,7 @@ class FrameCodec:
         self._plain: Opcode | None = None
         # The incomplete message: its opcode, or None between messages, and its beginning
         self._opcode: Opcode | None = None
-        self._message = BytesIO()
+        self._message = bytearray()
         # Whether the next frame may be a plain one
         self._expects_message = True
 
@@ -198,7 +197,7 @@ class FrameCodec:
 
     def discard(self) -> None:
         """Discard the beginning of an incomplete message."""
-        self._message = BytesIO()
+        self._message = bytearray()
 
     def _fail(self, code: CloseReason, message: str, cause: Exception) -> None:
         self.failure = FrameFailure(code, message, cause)
@@ -265,7 +264,7 @@ class FrameCodec:
             self._opcode = opcode
         elif opcode is not Opcode.CONTINUATION:
             raise ParseFailed(f"expected CONTINUATION, got {opcode!r}")
-        kind, collected = self._opcode, self._message.tell()
+        kind, collected = self._opcode, len(self._message)
         if finished:
             self._opcode = None
         if self._is_closing:
@@ -274,10 +273,10 @@ class FrameCodec:
             bound = f"a message is larger than max_message_size ({self._max_message_size} bytes)"
             raise ParseFailed(bound, CloseReason.MESSAGE_TOO_BIG)
         if collected or not finished:
-            self._message.write(payload)
+            self._message += payload
             if not finished:
                 return None
-            payload = self._message.getvalue()
+            payload = bytes(self._message)
             self.discard()
         return payload.decode() if kind is Opcode.TEXT else payload
 

@@ -13,6 +13,7 @@ from sansio_socketio.client.run.session import ENGINE_EVENTS
 from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.protocol.errors import DisconnectedError, OptionError
 from sansio_socketio.protocol.events import EnginePacket
+from sansio_socketio.protocol.states import SessionState
 from tests.support.fake_runtime import URL, Cancelled, World
 
 
@@ -52,13 +53,36 @@ def test_there_is_an_engine_from_the_moment_the_session_begins_to_open(world: Wo
         assert manager.engine is engine
         assert engine.id == "e1"
         await manager.close()
-        assert manager.engine is None
+        assert manager.engine is engine
         assert engine.id is None
+        assert engine.state is SessionState.CLOSED
         assert engine.transport.name == "polling"
 
     manager = world.manager_class(URL)
     assert manager.engine is None
     run(world, body)
+
+
+def test_the_last_engine_is_kept_until_the_next_session_and_after_the_end(world: World) -> None:
+    manager = world.manager_class(URL, reconnection_delay=5, randomization_factor=0)
+
+    async def main() -> None:
+        await manager.open()
+        first = engine_of(manager)
+        world.server.lose()
+        await world.sleep(1)
+        assert manager.engine is first
+        await world.sleep(5)
+        second = engine_of(manager)
+        assert second is not first
+        await manager.close()
+        assert manager.engine is second
+        await second.close()
+        await manager.open()
+        assert manager.engine is not second
+        await manager.close()
+
+    world.run(main)
 
 
 def test_there_is_an_engine_while_the_function_for_query_is_pending(world: World) -> None:
@@ -87,7 +111,7 @@ def test_each_session_has_its_own_engine(world: World) -> None:
         seen = record(first, "open", "close")
         world.server.lose(ConnectionResetError())
         await world.settle()
-        assert manager.engine is None
+        assert manager.engine is first
         assert [(name, *args[:1]) for name, *args in seen] == [("close", "transport error")]
         await world.sleep(1.5)
         assert engine_of(manager) is not first
@@ -338,11 +362,11 @@ def test_events_of_the_previous_session_arrive_until_it_has_ended(world: World) 
         await world.settle()
         await socket.disconnect()
         await world.sleep(1)
-        assert manager.engine is None
+        assert manager.engine is old
         assert seen == []
         connecting = world.spawn(socket.connect)
         await world.settle()
-        assert manager.engine is None  # the next session begins when the old one is closed
+        assert manager.engine is old  # the next session begins when the old one is closed
         closing = world.spawn(old.close)
         await world.settle()
         world.server.is_reading = True

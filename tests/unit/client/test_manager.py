@@ -108,7 +108,7 @@ def test_close_waits_until_everything_is_sent_and_connect_opens_again(world: Wor
         await socket.emit("last")
         await manager.close()
         assert world.server.events() == [["last"]]
-        assert manager.engine is None
+        assert manager.engine.state == "closed"
         await socket.wait_closed()
         await manager.close()
         await socket.connect()

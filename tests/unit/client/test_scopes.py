@@ -265,7 +265,8 @@ def test_a_handler_that_connects_again_does_not_delay_the_end(world: World, capl
     world.run(main)
     assert world.time == 1000
     assert world.server.connections == 2
-    assert caplog.records == []
+    [message] = [record.getMessage() for record in caplog.records]
+    assert message == "/: disconnected, and does not reconnect: io server disconnect"
 
 
 def test_an_internal_error_ends_every_wait_and_is_raised_by_the_scope(
@@ -282,11 +283,16 @@ def test_an_internal_error_ends_every_wait_and_is_raised_by_the_scope(
             await world.settle()
             monkeypatch.setattr(ClientProtocol, "data_received", fail)
             world.call_at(world.time + 1, lambda: world.server.emit("e"))
+            closing = world.spawn(socket.wait_closed)
             async with socket.events() as events:
-                async for _ in events:
-                    raise AssertionError
+                with pytest.raises(DisconnectedError) as caught:
+                    await anext(events)
+            assert isinstance(caught.value.__cause__, ZeroDivisionError)
             woken.append("stream")
-            await socket.wait_closed()
+            with pytest.raises(DisconnectedError, match="/ was disconnected: forced close: internal"):
+                await world.join(closing)
+            with pytest.raises(DisconnectedError, match="/ was disconnected: forced close: internal"):
+                await socket.wait_closed()
             woken.append("closed")
             with pytest.raises(DisconnectedError):
                 await socket.emit("e")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from sansio_socketio.client import EventType, Socket
+from sansio_socketio.client import Disconnection, EventType, Socket, SocketState
 from sansio_socketio.protocol.client import HIGH_WATER
 from sansio_socketio.protocol.errors import (
     AckTimeout,
@@ -119,6 +119,28 @@ def test_events_are_buffered_offline_up_to_the_bound(world: World) -> None:
 
     world.run_connected(body, max_buffered_events=3)
     assert world.server.events() == [["n", number] for number in range(3)]
+
+
+def test_a_buffered_event_that_the_server_cannot_receive_is_dropped_with_a_warning(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.lose()
+        await socket.emit("large", "x" * 1000)
+        waiting = world.spawn(lambda: socket.emit_with_ack("waiting", "x" * 1000))
+        await socket.emit("small")
+        world.server.max_payload = 100
+        await world.sleep(10)
+        assert isinstance(waiting.error, PacketError)
+        with pytest.raises(PacketError, match="event 'large' has a message of 1014 bytes"):
+            await socket.emit("large", "x" * 1000)
+
+    world.run_connected(body)
+    assert world.server.events() == [["small"]]
+    [message] = [record.getMessage() for record in caplog.records]
+    assert message.startswith(
+        "/: an event was dropped: event 'large' has a message of 1014 bytes; the server's limit is 100"
+    )
 
 
 def test_emit_waits_until_writable_and_a_cancelled_one_was_not_sent(world: World) -> None:
@@ -353,7 +375,7 @@ def test_the_properties_of_a_connected_socket(world: World) -> None:
         world.server.lose()
         assert (socket.id, socket.active, socket.connected) == (None, True, False)
         assert repr(socket) == "<Socket /chat of http://localhost/chat, active>"
-        assert socket.io.engine is None
+        assert (socket.io.engine.id, socket.io.engine.state) == (None, "closed")
 
     world.run_connected(body, "http://localhost/chat")
 
@@ -364,8 +386,10 @@ def test_disconnect_and_connect(world: World) -> None:
     async def body(socket: Socket) -> None:
         socket.on("disconnect", lambda reason, details: log.append((reason, details)))
         socket.on("connect", lambda: log.append("connect"))
+        assert socket.close_reason is None
         assert await socket.disconnect() is socket
         assert not socket.active
+        assert socket.close_reason == Disconnection("io client disconnect", None, final=True)
         await socket.wait_closed()
         with pytest.raises(DisconnectedError, match="/ is not connected or connecting: call connect"):
             await socket.wait_connected()
@@ -379,6 +403,56 @@ def test_disconnect_and_connect(world: World) -> None:
     world.run_connected(body)
     left = ("io client disconnect", None)
     assert log == ["connect", left, "connect", left, "connect", left]
+
+
+def test_handlers_may_take_the_state_at_the_time_of_the_event(world: World) -> None:
+    states: list[tuple[str, SocketState]] = []
+
+    async def body(socket: Socket) -> None:
+        @socket.on("connect")
+        async def connected(state: SocketState) -> None:
+            await world.sleep(1)  # what follows is handled late
+            states.append(("connect", state))
+
+        socket.on("disconnect", lambda reason, details, state: states.append((reason, state)))
+        socket.on("connect_error", lambda error, state: states.append((str(error), state)))
+        await world.settle()
+        await socket.disconnect()
+        await socket.connect()
+        world.server.refusal["/"] = {"message": "no"}
+        world.server.lose()
+        await world.sleep(5)
+
+    world.run_connected(body)
+    left, refused = Disconnection("io client disconnect"), states[-1][1].close_reason
+    lost = states[-2][1].close_reason
+    assert lost is not None
+    assert (lost.reason, lost.final) == ("transport close", False)
+    assert refused is not None
+    assert (refused.reason, str(refused.details), refused.final) == ("connect error", "no", True)
+    assert [(name, state) for name, state in states] == [
+        ("connect", SocketState(True, True, "s1/", False, None, "polling")),
+        ("io client disconnect", SocketState(False, False, None, False, left, "polling")),
+        ("connect", SocketState(True, True, "s2/", False, None, "polling")),
+        ("transport close", SocketState(False, True, None, False, lost, "polling")),
+        ("no", SocketState(False, False, None, False, refused, "polling")),
+    ]
+
+
+def test_only_handlers_that_require_the_state_receive_it(world: World) -> None:
+    calls: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("connect", lambda *args: calls.append(args))
+        socket.on("connect", lambda number=1: calls.append(number))
+        socket.on("disconnect", lambda *args: calls.append(args))
+        socket.on("disconnect", lambda reason, details=None, more=2: calls.append((reason, more)))
+        await world.settle()
+        await socket.disconnect()
+        await world.settle()
+
+    world.run_connected(body)
+    assert calls == [(), 1, ("io client disconnect", None), ("io client disconnect", 2)]
 
 
 def test_connect_nowait_and_disconnect_nowait(world: World) -> None:
@@ -436,13 +510,19 @@ def test_wait_connected_raises_when_nothing_more_is_tried(world: World) -> None:
         closing = world.spawn(socket.wait_closed)
         await world.sleep(100)
         assert isinstance(waiting.error, ConnectError)
-        assert closing.done
-        await socket.wait_closed()
+        assert isinstance(closing.error, DisconnectedError)
+        with pytest.raises(DisconnectedError, match=r"^/ could not be connected: could not connect: ") as caught:
+            await socket.wait_closed()
+        assert caught.value.reason == "connect error"
+        assert caught.value.__cause__ is waiting.error
+        assert socket.close_reason == Disconnection("connect error", waiting.error, final=True)
+        assert socket.active
         with pytest.raises(ConnectError):
             await socket.wait_connected()
         world.server.accepts = True
         await socket.connect()
         assert socket.connected
+        assert socket.close_reason is None
 
     world.run_connected(body, reconnection_attempts=2)
 
@@ -457,6 +537,73 @@ def test_after_disconnect_no_earlier_failure_is_raised(world: World) -> None:
             await socket.wait_connected()
 
     world.run_connected(body)
+
+
+def test_the_close_reason_of_a_socket_that_reconnects_is_not_final(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.accepts = False
+        world.server.lose()
+        closing = world.spawn(socket.wait_closed)
+        await world.sleep(3)
+        reason = socket.close_reason
+        assert reason is not None
+        assert (reason.reason, reason.final) == ("transport close", False)
+        assert reason.why == f"transport close: {reason.details}"
+        await socket.disconnect()
+        await world.settle()
+        assert closing.done
+        assert closing.error is None
+        assert socket.close_reason == Disconnection("io client disconnect", None, final=True)
+
+    world.run_connected(body)
+
+
+def test_the_end_of_the_scope_is_not_reported_as_a_loss(world: World) -> None:
+    waiting: list[tuple[Socket, FakeTask]] = []
+
+    async def body(socket: Socket) -> None:
+        other = socket.io.socket("/other")
+        never = socket.io.socket("/never")
+        await never.disconnect()
+        waiting.extend([(each, world.spawn(each.wait_closed)) for each in (socket, other, never)])
+        await world.settle()
+        world.server.lose()
+        await world.settle()
+        assert socket.close_reason is not None
+
+    world.run_connected(body)
+    assert [task.error for _, task in waiting] == [None] * 3
+    reasons = [socket.close_reason for socket, _ in waiting]
+    assert reasons == [Disconnection("io client disconnect", None, final=True)] * 3
+
+
+def test_a_refusal_after_a_reconnection_is_final(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.refusal["/"] = {"message": "token expired"}
+        world.server.lose()
+        with pytest.raises(DisconnectedError, match=r"^/ could not be connected: token expired$") as caught:
+            await socket.wait_closed()
+        assert isinstance(caught.value.__cause__, ConnectError)
+        assert socket.close_reason == Disconnection("connect error", caught.value.__cause__, final=True)
+        assert not socket.active
+
+    world.run_connected(body)
+    [message] = [record.getMessage() for record in caplog.records]
+    assert message == "/: cannot connect, and does not try again: token expired"
+
+
+def test_switching_reconnection_off_during_the_first_attempts_is_final(world: World) -> None:
+    async def body(manager: Any) -> None:
+        world.server.accepts = False
+        socket = manager.socket("/")
+        await world.sleep(3)
+        assert socket.close_reason is None
+        manager.reconnection = False
+        with pytest.raises(DisconnectedError, match="reconnection was set to False") as caught:
+            await socket.wait_closed()
+        assert caught.value.reason == "connect error"
+
+    world.run_started(body)
 
 
 def test_switching_reconnection_off_wakes_waiting_callers(world: World) -> None:
@@ -513,11 +660,23 @@ def test_the_server_may_disconnect_it(world: World) -> None:
         socket.on("disconnect", log.append)
         await world.settle()
         world.server.kick()
-        await socket.wait_closed()
+        with pytest.raises(DisconnectedError, match=r"^/ was disconnected: io server disconnect$") as caught:
+            await socket.wait_closed()
+        assert (caught.value.reason, caught.value.__cause__) == ("io server disconnect", None)
         await world.settle()
+        assert socket.close_reason == Disconnection("io server disconnect", None, final=True)
+        assert not socket.active
+        await socket.emit("buffered")
+        await socket.disconnect()
+        assert socket.close_reason == Disconnection("io server disconnect", None, final=True)
+        socket.connect_nowait()
+        assert socket.close_reason is None
+        await socket.wait_connected()
+        await world.settle()
+        assert world.server.events() == [["buffered"]]
 
     world.run_connected(body)
-    assert log == ["io server disconnect"]
+    assert log == ["io server disconnect", "io client disconnect"]
 
 
 def test_after_the_scope_every_call_says_that_the_connection_has_been_stopped(world: World) -> None:

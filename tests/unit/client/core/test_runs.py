@@ -203,9 +203,14 @@ def test_open_reopens_a_connection_that_was_lost_without_reconnection(world: Wor
         await manager.open()
         await socket.wait_connected()
         world.server.lose()
-        await socket.wait_closed()
+        with pytest.raises(DisconnectedError, match="/ was disconnected: transport close"):
+            await socket.wait_closed()
+        assert socket.close_reason is not None
+        assert socket.close_reason.final
+        assert socket.active
         await manager.open()
         await socket.wait_connected()
+        assert socket.close_reason is None
         await manager.close()
 
     world.run(main)

@@ -11,6 +11,7 @@ import pytest
 from sansio_socketio.client import Socket
 from sansio_socketio.client.blocking import Scopes as BlockingScopes
 from sansio_socketio.client.run.backpressure import Backpressure
+from sansio_socketio.protocol.errors import DisconnectedError
 from sansio_socketio.protocol.packets.socketio import Packet
 from tests.support.fake_runtime import URL, FakeRuntime, World
 
@@ -154,7 +155,8 @@ def test_handlers_that_do_not_keep_up_close_the_connection(
         await until(world, lambda: bool(pings))
         assert pings[0] < begin + 5
         burst(world, 2_000)
-        await socket.wait_closed()
+        with pytest.raises(DisconnectedError):
+            await socket.wait_closed()
         assert world.time < begin + 8
 
     world.run_connected(body, inbox_events=BOUND, close_timeout=0.1)
@@ -215,7 +217,8 @@ def test_an_unread_stream_closes_the_connection(world: World) -> None:
         async with socket.events():
             await world.settle()
             burst(world)
-            await socket.wait_closed()
+            with pytest.raises(DisconnectedError):
+                await socket.wait_closed()
 
     world.run_connected(body, inbox_events=BOUND)
     assert seen == list(range(len(seen)))

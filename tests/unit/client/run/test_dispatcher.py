@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.client import InboxOverflow, Socket
+from sansio_socketio.client import Disconnection, InboxOverflow, Socket
 from sansio_socketio.client.handlers.registry import HandlerRegistry
-from sansio_socketio.protocol.errors import OptionError, PacketError
+from sansio_socketio.protocol.errors import DisconnectedError, OptionError, PacketError
 from sansio_socketio.protocol.packets.socketio import CONNECT, Packet
 from tests.support.fake_runtime import Cancelled, World
 
@@ -563,7 +563,9 @@ def test_the_first_error_of_a_handler_may_end_the_scope(world: World, caplog: py
             raise errors.pop(0)
 
         world.server.emit("e")
-        await socket.wait_closed()
+        with pytest.raises(DisconnectedError) as caught:
+            await socket.wait_closed()
+        assert caught.value.__cause__ is first
         woken.append("closed")
         await socket.emit_with_ack("question")
 
@@ -582,7 +584,8 @@ def test_an_error_of_the_body_is_raised_instead_of_a_handlers(world: World) -> N
             raise RuntimeError("handler")
 
         world.server.emit("e")
-        await socket.wait_closed()
+        with pytest.raises(DisconnectedError):
+            await socket.wait_closed()
         raise KeyError("body")
 
     with pytest.raises(KeyError, match="body"):
@@ -658,7 +661,10 @@ def test_an_inbox_that_is_full_closes_the_connection_and_names_the_event(
         await world.settle()
         for number in range(10):
             world.server.emit("n", number, "x" * size)
-        await socket.wait_closed()
+        with pytest.raises(DisconnectedError) as caught:
+            await socket.wait_closed()
+        assert isinstance(caught.value.__cause__, InboxOverflow)
+        assert socket.close_reason == Disconnection("forced close", caught.value.__cause__, final=True)
         assert not socket.connected
         await world.sleep(30)
 
@@ -706,7 +712,8 @@ def test_an_overflow_is_logged_once(world: World, caplog: pytest.LogCaptureFixtu
         for number in range(9):
             world.server.emit("n", number, namespace="/other")
         world.server.send(Packet(CONNECT, "/other", {"sid": "s"}))  # now those nine are received, in one go
-        await other.wait_closed()
+        with pytest.raises(DisconnectedError):
+            await other.wait_closed()
 
     world.run_connected(body, inbox_events=3)
     assert len([record for record in caplog.records if "closing the connection" in record.getMessage()]) == 1

@@ -16,10 +16,12 @@ import pytest
 from sansio_socketio.client.handlers.registry import HandlerRegistry, RegisteredHandler
 from sansio_socketio.client.run.dispatcher import AckCallback, Dispatcher, EndStreams, Failure, Lifecycle, Limits
 from sansio_socketio.client.run.event_stream import EventBuffer
+from sansio_socketio.client.run.socket_state import SocketState
 from sansio_socketio.protocol.events import EventReceived, EventSent
 from sansio_socketio.runtime import Runtime, log_failure
 from tests.support.fake_runtime import FakeFuture, FakeTimer, World
 
+STATE = SocketState(connected=True, active=True, id="s", recovered=False, close_reason=None, transport="polling")
 EVENTS = 15
 BATCH = 4
 
@@ -127,7 +129,7 @@ class Scenario:
             self.dispatcher.received(EventReceived("/", ["e", number], (1, number), 10))
             if number % 5 == 0:
                 self.dispatcher.sent(EventSent("/", ["x"], 10))
-                self.dispatcher.put(Lifecycle("connect", (), None))
+                self.dispatcher.put(Lifecycle("connect", (), STATE, None))
                 self.dispatcher.put(AckCallback("a", RegisteredHandler(self._handler("ack")), []))
                 self.dispatcher.put(Failure("f", LookupError("a failure")))
         self.dispatcher.put(EndStreams())

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.client import Socket
-from sansio_socketio.protocol.errors import StateError
+from sansio_socketio.client import EventStream, InboxOverflow, Socket
+from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, StateError
 from tests.support.fake_runtime import World
 
 
@@ -66,10 +66,64 @@ def test_a_stream_continues_after_a_reconnection_and_ends_with_the_socket(world:
             world.server.emit("e", 2)
             world.server.emit("e", 3)
             world.server.kick()
-            got.extend([event.args async for event in events])
+            got.extend([(await anext(events)).args for _ in range(2)])
+            for _ in range(2):
+                with pytest.raises(DisconnectedError, match="/ was disconnected: io server disconnect") as caught:
+                    await anext(events)
+                assert caught.value.reason == "io server disconnect"
 
     world.run_connected(body)
     assert got == [(2,), (3,)]
+
+
+def test_a_stream_ends_without_an_error_when_the_application_disconnects(world: World) -> None:
+    got: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        async with socket.events() as events:
+            world.server.emit("e", 1)
+            await world.settle()
+            await socket.disconnect()
+            got.extend([event.args async for event in events])
+
+    world.run_connected(body)
+    assert got == [(1,)]
+
+
+def test_a_stream_ends_with_an_error_when_no_attempts_are_left(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        async with socket.events() as events:
+            world.server.accepts = False
+            world.server.lose()
+            with pytest.raises(DisconnectedError, match=r"^/ could not be connected: could not connect: ") as caught:
+                await anext(events)
+            assert isinstance(caught.value.__cause__, ConnectError)
+
+    world.run_connected(body, reconnection_attempts=2)
+
+
+def test_a_stream_receives_nothing_after_its_end(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        async with socket.events() as events:
+            await world.settle()
+            await socket.disconnect()
+            await world.settle()
+            await socket.connect()
+            world.server.emit("e")
+            await world.settle()
+            with pytest.raises(StopAsyncIteration):
+                await anext(events)
+
+    world.run_connected(body)
+
+
+async def until_overflow(events: EventStream) -> list[Any]:
+    """Return the first values of the three events before the stream reports an InboxOverflow."""
+    got = [(await anext(events)).args[0] for _ in range(3)]
+    with pytest.raises(DisconnectedError) as caught:
+        await anext(events)
+    assert isinstance(caught.value.__cause__, InboxOverflow)
+    return got
 
 
 def test_a_stream_that_is_not_read_overflows(world: World) -> None:
@@ -79,7 +133,7 @@ def test_a_stream_that_is_not_read_overflows(world: World) -> None:
                 world.server.emit("e", number)
                 await world.settle()
             assert not socket.connected
-            assert [event.args[0] async for event in events] == [0, 1, 2]
+            assert await until_overflow(events) == [0, 1, 2]
 
     world.run_connected(body, inbox_events=3)
 
@@ -93,7 +147,7 @@ def test_a_stream_yields_only_the_events_before_an_overflow(world: World) -> Non
             world.server.emit("e", 3)
             world.server.emit("e", 4)  # queued already when the stream overflows
             await world.settle()
-            assert [event.args[0] async for event in events] == [0, 1, 2]
+            assert await until_overflow(events) == [0, 1, 2]
 
     world.run_connected(body, inbox_events=3)
 

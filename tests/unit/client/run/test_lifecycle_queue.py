@@ -107,7 +107,7 @@ def test_an_internal_error_ends_the_connection(
         monkeypatch.setattr(HandlerRegistry, "take", fail)
         world.server.ping()
         await world.settle()
-        assert manager.engine is None
+        assert manager.engine.state == "closed"
 
     with pytest.raises(ZeroDivisionError, match="internal"):
         world.run_started(body)
