@@ -11,7 +11,7 @@ import asyncio
 import logging
 import traceback
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -155,7 +155,7 @@ class Shown(logging.Handler):
 
 
 @contextmanager
-def all_logs() -> Iterator[Shown]:
+def all_logs() -> Generator[Shown]:
     """Collect the log records of every library."""
     root, shown = logging.getLogger(), Shown()
     level = root.level

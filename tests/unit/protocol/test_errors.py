@@ -14,6 +14,7 @@ from sansio_socketio.protocol.errors import (
     PayloadError,
     SocketIOError,
     TransportError,
+    parser_message,
 )
 
 ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
@@ -62,3 +63,21 @@ def test_attributes_that_were_not_given_are_none() -> None:
     assert ConnectError("m").data is None
     assert ConnectError("m").message == "m"
     assert DisconnectedError("m").reason is None
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("illegal header line: bytearray(b'A: s3cret')", "illegal header line"),
+        ("malformed chunk footer: bytearray(b'x') (expected b'\\r\\n')", "malformed chunk footer"),
+        ("Illegal header value b's3cret\\n'", "Illegal header value"),
+        ('Illegal header value b"it\'s s3cret"', "Illegal header value"),
+        ("unrecognized subprotocol s3cret", "unrecognized subprotocol"),
+        ("unrecognized extension s3cret\n", "unrecognized extension"),
+        ("Missing header, 'Upgrade: websocket'", "Missing header, 'Upgrade: websocket'"),
+        ("bad Content-Length", "bad Content-Length"),
+        ("", "ValueError"),
+    ],
+)
+def test_the_message_of_a_parser_has_no_received_bytes(message: str, shown: str) -> None:
+    assert parser_message(ValueError(message)) == shown
