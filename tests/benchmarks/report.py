@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
+from textwrap import fill
 from typing import Any, Self
 
 from tests.benchmarks.modes import FACTORS, MODES, Goal, Mode
@@ -72,16 +73,17 @@ class Report:
 
 def head(report: Report, base: Mapping[str, Any] | None) -> str:
     """Return the machine and the versions, and how they differ from those of the base."""
-    lines = [", ".join(f"{name} {version}" for name, version in report.versions.items())]
+    lines = [fill(", ".join(f"{name} {version}" for name, version in report.versions.items()), width=110)]
     if report.scale != 1:
         lines.append(f"with {report.scale:g} times the number of messages: good for a quick look only")
     if base is not None:
-        changed = {
-            name: f"{base['versions'].get(name)} in the base"
+        lines += [
+            f"the base has {name} {base['versions'].get(name)}"
             for name, version in report.versions.items()
             if base["versions"].get(name) != version
-        }
-        lines += [f"{name} was {was}" for name, was in changed.items()]
+        ]
+        if base["scale"] != report.scale:
+            lines.append(f"the base has {base['scale']:g} times the number of messages")
     return "\n".join(lines)
 
 

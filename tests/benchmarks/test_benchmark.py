@@ -11,7 +11,7 @@ import pytest
 
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.modes import CLIENTS, MODES, Row
-from tests.benchmarks.report import Ratio, Report, goals, table
+from tests.benchmarks.report import Ratio, Report, goals, head, table
 from tests.benchmarks.runner import HERE, Outcome, measure, node_server, run_client
 from tests.benchmarks.task import Result, Task
 
@@ -80,6 +80,17 @@ def test_a_difference_from_the_base_is_marked_if_the_quartiles_do_not_overlap() 
     assert table(mode, {"asyncio": results(5, 5.5, 6)}, base).endswith("0.50 faster")
     assert table(mode, {"asyncio": results(20, 22, 24)}, base).endswith("2.00 slower")
     assert table(mode, {"asyncio": results(9, 11, 13)}, base).endswith("1.00")
+
+
+def test_the_head_says_how_the_base_differs() -> None:
+    report = Report({"Python": "3.13", "Node": "20"}, 0.5, {})
+    base = {"versions": {"Python": "3.11", "Node": "20"}, "scale": 1.0}
+    assert head(report, base).splitlines() == [
+        "Python 3.13, Node 20",
+        "with 0.5 times the number of messages: good for a quick look only",
+        "the base has Python 3.11",
+        "the base has 1 times the number of messages",
+    ]
 
 
 def test_quartiles() -> None:
