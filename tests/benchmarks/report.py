@@ -4,6 +4,7 @@ Rules of this file:
 
 - A ratio is the median of the ratios of single rounds, because load on the machine affects the neighbours of one round alike.
   Its spread is from the first to the third quartile.
+- In a comparison with an earlier run, the clients that cannot have changed show how much the machine has.
 - Files hold plain values, so that they can be compared by any version of this benchmark that knows their modes.
 """
 
@@ -17,7 +18,7 @@ from statistics import median, quantiles
 from textwrap import fill
 from typing import Any, Self
 
-from tests.benchmarks.modes import FACTORS, MODES, Goal, Mode
+from tests.benchmarks.modes import FACTORS, MODES, OTHERS, Goal, Mode
 from tests.benchmarks.runner import Outcomes
 from tests.benchmarks.task import Result
 
@@ -95,10 +96,11 @@ def table(mode: Mode, outcomes: Outcomes, base: Mapping[str, Any] | None) -> str
     extra = _EXTRA[mode.rows[first].task.metric]
     titles = f"{mode.unit + ' median':>12}{'best':>9}{extra:>9}{'per s':>11}  {'÷ ' + first:20}"
     lines = [mode.title, f"  {'':{width}}{titles}{'' if base is None else '÷ base'}"]
+    drift = _drift(mode, summaries, base)
     for label, outcome in outcomes.items():
         if label in summaries:
             lines.append(
-                f"  {label:{width}}{_cells(label, summaries, first)}{_compared(mode, summaries[label], label, base)}"
+                f"  {label:{width}}{_cells(label, summaries, first)}{_compared(mode, summaries[label], label, base, drift)}"
             )
         if outcome.error is not None:
             lines.append(f"  {label:{width}}{outcome.error}")
@@ -123,6 +125,8 @@ def goals(report: Report) -> str:
 
 _EXTRA = {"cpu": "system", "memory": "", "calls": "ours"}
 """What the second value of a counter is."""
+_UNCHANGED = (*OTHERS, "floor")
+"""The rows that a change of this library does not affect."""
 
 
 def _cells(label: str, summaries: Mapping[str, Summary], first: str) -> str:
@@ -133,14 +137,25 @@ def _cells(label: str, summaries: Mapping[str, Summary], first: str) -> str:
     return f"{_short(median(values)):>12}{_short(min(values)):>9}{system:>9}{summary.rate:>11,.0f}  {ratio!s:20}"
 
 
-def _compared(mode: Mode, summary: Summary, label: str, base: Mapping[str, Any] | None) -> str:
-    """Return the ratio of the medians; with a mark if even the quartiles of the two runs do not overlap."""
-    results = (base or {}).get(label, {}).get("results")
-    if not results:
+def _compared(mode: Mode, summary: Summary, label: str, base: Mapping[str, Any] | None, drift: float) -> str:
+    """Return the ratio of the medians, divided by the drift; with a mark if even the quartiles do not overlap."""
+    then = _base_values(mode, label, base)
+    if not then:
         return ""
-    now, then = Ratio.of(summary.values), Ratio.of(Summary.of(mode, results).values)
-    mark = " faster" if now.high < then.low else " slower" if now.low > then.high else ""
-    return f"{now.middle / then.middle:.2f}{mark}"
+    now, before = Ratio.of([value / drift for value in summary.values]), Ratio.of(then)
+    mark = " faster" if now.high < before.low else " slower" if now.low > before.high else ""
+    return f"{now.middle / before.middle:.2f}{mark}"
+
+
+def _drift(mode: Mode, summaries: Mapping[str, Summary], base: Mapping[str, Any] | None) -> float:
+    """Return by what the other clients' values differ from the base: the machine has changed, they have not."""
+    both = [(summaries[label].values, _base_values(mode, label, base)) for label in _UNCHANGED if label in summaries]
+    return median([median(now) / median(then) for now, then in both if then] or [1.0])
+
+
+def _base_values(mode: Mode, label: str, base: Mapping[str, Any] | None) -> list[float]:
+    results = (base or {}).get(label, {}).get("results")
+    return Summary.of(mode, results).values if results else []
 
 
 def _measured(goal: Goal, values: Mapping[str, list[float]]) -> Ratio | None:

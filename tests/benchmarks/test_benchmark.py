@@ -82,6 +82,12 @@ def test_a_difference_from_the_base_is_marked_if_the_quartiles_do_not_overlap() 
     assert table(mode, {"asyncio": results(9, 11, 13)}, base).endswith("1.00")
 
 
+def test_a_machine_that_is_slower_than_that_of_the_base_does_not_count() -> None:
+    base = {"asyncio": {"results": results(10, 11, 12).results}, "node": {"results": results(20, 20, 20).results}}
+    lines = table(MODES["websocket-ack"], {"asyncio": results(20, 22, 24), "node": results(40, 40, 40)}, base)
+    assert [line.split()[-1] for line in lines.splitlines()[2:]] == ["1.00", "1.00"]
+
+
 def test_the_head_says_how_the_base_differs() -> None:
     report = Report({"Python": "3.13", "Node": "20"}, 0.5, {})
     base = {"versions": {"Python": "3.11", "Node": "20"}, "scale": 1.0}
