@@ -35,7 +35,7 @@ class Task:
         count: The number of messages, or of connections if those are what is counted.
         warmup: How many are sent before the measured ones.
         in_flight: How many acknowledgements are awaited concurrently.
-        size: The number of bytes of a binary payload. 0: the payload is JSON of 45 bytes.
+        size: The number of bytes of a binary payload. 0: the payload is JSON of 46 bytes.
         namespaces: How many namespaces of the connection are joined.
         pending: How many acknowledgements are awaited in vain meanwhile.
         connections: How many connections are open.
