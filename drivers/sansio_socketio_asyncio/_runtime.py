@@ -2,8 +2,9 @@
 
 Rules of this file:
 
-- Writes of one loop iteration are joined. The transport's high-water mark is zero, so that `resume_writing` is called when
-  the operating system has accepted all data.
+- The first write after a read leaves at once, because it usually answers what was read. Other writes are joined at the end of
+  their loop iteration. The transport's high-water mark is zero, so that `resume_writing` is called when the operating system
+  has accepted all data.
 - A task that the runtime started does not outlive the scope, even if it suppresses its cancellation.
 """
 
@@ -46,13 +47,19 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
         self._early: list[bytes] = []  # data that arrived before the hook returned
         self._written: list[bytes | bytearray | memoryview] = []
         self._full = False  # the operating system has not accepted everything yet
+        self._has_read = False  # and has not written since
         self._opening = runtime.spawn(lambda: self._open(host, port, hook), f"open a stream to {host}:{port}")
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Queue bytes, to be written at the end of this loop iteration."""
-        if not self._written:
-            self._runtime.call_soon(self._flush)
-        self._written.append(data)
+        """Write bytes at once after a read, otherwise at the end of this loop iteration."""
+        if self._has_read and self._transport is not None and not self._written and not self._full:
+            self._has_read = False
+            self._transport.write(data)
+            self._report_sent()
+        else:
+            if not self._written:
+                self._runtime.call_soon(self._flush)
+            self._written.append(data)
 
     def pause_reading(self) -> None:
         """Stop reading from the transport."""
@@ -120,8 +127,11 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
     def _flush(self) -> None:
         if self.receiver is not None and self._transport is not None:
             self._write_out(self._transport)
-            if not self._full:
-                self.receiver.sent()
+            self._report_sent()
+
+    def _report_sent(self) -> None:
+        if self.receiver is not None and not self._full:
+            self.receiver.sent()
 
     def _write_out(self, transport: asyncio.Transport) -> None:
         if self._written:
@@ -144,6 +154,7 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
             if len(self._early) >= _MAX_EARLY and self._transport is not None:
                 self._transport.pause_reading()
         elif self.receiver is not None:
+            self._has_read = True
             self.receiver.received(data)
 
     def pause_writing(self) -> None:
@@ -153,8 +164,8 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
     def resume_writing(self) -> None:
         """Continue to write: the operating system has accepted all data."""
         self._full = False
-        if self.receiver is not None and not self._written:
-            self.receiver.sent()
+        if not self._written:
+            self._report_sent()
 
     def eof_received(self) -> None:
         """Close the stream, as the peer has closed it. Unsent data is dropped, because the peer may never accept it."""

@@ -67,6 +67,32 @@ class Transport(asyncio.Transport):
         self.aborted = True
 
 
+def test_the_first_write_after_a_read_is_sent_at_once_and_the_next_ones_together() -> None:
+    counts: list[int] = []
+
+    async def main() -> None:
+        async with _runtime.open_runtime() as runtime:
+            with LoopbackServer(echo) as server:
+                stream, recorder = await connected(runtime, server)
+                stream.write(b"a")
+                assert "sent" not in recorder.log, "nothing was read before"
+
+                def answer() -> None:
+                    sent = recorder.log.count("sent")
+                    for data in (b"b", b"c", b"d"):
+                        stream.write(data)
+                    counts.append(recorder.log.count("sent") - sent)
+
+                recorder.on_received = answer
+                await recorder.until(lambda: recorder.data == b"a")
+                recorder.on_received = lambda: None
+                await recorder.until(lambda: recorder.data == b"abcd")
+                assert counts == [1]
+                stream.abort()
+
+    asyncio.run(main())
+
+
 def test_a_transport_made_after_abort_is_aborted() -> None:
     async def main() -> None:
         async with _runtime.open_runtime() as runtime:
