@@ -162,6 +162,21 @@ def test_over_websocket_it_is_sent_again_after_another_end(serve: Serve, code: i
     assert emitted(server) == ["large", "large"]
 
 
+def test_the_limit_of_an_earlier_session_does_not_count(serve: Serve) -> None:
+    server = serve(transports=["websocket"])
+    [socket] = begin(server, retries=20)
+    socket.emit(["large", LARGE], server.now, ack=True)
+    close(server, 1006)
+    server.advance(2)
+    server.accept(max_payload=100 * LIMIT)
+    server.join()
+    close(server, 1009)
+    server.advance(2)
+    resume(server, socket)
+    assert of(AckFailed, server) == []
+    assert emitted(server) == ["large"] * 3
+
+
 @pytest.mark.parametrize("code", [None, 1000, 1005])
 def test_many_attachments_are_named_as_the_likely_cause(serve: Serve, code: int | None) -> None:
     server = serve()
