@@ -86,6 +86,7 @@ class EngineSession:
         sid: The id that the server assigned, or None before the handshake.
         max_payload: The size of the largest HTTP body that the server accepts, in bytes, or None.
         buffered_bytes: The size of the packets that are buffered or in flight: text in characters, binary in bytes.
+        buffer_size: The approximate memory that these packets take, in bytes.
         report_packets: Whether to deliver an event for each packet that is received or created, and for each flush.
     """
 
@@ -106,6 +107,7 @@ class EngineSession:
         self.sid: str | None = None
         self.max_payload: int | None = None
         self.buffered_bytes = 0
+        self.buffer_size = 0
         self.report_packets = False
         self.url = url
         self.options = options
@@ -139,11 +141,6 @@ class EngineSession:
     def progress(self) -> str:
         """How far opening the session has come, for the error if it takes too long."""
         return "" if self._transport is None else self._transport.progress
-
-    @property
-    def buffer_size(self) -> int:
-        """The approximate memory that the write buffer takes, in bytes."""
-        return self.buffered_bytes + _PACKET_SIZE * len(self._buffer)
 
     @property
     def sends_at_once(self) -> bool:
@@ -224,6 +221,7 @@ class EngineSession:
         if transport is not self._transport:
             return
         self.buffered_bytes -= self._bytes_in_flight
+        self.buffer_size -= self._bytes_in_flight
         self._bytes_in_flight = 0
         self._in_flight = False
         if self._buffer:
@@ -334,6 +332,7 @@ class EngineSession:
         self._memory.websocket_worked = new.name == "websocket"
         old.abort()
         self._buffer.insert(0, Packet(UPGRADE))
+        self.buffer_size += _PACKET_SIZE
         self._outbox.deliver(EngineUpgraded(new.name, session=self.number))
         self._flush(now)
 
@@ -363,8 +362,10 @@ class EngineSession:
             for packet in packets:
                 self._outbox.deliver(EnginePacketCreated(_named(packet), session=self.number))
         for packet in packets:
+            size = len(packet.data)
             self._buffer.append(packet)
-            self.buffered_bytes += len(packet.data)
+            self.buffered_bytes += size
+            self.buffer_size += size + _PACKET_SIZE
         self._flush(now)
 
     def _flush(self, now: float) -> None:
@@ -380,6 +381,7 @@ class EngineSession:
                 self._pong_buffered = False
                 self._bytes_in_flight = self.buffered_bytes
             self._in_flight = True
+            self.buffer_size -= _PACKET_SIZE * len(packets)
             self._counters.packets_sent += len(packets)
             transport.send(packets, now)
             # The JavaScript client sends its UPGRADE packet directly, without a flush.
@@ -431,7 +433,7 @@ class EngineSession:
         self._probe = None
         self._change_upgrade(UpgradeState.NONE)
         self._buffer = []
-        self.buffered_bytes = self._bytes_in_flight = 0
+        self.buffered_bytes = self.buffer_size = self._bytes_in_flight = 0
         if probe is not None:
             probe.abort()
             error = TransportError(f"probe error: the session ended: {reason}", transport=probe.name)

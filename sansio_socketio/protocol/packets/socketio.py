@@ -157,7 +157,11 @@ class JSONEncoder:
         number = "" if packet.id is None else packet.id
         if packet.data is None:
             return [f"{kind}{namespace}{number}"]
-        text, attachments = _dumps(packet)
+        attachments: list[bytes] = []
+        try:
+            text = orjson.dumps(packet.data, partial(_open, attachments), orjson.OPT_PASSTHROUGH_DATACLASS).decode()
+        except orjson.JSONEncodeError:
+            text, attachments = _dumps_slowly(packet)
         if not attachments:
             return [f"{kind}{namespace}{number}{text}"]
         if kind not in _BINARY_TYPES:
@@ -165,17 +169,8 @@ class JSONEncoder:
         return [f"{_BINARY_TYPES[kind]}{len(attachments)}-{namespace}{number}{text}", *attachments]
 
 
-def _dumps(packet: Packet) -> tuple[str, list[bytes]]:
-    """Return the JSON of a packet's data, and the attachments that were extracted from it."""
-    attachments: list[bytes] = []
-    try:
-        text = orjson.dumps(packet.data, partial(_open, attachments), orjson.OPT_PASSTHROUGH_DATACLASS)
-    except orjson.JSONEncodeError:
-        return _dumps_slowly(packet)
-    return text.decode(), attachments
-
-
 def _dumps_slowly(packet: Packet) -> tuple[str, list[bytes]]:
+    """Return the JSON of a packet's data, and the attachments that were extracted from it."""
     attachments: list[bytes] = []
     plain = convert(partial(_leaf, attachments), packet.data, FIRST_NUMBERS.get(packet.type))
     try:
