@@ -89,34 +89,19 @@ def packet_cost(size: int) -> int:
     return 1 + (size >> 10)
 
 
-class WaitingInput:
-    """An input that waits until the packets that were received before it are handled."""
-
-    __slots__ = ("_notify",)
-
-    def __init__(self, notify: Callable[[float], None]) -> None:
-        self._notify = notify
-
-    def handle_next(self, now: float) -> int:
-        """Handle the input. There is nothing after it."""
-        self._notify(now)
-        return 0
-
-
 class Outbox:
     """The outputs for the driver, the owner of each open stream, and the counters.
 
     Attributes:
-        backlog: The objects that have received packets, and the inputs that wait for them, in order.
+        backlog: The objects that have received packets which are not handled yet, in order.
         counters: The counters since the machine was created.
         outputs: The outputs, in order.
         owners: The owner of each stream that is open or being opened.
-        lost: The streams in `owners` that the driver has discarded. Their owners are still to be notified.
         on_last_closed: Called when no stream is open any more, or None.
         deliver: Append an event to the outputs. It is the deque's own method, which saves a call for each event.
     """
 
-    __slots__ = ("_next_stream", "backlog", "counters", "deliver", "lost", "on_last_closed", "outputs", "owners")
+    __slots__ = ("_next_stream", "_waiting", "backlog", "counters", "deliver", "on_last_closed", "outputs", "owners")
 
     def __init__(self) -> None:
         self.backlog: deque[Receiver] = deque()
@@ -124,9 +109,9 @@ class Outbox:
         self.outputs: deque[Output] = deque()
         self.deliver: Callable[[MachineEvent], None] = self.outputs.append
         self.owners: dict[int, StreamOwner] = {}
-        self.lost: set[int] = set()
         self.on_last_closed: Callable[[], None] | None = None
         self._next_stream = 1
+        self._waiting: dict[Receiver, Callable[[float], None]] = {}  # what happens after the packets in the backlog
 
     def open_stream(self, owner: StreamOwner, host: str, port: int, *, tls: bool, transport: str) -> int:
         """Request a stream, and return its number. `owner` is notified until it closes the stream."""
@@ -137,34 +122,52 @@ class Outbox:
         return stream
 
     def received(self, receiver: Receiver) -> None:
-        """Have the packets that `receiver` has received handled, one at a time, before the inputs that wait."""
+        """Have the packets that `receiver` has received handled, one at a time."""
         if receiver not in self.backlog:
-            self.backlog.appendleft(receiver)
+            self.backlog.append(receiver)
+
+    def after_packets(self, receiver: Receiver, action: Callable[[float], None], now: float) -> None:
+        """Call `action(now)` when the packets that `receiver` has received are handled. There may be one such action."""
+        if receiver in self.backlog:
+            self._waiting[receiver] = action
+        else:
+            action(now)
 
     def handle_next(self, now: float) -> int:
-        """Handle the next received packet, or an input that waits. Return the cost. The backlog must not be empty."""
-        first = self.backlog[0]
-        cost = first.handle_next(now)
+        """Handle the next received packet, and return its cost. The backlog must not be empty."""
+        receiver = self.backlog[0]
+        cost = receiver.handle_next(now)
         if not cost:
-            self.backlog.remove(first)
+            action = self._waiting.get(receiver)
+            self.drop_received(receiver)
+            if action is not None:
+                action(now)
         return cost
 
+    def drop_received(self, receiver: Receiver) -> None:
+        """Drop the packets that `receiver` has received, and the action after them."""
+        if receiver in self.backlog:
+            self.backlog.remove(receiver)
+            self._waiting.pop(receiver, None)
+
+    def drop_all_received(self) -> None:
+        """Drop all received packets, and the actions after them."""
+        self.backlog.clear()
+        self._waiting.clear()
+
     def send(self, stream: int, data: bytes | bytearray | memoryview) -> None:
-        """Send bytes. Do nothing if the driver has discarded the stream."""
-        if stream not in self.lost:
+        """Send bytes. Do nothing if the stream is closed."""
+        if stream in self.owners:
             self.counters.bytes_sent += len(data)
             self.outputs.append(Send(stream, data))
 
     def close_stream(self, stream: int, *, abort: bool = False) -> None:
         """Close a stream, and stop notifying its owner. Do nothing if the stream is closed."""
-        is_lost = stream in self.lost
-        if self.forget(stream) is not None and not is_lost:
+        if self._drop(stream) is not None:
             self.outputs.append(CloseStream(stream, abort))
 
-    def lose(self, stream: int) -> None:
-        """Drop the outputs for a stream that the driver has discarded, now and until `forget`."""
-        if stream in self.owners:
-            self.lost.add(stream)
+    def forget(self, stream: int) -> StreamOwner | None:
+        """Drop the outputs for a stream that the driver has discarded. Return its owner, or None if it was closed before."""
         outputs = list(self.outputs)
         self.outputs.clear()
         for output in outputs:
@@ -172,10 +175,9 @@ class Outbox:
                 self.outputs.append(output)
             elif isinstance(output, Send):
                 self.counters.bytes_sent -= len(output.data)
+        return self._drop(stream)
 
-    def forget(self, stream: int) -> StreamOwner | None:
-        """Stop notifying the owner of a stream. Return the owner, or None if the stream was closed before."""
-        self.lost.discard(stream)
+    def _drop(self, stream: int) -> StreamOwner | None:
         owner = self.owners.pop(stream, None)
         if owner is not None and not self.owners and self.on_last_closed is not None:
             self.on_last_closed()

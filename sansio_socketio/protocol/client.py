@@ -255,7 +255,7 @@ class ClientProtocol(RunningOptions, Machine):
 
     def abort(self, now: float) -> None:
         """Close everything at once, including close handshakes in progress. Drop buffered and received packets and events."""
-        self._outbox.backlog.clear()
+        self._outbox.drop_all_received()
         self.advance(now)
         self._close(now, abort=True)
         for namespace in list(self.namespaces.values()):

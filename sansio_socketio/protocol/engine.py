@@ -247,10 +247,12 @@ class EngineSession:
             self._end(reason, details, now, notify_peer=False)
 
     def timer_fired(self, name: str | int, now: float) -> None:
-        if name == "ping":
-            self._end("ping timeout", None, now)
-        else:
+        if name != "ping":
             self.abort(now)
+        elif self._outbox.backlog:  # a ping may be among the packets that are not handled yet
+            self._restart_ping_timeout(now)
+        else:
+            self._end("ping timeout", None, now)
 
     # The handshake and the heartbeat
 

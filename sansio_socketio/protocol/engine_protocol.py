@@ -127,7 +127,7 @@ class EngineProtocol(Machine):
 
     def abort(self, now: float) -> None:
         """Close everything at once, including a close handshake in progress. Drop buffered and received messages."""
-        self._outbox.backlog.clear()
+        self._outbox.drop_all_received()
         self.advance(now)
         if self.state is not SessionState.NEW:
             self._session.abort(now)

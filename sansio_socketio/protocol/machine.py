@@ -10,18 +10,16 @@ Rules of this file:
   be held in memory together.
 - `data_received` and `tick` handle packets up to a cost of `_ALLOWANCE`: a thousand small ones, or a large one. The next input
   or command first handles those of them that are left, so when outputs are taken has no influence. Packets beyond the
-  allowance count as not received yet. A tick is requested for them, and what the peer does later waits for them.
+  allowance count as not received yet, and a tick is requested for them. The end of their transport waits for them.
 
 `EngineProtocol` and `ClientProtocol` add the commands of the application.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Final
 
-from .actions import Outbox, Output, SetTimer, StreamOwner, WaitingInput
+from .actions import Outbox, Output, SetTimer
 from .timers import Timers
 
 _ALLOWANCE: Final = 1000
@@ -92,20 +90,17 @@ class Machine:
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
         """Report that the stream could not be opened, with the error. The driver has discarded the stream."""
         self.advance(now)
-        self._stream_lost(stream, lambda owner, now: owner.stream_failed(stream, error, now), now)
+        owner = self._outbox.forget(stream)
+        if owner is not None:
+            owner.stream_failed(stream, error, now)
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
         """Report bytes that were received on the stream; no bytes mean nothing. The buffer may be reused after the call."""
         self.advance(now)
         self._allow_packets()
-        outbox = self._outbox
-        owner = outbox.owners.get(stream)
-        if owner is None or not len(data):
-            return
-        outbox.counters.bytes_received += len(data)
-        if outbox.backlog:
-            outbox.backlog.append(WaitingInput(partial(self._notify_of_data, stream, bytes(data))))
-        else:
+        owner = self._outbox.owners.get(stream)
+        if owner is not None and len(data):
+            self._outbox.counters.bytes_received += len(data)
             owner.data_received(stream, data, now)
 
     def data_sent(self, stream: int, now: float) -> None:
@@ -118,7 +113,9 @@ class Machine:
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
         """Report that the peer closed the stream (`error` is None) or that it broke. The driver has discarded the stream."""
         self.advance(now)
-        self._stream_lost(stream, lambda owner, now: owner.stream_closed(stream, error, now), now)
+        owner = self._outbox.forget(stream)
+        if owner is not None:
+            owner.stream_closed(stream, error, now)
 
     def tick(self, now: float) -> None:
         """Report that the timer fired. Early and superfluous calls are harmless."""
@@ -128,26 +125,6 @@ class Machine:
 
     def _allow_packets(self) -> None:
         self._allowance = 0 if self.paused else _ALLOWANCE
-
-    def _notify_of_data(self, stream: int, data: bytes, now: float) -> None:
-        """Notify the owner of a stream of data that has waited."""
-        owner = self._outbox.owners.get(stream)
-        if owner is not None:
-            owner.data_received(stream, data, now)
-
-    def _stream_lost(self, stream: int, notify: Callable[[StreamOwner, float], None], now: float) -> None:
-        """Notify the owner of a stream that the driver has discarded, after the packets that were received before."""
-        outbox = self._outbox
-        outbox.lose(stream)
-        if outbox.backlog:
-            outbox.backlog.append(WaitingInput(partial(self._notify_last, stream, notify)))
-        else:
-            self._notify_last(stream, notify, now)
-
-    def _notify_last(self, stream: int, notify: Callable[[StreamOwner, float], None], now: float) -> None:
-        owner = self._outbox.forget(stream)
-        if owner is not None:
-            notify(owner, now)
 
     def _cut(self) -> None:
         """Close all streams and cancel all timers."""

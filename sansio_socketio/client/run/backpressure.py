@@ -5,8 +5,8 @@ Rules of this file:
 - Reading pauses when many events are queued, and goes on when about half of them are handled. So one read after the other
   cannot fill a queue whose handlers keep up.
 - A pause lasts only while handlers make progress. Otherwise reading goes on after a second (`_PATIENCE` samples), and pauses
-  again only when the queues have grown by as much again. So a handler may wait for data that has not been read, and slow
-  handlers do not delay pongs and acknowledgements by more than a few seconds.
+  again only when the queues have grown by as much again. So a handler may wait for data that has not been read.
+- What was sent after a burst is read when the handlers have caught up, pings and acknowledgements included.
 """
 
 from __future__ import annotations

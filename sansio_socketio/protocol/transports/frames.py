@@ -71,8 +71,13 @@ class FrameFailure:
     cause: Exception
 
 
-Received = str | bytes | Ping | Close
-"""A complete message, or a control frame."""
+class Part:
+    """A frame without consequences: a fragment, a pong, or a message that is discarded."""
+
+
+Received = str | bytes | Ping | Close | Part
+"""A complete message, or a frame that is none."""
+_PART: Final = Part()
 
 
 class FrameCodec:
@@ -155,7 +160,7 @@ class FrameCodec:
         """Return a close frame. Messages that are received after this call are discarded."""
         self._is_closing = True
         self._expects_message = False
-        self.discard()
+        self._message = bytearray()
         return self._control.close(code, reason)
 
     # Decoding
@@ -168,7 +173,7 @@ class FrameCodec:
             self._start = 0
 
     def next_received(self) -> Received | None:
-        """Decode the next message or control frame. Return None if it is incomplete or invalid: check `failure` then."""
+        """Decode the next message, or a frame that is none. Return None if it is incomplete or invalid: check `failure` then."""
         try:
             if self._expects_message:
                 data, start = self._data, self._start
@@ -195,21 +200,21 @@ class FrameCodec:
             self._fail(error.code, inflating or str(error), error)
         return None
 
-    def discard(self) -> None:
-        """Discard the beginning of an incomplete message."""
+    def stop(self) -> None:
+        """Discard what was received, and decode nothing any more."""
+        self._is_closed, self._expects_message = True, False
+        self._data, self._start = b"", 0
         self._message = bytearray()
 
     def _fail(self, code: CloseReason, message: str, cause: Exception) -> None:
         self.failure = FrameFailure(code, message, cause)
-        self._data, self._start, self._expects_message = b"", 0, False
+        self.stop()
 
     def _next_slowly(self) -> Received | None:
-        """Decode the next message or control frame, whatever its frames are."""
+        """Decode the next frame, whatever it is."""
         received: Received | None = None
-        while received is None and not self._is_closed and (self._missing or self._begin_frame()):
+        if not self._is_closed and (self._missing or self._begin_frame()):
             part = self._data[self._start : self._start + self._missing]
-            if self._missing and not part:
-                break
             self._start += len(part)
             self._missing -= len(part)
             if self._plain is not None:
@@ -219,6 +224,8 @@ class FrameCodec:
                 self._decoder.receive_bytes(part)
                 frame = self._decoder.process_buffer()
                 received = None if frame is None else self._take(frame)
+            if received is None and not self._missing:
+                received = _PART
         if self._start == len(self._data):
             self._data, self._start = b"", 0
         self._expects_message = not (self._missing or self._opcode is not None or self._is_closing or self._is_closed)
@@ -277,7 +284,7 @@ class FrameCodec:
             if not finished:
                 return None
             payload = bytes(self._message)
-            self.discard()
+            self._message = bytearray()
         return payload.decode() if kind is Opcode.TEXT else payload
 
 

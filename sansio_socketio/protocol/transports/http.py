@@ -30,6 +30,9 @@ MAX_EXCERPT = 4096
 BLOCK = 16 * 1024
 """A response is fed to h11 in blocks of this size, counted from its first byte. In each block it has to make progress."""
 
+MAX_ANSWER = 64 * 1024
+"""The maximum size of the response to a POST request, which is `ok`, or explains a refusal."""
+
 _MAX_LOCATION = 200
 _MAX_TEXT = 500
 _NO_STATUS = "illegal status line"
@@ -148,6 +151,7 @@ class Exchange:
 
     __slots__ = (
         "_body",
+        "_discards",
         "_h11",
         "_has_surplus",
         "_in_block",
@@ -158,11 +162,12 @@ class Exchange:
         "_start",
     )
 
-    def __init__(self, server: str, max_body: int) -> None:
+    def __init__(self, server: str) -> None:
         """`server` is the host and the port, for messages."""
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=2 * BLOCK)  # blocks bound it more strictly
         self._server = server
-        self._max_body = max_body
+        self._max_body = 0
+        self._discards = False
         self._response: Response | None = None
         self._body = bytearray()
         self._start = b""
@@ -170,9 +175,13 @@ class Exchange:
         self._in_block = 0
         self._progressed = False
 
-    def request(self, method: str, target: str, headers: Headers, body: bytes) -> list[bytes]:
-        """Return the bytes of a request. The body is a separate item, to avoid a copy. Raise h11.LocalProtocolError."""
+    def request(self, method: str, target: str, headers: Headers, body: bytes, max_body: int) -> list[bytes]:
+        """Return the bytes of a request. The body is a separate item, to avoid a copy. Raise h11.LocalProtocolError.
+
+        The body of the response may have at most `max_body` bytes, before and after decompression.
+        """
         self._response = None
+        self._max_body = max_body
         self._body.clear()
         self._start = b""
         self._in_block, self._progressed = 0, False
@@ -202,6 +211,11 @@ class Exchange:
         if response is None:
             raise TransportError(f"{self._server} closed the stream before its HTTP response was complete")
         return response
+
+    def discard(self) -> None:
+        """Drop the bodies of this and of later responses."""
+        self._discards = True
+        self._body = bytearray()
 
     def recycle(self) -> bool:
         """Prepare for the next request after a response. Return False if the stream cannot be reused."""
@@ -242,6 +256,8 @@ class Exchange:
                 return None
 
     def _take(self, data: bytes | bytearray) -> None:
+        if self._discards:
+            return
         self._body += data
         if len(self._body) > self._max_body:
             raise self._too_large()
@@ -251,6 +267,8 @@ class Exchange:
         if response is None:
             raise AssertionError("h11 ended a response that has not begun")
         response.body = self._decoded(response.header(b"content-encoding"))
+        self._response = None
+        self._body = bytearray()
         return response
 
     def _decoded(self, coding: bytes) -> bytes:
@@ -276,6 +294,8 @@ class Exchange:
         return body
 
     def _too_large(self) -> TransportError:
+        if self._max_body == MAX_ANSWER:
+            return self._broken(f"of more than {MAX_ANSWER} bytes in response to a POST request")
         return self._broken(f"larger than max_message_size ({self._max_body} bytes)")
 
     def _broken(self, how: str) -> TransportError:

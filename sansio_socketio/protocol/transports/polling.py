@@ -4,8 +4,9 @@ Rules of this file:
 
 - There are at most two streams, one for the GET request and one for the POST request. They are kept alive and reused.
 - A server may close an idle stream at any time, so a stream that was idle for too long is not reused. Neither is a stream
-  on which bytes have arrived that belong to no request. No request is sent
-  twice: the server may have read the POST, or may have responded to the GET with packets that were lost.
+  on which bytes have arrived that belong to no request. No request is sent twice: the server may have read the POST, or may
+  have responded to the GET with packets that were lost.
+- The end of a POST is handled after the packets that were received before it. While closing, responses are not stored.
 - To close, a CLOSE packet is sent by POST. The GET is not aborted, because the server would then report a lost client
   instead of a closed one. The server completes it.
 - A broken stream ends the session. The server may not notice that, because it regards its last response as delivered, and
@@ -16,10 +17,11 @@ See https://socket.io/docs/v4/engine-io-protocol/, "HTTP long-polling".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, TypeVar
 
 from h11 import LocalProtocolError
 
@@ -29,7 +31,7 @@ from ..packets.engineio import CLOSE, Packet, decode_payload, encode_payload
 from ..states import POLLING_TRANSITIONS, PollingState, transition
 from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
-from .http import Exchange, Response, excerpt, layers_up, message_of, refusal, unreachable, unwritable
+from .http import MAX_ANSWER, Exchange, Response, excerpt, layers_up, message_of, refusal, unreachable, unwritable
 from .requests import USER_AGENT, Requests
 
 _TEXT = b"text/plain;charset=UTF-8"
@@ -41,6 +43,8 @@ _LAST_GET = 0.5
 """How long to wait for the response to the GET after the response to the CLOSE packet, in seconds. Node's server responds
 to the GET first; python-socketio responds to it only at the next ping."""
 
+
+T = TypeVar("T")
 
 _CLOSING: Final = frozenset({PollingState.CLOSING, PollingState.CLOSE_SENT})
 _ENDED: Final = _CLOSING | {PollingState.CLOSED}
@@ -110,6 +114,8 @@ class PollingTransport(Transport):
     def abort(self) -> None:
         self._change(PollingState.CLOSED)
         self.timers.cancel(self, "close")
+        self.outbox.drop_received(self)
+        self._packets = iter(())
         self._close_streams()
 
     def _close_streams(self) -> None:
@@ -132,7 +138,7 @@ class PollingTransport(Transport):
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
         channel = self._channels.pop(stream)
-        self._lost(channel, unreachable(self.endpoint.url.address, error), now)
+        self._after_packets(self._lost, channel, unreachable(self.endpoint.url.address, error), now)
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
         channel = self._channels[stream]
@@ -143,10 +149,10 @@ class PollingTransport(Transport):
             response = channel.exchange.receive(data)
         except TransportError as error:
             self._drop(channel)
-            self._lost(channel, without_frames(error), now)
+            self._after_packets(self._lost, channel, without_frames(error), now)
         else:
             if response is not None:
-                self._complete(channel, response, now)
+                self._after_packets(self._complete, channel, response, now)
             elif self._state is PollingState.OPENING:
                 self.progress = "the response to the first GET request is not complete"
 
@@ -163,9 +169,15 @@ class PollingTransport(Transport):
                 raise TransportError(f"the stream of a {request.method} request broke: {message_of(error)}") from error
             response = channel.exchange.receive_eof()
         except TransportError as broken:
-            self._lost(channel, broken, now)
+            self._after_packets(self._lost, channel, broken, now)
         else:
-            self._complete(channel, response, now)
+            self._after_packets(self._complete, channel, response, now)
+
+    def _after_packets(
+        self, function: Callable[[_Channel, T, float], None], channel: _Channel, value: T, now: float
+    ) -> None:
+        """Handle the end of a request after the packets that were received before it."""
+        self.outbox.after_packets(self, partial(function, channel, value), now)
 
     # Requests
 
@@ -186,7 +198,9 @@ class PollingTransport(Transport):
         if channel is None:
             url = self.endpoint.url
             stream = self.outbox.open_stream(self, url.host, url.port, tls=url.secure, transport=self.name)
-            exchange = Exchange(url.address, self.endpoint.options.max_message_size)
+            exchange = Exchange(url.address)
+            if self._state in _CLOSING:
+                exchange.discard()
             self._channels[stream] = _Channel(stream, exchange, request)
         else:
             channel.request = request
@@ -206,7 +220,8 @@ class PollingTransport(Transport):
         try:
             request.target = self._requests.target(base64=self._asks_for_base64())
             headers = self._requests.headers(request.target, now, self._defaults(request))
-            parts = channel.exchange.request(request.method, request.target, headers, request.body)
+            most = self.endpoint.options.max_message_size if request.method == "GET" else MAX_ANSWER
+            parts = channel.exchange.request(request.method, request.target, headers, request.body, most)
         except (ValueError, LocalProtocolError) as error:
             self._drop(channel)
             self._lost(channel, unwritable(f"the {request.method} request", error), now)
@@ -352,6 +367,7 @@ class PollingTransport(Transport):
             return
         error.transport = self.name
         self._change(PollingState.CLOSING)
+        self.outbox.drop_received(self)
         self._close_streams()
         self._polling = self._posting = False
         self.session.on_close(self, "transport error", error, now)
@@ -366,6 +382,8 @@ class PollingTransport(Transport):
 
     def _begin_closing(self, now: float) -> None:
         self.writable = False
+        for channel in self._channels.values():
+            channel.exchange.discard()
         self._close_by = min(now + self.endpoint.options.close_timeout, self.endpoint.close_by)
         self.timers.set(self, "close", self._close_by)
         self._continue_closing(now)

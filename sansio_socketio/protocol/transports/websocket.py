@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Final
 
 import h11
@@ -165,9 +166,9 @@ class WebSocketTransport(Transport):
                     self.session.on_packet(self, packet, now)
         elif isinstance(received, Ping):
             self._pong(received.payload)
-        elif received is not None:
+        elif isinstance(received, Close):
             self._close_received(received, now)
-        else:
+        elif received is None:
             if codec.failure is not None:
                 self._break_off(codec.failure.code, codec.failure.message, codec.failure.cause, now)
             return 0
@@ -185,6 +186,9 @@ class WebSocketTransport(Transport):
             self._pause_if_idle(now)
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
+        self.outbox.after_packets(self, partial(self._stream_ended, error), now)
+
+    def _stream_ended(self, error: Exception | None, now: float) -> None:
         how = "the server closed the stream" if error is None else f"the stream broke: {message_of(error)}"
         if self._state is WebSocketState.REFUSED:
             self._refuse(now)
@@ -349,7 +353,8 @@ class WebSocketTransport(Transport):
     def _shut(self, *, abort: bool) -> None:
         self._change(WebSocketState.CLOSED)
         self.writable = False
-        self._codec.discard()
+        self._codec.stop()
+        self.outbox.drop_received(self)
         self.timers.cancel(self, "close")
         self.outbox.close_stream(self._stream, abort=abort)
 

@@ -6,11 +6,23 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sansio_socketio.protocol import ClientOptions, ClientProtocol
+from sansio_socketio.protocol import ClientOptions, ClientProtocol, machine
 from sansio_socketio.protocol.actions import OpenStream, Output, Send, SetTimer, packet_cost
 from sansio_socketio.protocol.events import Connected, Disconnected, EventReceived, Pinged
-from tests.unit.transports.rig import CLOSE_FRAME, PING_FRAME, TEXT, frame, http_response, switching
+from tests.unit.transports.rig import (
+    BINARY,
+    CLOSE_FRAME,
+    CONTINUATION,
+    PING_FRAME,
+    PONG_FRAME,
+    TEXT,
+    frame,
+    http_response,
+    switching,
+)
 
 HANDSHAKE = b'0{"sid":"S","upgrades":[],"pingInterval":25000,"pingTimeout":20000}'
 MANY = 3_500
@@ -62,6 +74,14 @@ class Connection:
             data = http_response(b"\x1e".join(packets))
         self.client.data_received(self.stream, data, now)
 
+    def caught_up(self) -> list[Output]:
+        """Return the outputs until nothing is left to handle."""
+        outputs = self.outputs()
+        while self.client.is_behind:
+            self.client.tick(self.client.timers.now)
+            outputs += self.outputs()
+        return outputs
+
     def burst(self, count: int = MANY) -> None:
         self.receive(*[b'42["n",%d]' % number for number in range(count)])
 
@@ -98,6 +118,34 @@ def test_packets_without_outputs_are_counted(connection: Connection) -> None:
     before = connection.client.statistics().packets_received
     assert connection.outputs() == [SetTimer(0.0)]
     assert connection.client.statistics().packets_received == before + SLICE
+
+
+FRAMES_WITHOUT_A_MESSAGE = {
+    "pongs": frame(PONG_FRAME) * MANY,
+    "empty fragments": frame(TEXT, b"4", fin=False) + frame(CONTINUATION, fin=False) * MANY,
+    "small fragments": frame(TEXT, b"4", fin=False) + frame(CONTINUATION, b"x", fin=False) * MANY,
+}
+
+
+@pytest.mark.parametrize("frames", FRAMES_WITHOUT_A_MESSAGE.values(), ids=FRAMES_WITHOUT_A_MESSAGE.keys())
+def test_frames_without_a_message_are_counted(frames: bytes) -> None:
+    connection = Connection("websocket")
+    connection.client.data_received(1, frames + frame(PING_FRAME, b"?"), 0)
+    for moment in (0, 1, 2):
+        assert connection.outputs() == [SetTimer(moment)]
+        connection.client.tick(moment + 1)
+    assert any(isinstance(output, Send) for output in connection.outputs()), "the pong"
+
+
+def test_messages_that_are_discarded_are_counted() -> None:
+    connection = Connection("websocket")
+    connection.client.close(0)
+    connection.outputs()
+    connection.client.data_sent(1, 0)
+    connection.outputs()
+    connection.burst()
+    connection.outputs()
+    assert connection.client.is_behind
 
 
 def test_a_large_packet_counts_as_many_small_ones(connection: Connection) -> None:
@@ -172,7 +220,7 @@ def test_nothing_is_sent_on_a_stream_that_has_ended() -> None:
     assert client.idle
 
 
-def test_data_waits_for_the_packets_before_it() -> None:
+def test_data_follows_the_packets_before_it() -> None:
     connection = Connection("websocket")
     client = connection.client
     connection.burst(MANY)
@@ -181,12 +229,89 @@ def test_data_waits_for_the_packets_before_it() -> None:
     client.data_received(1, buffer, 0)
     buffer[:] = bytes(len(buffer))  # the caller may reuse it
     client.data_received(1, frame(PING_FRAME, b"?") + frame(CLOSE_FRAME, b"\x03\xe8"), 0)
-    outputs += connection.outputs()
-    while client.is_behind:
-        client.tick(0)
-        outputs += connection.outputs()
+    outputs += connection.caught_up()
     assert numbers(outputs) == list(range(MANY + 1))
     assert not client.is_open
+
+
+@pytest.mark.parametrize("surplus", [None, b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
+def test_an_idle_stream_that_ends_while_packets_wait_is_not_used_again(surplus: bytes | None) -> None:
+    connection = Connection("polling")
+    client = connection.client
+    idle = 1 if connection.stream == 2 else 2
+    connection.burst()
+    connection.outputs()
+    if surplus is None:
+        client.stream_closed(idle, None, 0)
+    else:
+        client.data_received(idle, surplus, 0)
+    client.stream_closed(connection.stream, None, 0)
+    connection.socket.emit(["x"], 0)
+    outputs = connection.caught_up()
+    assert numbers(outputs)[-1] == MANY - 1
+    assert len([output for output in outputs if isinstance(output, OpenStream)]) == 2, "for the POST and the next GET"
+    assert client.is_open
+
+
+@pytest.mark.parametrize("how", ["status", "broken", "closed", "invalid"])
+def test_a_post_that_fails_while_packets_wait_fails_after_them(how: str) -> None:
+    connection = Connection("polling")
+    client = connection.client
+    connection.socket.emit(["x"], 0)
+    [post] = [each.stream for each in connection.outputs() if isinstance(each, Send) and each.data[:4] == b"POST"]
+    connection.burst()
+    outputs = connection.outputs()
+    if how == "status":
+        client.data_received(post, http_response(b"", status=b"400 Bad Request"), 0)
+    elif how == "invalid":
+        client.data_received(post, b"nonsense\r\n\r\n", 0)
+    else:
+        client.stream_closed(post, None if how == "closed" else OSError("reset"), 0)
+    outputs += connection.caught_up()
+    assert numbers(outputs) == list(range(MANY))
+    assert isinstance(
+        [output for output in outputs if isinstance(output, EventReceived | Disconnected)][-1], Disconnected
+    )
+
+
+@pytest.mark.parametrize("way", ["stream_opened", "data_sent"])
+def test_inputs_of_a_stream_that_has_ended_are_ignored(connection: Connection, way: str) -> None:
+    connection.burst()
+    connection.outputs()
+    connection.client.stream_closed(connection.stream, None, 0)
+    getattr(connection.client, way)(connection.stream, 0)
+    connection.client.data_received(connection.stream, b"late", 0)
+    assert numbers(connection.caught_up())[-1] == MANY - 1
+
+
+def test_closed_transports_leave_nothing_to_handle(connection: Connection) -> None:
+    client = connection.client
+    client.paused = True
+    connection.burst()
+    client.close(0)
+    connection.outputs()
+    client.tick(10)
+    connection.outputs()
+    assert client.idle
+    assert not client.is_behind
+
+
+def test_the_ping_timeout_waits_for_received_packets(connection: Connection) -> None:
+    client = connection.client
+    connection.receive(*[b'42["n",1]'] * MANY, b"2")
+    connection.outputs()
+    client.paused = True
+    for now in (45, 90):
+        client.tick(now)
+        assert not any(isinstance(output, Disconnected) for output in connection.outputs())
+    client.paused = False
+    client.tick(100)
+    assert any(isinstance(output, Pinged) for output in connection.caught_up())
+    client.tick(100 + 44)
+    connection.outputs()
+    assert client.is_open
+    client.tick(100 + 45)
+    assert any(isinstance(output, Disconnected) for output in connection.outputs())
 
 
 def test_abort_discards_a_stream_that_has_ended() -> None:
@@ -235,3 +360,57 @@ def test_when_outputs_are_taken_has_no_influence(connection: Connection, command
         return [repr(output) for output in taken if not isinstance(output, SetTimer | Send)]
 
     assert run(connection, takes_outputs=True) == run(Connection(connection._transport), takes_outputs=False)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Against a machine that handles every input at once
+
+
+def shown(outputs: list[Output]) -> list[str]:
+    return [repr(output) for output in outputs if not isinstance(output, SetTimer | Send)]
+
+
+PACKETS = [
+    b'42["n",1]',
+    b'42["n",2]',
+    b"2",
+    b"6",
+    b"431[]",
+    b'451-["b",{"_placeholder":true,"num":0}]',
+    b"bAAE=",
+    b"41",
+    b"?",
+]
+
+
+@given(
+    transport=st.sampled_from(["websocket", "polling"]),
+    allowance=st.integers(1, 5),
+    packets=st.lists(st.sampled_from(PACKETS), min_size=1, max_size=20),
+    chunk=st.integers(1, 200),
+    end=st.sampled_from(["none", "closed", "broken"]),
+    take=st.booleans(),
+)
+def test_slices_change_no_output(
+    transport: str, allowance: int, packets: list[bytes], chunk: int, end: str, *, take: bool
+) -> None:
+    def play(most: int) -> list[str]:
+        connection = Connection(transport)
+        client, stream = connection.client, connection.stream
+        if transport == "websocket":
+            data = b"".join([frame(BINARY, b"\0\1") if each == b"bAAE=" else frame(TEXT, each) for each in packets])
+        else:
+            data = http_response(b"\x1e".join(packets))
+        outputs: list[Output] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(machine, "_ALLOWANCE", most)
+            for start in range(0, len(data), chunk):
+                client.data_received(stream, data[start : start + chunk], 0)
+                if take:
+                    outputs += connection.outputs()
+            if end != "none" and transport == "websocket":  # a poll that is slower is sent on another stream
+                client.stream_closed(stream, None if end == "closed" else OSError("reset"), 0)
+            outputs += connection.caught_up()
+        return shown(outputs)
+
+    assert play(allowance) == play(1_000_000)

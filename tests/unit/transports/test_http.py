@@ -16,8 +16,8 @@ LIMIT = 1000
 
 
 def exchange() -> Exchange:
-    stream = Exchange("chat.test:80", LIMIT)
-    stream.request("GET", "/", [(b"Host", b"localhost")], b"")
+    stream = Exchange("chat.test:80")
+    stream.request("GET", "/", [(b"Host", b"localhost")], b"", LIMIT)
     return stream
 
 
@@ -43,15 +43,15 @@ def raw_deflate(body: bytes) -> bytes:
 
 
 def test_a_request_is_written_with_headers_and_body() -> None:
-    stream = Exchange("chat.test:80", LIMIT)
-    parts = stream.request("POST", "/a?b", [(b"Host", b"localhost"), (b"Content-Length", b"3")], b"xyz")
+    stream = Exchange("chat.test:80")
+    parts = stream.request("POST", "/a?b", [(b"Host", b"localhost"), (b"Content-Length", b"3")], b"xyz", LIMIT)
     assert parts == [b"POST /a?b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n", b"xyz"]
 
 
 def test_a_large_body_is_not_copied() -> None:
     body = bytes(100_000)
     headers = [(b"Host", b"localhost"), (b"Content-Length", b"100000")]
-    assert Exchange("chat.test:80", LIMIT).request("POST", "/", headers, body)[1] is body
+    assert Exchange("chat.test:80").request("POST", "/", headers, body, LIMIT)[1] is body
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_stream_is_reused_for_the_next_request() -> None:
     stream = exchange()
     assert stream.receive(http_response(b"one")) is not None
     assert stream.recycle()
-    stream.request("GET", "/", [(b"Host", b"localhost")], b"")
+    stream.request("GET", "/", [(b"Host", b"localhost")], b"", LIMIT)
     received = stream.receive(http_response(b"two"))
     assert received is not None
     assert received.body == b"two"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import re
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -439,6 +441,37 @@ def test_an_invalid_response_fails_the_session(data: bytes, expected: str) -> No
     rig.feed(1, data)
     assert re.search(expected, str(rig.failure_and_close_request()))
     assert rig.closed == {1: True, 2: False}
+
+
+def test_the_response_to_a_post_is_bounded() -> None:
+    rig = open_polling()
+    rig.send(HELLO)
+    rig.stream_opened(2)
+    rig.feed(2, http_response(b"x" * 65_536))
+    assert rig.calls == [("drain", True)]
+    rig.send(HELLO)
+    rig.feed(2, b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 99999\r\n\r\n" + bytes(65_537))
+    error = rig.failure_and_close_request()
+    assert str(error) == "localhost:3000 sent an HTTP body of more than 65536 bytes in response to a POST request"
+    assert error.status == 502
+
+
+def test_no_response_is_stored_while_closing() -> None:
+    rig = open_polling(max_message_size=1 << 20)
+    rig.feed(1, b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n" + bytes(1000))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        rig.close()
+        for _ in range(20):
+            rig.feed(1, bytes(100_000))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 500_000
+    rig.take(1)
+    rig.advance(CLOSE_TIMEOUT)
+    assert not rig.open_streams
 
 
 def test_the_error_for_an_echoed_request_does_not_show_the_query() -> None:
