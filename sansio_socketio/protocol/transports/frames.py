@@ -44,7 +44,7 @@ _KEYS: Final = 256
 _REPEATED: Final = int.from_bytes(b"\1\0\0\0" * 32, "little")
 """The number by which a masking key is multiplied to repeat it."""
 _BLOCK: Final = 16 * 1024
-"""How many bytes of a large message are masked at once."""
+"""How many bytes of a large message are masked at once, and from which size on a part of a message is kept as it is."""
 
 
 @dataclass(slots=True)
@@ -102,9 +102,9 @@ class FrameCodec:
         "_is_closing",
         "_keys",
         "_max_message_size",
-        "_message",
         "_missing",
         "_opcode",
+        "_parts",
         "_plain",
         "_random",
         "_start",
@@ -130,7 +130,7 @@ class FrameCodec:
         self._plain: Opcode | None = None
         # The incomplete message: its opcode, or None between messages, and its beginning
         self._opcode: Opcode | None = None
-        self._message = bytearray()
+        self._parts = _Parts()
         # Whether the next frame may be a plain one
         self._expects_message = True
 
@@ -160,7 +160,7 @@ class FrameCodec:
         """Return a close frame. Messages that are received after this call are discarded."""
         self._is_closing = True
         self._expects_message = False
-        self._message = bytearray()
+        self._parts = _Parts()
         return self._control.close(code, reason)
 
     # Decoding
@@ -204,7 +204,7 @@ class FrameCodec:
         """Discard what was received, and decode nothing any more."""
         self._is_closed, self._expects_message = True, False
         self._data, self._start = b"", 0
-        self._message = bytearray()
+        self._parts = _Parts()
 
     def _fail(self, code: CloseReason, message: str, cause: Exception) -> None:
         self.failure = FrameFailure(code, message, cause)
@@ -271,7 +271,7 @@ class FrameCodec:
             self._opcode = opcode
         elif opcode is not Opcode.CONTINUATION:
             raise ParseFailed(f"expected CONTINUATION, got {opcode!r}")
-        kind, collected = self._opcode, len(self._message)
+        kind, collected = self._opcode, self._parts.size
         if finished:
             self._opcode = None
         if self._is_closing:
@@ -280,12 +280,35 @@ class FrameCodec:
             bound = f"a message is larger than max_message_size ({self._max_message_size} bytes)"
             raise ParseFailed(bound, CloseReason.MESSAGE_TOO_BIG)
         if collected or not finished:
-            self._message += payload
+            self._parts.add(payload)
             if not finished:
                 return None
-            payload = bytes(self._message)
-            self._message = bytearray()
+            payload = self._parts.joined()
+            self._parts = _Parts()
         return payload.decode() if kind is Opcode.TEXT else payload
+
+
+class _Parts:
+    """The parts of a message. Large ones are kept as they are, so that they are copied only once."""
+
+    __slots__ = ("_parts", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._parts: list[bytes | bytearray] = []
+
+    def add(self, part: bytes) -> None:
+        self.size += len(part)
+        last = self._parts[-1] if self._parts else None
+        if len(part) >= _BLOCK:
+            self._parts.append(part)
+        elif isinstance(last, bytearray):
+            last += part
+        else:
+            self._parts.append(bytearray(part))
+
+    def joined(self) -> bytes:
+        return b"".join(self._parts)
 
 
 def _large_frame(first: int, key: bytes, payload: bytes) -> bytearray:
