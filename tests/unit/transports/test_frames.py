@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
 
+from sansio_socketio.protocol.transports import frames as frames_module
 from sansio_socketio.protocol.transports.deflate import Deflate
 from sansio_socketio.protocol.transports.frames import Close, FrameCodec, Part, Ping
 from tests.unit.transports.rig import BINARY, CLOSE_FRAME, CONTINUATION, PING_FRAME, PONG_FRAME, TEXT, frame
@@ -147,6 +149,24 @@ def test_sent_messages_are_decoded_by_wsproto(size: int, opcode: int, threshold:
             server.receive_bytes(bytes(sender.encode(message, compress=compress)))
     sent: list[Any] = [each.payload for each in server.received_frames()]
     assert [each if isinstance(each, str) else bytes(each) for each in sent] == messages * 2
+
+
+@pytest.mark.parametrize("has_numpy", [True, False])
+@pytest.mark.parametrize("size", [65_535, 65_536, 65_537, 65_538, 65_539, 1 << 20])
+def test_large_messages_are_masked_with_and_without_numpy(
+    size: int, *, has_numpy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_numpy:
+        monkeypatch.setattr(frames_module, "_numpy", lambda: None)
+    message = Random(size).randbytes(size)
+    server = FrameProtocol(client=False, extensions=[])
+    server.receive_bytes(bytes(codec().encode(message, compress=True)))
+    assert b"".join([bytes(each.payload) for each in server.received_frames()]) == message  # type: ignore[arg-type]
+
+
+def test_numpy_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    assert frames_module._numpy.__wrapped__() is None
 
 
 @given(st.integers(0, 20_000), st.integers(0, 1 << 16))
