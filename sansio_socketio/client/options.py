@@ -75,7 +75,7 @@ class ManagerOptions(TypedDict, total=False):
             "raise" closes the connection, and the context manager raises the exception; a callable is called with the
             exception and the event's name.
         inbox_events: The maximum number of received events of a namespace that are queued for their handlers. Beyond it
-            the connection is closed. Reading pauses at a quarter of it while handlers keep up with the events.
+            the connection is closed. Reading pauses shortly before, while handlers keep up with the events.
         inbox_bytes: The maximum size of these events in bytes.
         slow_handler_warning: After how many seconds to warn about a handler that blocks the queue of its namespace; None
             for no warning.

@@ -27,17 +27,25 @@ _ALLOWANCE: Final = 1000
 
 
 class Machine:
-    """The inputs and outputs that drivers use. Base class of `ClientProtocol` and `EngineProtocol`.
-
-    Attributes:
-        paused: Whether to keep received packets without handling them. Can be set, to slow the peer down: stop reading, too.
-            To continue, set it to False and call `tick`.
-    """
+    """The inputs and outputs that drivers use. Base class of `ClientProtocol` and `EngineProtocol`."""
 
     def __init__(self) -> None:
-        self.paused = False
+        self._paused = False
         self._outbox = Outbox()
         self._timers = Timers()
+        self._allowance = 0
+
+    @property
+    def paused(self) -> bool:
+        """Whether received packets are kept without being handled. Can be set, to slow the peer down: stop reading, too.
+
+        To continue, set it to False and call `tick`.
+        """
+        return self._paused
+
+    @paused.setter
+    def paused(self, value: bool) -> None:
+        self._paused = value
         self._allowance = 0
 
     @property
@@ -67,7 +75,7 @@ class Machine:
             self._allowance -= outbox.handle_next(self._timers.now)
             if outputs:
                 return outputs.popleft()
-        announced = self._timers.to_announce(at_once=bool(outbox.backlog) and not self.paused)
+        announced = self._timers.to_announce(at_once=bool(outbox.backlog) and not self._paused)
         return None if announced is None else SetTimer(announced[0])
 
     def stream_progress(self, stream: int, progress: str, now: float) -> None:
@@ -124,7 +132,7 @@ class Machine:
         self._timers.ticked()
 
     def _allow_packets(self) -> None:
-        self._allowance = 0 if self.paused else _ALLOWANCE
+        self._allowance = 0 if self._paused else _ALLOWANCE
 
     def _cut(self) -> None:
         """Close all streams and cancel all timers."""

@@ -2,16 +2,17 @@
 
 Rules of this file:
 
-- Reading pauses when many events are queued, and goes on when about half of them are handled. So one read after the other
-  cannot fill a queue whose handlers keep up.
+- Reading pauses when a queue is nearly full, and goes on when about half of it is handled.
 - A pause lasts only while handlers make progress. Otherwise reading goes on after a second (`_PATIENCE` samples), and pauses
-  again only when the queues have grown by as much again. So a handler may wait for data that has not been read.
+  again only when the queue has been half empty. So a handler may wait for data that has not been read, and handlers that do
+  not keep up fill the queue.
 - What was sent after a burst is read when the handlers have caught up, pings and acknowledgements included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from math import inf
 from typing import Final, Protocol
 
@@ -32,6 +33,13 @@ class Reading(Protocol):
     def resume_reading(self, holder: object) -> None: ...
 
 
+class _State(Enum):
+    READING = "reading"
+    PAUSED = "paused"
+    IMPATIENT = "impatient"
+    """Reading, because the handlers made no progress in a pause."""
+
+
 class Backpressure:
     """Pauses reading while the queues of one dispatcher are too full.
 
@@ -42,7 +50,7 @@ class Backpressure:
         progress: By how much the fill must fall within `_PATIENCE` samples to count as progress.
     """
 
-    __slots__ = ("_fill", "_goal", "_is_paused", "_limit", "_patience", "_progress", "_reading", "_runtime", "_timer")
+    __slots__ = ("_fill", "_goal", "_patience", "_progress", "_reading", "_runtime", "_state", "_timer")
 
     def __init__(self, runtime: Runtime, reading: Reading, fill: Callable[[], float], progress: float) -> None:
         self._runtime = runtime
@@ -50,29 +58,30 @@ class Backpressure:
         self._fill = fill
         self._progress = progress
         self._timer: Timer | None = None
-        self._is_paused = False
-        self._limit = 1.0  # reading pauses at this fill
+        self._state = _State.READING
         self._goal = 0.0  # the fill that counts as progress
         self._patience = 0
 
     def check(self) -> None:
         """Pause reading if the queues are too full. Call this when the fill has reached 1."""
-        if not self._is_paused:
-            fill = self._fill()
-            self._limit = min(self._limit, fill + 1)
-            if fill >= self._limit:
-                self._is_paused = True
-                self._reading.pause_reading(self)
-                self._expect_progress(inf)  # this read may bring more: the first sample is what counts
-                self._set_timer()
+        if self._state is _State.READING and self._fill() >= 1:
+            self._state = _State.PAUSED
+            self._expect_progress(
+                inf
+            )  # what was received before is still being queued: the first sample is what counts
+            self._set_timer()
+            self._reading.pause_reading(self)
 
     def stop(self) -> None:
         """Resume reading."""
-        if self._is_paused:
-            self._is_paused = False
-            self._reading.resume_reading(self)
-            if self._timer is not None:
-                self._timer.set(None)
+        if self._timer is not None:
+            self._timer.set(None)
+        self._enter(_State.READING)
+
+    def _enter(self, state: _State) -> None:
+        was_paused, self._state = self._state is _State.PAUSED, state
+        if was_paused:
+            self._reading.resume_reading(self)  # this may bring events that pause it again
 
     def _set_timer(self) -> None:
         if self._timer is None:
@@ -85,11 +94,12 @@ class Backpressure:
 
     def _sample(self) -> None:
         fill = self._fill()
+        if fill <= _LOW:
+            self.stop()
+            return
+        self._set_timer()
         self._patience -= 1
         if fill <= self._goal:
             self._expect_progress(fill)
-        if fill > _LOW and self._patience > 0:
-            self._set_timer()
-        else:
-            self._limit = fill + 1 if fill > _LOW else 1.0
-            self.stop()
+        elif self._patience == 0:
+            self._enter(_State.IMPATIENT)

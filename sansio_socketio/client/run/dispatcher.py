@@ -36,14 +36,10 @@ log = logging.getLogger("sansio_socketio.client.socket")
 
 _BATCH: Final = 100
 """The number of items that are handled before other tasks get a chance to run."""
-_PART: Final = 4
-"""Reading pauses when a queue is filled to a quarter of its bounds, so that what the last read brings still fits."""
+_NEARLY_FULL: Final = 0.9
+"""The part of its bounds to which a queue is filled when reading pauses. What arrives in one piece still fits."""
 _PROGRESS: Final = 2_000
 """The number of events that handlers must handle within a second for reading to stay paused."""
-_MANY: Final = 1_000
-"""The number of queued events below which reading never pauses."""
-_LARGE: Final = 256 * 1024
-"""The size of queued events in bytes below which reading never pauses."""
 MOST_LIFECYCLE: Final = 1000
 """The maximum number of queued lifecycle events. Beyond it, the latest one replaces the one before it."""
 
@@ -180,8 +176,8 @@ class Dispatcher:
         self._latest: Lifecycle | None = None  # the last one of them
         self._is_full_of_lifecycle = False
         self._waiting = 0  # the number of received events: those in the inbox, and the calls that wait in lanes
-        self._many = min(limits.events, max(limits.events // _PART, _MANY))
-        self._large = min(limits.size, max(limits.size // _PART, _LARGE))
+        self._many = max(1, int(limits.events * _NEARLY_FULL))  # the number and size of events at which reading pauses
+        self._large = max(1, int(limits.size * _NEARLY_FULL))
         self._backpressure = Backpressure(runtime, reading, self._fill, _PROGRESS / self._many)
         self._is_full = False
         self._is_full_of_sent = False

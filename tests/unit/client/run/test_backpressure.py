@@ -120,11 +120,11 @@ def test_a_queue_below_the_mark_does_not_pause_reading(world: World) -> None:
     async def body(socket: Socket) -> None:
         socket.on("n", lambda number: None)
         await world.settle()
-        burst(world, BOUND // 4)
+        burst(world, BOUND * 9 // 10)
         stream = world.server.stream
         assert stream is not None
         assert not stream.is_paused
-        world.server.emit("n", BOUND // 4)
+        world.server.emit("n", BOUND)
         assert stream.is_paused
         await world.sleep(0.02)
         assert not stream.is_paused
@@ -259,6 +259,8 @@ def test_reading_is_paused_again_after_handlers_have_caught_up(world: World) -> 
         socket.on("n", handler)
         await world.settle()
         burst(world, BOUND - 10)
+        assert world.server.stream is not None
+        assert world.server.stream.is_paused
         await world.sleep(5)
         stream = world.server.stream
         assert stream is not None
@@ -272,6 +274,23 @@ def test_reading_is_paused_again_after_handlers_have_caught_up(world: World) -> 
     world.run_connected(body, inbox_events=BOUND)
 
 
+@pytest.mark.parametrize("bound", [2, 10, 100, 1_000, 3_000])
+def test_a_burst_arrives_with_any_bound(world: World, bound: int) -> None:
+    """A pause that begins while another one ends is not lost."""
+    seen: list[int] = []
+
+    async def body(socket: Socket) -> None:
+        socket.on("n", seen.append)
+        await world.settle()
+        burst(world)
+        await until(world, lambda: len(seen) == BURST)
+        assert await socket.timeout(1).emit_with_ack("question") == "done"
+
+    world.server.acknowledge_with("done")
+    world.run_connected(body, inbox_events=bound)
+    assert seen == list(range(BURST))
+
+
 def test_the_end_of_a_run_ends_a_pause(world: World) -> None:
     async def body(socket: Socket) -> None:
         async def blocked(number: int) -> None:
@@ -279,7 +298,7 @@ def test_the_end_of_a_run_ends_a_pause(world: World) -> None:
 
         socket.on("n", blocked)
         await world.settle()
-        burst(world, BOUND // 2)
+        burst(world, BOUND - 10)
         assert world.server.stream is not None
         assert world.server.stream.is_paused
 
