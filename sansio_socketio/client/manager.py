@@ -149,7 +149,7 @@ class Socket(Emitter, AnyHandlerRegistration):
 
         Raises:
             ConnectError: The server refused the namespace, or no attempts are left.
-            DisconnectedError: The socket is neither connected nor connecting.
+            DisconnectedError: The socket is neither connected nor connecting. `reason` and `__cause__` are those of its end.
             StateError: The Manager is not running.
         """
         await self._core.wait_connected()

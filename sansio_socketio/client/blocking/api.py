@@ -367,7 +367,7 @@ class Socket(Emitter, AnyHandlerRegistration):
         Raises:
             TimeoutError: The namespace was not connected within `timeout` seconds.
             ConnectError: The server refused the namespace, or no attempts are left.
-            DisconnectedError: The socket is neither connected nor connecting.
+            DisconnectedError: The socket is neither connected nor connecting. `reason` and `__cause__` are those of its end.
             StateError: The Manager is not running.
         """
         self._call(self._core.wait_connected, timeout)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...protocol.client import namespace_name
-from ...protocol.errors import AckTimeout, DisconnectedError, OptionError
+from ...protocol.errors import AckTimeout, OptionError
 from ...protocol.options import ASK, ClientOptions, check_option
 from ...protocol.url import parse_url, redacted
 from ..handlers.conversion import conversions
@@ -80,8 +80,7 @@ class SocketCore:
         """Return the namespace in the current run. Raise an error if it is neither connected nor connecting."""
         namespace = self.link.sending().of(self.spec)
         if not namespace.is_trying:
-            name = self.spec.name
-            raise namespace.failure or DisconnectedError(f"{name} is not connected or connecting: call connect()")
+            raise namespace.not_trying()
         return namespace
 
     async def wait_first_attempt(self) -> None:
@@ -118,7 +117,7 @@ class SocketCore:
     def events(self, how_to_open: str) -> EventBuffer:
         """Create a stream of the namespace's events."""
         self.link.check_caller()
-        return EventBuffer(self.link.sending().of(self.spec).dispatcher, how_to_open)
+        return EventBuffer(self.link.sending().of(self.spec), how_to_open)
 
     async def wait_for(self, event: object, timeout: float | None) -> Event:
         """Wait for the next event of a name."""

@@ -90,12 +90,13 @@ class AckCallback:
 
 
 class EndStreams:
-    """The end of the event streams, queued behind the events before it. `error` is what they raise, or None."""
+    """The end of the event streams, or of one, queued behind the events before it. `error` is what they raise, or None."""
 
-    __slots__ = ("error",)
+    __slots__ = ("error", "stream")
 
-    def __init__(self, error: DisconnectedError | None = None) -> None:
+    def __init__(self, error: DisconnectedError | None = None, stream: EventBuffer | None = None) -> None:
         self.error = error
+        self.stream = stream
 
 
 class Failure:
@@ -455,7 +456,7 @@ class Dispatcher:
         await self._call_in_order(callback.callback, callback.name, callback.args, None)
 
     async def _handle_end(self, end: EndStreams) -> None:
-        for stream in self._streams:
+        for stream in self._streams if end.stream is None else (end.stream,):
             stream.end(end.error)
 
     async def _handle_failure(self, failure: Failure) -> None:

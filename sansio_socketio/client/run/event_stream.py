@@ -58,6 +58,16 @@ class Inbox(Protocol):
     def overflow(self, name: str, events: int, size: int) -> None: ...
 
 
+class Source(Protocol):
+    """The part of the namespace that its streams use."""
+
+    @property
+    def dispatcher(self) -> Inbox: ...
+    @property
+    def is_over(self) -> bool: ...
+    def end_stream(self, stream: EventBuffer) -> None: ...
+
+
 class _State(Enum):
     """The state of a stream."""
 
@@ -72,16 +82,18 @@ class EventBuffer:
     """The buffer of a stream of events. If several tasks read it, each event is received by one of them.
 
     Args:
-        inbox: The dispatcher that adds the events.
+        source: The namespace whose dispatcher adds the events.
         how_to_open: How to open the stream, for an error message.
     """
 
-    def __init__(self, inbox: Inbox, how_to_open: str) -> None:
-        self._inbox = inbox
+    def __init__(self, source: Source, how_to_open: str) -> None:
+        self._source = source
+        self._inbox = inbox = source.dispatcher
         self._how_to_open = how_to_open
         self._events: deque[tuple[Event, int]] = deque()
         self._bytes = 0
         self._state = _State.NEW
+        self._is_late = False  # it was opened after the final disconnection
         self._error: DisconnectedError | None = None
         self._arrivals = Waiters(inbox.runtime)
 
@@ -96,6 +108,7 @@ class EventBuffer:
     async def open(self) -> None:
         """Start to receive events."""
         self._state = _State.OPEN
+        self._is_late = self._source.is_over
         self._inbox.attach(self)
 
     async def close(self) -> None:
@@ -137,6 +150,9 @@ class EventBuffer:
                 if self._error is not None:
                     raise self._error
                 return None
+            if self._is_late:  # not at the opening: the application may call `connect` after it
+                self._is_late = False
+                self._source.end_stream(self)
             await self._arrivals.wait()
         event, size = self._events.popleft()
         self._bytes -= size

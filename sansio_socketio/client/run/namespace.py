@@ -22,6 +22,7 @@ from ..handlers.registry import Handler, RegisteredHandler, event_name
 from .blueprint import NamespaceSpec
 from .disconnection import BY_APPLICATION, Disconnection
 from .dispatcher import AckCallback, Dispatcher, EndStreams, description
+from .event_stream import EventBuffer
 from .lifecycle import LifecycleQueue
 from .pump import Pump
 from .socket_state import SocketState
@@ -108,6 +109,19 @@ class NamespaceRun:
         disconnection = self.spec.disconnection
         return None if disconnection is None else replace(disconnection, final=not self.is_trying)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the namespace was disconnected, and will not connect automatically."""
+        return self.spec.disconnection is not None and not self.is_trying
+
+    def not_trying(self) -> Exception:
+        """Return the error for a call that waits for a connection or an event, while the client does not try to connect."""
+        error = self.failure or self.lost()
+        if error is None:
+            reason = None if self.spec.disconnection is None else self.spec.disconnection.reason
+            error = DisconnectedError(f"{self.spec.name} is not connected or connecting: call connect()", reason)
+        return error
+
     def connect(self) -> None:
         """Connect the namespace in the background."""
         now = self._pump.now()
@@ -173,6 +187,11 @@ class NamespaceRun:
             self.closings.fail(lost)
         if self.dispatcher.has_streams:
             self.dispatcher.put(EndStreams(lost))
+
+    def end_stream(self, stream: EventBuffer) -> None:
+        """End a stream behind the queued events, if the namespace will not connect automatically."""
+        if self.is_over:
+            self.dispatcher.put(EndStreams(self.lost(), stream))
 
     def lost(self) -> DisconnectedError | None:
         """Return the error for how the namespace was disconnected, or None if the application has disconnected it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -533,8 +534,9 @@ def test_after_disconnect_no_earlier_failure_is_raised(world: World) -> None:
         world.server.lose()
         await world.sleep(3)
         await socket.disconnect()
-        with pytest.raises(DisconnectedError, match=r"/ is not connected or connecting: call connect\(\)"):
+        with pytest.raises(DisconnectedError, match=r"/ is not connected or connecting: call connect\(\)") as caught:
             await socket.wait_connected()
+        assert caught.value.reason == "io client disconnect"
 
     world.run_connected(body)
 
@@ -664,6 +666,10 @@ def test_the_server_may_disconnect_it(world: World) -> None:
             await socket.wait_closed()
         assert (caught.value.reason, caught.value.__cause__) == ("io server disconnect", None)
         await world.settle()
+        for wait in (socket.wait_connected, partial(socket.wait_for, "e")):
+            with pytest.raises(DisconnectedError, match=r"^/ was disconnected: io server disconnect$") as caught:
+                await wait()
+            assert caught.value.reason == "io server disconnect"
         assert socket.close_reason == Disconnection("io server disconnect", None, final=True)
         assert not socket.active
         await socket.emit("buffered")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -119,7 +120,7 @@ class Scenario:
             finished=lambda: None,
             broken=self.broken.append,
         )
-        self.stream = EventBuffer(self.dispatcher, "")
+        self.stream = EventBuffer(cast("Any", SimpleNamespace(dispatcher=self.dispatcher)), "")
         self.dispatcher.attach(self.stream)
         self.fill(EVENTS)
         self.dispatcher.release()

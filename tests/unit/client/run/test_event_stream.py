@@ -102,6 +102,53 @@ def test_a_stream_ends_with_an_error_when_no_attempts_are_left(world: World) -> 
     world.run_connected(body, reconnection_attempts=2)
 
 
+def test_a_stream_that_is_opened_after_the_final_disconnection_raises(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.emit("early", 1)
+        world.server.kick()
+        async with socket.events() as events:  # "early" is still queued
+            assert (await anext(events)).args == (1,)
+            with pytest.raises(DisconnectedError, match="^/ was disconnected: io server disconnect$") as caught:
+                await anext(events)
+            assert caught.value.reason == "io server disconnect"
+        async with socket.events() as events, socket.events() as others:
+            waiting = world.spawn(lambda: anext(events))
+            with pytest.raises(DisconnectedError):
+                await world.join(waiting)
+            await socket.connect()
+            world.server.emit("again", 2)
+            assert (await anext(others)).args == (2,)
+
+    world.run_connected(body)
+
+
+def test_a_stream_that_is_opened_after_a_refusal_raises(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.refusal["/private"] = {"message": "not you"}
+        private = socket.io.socket("/private")
+        with pytest.raises(ConnectError):
+            await private.wait_connected()
+        async with private.events() as events:
+            with pytest.raises(DisconnectedError, match="^/private could not be connected: not you$") as caught:
+                await anext(events)
+            assert isinstance(caught.value.__cause__, ConnectError)
+
+    world.run_connected(body)
+
+
+def test_a_stream_that_is_opened_after_disconnect_ends_unless_the_socket_connects(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        await socket.disconnect()
+        async with socket.events() as events:
+            assert [event async for event in events] == []
+        async with socket.events() as events:
+            await socket.connect()
+            world.server.emit("e", 1)
+            assert (await anext(events)).args == (1,)
+
+    world.run_connected(body)
+
+
 def test_a_stream_receives_nothing_after_its_end(world: World) -> None:
     async def body(socket: Socket) -> None:
         async with socket.events() as events:

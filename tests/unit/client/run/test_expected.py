@@ -158,7 +158,7 @@ def test_it_goes_on_over_a_reconnection_and_raises_at_the_end(world: World) -> N
         world.server.kick()
         with pytest.raises(DisconnectedError, match="/ was disconnected: io server disconnect"):
             await world.join(waiting)
-        with pytest.raises(DisconnectedError, match="call connect"):
+        with pytest.raises(DisconnectedError, match="was disconnected: io server disconnect"):
             await socket.wait_for("e")
 
     world.run_connected(body)
