@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from inspect import iscoroutinefunction
 from ssl import SSLContext
 from typing import Any, Final, Literal, TypedDict
 
@@ -21,6 +22,7 @@ from ..protocol.options import ASK, ClientOptions, NamespaceOptions, check_name,
 from ..protocol.packets.socketio import Parser
 from ..protocol.transports.base import Transport
 from ..protocol.url import ascii_host
+from ..runtime.calls import name_of
 
 AuthValue = Mapping[str, Any] | None
 Auth = AuthValue | Callable[[], AuthValue | Awaitable[AuthValue]]
@@ -247,6 +249,14 @@ def check_askable(name: str, value: object) -> None:
     """Raise OptionError unless the value is valid for the option, or is a function."""
     if not callable(value) and not takes_value(name, value):
         raise option_error(name, value, ask="a function that returns it")
+
+
+def check_plain(name: str, value: object) -> None:
+    """Raise OptionError if the value of an option is an async function, which the blocking driver cannot await."""
+    if iscoroutinefunction(value):
+        raise OptionError(
+            f"{name} takes a plain function, not the async function {name_of(value)}, which the blocking driver cannot await"
+        )
 
 
 def check_flag(name: str, value: object) -> None:

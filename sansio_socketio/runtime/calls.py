@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from inspect import isawaitable, iscoroutine
+from functools import partial
+from inspect import isawaitable, iscoroutine, unwrap
 from threading import get_ident
+from traceback import walk_tb
+from types import CodeType
 from typing import Any, Final
 
 from ..protocol.errors import StateError
@@ -15,6 +18,10 @@ log = logging.getLogger("sansio_socketio.runtime")
 
 this_thread: Final = get_ident
 """Returns a number that identifies the current thread."""
+
+
+class CannotAwait(TypeError):
+    """A function of the application is async, or has returned a coroutine, and a thread cannot await it."""
 
 
 async def call_in_task(function: Callable[..., Any], *args: Any) -> Any:
@@ -28,7 +35,7 @@ def call_in_thread(function: Callable[..., Any], *args: Any) -> Any:
 
     Raises:
         StateError: The function raised an exception that is no Exception, such as SystemExit or KeyboardInterrupt.
-        TypeError: The function is an async function.
+        CannotAwait: The function is an async function.
     """
     try:
         result = function(*args)
@@ -39,7 +46,9 @@ def call_in_thread(function: Callable[..., Any], *args: Any) -> Any:
         raise ended_inside(function, error) from error
     if iscoroutine(result):
         result.close()
-        raise TypeError(f"{name_of(function)} is an async function, which a thread cannot await: use a plain function")
+        raise CannotAwait(
+            f"{name_of(function)} is an async function, which a thread cannot await: use a plain function"
+        )
     return result
 
 
@@ -69,3 +78,22 @@ def call_back(runtime: Runtime, callback: Callable[[], None]) -> None:
 def name_of(function: Callable[..., Any]) -> str:
     """Return the name of a function of the application, for error messages."""
     return getattr(function, "__qualname__", None) or repr(function)
+
+
+def place_of(function: Callable[..., Any], error: Exception) -> str:
+    """Return the name of a function, and the file and the line in it that raised `error`, for an error message."""
+    code = _code_of(function)
+    if code is None:
+        return name_of(function)
+    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == code.co_filename]
+    return f"{name_of(function)}, {code.co_filename}:{lines[-1] if lines else code.co_firstlineno}"
+
+
+def _code_of(function: Any) -> CodeType | None:
+    while isinstance(function, partial):
+        function = function.func
+    function = unwrap(function)
+    if not hasattr(function, "__code__"):
+        function = type(function).__call__
+    code: CodeType | None = getattr(function, "__code__", None)
+    return code

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import sansio_socketio_blocking
 from sansio_socketio.protocol.errors import ConnectError
 from tests.interop.conftest import FreshTarget
 from tests.support.drivers import Driver
@@ -82,6 +83,16 @@ async def test_connect_without_retry_raises_the_first_failure(driver: Driver, pl
     assert isinstance(caught.value.__cause__, LookupError)
 
 
+def test_a_function_that_returns_a_coroutine_fails_with_the_blocking_driver(plain_target: Target) -> None:
+    async def token() -> dict[str, str]:
+        return {"token": "secret"}
+
+    what = "the function for auth cannot be used: .*<lambda> is an async function, .*: use a plain function$"
+    options: dict[str, Any] = {**plain_target.options, "auth": lambda *_: token()}
+    with pytest.raises(ConnectError, match=what), sansio_socketio_blocking.connect(plain_target.peer.url, **options):
+        raise AssertionError("there is no token")
+
+
 async def test_auth_function_is_given_up_after_reconnection_attempts(driver: Driver, plain_target: Target) -> None:
     seen = driver.queue()
 
@@ -142,7 +153,7 @@ async def test_query_and_header_functions_are_called_again_after_failures(
     async with driver.manager(plain_target.peer.url, **options) as manager:
         manager.on("reconnect", attempts.put)
         socket = manager.socket("/")
-        socket.on("connect_error", lambda error: seen.put((str(error), socket.active)))
+        socket.on("connect_error", lambda error: seen.put((str(error).partition(" (")[0], socket.active)))
         await socket.connect()
         for _ in range(2):
             assert await seen.get() == (f"the function for {about} raised LookupError", True)

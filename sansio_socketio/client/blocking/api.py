@@ -664,6 +664,7 @@ def new_core(
         holds_handlers=True,
         can_be_held=True,
         drive=drive,
+        awaits=False,
     )
 
 

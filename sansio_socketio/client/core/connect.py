@@ -43,6 +43,7 @@ class Connection:
         self._nsp = url_namespace(url, manager_options)
         self._retry = retry
         self.manager = make(url, manager_options)
+        self.manager.link.check_function("auth", options.get("auth"))
 
     async def start(self, scope: Scope) -> tuple[SocketCore, Run]:
         """Start the Manager in a scope, and wait until the socket is connected. Handlers are held back until then.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...protocol.url import URL, resolve_url
-from ..options import IO_OPTIONS, check_flag, socket_settings, split_options, warn_about_ignored
+from ..options import IO_OPTIONS, Auth, check_flag, socket_settings, split_options, warn_about_ignored
 from ..run.scope import Scope
 from .manager import ManagerCore
 from .socket import SocketCore, url_namespace
@@ -41,11 +41,13 @@ class IOCore:
         whole = resolve_url(url, self._base)
         nsp = url_namespace(whole, manager_options)
         with self._scope.runtime.lock:
-            manager = self._manager(whole, manager_options, nsp, share=multiplex and not force_new)
+            auth = socket_options.get("auth")
+            manager = self._manager(whole, manager_options, nsp, auth=auth, share=multiplex and not force_new)
             return manager, manager.socket(nsp, socket_options)
 
-    def _manager(self, url: str, options: Mapping[str, Any], nsp: str, *, share: bool) -> ManagerCore:
+    def _manager(self, url: str, options: Mapping[str, Any], nsp: str, *, auth: Auth, share: bool) -> ManagerCore:
         new = self._make(url, options)
+        new.link.check_function("auth", auth)
         place = new.blueprint.machine.url
         key = (place.scheme, place.host, place.port, new.blueprint.machine.options.path)
         manager = self._shared.get(key)

@@ -24,7 +24,7 @@ from ...protocol.url import redacted
 from ...runtime.connect import Connector
 from ...runtime.interface import RuntimeScope
 from ..handlers.registry import HandlerRegistry
-from ..options import manager_settings, socket_settings, warn_about_ignored
+from ..options import check_plain, manager_settings, socket_settings, warn_about_ignored
 from ..run.blueprint import Blueprint, NamespaceSpec
 from ..run.link import Link
 from ..run.run import Run
@@ -61,6 +61,7 @@ class ManagerCore:
         holds_handlers: Whether each run holds its handlers back until `release_handlers` or `release` is called.
         can_be_held: Whether `open` can start a run that only `close` ends.
         drive: Runs a coroutine inside `Runtime.call`. If `Runtime.call` awaits results, it returns the coroutine.
+        awaits: Whether the runtime awaits functions of the application that are async.
     """
 
     def __init__(
@@ -73,14 +74,18 @@ class ManagerCore:
         holds_handlers: bool = False,
         can_be_held: bool = False,
         drive: Callable[[Coroutine[Any, Any, Any]], Any] = lambda coroutine: coroutine,
+        awaits: bool = True,
     ) -> None:
         settings = manager_settings(options)
+        if not awaits:
+            for name, function in settings.functions.items():
+                check_plain(name, function)
         local = settings.local
         self.url = url
         self.options = options
         self.runtime_scope = runtime_scope
         machine = ClientProtocol(url, settings.machine, random=Random())
-        self.link = Link(redacted(url), lock)
+        self.link = Link(redacted(url), lock, awaits=awaits)
         self.blueprint = Blueprint(
             redacted(url),
             machine,
@@ -231,6 +236,7 @@ class ManagerCore:
     def socket(self, nsp: str, options: Mapping[str, Any]) -> SocketCore:
         """Return the socket of a namespace, and connect it in the background if `auto_connect` is True."""
         settings = socket_settings(options)
+        self.link.check_function("auth", options.get("auth"))
         with self.link.lock:
             self.link.check_caller()
             namespace = self.blueprint.machine.namespace(nsp, settings)
@@ -268,6 +274,7 @@ class ManagerCore:
 
     def set_option(self, name: str, value: Any) -> None:
         """Set an option that can be set while running."""
+        self.link.check_function(name, value)
         with self.link.lock:
             self.link.check_caller()
             self.blueprint.set_option(name, value)

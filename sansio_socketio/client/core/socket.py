@@ -40,6 +40,7 @@ class SocketCore:
     def set_auth(self, value: Auth) -> None:
         """Set the credentials to send from the next attempt on."""
         check_askable("auth", value)
+        self.link.check_function("auth", value)
         with self.link.lock:
             self.link.check_caller()
             self.spec.namespace.auth = ASK if callable(value) else value

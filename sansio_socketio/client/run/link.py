@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ...protocol.errors import DisconnectedError, StateError
+from ..options import check_plain
 from .run import Run
 from .state import RunState, RunStatus
 
@@ -17,6 +18,7 @@ class Link:
     Args:
         url: The server's URL, for messages.
         lock: The lock that is held while client code runs. All runs of a Manager share it.
+        awaits: Whether the runtime awaits functions of the application that are async.
 
     Attributes:
         status: The state of the current run.
@@ -24,14 +26,15 @@ class Link:
         on_start: Functions that are called when a run has been created, before it opens its connection.
     """
 
-    __slots__ = ("_lock", "_url", "on_start", "run", "status")
+    __slots__ = ("_awaits", "_lock", "_url", "on_start", "run", "status")
 
-    def __init__(self, url: str, lock: AbstractContextManager[Any]) -> None:
+    def __init__(self, url: str, lock: AbstractContextManager[Any], *, awaits: bool) -> None:
         self.status = RunStatus()
         self.run: Run | None = None
         self.on_start: list[Callable[[], None]] = []
         self._lock = lock
         self._url = url
+        self._awaits = awaits
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
@@ -77,6 +80,11 @@ class Link:
                 f"the connection to {self._url} has been stopped (its scope has ended, or it was closed)"
             ) from run.failure
         return run
+
+    def check_function(self, name: str, value: object) -> None:
+        """Raise OptionError if the value of an option is an async function, and the runtime does not await it."""
+        if not self._awaits:
+            check_plain(name, value)
 
     def check_caller(self) -> None:
         """Raise StateError if the current run is in another thread or event loop."""

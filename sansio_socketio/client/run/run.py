@@ -20,6 +20,7 @@ from typing import Any
 from ...protocol import events
 from ...protocol.errors import ConnectError, DisconnectedError, SocketIOError
 from ...protocol.statistics import Statistics
+from ...runtime.calls import CannotAwait, place_of
 from ...runtime.interface import Future, Runtime, Task
 from ..handlers.registry import RegisteredHandler
 from .blueprint import Blueprint, NamespaceSpec
@@ -435,9 +436,12 @@ class Run:
         try:
             return await self.runtime.call(function)
         except Exception as error:
-            # The message and the traceback of the exception may contain secrets, so they are not logged.
-            log.error("the function for %s raised %s", about, type(error).__name__)  # noqa: TRY400
-            failure = ConnectError(f"the function for {about} raised {type(error).__name__}")
+            if isinstance(error, CannotAwait):
+                what = f"the function for {about} cannot be used: {error}"
+            else:  # the message of the exception may contain secrets
+                what = f"the function for {about} raised {type(error).__name__} ({place_of(function, error)})"
+            log.error("%s", what)  # noqa: TRY400
+            failure = ConnectError(what)
             failure.__cause__ = error
             return failure
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
+import re
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
 
 import pytest
 
 from sansio_socketio.protocol.errors import StateError
 from sansio_socketio.runtime import call_in_task, call_in_thread, cancelled_inside, name_of
+from sansio_socketio.runtime.calls import place_of
 
 
 def handler() -> str:
@@ -50,3 +54,40 @@ def test_a_cancellation_from_inside_names_the_function() -> None:
 def test_a_function_is_shown_by_its_name() -> None:
     assert name_of(handler) == "handler"
     assert name_of(partial(handler)).startswith("functools.partial(")
+
+
+class Failing:
+    def __call__(self) -> None:
+        raise LookupError
+
+    def method(self) -> None:
+        self()
+
+
+@wraps(Failing.method)
+def wrapped(*args: Any) -> None:
+    Failing.method(Failing())
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (Failing(), ".*Failing object at .*"),
+        (Failing().method, r"Failing\.method"),
+        (partial(Failing()), r"functools\.partial\(.*"),
+        (wrapped, r"Failing\.method"),
+    ],
+)
+def test_the_place_of_an_error_is_the_innermost_line_in_the_file_of_the_function(
+    function: Callable[[], None], name: str
+) -> None:
+    line = Failing.__call__.__code__.co_firstlineno + 1
+    with pytest.raises(LookupError) as caught:
+        function()
+    assert re.fullmatch(rf"{name}, {re.escape(__file__)}:{line}", place_of(function, caught.value))
+
+
+def test_the_place_of_an_error_without_a_line_is_the_function() -> None:
+    line = handler.__code__.co_firstlineno
+    assert place_of(handler, TypeError()) == f"handler, {__file__}:{line}"
+    assert place_of(int, ValueError()) == "int"

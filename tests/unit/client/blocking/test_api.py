@@ -90,6 +90,33 @@ def test_waiting_for_an_event_and_typed_acknowledgements(world: World, scopes: S
             socket.wait_for("news")
 
 
+async def get_token() -> dict[str, Any]:
+    return {}
+
+
+def test_an_async_function_as_an_option_is_refused_by_the_call(
+    world: World, scopes: Scopes, manager_class: type[Manager]
+) -> None:
+    manager = manager_class(URL)
+    with scopes.open_io() as io:
+        calls: list[tuple[str, Any]] = [
+            ("auth", lambda: scopes.connect(URL, auth=get_token)),
+            ("query", lambda: scopes.connect(URL, query=get_token)),
+            ("extra_headers", lambda: manager_class(URL, extra_headers=get_token)),
+            ("auth", lambda: io(URL, auth=get_token)),
+            ("auth", lambda: manager.socket("/", auth=partial(get_token))),
+            ("auth", lambda: setattr(manager.socket("/"), "auth", get_token)),
+            ("query", lambda: setattr(manager, "query", get_token)),
+        ]
+        for name, call in calls:
+            with pytest.raises(
+                OptionError, match=f"^{name} takes a plain function, not the async function .*get_token"
+            ):
+                call()
+    assert manager.query == {}
+    assert world.server.payloads() == []
+
+
 def test_handlers_are_held_back_until_the_first_blocking_call(world: World, scopes: Scopes) -> None:
     seen: list[str] = []
     world.server.greets = ["welcome"]

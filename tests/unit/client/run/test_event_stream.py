@@ -108,7 +108,7 @@ def test_a_stream_that_is_opened_after_the_final_disconnection_raises(world: Wor
         world.server.kick()
         async with socket.events() as events:  # "early" is still queued
             assert (await anext(events)).args == (1,)
-            with pytest.raises(DisconnectedError, match="^/ was disconnected: io server disconnect$") as caught:
+            with pytest.raises(DisconnectedError, match=r"^/ was disconnected: io server disconnect$") as caught:
                 await anext(events)
             assert caught.value.reason == "io server disconnect"
         async with socket.events() as events, socket.events() as others:
@@ -129,7 +129,7 @@ def test_a_stream_that_is_opened_after_a_refusal_raises(world: World) -> None:
         with pytest.raises(ConnectError):
             await private.wait_connected()
         async with private.events() as events:
-            with pytest.raises(DisconnectedError, match="^/private could not be connected: not you$") as caught:
+            with pytest.raises(DisconnectedError, match=r"^/private could not be connected: not you$") as caught:
                 await anext(events)
             assert isinstance(caught.value.__cause__, ConnectError)
 
