@@ -3,8 +3,8 @@
 Rules of this file:
 
 - Over polling, no server accepts a packet above `maxPayload`, so it is not sent. Over WebSocket some servers accept it.
-- A server does not say why it closes the connection. The last event that was sent and may exceed a limit explains it, until
-  the server has received it.
+- A server does not say which event made it close the connection. The first event that was sent and may exceed a limit
+  explains it, until the server has received it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ _LARGEST_CHARACTER: Final = 4
 _OVERHEAD: Final = 8  # the type of the packet, and the padding of base64
 
 
+class LimitExceeded(TransportError):
+    """The server has ended the session because of an event that exceeds one of its limits, which the message names."""
+
+
 class Limits:
     """The limits of the server on the present session.
 
@@ -34,13 +38,13 @@ class Limits:
         sure_size: An event of at most this size does not exceed `maxPayload`, however it is encoded.
     """
 
-    __slots__ = ("_is_large", "_session", "_suspect", "sure_size")
+    __slots__ = ("_large", "_many", "_session", "sure_size")
 
     def __init__(self) -> None:
         self.sure_size = inf
         self._session: EngineSession | None = None
-        self._suspect: str | None = None
-        self._is_large = False
+        self._large: str | None = None  # the first event that has been sent and is larger than maxPayload
+        self._many: str | None = None  # the first one with many attachments
 
     def begin(self, session: EngineSession) -> None:
         """Apply the limits of a session that has opened."""
@@ -50,12 +54,12 @@ class Limits:
 
     def end(self) -> None:
         """Forget the limits, because the session has ended."""
-        self._session = self._suspect = None
+        self._session = self._large = self._many = None
         self.sure_size = inf
 
     def accepted(self) -> None:
         """Note that the server has received all events and is still there."""
-        self._suspect = None
+        self._large = self._many = None
 
     def check(self, emit: Emit, frames: Frames, *, sends: bool) -> None:
         """Check an event. If it is about to be sent, remember whether it may exceed a limit.
@@ -77,25 +81,28 @@ class Limits:
             )
             if is_polling:
                 raise PacketError(f"{emit.excess}: split the event, or raise the limit")
-        if sends and (emit.excess is not None or len(frames) > MOST_FRAMES):
-            self._is_large = emit.excess is not None
-            self._suspect = emit.excess or (
+        if sends:
+            self._large = self._large or emit.excess
+        if sends and self._many is None and len(frames) > MOST_FRAMES:
+            self._many = (
                 f"event {emit.args[0]!r} has {len(frames) - 1} attachments; servers accept at most {MOST_FRAMES - 1} by "
                 "default (maxAttachments of socket.io-parser 4.2.6 and later)"
             )
 
     def explain(self, reason: DisconnectReason, details: Exception | None) -> Exception | None:
         """Return the details of the end of the session, with the likely cause if there is one."""
-        if self._suspect is None or not isinstance(details, TransportError):
+        if not isinstance(details, TransportError):
             return details
-        if is_too_large(details):
-            cause = ": " if self._is_large else "; likely cause: "
-        elif not self._is_large and reason == "transport close" and details.close_code in _UNEXPLAINED:
-            cause = "; likely cause: "
+        if is_too_large(details) and self._large is not None:
+            cause = f": {self._large}"
+        elif self._many is not None and (
+            is_too_large(details) or (reason == "transport close" and details.close_code in _UNEXPLAINED)
+        ):
+            cause = f"; likely cause: {self._many}"
         else:
             return details
-        error = TransportError(
-            f"{details}{cause}{self._suspect}",
+        error = LimitExceeded(
+            f"{details}{cause}",
             transport=details.transport,
             status=details.status,
             body=details.body,

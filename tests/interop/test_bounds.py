@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from contextlib import ExitStack
 from typing import Any
@@ -70,8 +71,27 @@ async def test_an_event_above_max_payload_fails_alone(
         assert target.settled == "polling" or socket.io.statistics().reconnects == 1
 
 
+@pytest.mark.parametrize("ack", [False, True])
+async def test_an_event_above_max_payload_without_retries_is_logged_and_takes_what_follows_with_it(
+    ack: bool, driver: Driver, fresh_node_server: PeerFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = Target(fresh_node_server(options={"maxHttpBufferSize": 1000}), "websocket")
+    gone = driver.queue()
+    async with target.connect(driver, reconnection_delay=0.01) as socket:
+        socket.on("disconnect", lambda *args: gone.put(args[0]))
+        for event, values in (("n", [0]), ("large", ["x" * 2000]), ("larger", ["x" * 3000]), ("n", [1])):
+            socket.emit_nowait(event, *values, **({"ack": print} if ack else {}))
+        assert await gone.get() == "transport close"
+        await socket.wait_connected()
+        assert (await socket.emit_with_ack("count"))["total"] <= 1
+    [message] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert re.search(
+        r": closed: transport close: .* code 1009.*: event 'large' has a message of 20\d\d bytes;", message
+    )
+
+
 async def test_more_attachments_than_the_server_accepts_are_named_as_the_likely_cause(
-    driver: Driver, plain_target: Target
+    driver: Driver, plain_target: Target, caplog: pytest.LogCaptureFixture
 ) -> None:
     gone = driver.queue()
     async with plain_target.connect(driver) as socket:
@@ -81,6 +101,8 @@ async def test_more_attachments_than_the_server_accepts_are_named_as_the_likely_
         reason, details = await gone.get()
         assert reason == "transport close"
         assert "; likely cause: event 'echo' has 11 attachments; servers accept at most 10" in details
+    [message] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert details in message
 
 
 @pytest.mark.row("option.max_payload_packets")

@@ -19,6 +19,7 @@ from typing import Any
 
 from ...protocol import events
 from ...protocol.errors import ConnectError, DisconnectedError, SocketIOError
+from ...protocol.limits import LimitExceeded
 from ...protocol.statistics import Statistics
 from ...runtime.calls import CannotAwait, place_of
 from ...runtime.interface import Future, Runtime, Task
@@ -358,7 +359,10 @@ class Run:
         self._post("error", event.error)
 
     def _closed(self, event: events.Closed) -> None:
-        log.info("%s: closed: %s", self._blueprint.url, event.reason)
+        if isinstance(event.details, LimitExceeded):
+            log.warning("%s: closed: %s: %s", self._blueprint.url, event.reason, event.details)
+        else:
+            log.info("%s: closed: %s", self._blueprint.url, event.reason)
         self._log_delay(event.retry_in)
         self._openings.fail(DisconnectedError(f"the connection was closed: {event.reason}", event.reason))
         self._post("close", event.reason, self._overflow or event.details)

@@ -16,6 +16,7 @@ from sansio_socketio.protocol.events import (
     EventReceived,
     MachineEvent,
 )
+from sansio_socketio.protocol.limits import LimitExceeded
 from sansio_socketio.protocol.namespace import Namespace
 from sansio_socketio.protocol.packets import engineio
 from sansio_socketio.protocol.packets.socketio import EVENT
@@ -147,6 +148,23 @@ def test_an_event_that_awaits_its_acknowledgement_fails_with_the_size(serve: Ser
         socket.emit([name, value], server.now, ack=True)
     close(server, 1009)
     assert [type(event.error) for event in of(AckFailed, server)] == [PacketError, DisconnectedError]
+
+
+def test_the_first_large_event_is_named(serve: Serve) -> None:
+    server = serve(transports=["websocket"])
+    [socket] = begin(server)
+    for name, values in (("many", MANY), ("first", [LARGE]), ("second", [LARGE]), ("many", MANY)):
+        socket.emit([name, *values], server.now)
+    close(server, 1009)
+    [lost] = of(Disconnected, server)
+    assert isinstance(lost.details, LimitExceeded)
+    assert "code 1009: event 'first' has a message of" in str(lost.details)
+    server.advance(2)
+    resume(server, socket)
+    for name in ("many", "more"):
+        socket.emit([name, *MANY], server.now)
+    close(server, 1009)
+    assert "; likely cause: event 'many' has 11 attachments" in str(of(Disconnected, server)[-1].details)
 
 
 @pytest.mark.parametrize("code", [1006, 1001, None])
