@@ -428,13 +428,14 @@ class ClientProtocol(RunningOptions, Machine):
         headers = self._answers.get("extra_headers", engine.options.extra_headers)
         engine.open(now, query=query, headers={} if headers is ASK else headers)
 
-    def _progress(self) -> str:
-        """Return how far the attempt to open the connection has come, for the error if it takes too long."""
+    @property
+    def progress(self) -> str:
+        """How far the attempt to open the connection has come, for an error if it takes too long; "" if there is none."""
         if self._attempt_question is not None:
             return "ReconnectAttempt was not answered"
         if self._questions:
             return f"the application has not provided {' and '.join(sorted(about for about, _ in self._questions))}"
-        return "" if self.engine is None else self.engine.progress
+        return "" if self.engine is None or self.is_open else self.engine.progress
 
     def _open_failed(self, error: Exception, now: float) -> None:
         engine, was_reconnecting = self.engine, self.reconnecting
@@ -492,7 +493,7 @@ class ClientProtocol(RunningOptions, Machine):
             self._create_session(now)
         else:  # "open"
             late = f"the connection to {self.url.address} was not open within {self._open_limit:g} seconds"
-            self._open_failed(OpenTimeout(f"{late}: {self._progress()}"), now)
+            self._open_failed(OpenTimeout(f"{late}: {self.progress}"), now)
 
     # Notifications of the session (engine.EngineObserver)
 

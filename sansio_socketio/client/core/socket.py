@@ -75,7 +75,12 @@ class SocketCore:
     async def wait_connected(self) -> None:
         """Wait until the namespace is connected."""
         if not self.spec.namespace.connected:
-            await self._trying().connections.wait()
+            namespace = self._trying()
+            try:
+                await namespace.connections.wait()
+            except TimeoutError:  # the time limit of a blocking call
+                late = namespace.explained(TimeoutError("the call did not complete within its timeout"))
+                raise late from late.__cause__
 
     def _trying(self) -> NamespaceRun:
         """Return the namespace in the current run. Raise an error if it is neither connected nor connecting."""
@@ -129,7 +134,12 @@ class SocketCore:
                 "wait_closed(), or register a handler"
             )
         check_option("timeout", timeout)
-        return await self._trying().dispatcher.expected.wait(name, timeout)
+        namespace = self._trying()
+        try:
+            return await namespace.dispatcher.expected.wait(name, timeout)
+        except TimeoutError as late:
+            late = namespace.explained(late)
+            raise late from late.__cause__
 
     # Sending
 
@@ -155,7 +165,9 @@ class SocketCore:
         except AckTimeout:
             raise
         except TimeoutError:  # the time limit of a blocking call
-            raise AckTimeout(f"event {args[0]!r} was not acknowledged within the timeout of the call") from None
+            late = AckTimeout(f"event {args[0]!r} was not acknowledged within the timeout of the call")
+            late = run.of(self.spec).explained(late)
+            raise late from late.__cause__
 
     async def emit_for_result(self, args: Sequence[Any], flags: Flags, result: Any) -> Any:
         """Emit like `emit_with_ack`, and convert the acknowledgement to the type `result`."""

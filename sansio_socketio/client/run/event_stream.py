@@ -66,6 +66,7 @@ class Source(Protocol):
     @property
     def is_over(self) -> bool: ...
     def end_stream(self, stream: EventBuffer) -> None: ...
+    def late_event(self) -> TimeoutError: ...
 
 
 class _State(Enum):
@@ -142,6 +143,7 @@ class EventBuffer:
         Raises:
             DisconnectedError: The stream has ended because the connection was lost.
             StateError: The stream has not been opened.
+            TimeoutError: No event has arrived within the time limit of a blocking call.
         """
         while not self._events:
             if self._state is _State.NEW:
@@ -153,7 +155,11 @@ class EventBuffer:
             if self._is_late:  # not at the opening: the application may call `connect` after it
                 self._is_late = False
                 self._source.end_stream(self)
-            await self._arrivals.wait()
+            try:
+                await self._arrivals.wait()
+            except TimeoutError:  # the time limit of a blocking call
+                late = self._source.late_event()
+                raise late from late.__cause__
         event, size = self._events.popleft()
         self._bytes -= size
         return event

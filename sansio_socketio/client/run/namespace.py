@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from ...protocol import events
 from ...protocol.emit import UNSET, Unset
@@ -46,6 +46,8 @@ class Flags:
 
 PLAIN: Final = Flags()
 
+Late = TypeVar("Late", bound=TimeoutError)
+
 
 class NamespaceRun:
     """One namespace in a run.
@@ -59,6 +61,7 @@ class NamespaceRun:
         is_trying: Returns whether the connection is open or opening, or will be opened automatically.
         cause: Returns the error for which the client has closed the connection, or None.
         transport: Returns the name of the connection's transport, or of the last one's, or None.
+        progress: Returns how far the attempt to open the connection has come, for a message; "" if there is none.
 
     Attributes:
         failure: Why the last attempt failed; None after a success.
@@ -78,6 +81,7 @@ class NamespaceRun:
         is_trying: Callable[[], bool],
         cause: Callable[[], Exception | None],
         transport: Callable[[], str | None],
+        progress: Callable[[], str],
     ) -> None:
         self.spec = spec
         self.runtime = runtime
@@ -93,6 +97,7 @@ class NamespaceRun:
         self._is_trying = is_trying
         self._cause = cause
         self._transport = transport
+        self._progress = progress
         self._acks: dict[int, Future] = {}
         self._callbacks: dict[int, tuple[RegisteredHandler, str, bool]] = {}
 
@@ -121,6 +126,23 @@ class NamespaceRun:
             reason = None if self.spec.disconnection is None else self.spec.disconnection.reason
             error = DisconnectedError(f"{self.spec.name} is not connected or connecting: call connect()", reason)
         return error
+
+    def explained(self, late: Late) -> Late:
+        """Return an error about a time limit. If the namespace is not connected, it says why, with the cause."""
+        if self._namespace.connected:
+            return late
+        cause: Exception | None = self.failure
+        if self.failure is not None:
+            why = f"the last attempt failed: {self.failure}"
+        elif self.spec.disconnection is not None:
+            why, cause = f"it was disconnected: {self.spec.disconnection.why}", self.spec.disconnection.details
+        elif self._namespace.active:
+            why = self._progress() or "the server has not accepted it yet"
+        else:
+            why = "call connect()"
+        explained = type(late)(f"{late}; {self.spec.name} is not connected: {why}")
+        explained.__cause__ = cause
+        return explained
 
     def connect(self) -> None:
         """Connect the namespace in the background."""
@@ -192,6 +214,10 @@ class NamespaceRun:
         """End a stream behind the queued events, if the namespace will not connect automatically."""
         if self.is_over:
             self.dispatcher.put(EndStreams(self.lost(), stream))
+
+    def late_event(self) -> TimeoutError:
+        """Return the error of a stream whose next event has not arrived within the time limit of the call."""
+        return self.explained(TimeoutError(f"no event of {self.spec.name} arrived within the timeout of the stream"))
 
     def lost(self) -> DisconnectedError | None:
         """Return the error for how the namespace was disconnected, or None if the application has disconnected it."""
@@ -296,6 +322,8 @@ class NamespaceRun:
             self.dispatcher.put(AckCallback(name, callback, [None, *event.args] if with_error else event.args))
 
     def ack_failed(self, event: events.AckFailed) -> None:
+        if isinstance(event.error, AckTimeout):
+            event.error = self.explained(event.error)
         if log.isEnabledFor(logging.DEBUG):
             # Other errors may name keys of values.
             error = (

@@ -85,6 +85,7 @@ class Run:
         self._last_session: SessionRun | None = None
         self._overflow: InboxOverflow | None = None
         self._open_error: ConnectError | None = None
+        self._is_unreached = True  # the connection has not been open, and that has not been logged
         self._openings = Waiters(runtime)
         self._closings = Waiters(runtime)
         self._drains = Waiters(runtime)
@@ -129,7 +130,13 @@ class Run:
         if self._open_error is not None:
             raise self._open_error
         if self.machine.state != "open":
-            await self._openings.wait()
+            try:
+                await self._openings.wait()
+            except TimeoutError:  # the time limit of a blocking call
+                why = self.machine.progress or "no attempt is in progress"
+                raise TimeoutError(
+                    f"the connection to {self._blueprint.url} was not open within the timeout of the call: {why}"
+                ) from None
 
     async def closed(self) -> None:
         """Close the connection, and wait until it is closed or is opened again."""
@@ -346,11 +353,17 @@ class Run:
 
     def _opened(self, _: events.Opened) -> None:
         self._overflow = None
+        self._is_unreached = False
         self._openings.wake()
         self._post("open")
 
     def _failed(self, event: events.Failed) -> None:
-        log.info("%s: %s", self._blueprint.url, event.error)
+        is_awaited = self._openings or any(each.first_attempts for each in self._namespaces.values())
+        if self._is_unreached and event.retry_in is not None and not is_awaited:  # most likely a wrong URL
+            self._is_unreached = False
+            log.warning("%s: cannot connect, and tries again: %s", self._blueprint.url, event.error)
+        else:
+            log.info("%s: %s", self._blueprint.url, event.error)
         self._log_delay(event.retry_in)
         error = ConnectError(str(event.error))
         error.__cause__ = event.error
@@ -362,7 +375,8 @@ class Run:
         if isinstance(event.details, LimitExceeded):
             log.warning("%s: closed: %s: %s", self._blueprint.url, event.reason, event.details)
         else:
-            log.info("%s: closed: %s", self._blueprint.url, event.reason)
+            by = " by this client" if event.reason == "forced close" else ""
+            log.info("%s: closed%s: %s", self._blueprint.url, by, event.reason)
         self._log_delay(event.retry_in)
         self._openings.fail(DisconnectedError(f"the connection was closed: {event.reason}", event.reason))
         self._post("close", event.reason, self._overflow or event.details)
@@ -462,6 +476,7 @@ class Run:
             is_trying=lambda: self.is_trying,
             cause=self._cause,
             transport=self._transport,
+            progress=lambda: self.machine.progress,
         )
         if self._finished is not None:
             namespace.dispatcher.finish()  # `stop` has done so for those that existed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -238,3 +239,37 @@ def test_sockets_are_of_the_socket_class_of_the_driver(world: World) -> None:
         assert isinstance(manager.socket("/"), Socket)
 
     world.run_started(body)
+
+
+def test_the_first_failed_attempt_is_logged_at_warning_if_nothing_else_reports_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    def warnings() -> list[str]:
+        found = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+        caplog.clear()
+        return found
+
+    async def body(manager: Any) -> None:
+        world.server.accepts = False
+        socket = manager.socket("/")
+        await world.sleep(20)
+        [message] = warnings()
+        assert message.startswith(f"{URL}: cannot connect, and tries again: could not connect: ")
+        world.server.accepts = True
+        await socket.wait_connected()
+        world.server.accepts = False
+        world.server.lose()
+        await world.sleep(20)
+        assert warnings() == []
+        with pytest.raises(ConnectError):
+            await manager.open()
+
+    async def main() -> None:
+        async with world.scopes.connect(URL):
+            raise AssertionError
+
+    world.run_started(body)
+    world.server.accepts = False
+    with pytest.raises(ConnectError):
+        world.run(main)
+    assert warnings() == []

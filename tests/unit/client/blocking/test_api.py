@@ -15,7 +15,14 @@ from sansio_socketio.client import blocking
 from sansio_socketio.client.blocking import IO, Manager, Scopes, Socket
 from sansio_socketio.client.blocking.entry import SETTLED, drive
 from sansio_socketio.protocol.client import HIGH_WATER
-from sansio_socketio.protocol.errors import AckTimeout, ConnectError, DisconnectedError, OptionError, StateError
+from sansio_socketio.protocol.errors import (
+    AckTimeout,
+    ConnectError,
+    DisconnectedError,
+    OptionError,
+    StateError,
+    TransportError,
+)
 from tests.support.fake_runtime import World
 
 URL = "http://localhost:3000"
@@ -263,10 +270,24 @@ def test_a_connect_that_times_out_continues_in_the_background(world: World, scop
     with scopes.connect(URL) as socket:
         world.server.accepts = False
         world.server.lose()
-        with pytest.raises(TimeoutError):
+        why = r"^the call did not complete within its timeout; / is not connected: "
+        with pytest.raises(TimeoutError, match=rf"{why}it was disconnected: transport close") as caught:
+            socket.wait_connected(timeout=0.1)
+        assert isinstance(caught.value.__cause__, TransportError)
+        failed = "the last attempt failed: could not connect: .*refused"
+        with pytest.raises(TimeoutError, match=rf"{why}{failed}") as caught:
             socket.wait_connected(timeout=3)
-        with pytest.raises(TimeoutError):
+        assert isinstance(caught.value.__cause__, ConnectError)
+        with pytest.raises(TimeoutError, match=f"{why}(it was disconnected|{failed})"):
             socket.connect(timeout=3)
+        with socket.events(timeout=3) as events, pytest.raises(TimeoutError) as caught:
+            next(events)
+        assert str(caught.value).startswith(
+            "no event of / arrived within the timeout of the stream; / is not connected: the last attempt failed: "
+        )
+        assert isinstance(caught.value.__cause__, ConnectError)
+        with pytest.raises(AckTimeout, match="within the timeout of the call; / is not connected: the last attempt"):
+            socket.emit_with_ack("e", timeout=3)
         world.server.accepts = True
         socket.wait_connected()
         assert socket.connected
@@ -519,8 +540,10 @@ def test_an_open_that_fails_or_times_out_leaves_nothing(world: World, manager_cl
         manager.open()
     assert (world.tasks, world.streams, log) == ([], [], ["error"])
     world.server.accepts = None
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError) as caught:
         manager.open(timeout=3)
+    late = "the connection to http://localhost:3000 was not open within the timeout of the call: the name of the host was not "
+    assert str(caught.value).startswith(late)
     assert (world.tasks, world.streams) == ([], [])
     world.server.accepts = True
     manager.open().close()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sansio_socketio.client import Event, Socket
-from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, OptionError, StateError
+from sansio_socketio.protocol.errors import AckTimeout, ConnectError, DisconnectedError, OptionError, StateError
 from tests.support.fake_runtime import URL, Cancelled, World
 
 
@@ -121,6 +121,36 @@ def test_it_raises_after_the_timeout(world: World) -> None:
         assert waiting[1].result.args == ("in time",)
 
     world.run_connected(body)
+
+
+def test_the_error_of_the_timeout_says_why_the_socket_is_not_connected(world: World) -> None:
+    async def body(socket: Socket) -> None:
+        world.server.joins = False
+        slow = socket.io.socket("/slow")
+        with pytest.raises(TimeoutError, match=r"; /slow is not connected: the server has not accepted it yet$"):
+            await slow.wait_for("e", timeout=1)
+        world.server.accepts = False
+        world.server.lose()
+        with pytest.raises(
+            TimeoutError, match=r"within 5 seconds; / is not connected: the last attempt failed: "
+        ) as late:
+            await socket.wait_for("e", timeout=5)
+        assert isinstance(late.value.__cause__, ConnectError)
+        with pytest.raises(
+            AckTimeout, match=r"within 5 seconds; / is not connected: the last attempt failed: "
+        ) as late:
+            await socket.timeout(5).emit_with_ack("e")
+        assert isinstance(late.value.__cause__, ConnectError)
+
+    world.run_connected(body)
+
+
+def test_the_error_of_the_timeout_says_that_the_socket_was_never_connected(world: World) -> None:
+    async def body(manager: Any) -> None:
+        with pytest.raises(AckTimeout, match=r"within 1 seconds; / is not connected: call connect\(\)$"):
+            await manager.socket().timeout(1).emit_with_ack("e")
+
+    world.run_started(body, auto_connect=False)
 
 
 def test_a_cancelled_caller_leaves_nothing_and_the_others_go_on(world: World) -> None:
