@@ -14,8 +14,8 @@ import warnings
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
-from random import Random
-from typing import Any
+from random import SystemRandom
+from typing import Any, Final
 
 from ...protocol.client import ClientProtocol
 from ...protocol.errors import StateError
@@ -48,6 +48,9 @@ MANAGER_EVENTS = frozenset(
         "reconnect_failed",
     }
 )
+
+_RANDOM: Final = SystemRandom()
+"""The source of randomness of all machines. A server must not be able to predict masking keys (RFC 6455, section 5.3)."""
 
 
 class ManagerCore:
@@ -84,7 +87,7 @@ class ManagerCore:
         self.url = url
         self.options = options
         self.runtime_scope = runtime_scope
-        machine = ClientProtocol(url, settings.machine, random=Random())
+        machine = ClientProtocol(url, settings.machine, random=_RANDOM)
         self.link = Link(redacted(url), lock, awaits=awaits)
         self.blueprint = Blueprint(
             redacted(url),

@@ -49,6 +49,8 @@ _HUGE: Final = 64 * 1024
 """From which size on numpy masks a message, if it is installed (the extra `speed`)."""
 _BLOCK: Final = 16 * 1024
 """How many bytes of a large message are masked at once, and from which size on a part of a message is kept as it is."""
+_CONTROL: Final = FrameProtocol(client=True, extensions=[])
+"""Encodes control frames. It keeps no state for that."""
 
 
 @dataclass(slots=True)
@@ -97,11 +99,11 @@ class FrameCodec:
     """
 
     __slots__ = (
-        "_control",
         "_data",
         "_decoder",
         "_deflate",
         "_expects_message",
+        "_extensions",
         "_is_closed",
         "_is_closing",
         "_keys",
@@ -118,8 +120,8 @@ class FrameCodec:
     def __init__(self, max_message_size: int, random: Random, extensions: Sequence[Extension] = ()) -> None:
         self.failure: FrameFailure | None = None
         enabled = [each for each in extensions if each.enabled()]
-        self._control = FrameProtocol(client=True, extensions=[])
-        self._decoder = FrameDecoder(client=True, extensions=enabled)
+        self._extensions = enabled
+        self._decoder: FrameDecoder | None = None  # made for the first frame that is not plain
         self._deflate = next((each for each in enabled if isinstance(each, Deflate)), None)
         self._max_message_size = max_message_size
         self._random = random
@@ -158,14 +160,14 @@ class FrameCodec:
 
     def pong(self, payload: bytes) -> bytes | bytearray:
         """Return a pong frame."""
-        return self._control.pong(payload)
+        return _CONTROL.pong(payload)
 
     def close(self, code: int, reason: str = "") -> bytes | bytearray:
         """Return a close frame. Messages that are received after this call are discarded."""
         self._is_closing = True
         self._expects_message = False
         self._parts = _Parts()
-        return self._control.close(code, reason)
+        return _CONTROL.close(code, reason)
 
     # Decoding
 
@@ -225,6 +227,8 @@ class FrameCodec:
                 opcode, self._plain = self._plain, Opcode.CONTINUATION
                 received = self._collect(opcode, part, finished=not self._missing)
             else:
+                if self._decoder is None:
+                    self._decoder = FrameDecoder(client=True, extensions=self._extensions)
                 self._decoder.receive_bytes(part)
                 frame = self._decoder.process_buffer()
                 received = None if frame is None else self._take(frame)
