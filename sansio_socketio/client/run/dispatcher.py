@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from ...protocol.errors import DisconnectedError
 from ...protocol.events import AckId, EventReceived, EventSent
@@ -187,14 +187,6 @@ class Dispatcher:
         self._released = runtime.future()
         self._idle: Future | None = None
         self._watchdog = Watchdog(runtime, limits.slow, self._warn_of_slow_handler)
-        self._table: dict[type, Callable[[Any], Awaitable[None]]] = {
-            EventReceived: self._handle_event,
-            EventSent: self._handle_sent,
-            Lifecycle: self._handle_lifecycle,
-            AckCallback: self._handle_callback,
-            EndStreams: self._handle_end,
-            Failure: self._handle_failure,
-        }
         if not held:
             self._released.resolve()
         self._tasks = HandlerTasks(self, finished, broken)
@@ -377,7 +369,7 @@ class Dispatcher:
     # The task
 
     async def _run(self) -> None:
-        runtime, inbox, table, watchdog = self.runtime, self._inbox, self._table, self._watchdog
+        runtime, inbox, table, watchdog = self.runtime, self._inbox, self._TABLE, self._watchdog
         await runtime.wait(self._released)
         left = _BATCH
         while True:
@@ -394,7 +386,7 @@ class Dispatcher:
                 continue
             left -= 1
             item = inbox.popleft()
-            await table[type(item)](item)
+            await table[type(item)](self, item)
             watchdog.handler = None
 
     async def _let_others_run(self) -> None:
@@ -461,6 +453,15 @@ class Dispatcher:
 
     async def _handle_failure(self, failure: Failure) -> None:
         await self._report(failure.error, failure.name, f"the queue of handlers of {self._name}")
+
+    _TABLE: ClassVar[Mapping[type, Callable[[Any, Any], Awaitable[None]]]] = {
+        EventReceived: _handle_event,
+        EventSent: _handle_sent,
+        Lifecycle: _handle_lifecycle,
+        AckCallback: _handle_callback,
+        EndStreams: _handle_end,
+        Failure: _handle_failure,
+    }
 
     # Calls
 

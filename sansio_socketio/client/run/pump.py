@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ...protocol.actions import CloseStream, OpenStream, Send, SetTimer
 from ...protocol.machine import Machine
@@ -32,7 +32,8 @@ class Pump:
         machine: The state machine.
         runtime: The runtime.
         connector: Opens the streams.
-        routes: Maps the class of an event to the function that is called with the event.
+        routes: Maps the class of an event to the function that is called with `owner` and the event.
+        owner: The first argument of these functions, so that all runs can share `routes`.
         broken: Called with an unexpected exception.
 
     Attributes:
@@ -47,7 +48,8 @@ class Pump:
         runtime: Runtime,
         connector: Connector,
         *,
-        routes: Mapping[type, Callable[[Any], None]],
+        routes: Mapping[type, Callable[[Any, Any], None]],
+        owner: object,
         broken: Callable[[Exception], None],
     ) -> None:
         self.now = runtime.now
@@ -63,13 +65,8 @@ class Pump:
         self._streams: dict[int, Stream] = {}
         self._paused: dict[int, Stream] = {}
         self._is_draining = False
-        self._table: dict[type, Callable[[Any], None]] = {
-            Send: self._send,
-            SetTimer: self._set_timer,
-            OpenStream: self._open_stream,
-            CloseStream: self._close_stream,
-            **routes,
-        }
+        self._routes = routes
+        self._owner = owner
 
     def drain(self) -> None:
         """Take all outputs of the machine: carry out actions and route events. Call this after every command."""
@@ -77,9 +74,13 @@ class Pump:
             return
         self._is_draining = True
         try:
-            table = self._table
+            actions, routes, owner = self._ACTIONS, self._routes, self._owner
             while (output := self._next_output()) is not None:
-                table[type(output)](output)
+                kind = type(output)
+                if kind in actions:
+                    actions[kind](self, output)
+                else:
+                    routes[kind](owner, output)
             if self.after_drain is not None:
                 self.after_drain()
             if self._paused and self.reads:
@@ -185,6 +186,13 @@ class Pump:
 
     def _set_timer(self, action: SetTimer) -> None:
         self._timer.set(action.deadline)
+
+    _ACTIONS: ClassVar[Mapping[type, Callable[[Pump, Any], None]]] = {
+        Send: _send,
+        SetTimer: _set_timer,
+        OpenStream: _open_stream,
+        CloseStream: _close_stream,
+    }
 
 
 def _no_output() -> None:

@@ -12,10 +12,10 @@ Rules of this file:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from ...protocol import events
 from ...protocol.errors import ConnectError, DisconnectedError, SocketIOError
@@ -77,7 +77,8 @@ class Run:
             machine,
             runtime,
             blueprint.connector,
-            routes=self._routes(),
+            routes=self._ROUTES,
+            owner=self,
             broken=self._broken,
         )
         self._namespaces = _Namespaces(self._make_namespace)
@@ -311,38 +312,6 @@ class Run:
 
     # Events of the state machine
 
-    def _routes(self) -> dict[type, Callable[[Any], None]]:
-        return {
-            events.EventReceived: lambda event: self._namespaces[event.namespace].dispatcher.received(event),
-            events.EventSent: lambda event: self._namespaces[event.namespace].sent(event),
-            events.EventBuffered: lambda event: self._namespaces[event.namespace].buffered(event),
-            events.EventDropped: lambda event: self._namespaces[event.namespace].dropped(event),
-            events.Acknowledged: lambda event: self._namespaces[event.namespace].acknowledged(event),
-            events.AckFailed: lambda event: self._namespaces[event.namespace].ack_failed(event),
-            events.Connected: lambda event: self._namespaces[event.namespace].connected(event),
-            events.ConnectFailed: lambda event: self._namespaces[event.namespace].connect_failed(event),
-            events.Disconnected: lambda event: self._namespaces[event.namespace].disconnected(event),
-            events.Opened: self._opened,
-            events.Failed: self._failed,
-            events.Closed: self._closed,
-            events.Pinged: lambda _: self._post("ping"),
-            events.Drained: lambda _: self._drains.wake(),
-            events.Question: self._asked,
-            events.ReconnectAttempt: self._reconnect_attempt,
-            events.Reconnected: self._reconnected,
-            events.ReconnectError: lambda event: self._post("reconnect_error", event.error),
-            events.ReconnectFailed: self._reconnect_failed,
-            events.EngineOpened: self._engine_opened,
-            events.EngineUpgrading: self._engine_upgrading,
-            events.EngineUpgraded: self._engine_upgraded,
-            events.EngineUpgradeFailed: self._engine_upgrade_failed,
-            events.EnginePacketReceived: self._of_engine,
-            events.EnginePacketCreated: self._of_engine,
-            events.EngineFlushed: self._of_engine,
-            events.EngineDrained: self._of_engine,
-            events.EngineClosed: self._engine_closed,
-        }
-
     def _after_drain(self) -> None:
         self._check_finished()
         if self._closings and (self.machine.idle or self.is_trying):  # the connection may have been opened again
@@ -498,6 +467,37 @@ class Run:
             finished=self._check_finished,
             broken=self._broken,
         )
+
+    _ROUTES: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {
+        events.EventReceived: lambda self, event: self._namespaces[event.namespace].dispatcher.received(event),
+        events.EventSent: lambda self, event: self._namespaces[event.namespace].sent(event),
+        events.EventBuffered: lambda self, event: self._namespaces[event.namespace].buffered(event),
+        events.EventDropped: lambda self, event: self._namespaces[event.namespace].dropped(event),
+        events.Acknowledged: lambda self, event: self._namespaces[event.namespace].acknowledged(event),
+        events.AckFailed: lambda self, event: self._namespaces[event.namespace].ack_failed(event),
+        events.Connected: lambda self, event: self._namespaces[event.namespace].connected(event),
+        events.ConnectFailed: lambda self, event: self._namespaces[event.namespace].connect_failed(event),
+        events.Disconnected: lambda self, event: self._namespaces[event.namespace].disconnected(event),
+        events.Opened: _opened,
+        events.Failed: _failed,
+        events.Closed: _closed,
+        events.Pinged: lambda self, _: self._post("ping"),
+        events.Drained: lambda self, _: self._drains.wake(),
+        events.Question: _asked,
+        events.ReconnectAttempt: _reconnect_attempt,
+        events.Reconnected: _reconnected,
+        events.ReconnectError: lambda self, event: self._post("reconnect_error", event.error),
+        events.ReconnectFailed: _reconnect_failed,
+        events.EngineOpened: _engine_opened,
+        events.EngineUpgrading: _engine_upgrading,
+        events.EngineUpgraded: _engine_upgraded,
+        events.EngineUpgradeFailed: _engine_upgrade_failed,
+        events.EnginePacketReceived: _of_engine,
+        events.EnginePacketCreated: _of_engine,
+        events.EngineFlushed: _of_engine,
+        events.EngineDrained: _of_engine,
+        events.EngineClosed: _engine_closed,
+    }
 
 
 class _Namespaces(dict[str, NamespaceRun]):
