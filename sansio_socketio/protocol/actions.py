@@ -104,7 +104,7 @@ class Outbox:
     __slots__ = ("_next_stream", "_waiting", "backlog", "counters", "deliver", "on_last_closed", "outputs", "owners")
 
     def __init__(self) -> None:
-        self.backlog: deque[Receiver] = deque()
+        self.backlog: list[Receiver] = []
         self.counters = Counters()
         self.outputs: deque[Output] = deque()
         self.deliver: Callable[[MachineEvent], None] = self.outputs.append

@@ -97,6 +97,39 @@ class ClientProtocol(RunningOptions, Machine):
         OptionError: The URL or an option is invalid.
     """
 
+    __slots__ = (
+        "_answers",
+        "_attempt_question",
+        "_backoff",
+        "_buffered_bytes",
+        "_buffered_events",
+        "_congested",
+        "_decoder",
+        "_encoder",
+        "_held_since",
+        "_is_ordered",
+        "_memory",
+        "_next_question",
+        "_next_session",
+        "_open_limit",
+        "_open_reconnects",
+        "_parser",
+        "_partial_bytes",
+        "_questions",
+        "_random",
+        "_retry_in",
+        "_sessions",
+        "asks_before_reconnecting",
+        "engine",
+        "limits",
+        "namespaces",
+        "options",
+        "outbox",
+        "state",
+        "timers",
+        "url",
+    )
+
     def __init__(
         self, url: str, options: ClientOptions | None = None, *, random: Random, memory: Memory | None = None
     ) -> None:

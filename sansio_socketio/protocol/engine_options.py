@@ -52,7 +52,9 @@ def check_engine_options(options: EngineOptions) -> None:
 
 def transport_options(options: EngineOptions, name: str) -> EngineOptions:
     """Return the options of one transport: its `transport_options` override the common ones. Raise OptionError."""
-    own = options.transport_options.get(name, {})
+    own = options.transport_options.get(name)
+    if not own:
+        return options
     common = {field.name: getattr(options, field.name) for field in fields(EngineOptions)}
     mappings = {key: own[key] for key in _PER_TRANSPORT_MAPPINGS if key in own}
     for key in own:

@@ -92,6 +92,10 @@ class NamespaceConnection(Protocol):
     def protocol_error(self, error: PacketError, now: float) -> None: ...
 
 
+_NONE_QUEUED: Final = deque[Emit](maxlen=0)
+"""The queue of a namespace that has not queued an event. (An empty deque takes 760 bytes.)"""
+
+
 class Namespace:
     """One namespace of a `ClientProtocol`, created by `ClientProtocol.namespace` (JavaScript's Socket).
 
@@ -123,7 +127,7 @@ class Namespace:
         self._next_wire_id = 0
         self._emits: dict[int, Emit] = {}
         self._unsent: dict[int, Emit] = {}
-        self._queue: deque[Emit] = deque()
+        self._queue = _NONE_QUEUED
         self._sent: dict[int, Emit] = {}
         self._early: list[EventReceived] = []
         self._early_bytes = 0
@@ -641,6 +645,8 @@ class Namespace:
     def _enqueue(self, emit: Emit, now: float) -> None:
         self._check_space(emit, self._connection.encode(Packet(EVENT, self.name, emit.args)), sends=False)
         emit.queued = True
+        if self._queue is _NONE_QUEUED:
+            self._queue = deque()
         self._queue.append(emit)
         self._emits[emit.handle] = emit
         self._buffered(emit)

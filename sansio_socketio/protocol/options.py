@@ -330,6 +330,8 @@ class RunningOption(Generic[T]):
 class RunningOptions:
     """The options of a connection that can be set while it is running. An invalid value raises OptionError."""
 
+    __slots__ = ()
+
     reconnection = RunningOption[bool]()
     """Whether to reconnect when the connection is lost. Setting it to False also cancels the next attempt."""
     reconnection_attempts = RunningOption[float]()

@@ -144,6 +144,40 @@ class Dispatcher:
         expected: The callers that wait for the next event of a name.
     """
 
+    __slots__ = (
+        "_acknowledge",
+        "_backpressure",
+        "_bytes",
+        "_expected",
+        "_expected_replies",
+        "_handlers",
+        "_idle",
+        "_inbox",
+        "_is_cancelled",
+        "_is_finishing",
+        "_is_full",
+        "_is_full_of_lifecycle",
+        "_is_full_of_sent",
+        "_lanes",
+        "_large",
+        "_latest",
+        "_lifecycle",
+        "_limits",
+        "_many",
+        "_name",
+        "_overflowed",
+        "_released",
+        "_report",
+        "_sent",
+        "_sent_bytes",
+        "_streams",
+        "_tasks",
+        "_waiting",
+        "_watchdog",
+        "expected",
+        "runtime",
+    )
+
     def __init__(
         self,
         name: str,

@@ -18,7 +18,6 @@ Rules of this file:
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from functools import partial, wraps
@@ -103,8 +102,8 @@ class LifecycleQueue:
         self.runtime = runtime
         self._report = report
         self._state = _State.HELD if held else _State.SERVING
-        self._items: deque[_QueuedEvent | Callable[[], None]] = deque()
-        self._calls: deque[_Call] = deque()  # calls for the current event that have not begun
+        self._items: list[_QueuedEvent | Callable[[], None]] = []
+        self._calls: list[_Call] = []  # calls for the current event that have not begun
         self._starting: _Call | None = None
         self._running: dict[RegisteredHandler, int] = {}
         self._queued: dict[tuple[HandlerRegistry, str], int] = {}
@@ -217,7 +216,7 @@ class LifecycleQueue:
         if not self._is_served:
             call = self._next_call()
             if call is not None:
-                self._calls.appendleft(call)
+                self._calls.insert(0, call)
                 self._serve()
 
     async def _run(self) -> None:
@@ -236,7 +235,7 @@ class LifecycleQueue:
     def _next_call(self) -> _Call | None:
         """Return the next call, or None. Run the functions that are queued before it."""
         while not self._calls and self._items:
-            item = self._items.popleft()
+            item = self._items.pop(0)
             if not isinstance(item, _QueuedEvent):
                 item()
                 continue
@@ -246,7 +245,7 @@ class LifecycleQueue:
                 del self._queued[key]
                 self._overflowed.discard(key)
             self._calls.extend(_Call(handler, item.name, item.args) for handler in item.handlers.take(item.name))
-        return self._calls.popleft() if self._calls else None
+        return self._calls.pop(0) if self._calls else None
 
     async def _call(self, call: _Call) -> bool:
         """Call a handler. Return whether another task serves the queue afterwards."""
@@ -354,7 +353,7 @@ class LifecycleQueue:
 
     def _forget(self) -> None:
         self._calls.clear()
-        items, self._items = self._items, deque()
+        items, self._items = self._items, []
         self._queued.clear()
         for item in items:
             if not isinstance(item, _QueuedEvent):

@@ -22,7 +22,7 @@ from ...protocol.errors import ConnectError, DisconnectedError, SocketIOError
 from ...protocol.limits import LimitExceeded
 from ...protocol.statistics import Statistics
 from ...runtime.calls import CannotAwait, place_of
-from ...runtime.interface import Future, Runtime, Task
+from ...runtime.interface import Future, Runtime, Task, Timer
 from ..handlers.registry import RegisteredHandler
 from .blueprint import Blueprint, NamespaceSpec
 from .dispatcher import Dispatcher, Limits
@@ -92,7 +92,7 @@ class Run:
         self._drains = Waiters(runtime)
         self._answering: dict[tuple[events.Asked, str | None], Task] = {}
         self._finished: Future | None = None  # resolved when the run has disconnected and all events are handled
-        self._stop_timer = runtime.timer(self._stop_took_too_long)
+        self._stop_timer: Timer | None = None
         machine.asks_before_reconnecting = True
         for spec in blueprint.namespaces.values():
             self.of(spec)
@@ -195,6 +195,7 @@ class Run:
             self._finished = self.runtime.future()
             self.pump.after_drain = self._after_drain
             now = self.pump.now()
+            self._stop_timer = self.runtime.timer(self._stop_took_too_long)
             self._stop_timer.set(now + self.machine.options.close_timeout)
             self._suspend()
             self.machine.close(now)
@@ -220,7 +221,8 @@ class Run:
         if not self.pump.ended:
             self._suspend()
         self.pump.end()
-        self._stop_timer.set(None)
+        if self._stop_timer is not None:
+            self._stop_timer.set(None)
         error = self._stopped_error()
         self._openings.fail(error)
         self._drains.fail(error)

@@ -64,7 +64,8 @@ class PumpRig:
             self.machine,
             FakeRuntime(world),
             Connector(),
-            routes={MachineEvent: self._routed},
+            routes={MachineEvent: PumpRig._routed},
+            owner=self,
             broken=self.broken.append,
         )
         world.server.accepts = None
