@@ -83,7 +83,8 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
     def abort(self) -> None:
         """Close at once, even if the stream is not open yet."""
         self.receiver = None
-        self._opening.cancel()
+        if self._opening is not None:
+            self._opening.cancel()
         if self._transport is not None:
             self._transport.abort()
 

@@ -17,18 +17,16 @@ _LARGEST_EXPONENT = 64
 class Backoff:
     """An exponential backoff with jitter.
 
-    It reads `reconnection_delay`, `reconnection_delay_max` and `randomization_factor` from `options` for each delay, so
-    the application may change them at any time.
-
     Attributes:
+        options: `reconnection_delay`, `reconnection_delay_max` and `randomization_factor` are read from it for each delay.
         attempts: The number of delays that were returned by `next_delay` since the last `reset`.
     """
 
-    __slots__ = ("_options", "_random", "attempts")
+    __slots__ = ("_random", "attempts", "options")
 
     def __init__(self, options: ClientOptions, random: Random) -> None:
         self.attempts = 0
-        self._options = options
+        self.options = options
         self._random = random
 
     def next_delay(self) -> float:
@@ -39,7 +37,7 @@ class Backoff:
 
     def delay_after(self, attempts: int) -> float:
         """Return the delay in seconds after `attempts` attempts, for a caller that counts them itself."""
-        options = self._options
+        options = self.options
         delay: float = options.reconnection_delay * 2.0 ** min(attempts, _LARGEST_EXPONENT)
         jitter = self._random.uniform(-options.randomization_factor, options.randomization_factor) * delay
         return min(options.reconnection_delay_max, max(0.0, delay + jitter))

@@ -16,7 +16,6 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import replace
 from random import Random
 from typing import Any, Final
@@ -179,9 +178,12 @@ class ClientProtocol(RunningOptions, Machine):
         return getattr(self.options, name)
 
     def _set_option(self, name: str, value: Any) -> None:
-        check_engine_options(replace(self.options, **{name: value}))
+        options = replace(
+            self.options, **{name: value}
+        )  # a copy, because the session keeps the options that it was opened with
+        check_engine_options(options)
         self.handle_received()
-        setattr(self.options, name, value)
+        self.options = self._backoff.options = options
         if name == "query":
             self.url = replace(self.url, query=())
         if name == "reconnection" and not value and self.state in {ConnectionState.WAITING, ConnectionState.ASKING}:
@@ -422,7 +424,7 @@ class ClientProtocol(RunningOptions, Machine):
         self._next_session += 1
         self.engine = self._sessions[number] = EngineSession(
             self.url,
-            copy(self.options),  # options that are set from now on do not apply to this session
+            self.options,
             self,
             number=number,
             memory=self._memory,

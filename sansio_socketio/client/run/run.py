@@ -505,6 +505,8 @@ class Run:
 class _Namespaces(dict[str, NamespaceRun]):
     """The namespaces of a run by name. A missing one is created."""
 
+    __slots__ = ("_make",)
+
     def __init__(self, make: Callable[[str], NamespaceRun]) -> None:
         super().__init__()
         self._make = make

@@ -46,7 +46,6 @@ class HandlerTasks:
         self._finished = finished
         self._broken = broken
         self._context = copy_context()
-        self._context.run(_current_queue.set, queue)
         self._tasks: dict[object, Task | None] = {}
         self._is_cancelled = False
 
@@ -68,7 +67,9 @@ class HandlerTasks:
                 self._finished()
 
         self._tasks[key] = None
-        task = self._context.copy().run(self._queue.runtime.spawn, run, name)
+        context = self._context.copy()
+        context.run(_current_queue.set, self._queue)
+        task = context.run(self._queue.runtime.spawn, run, name)
         if key in self._tasks:  # an eager task may have ended already
             self._tasks[key] = task
 

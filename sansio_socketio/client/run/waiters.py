@@ -34,28 +34,31 @@ class Waiters:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._futures: dict[Future, None] = {}
+        self._futures: dict[Future, None] | None = None  # a dict while somebody waits
 
     def __len__(self) -> int:
-        return len(self._futures)
+        return len(self._futures or ())
 
     async def wait(self) -> None:
         """Wait until `wake` is called, or `fail`, whose error is raised."""
         future = self._runtime.future()
+        if self._futures is None:
+            self._futures = {}
         self._futures[future] = None
         try:
             await wait_for(self._runtime, future)
         finally:
-            self._futures.pop(future, None)
+            if self._futures is not None:
+                self._futures.pop(future, None)
 
     def wake(self) -> None:
         """Wake all waiting callers."""
-        futures, self._futures = self._futures, {}
-        for future in futures:
+        futures, self._futures = self._futures, None
+        for future in futures or ():
             future.resolve()
 
     def fail(self, error: Exception) -> None:
         """Raise `error` in all waiting callers."""
-        futures, self._futures = self._futures, {}
-        for future in futures:
+        futures, self._futures = self._futures, None
+        for future in futures or ():
             future.fail(error)
