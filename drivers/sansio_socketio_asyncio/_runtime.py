@@ -48,7 +48,8 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
         self._written: list[bytes | bytearray | memoryview] = []
         self._full = False  # the operating system has not accepted everything yet
         self._has_read = False  # and has not written since
-        self._opening = runtime.spawn(lambda: self._open(host, port, hook), f"open a stream to {host}:{port}")
+        opening = runtime.spawn(lambda: self._open(host, port, hook), f"open a stream to {host}:{port}")
+        self._opening: AsyncioTask | None = opening  # until the stream is open
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write bytes at once after a read, otherwise at the end of this loop iteration."""
@@ -108,6 +109,7 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
             if self._early and self.receiver is not None:
                 transport.resume_reading()
             self._early.clear()
+            self._opening = None
         except BaseException as error:
             if self._transport is not None:
                 self._transport.abort()

@@ -107,7 +107,7 @@ class LifecycleQueue:
         self._starting: _Call | None = None
         self._running: dict[RegisteredHandler, int] = {}
         self._queued: dict[tuple[HandlerRegistry, str], int] = {}
-        self._overflowed: frozenset[object] = frozenset()
+        self._overflowed: dict[object, None] = {}
         self._is_served = False
         self._idle: Future | None = None  # the task that serves the queue waits for this
         self._start_timer: Timer | None = None
@@ -243,7 +243,7 @@ class LifecycleQueue:
             self._queued[key] -= 1
             if not self._queued[key]:
                 del self._queued[key]
-                self._overflowed -= {key}
+                self._overflowed.pop(key, None)
             self._calls.extend(_Call(handler, item.name, item.args) for handler in item.handlers.take(item.name))
         return self._calls.pop(0) if self._calls else None
 
@@ -316,7 +316,7 @@ class LifecycleQueue:
         self._running[handler] -= 1
         if not self._running[handler]:
             del self._running[handler]
-            self._overflowed -= {handler}
+            self._overflowed.pop(handler, None)
 
     def _watch_start(self) -> None:
         """Start the timer that limits how long the queue waits for the start of a handler."""
@@ -343,7 +343,7 @@ class LifecycleQueue:
     def _overflow(self, key: object, event: str, why: str) -> None:
         if key in self._overflowed:
             return
-        self._overflowed |= {key}
+        self._overflowed[key] = None
         error = InboxOverflow(f"handlers of {event!r} are too slow: events are dropped from this one on ({why})")
 
         async def report() -> None:

@@ -61,7 +61,7 @@ class Pump:
         self._connector = connector
         self._broken = broken
         self._timer = runtime.timer(self._tick)
-        self._reading_paused_by: frozenset[object] = frozenset()
+        self._reading_paused_by: dict[object, None] = {}
         self._streams: dict[int, Stream] = {}
         self._paused: dict[int, Stream] = {}
         self._is_draining = False
@@ -116,12 +116,12 @@ class Pump:
 
     def pause_reading(self, holder: object) -> None:
         """Pause reading, and the handling of what was read, until `resume_reading(holder)`."""
-        self._reading_paused_by |= {holder}
+        self._reading_paused_by[holder] = None
         self._machine.paused = True
 
     def resume_reading(self, holder: object) -> None:
         """Resume, unless another holder has paused reading as well."""
-        self._reading_paused_by -= {holder}
+        self._reading_paused_by.pop(holder, None)
         if self._machine.paused and not self._reading_paused_by:
             self._machine.paused = False
             self._tick()
