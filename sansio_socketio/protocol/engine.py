@@ -119,8 +119,7 @@ class EngineSession:
         self._counters = outbox.counters
         self._timers = timers
         self._random = random
-        self._classes = transport_classes(options)
-        self._candidates = list(self._classes)
+        self._candidates = list(transport_classes(options))
         self._upgrades: list[str] = []
         self._transport: Transport | None = None
         self._probe: Transport | None = None
@@ -272,7 +271,7 @@ class EngineSession:
             sid=self.sid,
             cookies=self._memory.cookies if options.with_credentials else None,
         )
-        return self._classes[name](endpoint, self, self._outbox, self._timers)
+        return transport_classes(self.options)[name](endpoint, self, self._outbox, self._timers)
 
     def _handshake(self, transport: Transport, packet: Packet, now: float) -> None:
         if packet.type != OPEN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from .engine import EngineSession, Memory
@@ -22,7 +23,7 @@ class EngineProtocol(Machine):
 
     Args:
         url: The server's scheme, host and port. A query in it replaces the `query` option.
-        options: The options. `query` and `extra_headers` must be mappings here.
+        options: The options. The machine keeps a copy. `query` and `extra_headers` must be mappings here.
         random: The only source of randomness.
 
     Raises:
@@ -31,7 +32,7 @@ class EngineProtocol(Machine):
 
     def __init__(self, url: str, options: EngineOptions | None = None, *, random: Random) -> None:
         super().__init__()
-        options = EngineOptions() if options is None else options
+        options = EngineOptions() if options is None else replace(options)
         if options.query is ASK or options.extra_headers is ASK:
             raise OptionError("query and extra_headers of EngineProtocol must be mappings, not ASK")
         check_engine_options(options)

@@ -29,7 +29,7 @@ _ALLOWANCE: Final = 1000
 class Machine:
     """The inputs and outputs that drivers use. Base class of `ClientProtocol` and `EngineProtocol`."""
 
-    __slots__ = ("_allowance", "_outbox", "_timers", "paused")
+    __slots__ = ("_allowance", "_outbox", "_timers", "_paused")
 
     def __init__(self) -> None:
         self._paused = False

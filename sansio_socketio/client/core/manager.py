@@ -88,9 +88,10 @@ class ManagerCore:
         self.options = options
         self.runtime_scope = runtime_scope
         machine = ClientProtocol(url, settings.machine, random=_RANDOM)
-        self.link = Link(redacted(url), lock, awaits=awaits)
+        shown = redacted(url)
+        self.link = Link(shown, lock, awaits=awaits)
         self.blueprint = Blueprint(
-            redacted(url),
+            shown,
             machine,
             local,
             Connector(

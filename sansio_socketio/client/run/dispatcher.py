@@ -503,6 +503,7 @@ class Dispatcher:
         self._lifecycle -= 1
         if self._lifecycle == 0:
             self._is_full_of_lifecycle = False
+            self._latest = None
         if event.after is not None and not event.after.done:
             await self.runtime.wait(event.after)
         with_state = (*event.args, event.state)

@@ -113,6 +113,9 @@ class Run:
     @property
     def is_trying(self) -> bool:
         """Whether the connection is open or opening, or will be opened automatically."""
+        return self._is_trying()
+
+    def _is_trying(self) -> bool:
         machine = self.machine
         return not self.pump.ended and (machine.state != "closed" or machine.reconnecting)
 
@@ -444,7 +447,7 @@ class Run:
             self.pump,
             self.lifecycle,
             partial(self._make_dispatcher, spec),
-            is_trying=lambda: self.is_trying,
+            is_trying=self._is_trying,
             cause=self._cause,
             transport=self._transport,
             progress=lambda: self.machine.progress,

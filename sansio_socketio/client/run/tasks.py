@@ -64,6 +64,8 @@ class HandlerTasks:
                     self._broken(error)
             finally:
                 del self._tasks[key]
+                if not self._tasks:
+                    self._tasks.clear()  # frees the memory
                 self._finished()
 
         self._tasks[key] = None
