@@ -93,7 +93,10 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
         loop = self._runtime.loop
         try:
             if hook is None:
-                addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                try:
+                    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+                except socket.gaierror:  # it is a name; resolving it takes a thread
+                    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
                 # Not `create_connection`, which leaks a socket if it is cancelled at the wrong moment.
                 sock = await first_connected(self._runtime, addresses, self._connect)
                 result: Any = await loop.create_connection(lambda: self, sock=sock)

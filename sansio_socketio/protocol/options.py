@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from enum import Enum
+from functools import cache
 from math import inf
 from operator import methodcaller
 from typing import Any, Final, Generic, Literal, Self, TypeVar, overload
@@ -210,14 +211,22 @@ def check_name(name: str, known: Collection[str]) -> None:
         raise OptionError(f"unknown option {name!r}{hint}")
 
 
+@cache
+def _defaults(options_class: type[Any]) -> list[tuple[str, Any]]:
+    """Return the names and the defaults of the fields of a dataclass."""
+    return [(option.name, option.default) for option in fields(options_class)]
+
+
 class _Checked:
     """Base class of dataclasses whose fields are checked at creation."""
 
     __slots__ = ()
 
     def __post_init__(self) -> None:
-        for option in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            check_option(option.name, getattr(self, option.name))
+        for name, default in _defaults(type(self)):
+            value = getattr(self, name)
+            if value is not default:
+                check_option(name, value)
 
     @classmethod
     def build(cls, **options: Any) -> Self:

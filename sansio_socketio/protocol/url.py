@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from .errors import OptionError
 
+_CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _UNESCAPED = "-_.!~*'()"
@@ -80,7 +81,7 @@ def parse_url(text: str) -> URL:
     """Parse a URL that the application has passed. Raise OptionError if it is invalid."""
     if not isinstance(text, str):
         raise OptionError(f"url must be a str, not {type(text).__name__}")
-    if any(ord(character) <= 0x20 or character == "\x7f" for character in text):
+    if _CONTROL.search(text):
         raise _invalid(text, "it contains a space or a control character")
     if not is_encodable(text):
         raise _invalid(text, "it contains an unpaired surrogate")

@@ -111,9 +111,11 @@ def environment_proxy(host: str, port: int, *, tls: bool) -> Proxy | None:
     Raises:
         OptionError: The variable's value is invalid. The message names the variable.
     """
+    if _is_loopback(host):
+        return None  # looking at all variables would take as long as the TCP handshake
     proxies = getproxies_environment()
     scheme = next((scheme for scheme in ("https" if tls else "http", "all") if proxies.get(scheme)), None)
-    if scheme is None or _is_loopback(host) or _is_exempt(host, port):
+    if scheme is None or _is_exempt(host, port):
         return None
     try:
         return parse_proxy(proxies[scheme], f"the environment variable {_spelled(f'{scheme}_proxy')}")

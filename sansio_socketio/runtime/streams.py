@@ -9,7 +9,7 @@ Rules of this file:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -195,7 +195,7 @@ A = TypeVar("A")
 C = TypeVar("C", bound=Closable)
 
 
-async def first_connected(runtime: Runtime, addresses: Iterable[A], connect: Callable[[A], Awaitable[C]]) -> C:
+async def first_connected(runtime: Runtime, addresses: Sequence[A], connect: Callable[[A], Awaitable[C]]) -> C:
     """Connect to one of several addresses by happy eyeballs (RFC 8305).
 
     Try the next address when an attempt has failed, or after `ATTEMPT_DELAY`. Earlier attempts continue concurrently.
@@ -204,6 +204,8 @@ async def first_connected(runtime: Runtime, addresses: Iterable[A], connect: Cal
     Raises:
         Exception: All attempts failed. Their errors are combined.
     """
+    if len(addresses) == 1:
+        return await connect(addresses[0])
     errors, connected, attempts = list[Exception](), list[C](), list[Task]()
     progress = runtime.future()
 

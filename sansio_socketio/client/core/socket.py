@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ...protocol.client import namespace_name
 from ...protocol.errors import AckTimeout, OptionError
@@ -17,6 +17,8 @@ from ..run.disconnection import Disconnection
 from ..run.event_stream import Event, EventBuffer
 from ..run.link import Link
 from ..run.namespace import Flags, NamespaceRun
+
+_DEFAULT_ENDPOINT: Final = ClientOptions().path
 
 
 class SocketCore:
@@ -188,7 +190,7 @@ def url_namespace(url: str, options: Mapping[str, Any]) -> str:
         OptionError: The URL is invalid, or its path is the server's endpoint, such as /socket.io/.
     """
     path = parse_url(url).path
-    endpoint = options.get("path", ClientOptions().path)
+    endpoint = options.get("path", _DEFAULT_ENDPOINT)
     if isinstance(endpoint, str) and path.strip("/") == endpoint.strip("/") != "":
         raise OptionError(
             f"the path of {redacted(url)!r} is the server's endpoint; in this URL the path names a namespace: "
