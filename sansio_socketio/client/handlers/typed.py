@@ -4,20 +4,22 @@ Rules of this file:
 
 - Annotations are evaluated once, at registration. If that fails, registration raises OptionError.
 - Values are converted in the call of the handler. Errors of the conversion are reported like exceptions in the handler.
-- The message of a PayloadError has the path of the mismatch and the expected type. It omits the value, which may be long or
-  secret, because messages are logged. Keys and names in it are truncated.
+- The message of a PayloadError has the path of the mismatch and the expected type. It omits what the server has sent, which
+  may be long or secret, because messages are logged: keys that the type does not declare, and parts of pydantic's texts. Names
+  in it are truncated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from inspect import Parameter, signature, unwrap
 from types import SimpleNamespace
 from typing import Any, Final, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, PydanticKnownError
 
 from ...protocol.errors import OptionError, PayloadError
 from ...runtime.calls import name_of
@@ -26,8 +28,37 @@ from .registry import Handler
 _MOST_MISMATCHES: Final = 5
 """The maximum number of mismatches in the cause of a PayloadError."""
 _LONGEST: Final = 200
-"""The maximum length of keys and of pydantic's messages. Longer ones are truncated."""
+"""The maximum length of names and of pydantic's messages. Longer ones are truncated."""
+_HIDDEN: Final = "…"
+"""What is shown instead of a key that the type does not declare."""
+_DECLARED_PLACES: Final = frozenset(
+    [
+        "actual_length",
+        "class",
+        "class_name",
+        "decimal_places",
+        "discriminator",
+        "expected",
+        "expected_plural",
+        "expected_schemes",
+        "expected_tags",
+        "expected_version",
+        "field_type",
+        "ge",
+        "gt",
+        "le",
+        "lt",
+        "max_digits",
+        "max_length",
+        "min_length",
+        "multiple_of",
+        "pattern",
+        "whole_digits",
+    ]
+)
+"""The fields of pydantic's templates whose values come from the type. Other values may come from the input."""
 
+_PLACES: Final = re.compile(r"\{(\w+)\}")
 _MOST_ADAPTERS: Final = 256
 """The maximum number of types of acknowledgements whose adapters are kept, because making them is slow."""
 
@@ -103,7 +134,7 @@ def _convert(value: Any, adapter: TypeAdapter[Any], place: tuple[str | int, ...]
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
-        mismatch = _abridged(error, place)
+        mismatch = _abridged(error, place, value, _declared(adapter))
         more = error.error_count() - 1
     first = mismatch.errors()[0]
     path = _path(first["loc"])
@@ -152,17 +183,79 @@ def _globals(handler: Any) -> dict[str, Any]:
     return getattr(unwrap(function), "__globals__", {})
 
 
-def _abridged(error: ValidationError, place: tuple[str | int, ...]) -> ValidationError:
-    """Return a copy of the error whose paths begin with `place`, without values, and truncated."""
+def _abridged(
+    error: ValidationError, place: tuple[str | int, ...], value: Any, declared: frozenset[str]
+) -> ValidationError:
+    """Return a copy of the error whose paths begin with `place`, truncated, and whose texts omit what is in the value."""
     mismatches = [
         InitErrorDetails(
-            type=PydanticCustomError(mismatch["type"], _cut(mismatch["msg"])),  # pyright: ignore[reportArgumentType]
-            loc=(*place, *(key if isinstance(key, int) else _cut(key) for key in mismatch["loc"])),
+            type=PydanticCustomError(
+                mismatch["type"],  # pyright: ignore[reportArgumentType]
+                _cut(_text(mismatch)),  # pyright: ignore[reportArgumentType]
+                {"message": _cut(mismatch["msg"])},  # not shown, only for programs
+            ),
+            loc=(*place, *_shown(mismatch["loc"], value, declared)),
             input=mismatch["input"],
         )
         for mismatch in error.errors(include_url=False)[:_MOST_MISMATCHES]
     ]
     return ValidationError.from_exception_data(_cut(error.title), mismatches, hide_input=True)
+
+
+def _text(mismatch: ErrorDetails) -> str:
+    """Return pydantic's text of a mismatch, up to the first part that may come from the input."""
+    kind, values = mismatch["type"], mismatch.get("ctx", {})
+    if kind == "union_tag_invalid":
+        return f"{values['discriminator']} should be one of the expected tags: {values['expected_tags']}"
+    try:
+        template = PydanticKnownError(kind, values).message_template  # type: ignore[arg-type]
+    except KeyError:  # of a validator in Python code
+        return f"Input is invalid ({kind})"
+    if _DECLARED_PLACES.issuperset(_PLACES.findall(template)):
+        return mismatch["msg"]
+    return template.partition("{")[0].rstrip(" ,:")
+
+
+def _shown(place: tuple[int | str, ...], value: Any, declared: frozenset[str]) -> Iterator[int | str]:
+    """Yield the path of a mismatch, without keys of the value that the type does not declare."""
+    for key in place:
+        if isinstance(value, (list, tuple)) and isinstance(key, int):
+            yield key
+            value = value[key] if key < len(value) else None
+        elif isinstance(value, dict) and key in value:
+            yield _cut(str(key)) if key in declared else _HIDDEN
+            value = value[key]
+        else:  # a field that is missing, or a part of the type, such as a member of a union
+            yield key if isinstance(key, int) else _cut(key)
+
+
+@lru_cache(maxsize=_MOST_ADAPTERS)
+def _declared(adapter: TypeAdapter[Any]) -> frozenset[str]:
+    """Return the names and aliases of all fields of a type."""
+    return frozenset(_names(adapter.core_schema))
+
+
+def _names(schema: Any) -> Iterator[str]:
+    if isinstance(schema, (list, tuple)):
+        for each in schema:
+            yield from _names(each)
+    elif isinstance(schema, dict):
+        for key, each in schema.items():
+            if key == "fields":
+                yield from (field["name"] if isinstance(field, dict) else field for field in each)
+            if key == "validation_alias":
+                yield from _texts(each)
+            elif key != "metadata":
+                yield from _names(each)
+
+
+def _texts(alias: Any) -> Iterator[str]:
+    """Yield the names in an alias: a name, a path of names and indices, or several paths."""
+    if isinstance(alias, str):
+        yield alias
+    elif isinstance(alias, list):
+        for each in alias:
+            yield from _texts(each)
 
 
 def _path(place: tuple[str | int, ...]) -> str:

@@ -5,16 +5,28 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import Enum
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasPath,
+    AnyUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Json,
+    ValidationError,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
@@ -302,7 +314,7 @@ def mismatch(registry: Registry, annotation: Any, value: Any) -> PayloadError:
         (int, "many", "value", "event 'e', value: Input should be a valid integer"),
         (Point, {"x": "left"}, "value.x", "event 'e', value.x: Input should be a valid number"),
         (list[Point], [{"x": 1}, {"y": 1}], "value[1].x", r"event 'e', value\[1\].x: Field required$"),
-        (dict[str, list[int]], {"a": [1, "b"]}, "value.a[1]", r"event 'e', value.a\[1\]: Input"),
+        (dict[str, list[int]], {"a": [1, "b"]}, "value.…[1]", r"event 'e', value.…\[1\]: Input"),
         (Literal["on"], "off", "value", "event 'e', value: Input should be 'on'$"),
         (list[int], ["a", 1, "b", "c"], "value[0]", r"unable to parse string as an integer \(and 2 more\)$"),
     ],
@@ -347,12 +359,90 @@ class Checked(BaseModel):
         return number
 
 
-def test_the_error_shows_the_message_of_a_custom_validator(registry: Registry) -> None:
-    error = mismatch(registry, Checked, {"number": 1})
-    assert str(error) == "event 'e', value.number: Value error, number must be even {sic}"
-    error = mismatch(registry, Checked, {"number": 0})
-    assert error.path == "value.number"
-    assert "no zero" in str(error)
+def test_the_message_of_a_validator_of_the_application_is_for_programs(registry: Registry) -> None:
+    for number, kind, message in ((1, "Value error", "Value error, number must be even {sic}"), (0, "zero", "no zero")):
+        error = mismatch(registry, Checked, {"number": number})
+        assert error.path == "value.number"
+        assert kind in str(error)
+        assert message not in str(error)
+        assert isinstance(error.__cause__, ValidationError)
+        [each] = error.__cause__.errors()
+        assert message in each["ctx"]["message"]
+
+
+SECRET: Final = "s3cret"
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: int = 0
+    nested: dict[str, int] = {}
+    aliased: int = Field(0, validation_alias=AliasChoices("first", AliasPath("second", 0)))
+
+
+class A(BaseModel):
+    kind: Literal["a"]
+    count: int = 0
+
+
+class B(BaseModel):
+    kind: Literal["b"]
+
+
+def refuse(value: Any) -> Any:
+    raise ValueError(f"invalid: {value!r}")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "shown"),
+    [
+        (int, SECRET, "value: Input should be a valid integer, unable to parse string as an integer"),
+        (UUID, SECRET, "value: Input should be a valid UUID"),
+        (datetime, SECRET, "value: Input should be a valid datetime or date"),
+        (AnyUrl, SECRET, "value: Input should be a valid URL"),
+        (Json[int], SECRET, "value: Invalid JSON"),
+        (Annotated[int, AfterValidator(refuse)], 53, "value: Value error"),
+        (Annotated[str, AfterValidator(refuse)], SECRET, "value: Value error"),
+        (
+            Annotated[list[int], Field(min_length=2)],
+            [1],
+            "value: List should have at least 2 items after validation, not 1",
+        ),
+        (
+            dict[str, int],
+            {SECRET: "x"},
+            "value.…: Input should be a valid integer, unable to parse string as an integer",
+        ),
+        (dict[int, int], {SECRET: 1}, "value.….[key]: Input should be a valid integer, unable to parse"),
+        (Strict, {SECRET: 1}, "value.…: Extra inputs are not permitted"),
+        (Strict, {"nested": {SECRET: "x"}}, "value.nested.…: Input should be a valid integer, unable to parse"),
+        (Strict, {"second": ["x"]}, "value.second[0]: Input should be a valid integer, unable to parse"),
+        (A | B, {"kind": SECRET}, "value.A.kind: Input should be 'a' (and 1 more)"),
+        (
+            Annotated[A | B, Field(discriminator="kind")],
+            {"kind": SECRET},
+            "value: 'kind' should be one of the expected tags: 'a', 'b'",
+        ),
+        (
+            Annotated[A | B, Field(discriminator="kind")],
+            {"kind": "a", "count": SECRET},
+            "value.a.count: Input should be",
+        ),
+        (tuple[int, int], [1], "value[1]: Field required"),
+        (list[Strict], [{}, {"name": SECRET}], "value[1].name: Input should be a valid integer, unable to parse"),
+    ],
+    ids=repr,
+)
+def test_a_payload_error_shows_nothing_of_the_value(
+    registry: Registry, annotation: Any, value: Any, shown: str
+) -> None:
+    error = mismatch(registry, annotation, value)
+    assert str(error).startswith(f"event 'e', {shown}")
+    whole = "".join(traceback.format_exception(error.with_traceback(None)))
+    assert SECRET not in whole.replace(__file__, "")
+    assert "53" not in whole.rpartition("pydantic_core")[2]
+    assert error.path is not None
+    assert SECRET not in error.path
 
 
 # ---------------------------------------------------------------------------------------------------------------------
