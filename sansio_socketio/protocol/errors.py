@@ -35,7 +35,8 @@ class PacketError(SocketIOError, ValueError):
 class PayloadError(SocketIOError, ValueError):
     """A value from the server does not match the annotation of a typed handler, or the `result` of `emit_with_ack`.
 
-    Its `__cause__` is pydantic's ValidationError, which lists the mismatches of the value.
+    Its `__cause__` is a ValidationError of pydantic, which lists the mismatches. The text of both contains nothing of the value.
+    For programs, `__cause__.errors()` has the values as `input`, and pydantic's own messages as `ctx["message"]`.
 
     Attributes:
         event: The event's name.

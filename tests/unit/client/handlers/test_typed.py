@@ -431,7 +431,6 @@ def refuse(value: Any) -> Any:
         (tuple[int, int], [1], "value[1]: Field required"),
         (list[Strict], [{}, {"name": SECRET}], "value[1].name: Input should be a valid integer, unable to parse"),
     ],
-    ids=repr,
 )
 def test_a_payload_error_shows_nothing_of_the_value(
     registry: Registry, annotation: Any, value: Any, shown: str
