@@ -14,7 +14,7 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 ROOT: Final = Path(__file__).parent.parent
 CLIENT: Final = ROOT / "sansio_socketio" / "client"
@@ -42,7 +42,9 @@ from ..context import BlockingContext
 from ..core.io import IOCore
 from ..core.manager import ManagerCore
 from ..core.socket import SocketCore
-from ..handlers.event_type import Ack, EventType, Result, Values
+from ..handlers.event_type import (
+    Ack, Asks, AsksBlocking, Call, Converts, ConvertsBlocking, Emits, EmitsBlocking, EventType, Result, Values
+)
 from ..handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from ..handlers.registry import Handler
 from ..options import Auth, IOOptions, ManagerOptions, SocketOptions
@@ -374,6 +376,9 @@ TIMEOUTS: Final = {
 }
 """For the docstrings of methods: the description of `timeout`, and when TimeoutError is raised."""
 
+PROTOCOLS: Final = {"Emits", "Asks", "Converts"}
+"""The protocols of event types that have a counterpart for blocking calls."""
+
 REPLACED: Final = [
     ("_View(self._core, ", "_View(self._call, self._core, "),
     ("Engine(session, self._core)", "Engine(session, self._core, self._call)"),
@@ -413,6 +418,9 @@ class Blocking(ast.NodeTransformer):
         self.timeout = "None"
         if key not in NO_TIMEOUT:
             self.timeout = "timeout"
+        if node.args.kwarg is not None:
+            node = cast("ast.AsyncFunctionDef", Protocols().visit(node))
+        elif key not in NO_TIMEOUT:
             argument = ast.arg("timeout", ast.parse("float | None", mode="eval").body)
             if key in POSITIONAL:
                 node.args.args.append(argument)
@@ -431,6 +439,13 @@ class Blocking(ast.NodeTransformer):
         assert isinstance(call, ast.Call)
         function = ast.parse("self._call", mode="eval").body
         return ast.Call(function, [call.func, ast.Name(self.timeout), *call.args], call.keywords)
+
+
+class Protocols(ast.NodeTransformer):
+    """Renames the protocols of event types to those of blocking calls, which have the parameter `timeout`."""
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        return ast.Name(f"{node.id}Blocking") if node.id in PROTOCOLS else node
 
 
 def document(function: ast.FunctionDef, argument: str | None, error: str | None) -> None:
@@ -468,16 +483,26 @@ def is_kept(name: str, node: ast.stmt) -> bool:
     return False
 
 
+def is_overload(node: ast.stmt) -> bool:
+    """Return whether a statement is an overload of a method."""
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and any(
+        ast.unparse(each) == "overload" for each in node.decorator_list
+    )
+
+
 def counterpart(name: str) -> str:
     """Return the source of the blocking counterpart of a class."""
     file, head = CLASSES[name]
     tree = ast.parse((CLIENT / file).read_text())
     (found,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
     docstring = ast.get_docstring(found, clean=False)
+    overloaded = {cast("ast.FunctionDef", node).name for node in found.body if is_overload(node)}
     members = [ast.fix_missing_locations(Blocking(name).visit(node)) for node in found.body if is_kept(name, node)]
     lines = [head, f'    """{docstring}"""', OWN[name]]
     for member in members:
         code = ast.unparse(member)
+        if isinstance(member, ast.FunctionDef) and member.name in overloaded and not is_overload(member):
+            code = code.replace("(", "(  # type: ignore[misc]\n", 1)  # as in the async class; the comment is lost
         lines.append("".join(f"    {line}\n" if line else "\n" for line in code.splitlines()))
     return "\n".join(lines) + AFTER.get(name, "")
 

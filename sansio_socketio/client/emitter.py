@@ -11,7 +11,7 @@ from typing import Any, Self, overload
 from ..protocol.errors import OptionError
 from ..protocol.options import check_option
 from .core.socket import SocketCore
-from .handlers.event_type import Ack, EventType, Result, Values
+from .handlers.event_type import Ack, Asks, Call, Converts, Emits, EventType, Result, Values
 from .handlers.registry import Handler
 from .run.event_stream import Event, EventBuffer
 from .run.namespace import Flags
@@ -43,10 +43,12 @@ class Emitter:
         check_option("timeout", seconds)
         return _View(self._core, self._flags.replace(timeout=seconds))
 
-    @must_be_awaited
-    async def emit(
-        self, event: EventType[tuple[*Values], Any] | str | float, *values: *Values, ack: Handler | None = None
-    ) -> None:
+    @overload
+    async def emit(self, event: Emits[Call], *values: Call.args, **options: Call.kwargs) -> None: ...
+    @overload
+    async def emit(self, event: str | float, *values: Any, ack: Handler | None = None) -> None: ...
+    @must_be_awaited  # type: ignore[misc]  # mypy wants **options, which the protocols name
+    async def emit(self, event: Any, *values: Any, ack: Handler | None = None) -> None:
         """Emit an event. While the namespace is not connected, the event is buffered.
 
         It is also buffered if the client does not try to connect any more (`Socket.close_reason`), and sent after a `connect`.
@@ -71,8 +73,12 @@ class Emitter:
         """
         await self._core.emit((event, *values), self._flags, ack)
 
-    def emit_nowait(
-        self, event: EventType[tuple[*Values], Any] | str | float, *values: *Values, ack: Handler | None = None
+    @overload
+    def emit_nowait(self, event: Emits[Call], *values: Call.args, **options: Call.kwargs) -> None: ...
+    @overload
+    def emit_nowait(self, event: str | float, *values: Any, ack: Handler | None = None) -> None: ...
+    def emit_nowait(  # type: ignore[misc]
+        self, event: Any, *values: Any, ack: Handler | None = None
     ) -> None:
         """Emit an event like `emit`, but without waiting until the connection is writable."""
         self._core.emit_nowait((event, *values), self._flags, ack)
@@ -83,21 +89,21 @@ class Emitter:
         await self._core.emit(("message", *values), self._flags, ack)
 
     @overload
-    async def emit_with_ack(self, event: EventType[tuple[*Values], Ack], *values: *Values) -> Ack: ...
+    async def emit_with_ack(self, event: Asks[Call, Ack], *values: Call.args, **options: Call.kwargs) -> Ack: ...
     @overload
     async def emit_with_ack(self, event: str | float, *values: Any) -> Any: ...
     @overload
     async def emit_with_ack(
-        self, event: EventType[tuple[*Values], Any] | str | float, *values: *Values, result: type[Result]
+        self, event: EventType[tuple[*Values], Any], *values: *Values, result: type[Result]
     ) -> Result: ...
     @overload
-    async def emit_with_ack(
-        self, event: EventType[tuple[*Values], Any] | str | float, *values: *Values, result: object
-    ) -> Any: ...
-    @must_be_awaited
-    async def emit_with_ack(
-        self, event: EventType[tuple[*Values], Any] | str | float, *values: *Values, result: Any = None
-    ) -> Any:
+    async def emit_with_ack(self, event: Converts[Call], *values: Call.args, **options: Call.kwargs) -> Any: ...
+    @overload
+    async def emit_with_ack(self, event: str | float, *values: Any, result: type[Result]) -> Result: ...
+    @overload
+    async def emit_with_ack(self, event: str | float, *values: Any, result: object) -> Any: ...
+    @must_be_awaited  # type: ignore[misc]
+    async def emit_with_ack(self, event: Any, *values: Any, result: Any = None) -> Any:
         """Emit an event and wait for the server's acknowledgement.
 
         It may return before the handlers of earlier events are called, because these events are queued. If the call is

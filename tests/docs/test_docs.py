@@ -21,6 +21,7 @@ import logging
 import re
 import socket
 import sys
+import textwrap
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -220,3 +221,10 @@ def test_the_pages_have_code() -> None:
     pages = {fence.page.name for fence in FENCES}
 
     assert {"README.md", "asyncio.md", "trio.md", "anyio.md", "blocking.md", "machine.md", "behaviour.md"} <= pages
+
+
+def test_the_example_of_event_types_is_type_checked() -> None:
+    (block,) = [fence for fence in fences(ROOT / "docs" / "behaviour.md") if "EventType[" in fence.code]
+    checked = (ROOT / "tests" / "typing" / "documented_event_types.py").read_text("utf-8")
+    body = textwrap.dedent(checked.partition("async def main() -> None:\n")[2])
+    assert [line for line in body.splitlines() if line] == [line for line in block.code.splitlines() if line]

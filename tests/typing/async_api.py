@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypedDict, assert_type
 
 import anyio
@@ -160,8 +161,8 @@ async def sending(socket: Socket) -> None:
     assert_type(await (await socket.open()).close(), Socket)
     assert_type(socket.drop_buffered(), int)
     socket.emit("e")  # type: ignore[unused-coroutine]
-    await socket.emit()  # type: ignore[call-arg]
-    await socket.emit(None)  # type: ignore[arg-type]
+    await socket.emit()  # type: ignore[call-overload]
+    await socket.emit(None)  # type: ignore[call-overload]
 
 
 async def views(socket: Socket) -> None:
@@ -228,9 +229,17 @@ class Position(TypedDict):
     y: float
 
 
+@dataclass
+class Point:
+    x: float
+    y: float
+
+
 move = EventType[tuple[Position, int], bool]("move")
 refresh = EventType[tuple[()], None]("refresh")
 log = EventType[tuple[str, *tuple[int, ...]], None]("log")
+draw = EventType[tuple[Point], Point]("draw")
+maybe = EventType[tuple[list[float], str | None], None]("maybe")
 
 
 async def emitting_event_types(socket: Socket) -> None:
@@ -244,15 +253,24 @@ async def emitting_event_types(socket: Socket) -> None:
     assert_type(await socket.emit_with_ack(move, here, 5, result=Position), Position)
     assert_type(await socket.emit_with_ack("e", 1, result=list[int]), list[int])
     await socket.emit_with_ack("e", result=int | None)
-    await socket.emit(move, here, "5")  # type: ignore[misc]
-    await socket.emit(move, here)  # type: ignore[misc]
-    await socket.emit(move, here, 5, 6)  # type: ignore[misc]
-    await socket.emit(move, {"x": 1}, 5)  # type: ignore[misc]
-    await socket.emit(refresh, 1)  # type: ignore[misc]
-    await socket.emit(log, "text", "1")  # type: ignore[misc]
-    socket.emit_nowait(move, here)  # type: ignore[misc]
-    await socket.emit_with_ack(move, here)  # type: ignore[misc]
-    await socket.emit_with_ack(move, here, result=bool)  # type: ignore[misc]
+    # The values of literals are inferred as the declared types.
+    await socket.emit(move, {"x": 1, "y": 2}, 5)
+    await socket.volatile.emit(move, {"x": 1, "y": 2}, 5, ack=print)
+    await socket.emit(maybe, [1], None)
+    socket.emit_nowait(move, {"x": 1, "y": 2}, 5)
+    assert_type(await socket.emit_with_ack(move, {"x": 1, "y": 2}, 5), bool)
+    await socket.emit_with_ack(move, {"x": 1, "y": 2}, 5, result=int)
+    await socket.emit_with_ack(move, {"x": 1, "y": 2}, 5, result=int | None)
+    await socket.emit(move, here, "5")  # type: ignore[call-overload]
+    await socket.emit(move, here)  # type: ignore[call-overload]
+    await socket.emit(move, here, 5, 6)  # type: ignore[call-overload]
+    await socket.emit(move, {"x": 1}, 5)  # type: ignore[call-overload]
+    await socket.emit(move, here, 5, foo=1)  # type: ignore[call-arg]
+    await socket.emit(refresh, 1)  # type: ignore[call-overload]
+    await socket.emit(log, "text", "1")  # type: ignore[call-overload]
+    socket.emit_nowait(move, here)  # type: ignore[call-overload]
+    await socket.emit_with_ack(move, here)  # type: ignore[call-overload]
+    await socket.emit_with_ack(move, here, result=bool)  # type: ignore[call-arg]
 
 
 async def handlers_of_event_types(socket: Socket) -> None:
@@ -275,6 +293,19 @@ async def handlers_of_event_types(socket: Socket) -> None:
     @socket.once(move)  # type: ignore[arg-type]
     def wrong_acknowledgement(position: Position, step: int) -> str:
         return "no"
+
+    # With dataclasses or models, an event type declares them: `typed` does not change what a handler must accept.
+    @socket.on(draw, typed=True)
+    def drawn(point: Point) -> Point:
+        return point
+
+    @socket.on(draw, typed=True)  # type: ignore[arg-type]
+    def drawn_wrongly(point: Position) -> Point:
+        return Point(point["x"], point["y"])
+
+    await socket.emit(draw, Point(1, 2))
+    await socket.emit(draw, {"x": 1, "y": 2})  # type: ignore[call-overload]
+    assert_type(await socket.emit_with_ack(draw, Point(1, 2), result=Point), Point)
 
     @socket.on(refresh, concurrency=2)
     async def refreshed() -> None: ...

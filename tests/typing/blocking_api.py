@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypedDict, assert_type
 
 from sansio_socketio.client.blocking import Manager as AnyManager
@@ -131,8 +132,8 @@ def sending(socket: Socket) -> None:
     socket.connect(timeout=5)
     socket.wait_connected(timeout=5)
     socket.wait_closed(timeout=None)
-    socket.emit()  # type: ignore[call-arg]
-    socket.emit(None)  # type: ignore[arg-type]
+    socket.emit()  # type: ignore[call-overload]
+    socket.emit(None)  # type: ignore[call-overload]
 
 
 def views(socket: Socket) -> None:
@@ -196,9 +197,17 @@ class Position(TypedDict):
     y: float
 
 
+@dataclass
+class Point:
+    x: float
+    y: float
+
+
 move = EventType[tuple[Position, int], bool]("move")
 refresh = EventType[tuple[()], None]("refresh")
 log = EventType[tuple[str, *tuple[int, ...]], None]("log")
+draw = EventType[tuple[Point], Point]("draw")
+maybe = EventType[tuple[list[float], str | None], None]("maybe")
 
 
 def emitting_event_types(socket: Socket) -> None:
@@ -212,15 +221,24 @@ def emitting_event_types(socket: Socket) -> None:
     assert_type(socket.emit_with_ack(move, here, 5, result=Position), Position)
     assert_type(socket.emit_with_ack("e", 1, result=list[int]), list[int])
     socket.emit_with_ack("e", result=int | None)
-    socket.emit(move, here, "5")  # type: ignore[misc]
-    socket.emit(move, here)  # type: ignore[misc]
-    socket.emit(move, here, 5, 6)  # type: ignore[misc]
-    socket.emit(move, {"x": 1}, 5)  # type: ignore[misc]
-    socket.emit(refresh, 1)  # type: ignore[misc]
-    socket.emit(log, "text", "1")  # type: ignore[misc]
-    socket.emit_nowait(move, here)  # type: ignore[misc]
-    socket.emit_with_ack(move, here)  # type: ignore[misc]
-    socket.emit_with_ack(move, here, result=bool)  # type: ignore[misc]
+    # The values of literals are inferred as the declared types.
+    socket.emit(move, {"x": 1, "y": 2}, 5)
+    socket.volatile.emit(move, {"x": 1, "y": 2}, 5, ack=print)
+    socket.emit(maybe, [1], None)
+    socket.emit_nowait(move, {"x": 1, "y": 2}, 5)
+    assert_type(socket.emit_with_ack(move, {"x": 1, "y": 2}, 5), bool)
+    socket.emit_with_ack(move, {"x": 1, "y": 2}, 5, result=int)
+    socket.emit_with_ack(move, {"x": 1, "y": 2}, 5, result=int | None)
+    socket.emit(move, here, "5")  # type: ignore[call-overload]
+    socket.emit(move, here)  # type: ignore[call-overload]
+    socket.emit(move, here, 5, 6)  # type: ignore[call-overload]
+    socket.emit(move, {"x": 1}, 5)  # type: ignore[call-overload]
+    socket.emit(move, here, 5, foo=1)  # type: ignore[call-arg]
+    socket.emit(refresh, 1)  # type: ignore[call-overload]
+    socket.emit(log, "text", "1")  # type: ignore[call-overload]
+    socket.emit_nowait(move, here)  # type: ignore[call-overload]
+    socket.emit_with_ack(move, here)  # type: ignore[call-overload]
+    socket.emit_with_ack(move, here, result=bool)  # type: ignore[call-arg]
 
 
 def handlers_of_event_types(socket: Socket) -> None:
@@ -243,6 +261,19 @@ def handlers_of_event_types(socket: Socket) -> None:
     @socket.once(move)  # type: ignore[arg-type]
     def wrong_acknowledgement(position: Position, step: int) -> str:
         return "no"
+
+    # With dataclasses or models, an event type declares them: `typed` does not change what a handler must accept.
+    @socket.on(draw, typed=True)
+    def drawn(point: Point) -> Point:
+        return point
+
+    @socket.on(draw, typed=True)  # type: ignore[arg-type]
+    def drawn_wrongly(point: Position) -> Point:
+        return Point(point["x"], point["y"])
+
+    socket.emit(draw, Point(1, 2))
+    socket.emit(draw, {"x": 1, "y": 2})  # type: ignore[call-overload]
+    assert_type(socket.emit_with_ack(draw, Point(1, 2), result=Point), Point)
 
     @socket.on(refresh, concurrency=2)
     def refreshed() -> None: ...

@@ -20,7 +20,17 @@ from ..context import BlockingContext
 from ..core.io import IOCore
 from ..core.manager import ManagerCore
 from ..core.socket import SocketCore
-from ..handlers.event_type import Ack, EventType, Result, Values
+from ..handlers.event_type import (
+    Ack,
+    AsksBlocking,
+    Call,
+    ConvertsBlocking,
+    Emits,
+    EmitsBlocking,
+    EventType,
+    Result,
+    Values,
+)
 from ..handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from ..handlers.registry import Handler
 from ..options import Auth, IOOptions, ManagerOptions, SocketOptions
@@ -58,12 +68,16 @@ class Emitter:
         check_option("timeout", seconds)
         return _View(self._call, self._core, self._flags.replace(timeout=seconds))
 
+    @overload
+    def emit(self, event: EmitsBlocking[Call], *values: Call.args, **options: Call.kwargs) -> None: ...
+
+    @overload
     def emit(
-        self,
-        event: EventType[tuple[*Values], Any] | str | float,
-        *values: *Values,
-        ack: Handler | None = None,
-        timeout: float | None = None,
+        self, event: str | float, *values: Any, ack: Handler | None = None, timeout: float | None = None
+    ) -> None: ...
+
+    def emit(  # type: ignore[misc]
+        self, event: Any, *values: Any, ack: Handler | None = None, timeout: float | None = None
     ) -> None:
         """Emit an event. While the namespace is not connected, the event is buffered.
 
@@ -91,8 +105,14 @@ class Emitter:
         """
         self._call(self._core.emit, timeout, (event, *values), self._flags, ack)
 
-    def emit_nowait(
-        self, event: EventType[tuple[*Values], Any] | str | float, *values: *Values, ack: Handler | None = None
+    @overload
+    def emit_nowait(self, event: Emits[Call], *values: Call.args, **options: Call.kwargs) -> None: ...
+
+    @overload
+    def emit_nowait(self, event: str | float, *values: Any, ack: Handler | None = None) -> None: ...
+
+    def emit_nowait(  # type: ignore[misc]
+        self, event: Any, *values: Any, ack: Handler | None = None
     ) -> None:
         """Emit an event like `emit`, but without waiting until the connection is writable."""
         self._core.emit_nowait((event, *values), self._flags, ack)
@@ -102,9 +122,7 @@ class Emitter:
         self._call(self._core.emit, timeout, ("message", *values), self._flags, ack)
 
     @overload
-    def emit_with_ack(
-        self, event: EventType[tuple[*Values], Ack], *values: *Values, timeout: float | None = None
-    ) -> Ack: ...
+    def emit_with_ack(self, event: AsksBlocking[Call, Ack], *values: Call.args, **options: Call.kwargs) -> Ack: ...
 
     @overload
     def emit_with_ack(self, event: str | float, *values: Any, timeout: float | None = None) -> Any: ...
@@ -112,27 +130,25 @@ class Emitter:
     @overload
     def emit_with_ack(
         self,
-        event: EventType[tuple[*Values], Any] | str | float,
+        event: EventType[tuple[*Values], Any],
         *values: *Values,
         result: type[Result],
         timeout: float | None = None,
     ) -> Result: ...
 
     @overload
-    def emit_with_ack(
-        self,
-        event: EventType[tuple[*Values], Any] | str | float,
-        *values: *Values,
-        result: object,
-        timeout: float | None = None,
-    ) -> Any: ...
+    def emit_with_ack(self, event: ConvertsBlocking[Call], *values: Call.args, **options: Call.kwargs) -> Any: ...
 
+    @overload
     def emit_with_ack(
-        self,
-        event: EventType[tuple[*Values], Any] | str | float,
-        *values: *Values,
-        result: Any = None,
-        timeout: float | None = None,
+        self, event: str | float, *values: Any, result: type[Result], timeout: float | None = None
+    ) -> Result: ...
+
+    @overload
+    def emit_with_ack(self, event: str | float, *values: Any, result: object, timeout: float | None = None) -> Any: ...
+
+    def emit_with_ack(  # type: ignore[misc]
+        self, event: Any, *values: Any, result: Any = None, timeout: float | None = None
     ) -> Any:
         """Emit an event and wait for the server's acknowledgement.
 
