@@ -32,7 +32,7 @@ from ..states import POLLING_TRANSITIONS, PollingState, transition
 from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
 from .http import MAX_ANSWER, Exchange, Response, excerpt, layers_up, message_of, refusal, unreachable, unwritable
-from .requests import USER_AGENT, Requests
+from .requests import USER_AGENT, Headers, Requests
 
 _TEXT = b"text/plain;charset=UTF-8"
 _KEPT_ALIVE = 2.0
@@ -43,6 +43,9 @@ _LAST_GET = 0.5
 """How long to wait for the response to the GET after the response to the CLOSE packet, in seconds. Node's server responds
 to the GET first; python-socketio responds to it only at the next ping."""
 
+
+_MOST_JOINED: Final = 16 * 1024
+"""The largest body that is copied, so that it is written together with its header."""
 
 T = TypeVar("T")
 
@@ -83,6 +86,7 @@ class PollingTransport(Transport):
         self._packets: Iterator[Packet] = iter(())  # those of a response that have not been handled
         self._first = ("", "")  # a description of the first response and the beginning of its body, for an error
         self._posting = False  # a POST is in flight
+        self._fixed_headers: dict[str, Headers] = {}  # by method, except Content-Length, unless there are cookies
         self._close_by = inf
 
     # Calls of the session
@@ -219,29 +223,37 @@ class PollingTransport(Transport):
             raise AssertionError("a stream without a request is written to")
         try:
             request.target = self._requests.target(base64=self._asks_for_base64())
-            headers = self._requests.headers(request.target, now, self._defaults(request))
+            headers = self._headers(request, now)
             most = self.endpoint.options.max_message_size if request.method == "GET" else MAX_ANSWER
             parts = channel.exchange.request(request.method, request.target, headers, request.body, most)
         except (ValueError, LocalProtocolError) as error:
             self._drop(channel)
             self._lost(channel, unwritable(f"the {request.method} request", error), now)
             return
+        if len(request.body) <= _MOST_JOINED:
+            parts = [b"".join(parts)]
         for part in parts:
             self.outbox.send(channel.stream, part)
 
     def _asks_for_base64(self) -> bool:
         return self.endpoint.options.force_base64 and self.endpoint.sid is None
 
-    def _defaults(self, request: _Request) -> dict[str, bytes]:
-        defaults = {
-            "Host": self.endpoint.url.authority.encode("ascii"),
-            "User-Agent": USER_AGENT,
-            "Accept": b"*/*",
-            "Accept-Encoding": b"gzip, deflate",
-        }
-        if request.method == "POST":
-            defaults |= {"Content-Type": _TEXT, "Content-Length": b"%d" % len(request.body)}
-        return defaults
+    def _headers(self, request: _Request, now: float) -> Headers:
+        method = request.method
+        headers = self._fixed_headers.get(method)
+        if headers is None:
+            defaults = {
+                "Host": self.endpoint.url.authority.encode("ascii"),
+                "User-Agent": USER_AGENT,
+                "Accept": b"*/*",
+                "Accept-Encoding": b"gzip, deflate",
+            }
+            if method == "POST":
+                defaults["Content-Type"] = _TEXT
+            headers = self._requests.headers(request.target, now, defaults)
+            if self.endpoint.cookies is None:
+                self._fixed_headers[method] = headers
+        return headers if method == "GET" else [*headers, (b"Content-Length", b"%d" % len(request.body))]
 
     # Responses
 

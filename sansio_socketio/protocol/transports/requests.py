@@ -71,7 +71,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
 class Requests:
     """Creates the targets and headers of one transport's requests."""
 
-    __slots__ = ("_counter", "_endpoint", "_stamp", "_transport")
+    __slots__ = ("_base", "_counter", "_endpoint", "_stamp", "_transport")
 
     def __init__(self, endpoint: Endpoint, transport: str, *, stamped: bool) -> None:
         """`stamped` is the default of the option `timestamp_requests` for this transport."""
@@ -79,20 +79,32 @@ class Requests:
         self._endpoint = endpoint
         self._transport = transport
         self._counter = count()
+        self._base: tuple[str | None, bool, str, str] | None = None  # what a target depends on, and its parts
         self._stamp = _base36(endpoint.random.getrandbits(40)) if (stamped if wanted is None else wanted) else ""
 
     def target(self, *, base64: bool) -> str:
         """Return the target of the next request. `base64`: ask the server to send binary data as text. Raise ValueError."""
+        base = self._base
+        if base is None or base[:2] != (self._endpoint.sid, base64):
+            base = self._base = (self._endpoint.sid, base64, *self._parts(base64=base64))
+        _, _, start, end = base
+        return f"{start}{self._stamp}{_base36(next(self._counter))}&{end}" if self._stamp else f"{start}{end}"
+
+    def _parts(self, *, base64: bool) -> tuple[str, str]:
+        """Return the parts of the target before and after the timestamp."""
         endpoint = self._endpoint
         query = dict(endpoint.query)
+        start = f"{self._path()}?"
         if self._stamp:
-            query[endpoint.options.timestamp_param] = f"{self._stamp}{_base36(next(self._counter))}"
+            name = endpoint.options.timestamp_param
+            query.pop(name, None)
+            start += encode_query({name: ""})
         query |= {"EIO": str(PROTOCOL), "transport": self._transport}
         if endpoint.sid is not None:
             query["sid"] = endpoint.sid
         if base64:
             query["b64"] = "1"
-        return f"{self._path()}?{encode_query(query)}"
+        return start, encode_query(query)
 
     def headers(self, target: str, now: float, defaults: Mapping[str, bytes]) -> Headers:
         """Return the headers of a request: the defaults, the application's, and the cookies. Raise OptionError."""
