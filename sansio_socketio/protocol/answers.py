@@ -6,12 +6,10 @@ from typing import Any, Final
 
 from .errors import ConnectError, chained
 from .options import answer_error
+from .packets.engineio import VERSION_2
 from .packets.socketio import Packet
 
-V2_SERVER: Final = (
-    "the server accepted the namespace without a session id, as Socket.IO 2 does; this client requires a server of version "
-    "3 or later (a server with allowEIO3 also serves clients of version 2)"
-)
+V2_SERVER: Final = f"the server accepted the namespace without a session id, {VERSION_2}"
 """The error if the server accepts a namespace without an id of the socket."""
 
 

@@ -12,6 +12,7 @@ See https://socket.io/docs/v4/engine-io-protocol/, "Packet encoding".
 
 from __future__ import annotations
 
+import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -51,6 +52,13 @@ SEPARATOR: Final = "\x1e"
 """The character between the packets of an HTTP body."""
 _SEPARATOR_BYTE: Final = SEPARATOR.encode()
 _MAX_HANDSHAKE: Final = 64 * 1024
+_OPEN_OF_VERSION_3: Final = re.compile(rb"[0-9]{1,6}:0\{|\x00[\x00-\x09]{1,6}\xff0\{")
+"""The length of an OPEN packet and its beginning, as text and as binary data."""
+VERSION_2: Final = (
+    "as Socket.IO 2 does; this client requires a server of version 3 or later (a server with allowEIO3 also serves clients of "
+    "version 2)"
+)
+"""The end of an error about a server of Socket.IO 2, which uses version 3 of this protocol."""
 
 
 @dataclass(slots=True)
@@ -150,6 +158,11 @@ def _decode_base64(text: str) -> bytes:
 def encode_payload(packets: Iterable[Packet]) -> bytes:
     """Return the HTTP body of one or more packets."""
     return SEPARATOR.join(map(_encode_text, packets)).encode()
+
+
+def is_of_version_3(body: bytes) -> bool:
+    """Return whether an HTTP body begins with an OPEN packet as in version 3 of the protocol: with a length before it."""
+    return _OPEN_OF_VERSION_3.match(body) is not None
 
 
 def decode_payload(body: bytes, max_packets: int | None = None) -> Iterator[Packet]:

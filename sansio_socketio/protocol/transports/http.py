@@ -47,9 +47,15 @@ _MEDIA_TYPES = frozenset((b"application/json", b"application/xml", b"text/html",
 """The values that are shown. An unknown one may contain anything."""
 _BEHIND = "; it is a proxy or gateway that could not reach the server behind it"
 _HINTS = {
+    200: "; it is not the WebSocket endpoint of a Socket.IO server: check the URL and the option `path`",
+    401: "; credentials for the server or a gateway in front of it go into `extra_headers`",
+    403: "; the server or a gateway in front of it does not allow the request: check `extra_headers`, such as Origin",
     404: "; does the server use another path (the option `path`)?",
+    407: "; credentials for a proxy go into the URL of the option `proxy`",
     413: "; the message is larger than the server accepts",
+    429: "; the client connects too often: raise `reconnection_delay`",
     502: _BEHIND,
+    503: "; the server or a gateway in front of it is overloaded or out of service",
     504: _BEHIND,
 }
 

@@ -27,7 +27,7 @@ from h11 import LocalProtocolError
 
 from ..actions import Outbox, packet_cost
 from ..errors import PacketError, TransportError, chained, without_frames
-from ..packets.engineio import CLOSE, Packet, decode_payload, encode_payload
+from ..packets.engineio import CLOSE, VERSION_2, Packet, decode_payload, encode_payload, is_of_version_3
 from ..states import POLLING_TRANSITIONS, PollingState, transition
 from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
@@ -287,7 +287,13 @@ class PollingTransport(Transport):
 
     def _polled(self, response: Response, now: float) -> None:
         if self.endpoint.sid is None:
-            self._first = (response.described(), excerpt(response.body))
+            described = f"the first response of {self.endpoint.url.address} ({response.described()})"
+            self._first = (described, excerpt(response.body))
+            if is_of_version_3(response.body):
+                message = f"{described} begins with the length of a packet, {VERSION_2}"
+                details = TransportError(message, status=200, body=self._first[1])
+                self._fail("transport error", details, now)
+                return
         try:
             self._packets = decode_payload(response.body, self.endpoint.options.max_payload_packets)
         except PacketError as error:
@@ -326,9 +332,7 @@ class PollingTransport(Transport):
             self.endpoint.sid is None
         ):  # the body is that of another server: it has no data of users, and no session to close
             described, body = self._first
-            message = (
-                f"the first response of {self.endpoint.url.address} ({described}) is not that of a Socket.IO server"
-            )
+            message = f"{described} is not that of a Socket.IO server"
             details = TransportError(f"{message}: {error}; check the URL and the option `path`", status=200, body=body)
             self._fail("transport error", chained(details, cause), now)
         else:

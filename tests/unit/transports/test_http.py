@@ -259,7 +259,7 @@ def test_an_invalid_status_line_has_one_message_in_any_chunking(start: bytes) ->
     ("status", "body", "expected"),
     [
         (400, b'{"code":1,"message":"Session ID unknown"}', "with HTTP status 400: Session ID unknown (code 1)"),
-        (403, b'{"message":"go away"}', "with HTTP status 403: go away"),
+        (409, b'{"message":"go away"}', "with HTTP status 409: go away"),
         (400, b'{"code":1}', "with HTTP status 400"),
         (400, b'{"message":1}', "with HTTP status 400"),
         (500, b"[1]", "with HTTP status 500"),

@@ -173,6 +173,29 @@ def test_an_invalid_payload_fails_the_session(body: bytes, expected: str) -> Non
     assert error.status == 200
 
 
+OPEN_3 = b'0{"sid":"S","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":5000}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"97:" + OPEN_3 + b"2:40", b"101:" + OPEN_3, b"7:" + OPEN_3, b"\x00\x09\x07\xff" + OPEN_3],
+    ids=["97", "101", "7", "binary"],
+)
+def test_the_first_response_of_a_server_of_version_2_is_recognized(body: bytes) -> None:
+    rig = TransportRig("polling")
+    rig.open()
+    rig.stream_opened(1)
+    rig.session.react["open"] = rig.session.calls.clear
+    rig.feed(1, http_response(body))
+    error = rig.failure()
+    assert str(error) == (
+        f"the first response of localhost:3000 (HTTP status 200, {len(body)} bytes) begins with the length of a packet, as "
+        "Socket.IO 2 does; this client requires a server of version 3 or later (a server with allowEIO3 also serves clients "
+        "of version 2)"
+    )
+    assert error.status == 200
+
+
 @pytest.mark.parametrize(
     ("header", "shown"),
     [(b"X: 1", ""), (b"Content-Type: Text/HTML; charset=UTF-8", ", text/html"), (b"Content-Type: text/s3cret", "")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from itertools import pairwise
@@ -274,11 +275,24 @@ def test_a_refusal_without_a_body_is_reported_with_its_status() -> None:
     assert rig.failure().status == 204
 
 
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [(401, "`extra_headers`"), (403, "Origin"), (407, "`proxy`"), (429, "`reconnection_delay`"), (503, "overloaded")],
+)
+def test_the_error_of_a_refusal_says_what_to_check(status: int, hint: str) -> None:
+    rig, _ = asked()
+    rig.feed(1, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+    assert re.search(f"HTTP status {status}; .*{hint}", str(rig.failure()))
+
+
 def test_a_200_response_to_the_handshake_is_a_refusal() -> None:
     rig, _ = asked()
     rig.feed(1, http_response(b"<html>"))
     error = rig.failure()
-    assert str(error) == "localhost:3000 responded to the WebSocket handshake with HTTP status 200"
+    assert str(error) == (
+        "localhost:3000 responded to the WebSocket handshake with HTTP status 200; it is not the WebSocket endpoint of a "
+        "Socket.IO server: check the URL and the option `path`"
+    )
     assert error.body == "<html>"
 
 
