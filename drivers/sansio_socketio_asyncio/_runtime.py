@@ -14,7 +14,7 @@ import asyncio
 import socket
 from asyncio.events import _get_running_loop
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, ExitStack, nullcontext
+from contextlib import AbstractAsyncContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 from inspect import isawaitable
 from threading import get_ident
@@ -210,7 +210,7 @@ class LoopEvent:
     def set(self) -> None:
         """Wake the waiting tasks."""
         for waiter in self.waiters:
-            if not waiter.done():
+            with suppress(asyncio.InvalidStateError):  # the handler of SIGINT may cancel a task at any moment
                 waiter.set_result(None)
 
 

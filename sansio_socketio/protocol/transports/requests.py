@@ -79,32 +79,28 @@ class Requests:
         self._endpoint = endpoint
         self._transport = transport
         self._counter = count()
-        self._base: tuple[str | None, bool, str, str] | None = None  # what a target depends on, and its parts
+        self._base: tuple[str | None, bool, str] | None = None  # what a target depends on, and the target without a timestamp
         self._stamp = _base36(endpoint.random.getrandbits(40)) if (stamped if wanted is None else wanted) else ""
 
     def target(self, *, base64: bool) -> str:
         """Return the target of the next request. `base64`: ask the server to send binary data as text. Raise ValueError."""
         base = self._base
         if base is None or base[:2] != (self._endpoint.sid, base64):
-            base = self._base = (self._endpoint.sid, base64, *self._parts(base64=base64))
-        _, _, start, end = base
-        return f"{start}{self._stamp}{_base36(next(self._counter))}&{end}" if self._stamp else f"{start}{end}"
+            base = self._base = (self._endpoint.sid, base64, self._without_value(base64=base64))
+        return f"{base[2]}{self._stamp}{_base36(next(self._counter))}" if self._stamp else base[2]
 
-    def _parts(self, *, base64: bool) -> tuple[str, str]:
-        """Return the parts of the target before and after the timestamp."""
+    def _without_value(self, *, base64: bool) -> str:
+        """Return the target, without the value of the timestamp at its end."""
         endpoint = self._endpoint
-        query = dict(endpoint.query)
-        start = f"{self._path()}?"
-        if self._stamp:
-            name = endpoint.options.timestamp_param
-            query.pop(name, None)
-            start += encode_query({name: ""})
-        query |= {"EIO": str(PROTOCOL), "transport": self._transport}
+        query = {**endpoint.query, "EIO": str(PROTOCOL), "transport": self._transport}
         if endpoint.sid is not None:
             query["sid"] = endpoint.sid
         if base64:
             query["b64"] = "1"
-        return start, encode_query(query)
+        if self._stamp:
+            query.pop(endpoint.options.timestamp_param, None)
+            query[endpoint.options.timestamp_param] = ""
+        return f"{self._path()}?{encode_query(query)}"
 
     def headers(self, target: str, now: float, defaults: Mapping[str, bytes]) -> Headers:
         """Return the headers of a request: the defaults, the application's, and the cookies. Raise OptionError."""
