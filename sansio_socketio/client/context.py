@@ -80,6 +80,12 @@ class EnteredOnce(AsyncContext, Generic[T]):
                 f"{self._usage} returns a context manager, which has no {name!r}: write `async with {self._usage} as ...`"
             )
 
+        def __call__(self, *args: object, **options: object) -> NoReturn:
+            raise TypeError(
+                f"{self._usage} returns a context manager, which cannot be called: write `async with {self._usage} as io:`, "
+                "and in it io('/chat')"
+            )
+
     async def __aenter__(self) -> T:
         if self._scope is not None:
             raise StateError(f"the context manager of {self._usage} can be entered only once; call it again")

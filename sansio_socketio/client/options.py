@@ -26,7 +26,7 @@ from ..runtime.calls import name_of
 
 AuthValue = Mapping[str, Any] | None
 Auth = AuthValue | Callable[[], AuthValue | Awaitable[AuthValue]]
-"""The credentials for a namespace, or a (sync or async) function that is called for them before each attempt."""
+"""The credentials for a namespace, or a (sync or async) function that is called for them each time it is joined."""
 
 Strings = Mapping[str, str] | Callable[[], Mapping[str, str] | Awaitable[Mapping[str, str]]]
 """A mapping of str to str, or a (sync or async) function that is called for it before each attempt."""
@@ -42,8 +42,8 @@ class SocketOptions(TypedDict, total=False):
     """The options of one namespace's Socket.
 
     Keys:
-        auth: The credentials to send when connecting: a mapping, or a (sync or async) function that is called before each
-            attempt.
+        auth: The credentials to send when connecting: a mapping, or a (sync or async) function that is called when the
+            connection is open, before the namespace is joined.
         ack_timeout: The default time limit for acknowledgements in seconds, or None.
         retries: How many times an event is sent again if it is not acknowledged in time.
     """

@@ -203,12 +203,41 @@ def answer_error(about: str, value: Any) -> Exception | None:
     return OptionError(f"the answer for {about} must be {takes}, not this {type(value).__name__}")
 
 
+_MOST_LISTED: Final = 10
+_SOCKETS: Final = (
+    "each namespace has a socket of its own: connect(url + '/chat'), io('/chat') or manager.socket('/chat')"
+)
+_LOGGING: Final = "the logger 'sansio_socketio' of the module logging logs"
+_ELSEWHERE: Final = {
+    "namespace": _SOCKETS,
+    "namespaces": _SOCKETS,
+    "headers": "write extra_headers={…}",
+    "socketio_path": "write path='/socket.io'",
+    "wait": "the sockets of open_io() and of a Manager connect in the background",
+    "wait_timeout": "write timeout=20, which limits opening the connection, and then joining the namespace",
+    "request_timeout": "write timeout=20, which limits opening the connection, and then joining the namespace",
+    "ssl_verify": "write ssl=False, or better ssl=context, an ssl.SSLContext that trusts the server's certificate",
+    "http_session": "use ssl, proxy, extra_headers and with_credentials",
+    "logger": _LOGGING,
+    "engineio_logger": _LOGGING,
+    "serializer": "write parser=MessagePackParser()",
+}
+"""Names of options of python-socketio, with what to write instead."""
+
+
 def check_name(name: str, known: Collection[str]) -> None:
     """Raise OptionError unless `name` is one of the `known` options."""
     if name not in known:
         near = get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; the options are {', '.join(sorted(known))}"
-        raise OptionError(f"unknown option {name!r}{hint}")
+        if name in _ELSEWHERE:
+            hint = _ELSEWHERE[name]
+        elif near:
+            hint = f"did you mean {near[0]!r}?"
+        elif len(known) <= _MOST_LISTED:
+            hint = f"the options are {', '.join(sorted(known))}"
+        else:
+            hint = "the page Options of the documentation lists all options"
+        raise OptionError(f"unknown option {name!r}; {hint}")
 
 
 @cache

@@ -121,6 +121,12 @@ class Driven(BlockingContext, Generic[T]):
                 f"{self._usage} returns a context manager, which has no {name!r}: write `with {self._usage} as ...`"
             )
 
+        def __call__(self, *args: object, **options: object) -> NoReturn:
+            raise TypeError(
+                f"{self._usage} returns a context manager, which cannot be called: write `with {self._usage} as io:`, "
+                "and in it io('/chat')"
+            )
+
     def __enter__(self) -> T:
         with self._shield():
             return drive(self._scope.__aenter__())

@@ -10,7 +10,7 @@ from ...protocol.errors import AckTimeout, OptionError
 from ...protocol.options import ASK, ClientOptions, check_option
 from ...protocol.url import parse_url, redacted
 from ..handlers.conversion import conversions
-from ..handlers.registry import LIFECYCLE_EVENTS, Handler, event_name
+from ..handlers.registry import LIFECYCLE_EVENTS, Handler, check_wildcard, event_name
 from ..options import Auth, check_askable
 from ..run.blueprint import NamespaceSpec
 from ..run.disconnection import Disconnection
@@ -130,6 +130,7 @@ class SocketCore:
     async def wait_for(self, event: object, timeout: float | None) -> Event:
         """Wait for the next event of a name."""
         name = event_name(event)
+        check_wildcard(name)
         if name in LIFECYCLE_EVENTS:
             raise OptionError(
                 f"wait_for waits for an event of the server's application, not for {name!r}: call wait_connected() or "

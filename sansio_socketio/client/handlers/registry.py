@@ -152,7 +152,9 @@ class HandlerRegistry:
             OptionError: The event does not exist, or the handler's options do not apply to it.
         """
         name = event_name(event)
-        if self.known is not None:
+        if self.known is None:
+            check_wildcard(name)
+        else:
             if name not in self.known:
                 raise OptionError(f"unknown event {name!r}; the events are {', '.join(sorted(self.known))}")
             if handler.concurrency is not None:
@@ -193,7 +195,20 @@ def event_name(event: object) -> str:
             return number_text(float(event))
         except OverflowError:  # JavaScript reads such a number as infinite
             return number_text(inf if event > 0 else -inf)
+    if callable(event):
+        name = name_of(event)
+        raise OptionError(
+            f"the event's name comes first, not the function {name}: write `@socket.on('name')` or on('name', f)"
+        )
     raise OptionError(f"the name of an event must be a str or a number, not {event!r}")
+
+
+def check_wildcard(name: str) -> None:
+    """Raise OptionError for "*", which is a wildcard in python-socketio."""
+    if name == "*":
+        raise OptionError(
+            "'*' is no wildcard: register the handler with on_any(), which passes it all events with their names"
+        )
 
 
 def _without(registered: tuple[RegisteredHandler, ...], handler: Handler) -> tuple[RegisteredHandler, ...]:

@@ -47,8 +47,9 @@ def must_be_awaited(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, 
         try:
             coroutine = method(*args, **kwargs)
         except TypeError as error:
-            if "'timeout'" in str(error):
-                raise TypeError(_timeout_hint(name)) from None
+            for keyword in _HINTS:
+                if f"unexpected keyword argument '{keyword}'" in str(error):
+                    raise TypeError(_hint(name, keyword)) from None
             raise
         if _kept:
             kept = _kept.get(this_thread())
@@ -59,9 +60,25 @@ def must_be_awaited(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, 
     return call
 
 
-def _timeout_hint(method: str) -> str:
-    """Return the message for a method that was called with `timeout=`, as in the blocking driver."""
+_ROOMS: Final = "only a server can emit to a room or to another client"
+_HINTS: Final = {
+    "timeout": "",
+    "callback": "write ack=function",
+    "namespace": "each namespace has a socket of its own, from io('/chat') or manager.socket('/chat')",
+    "to": _ROOMS,
+    "room": _ROOMS,
+    "skip_sid": _ROOMS,
+}
+"""Keyword arguments of the blocking driver and of python-socketio, with what to write instead."""
+
+
+def _hint(method: str, keyword: str) -> str:
+    """Return the message for a method that was called with a keyword of another library, or of the blocking driver."""
     owner, _, name = method.partition(".")
+    if keyword == "callback" and name == "emit_with_ack":
+        return f"{name}() takes no callback: it returns the acknowledgement"
+    if keyword != "timeout":
+        return f"{name}() takes no {keyword}: {_HINTS[keyword]}"
     if owner == "Emitter":
         return f"{name}() of an async driver takes no timeout: write socket.timeout(seconds).{name}(...)"
     limits = "asyncio.timeout(), trio.fail_after() or anyio.fail_after()"

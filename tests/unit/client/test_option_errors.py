@@ -216,7 +216,7 @@ def test_an_invalid_timeout_of_one_event_raises(value: Any, world: World) -> Non
 
 @pytest.mark.parametrize(("name", "meant"), MISSPELT.items())
 def test_an_unknown_option_raises(name: str, meant: str | None, world: World) -> None:
-    want = rf"^unknown option '{name}'; " + (f"did you mean '{meant}'" if meant else "the options are .*")
+    want = rf"^unknown option '{name}'; " + (f"did you mean '{meant}'" if meant else "the page Options .*")
     given: dict[str, Any] = {name: 1}
 
     def rejects(call: Call, want: str = want) -> None:
@@ -228,6 +228,27 @@ def test_an_unknown_option_raises(name: str, meant: str | None, world: World) ->
     in_io(world, lambda io: rejects(lambda **given: io(URL, **given)))
     own = rf"^unknown option '{name}'"  # there are fewer to mean
     with_socket(world, lambda socket: rejects(lambda **given: socket.io.socket("/other", **given), own))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    {
+        "namespaces": "each namespace has a socket of its own",
+        "headers": "write extra_headers=",
+        "socketio_path": "write path='/socket.io'",
+        "wait_timeout": "write timeout=20",
+        "ssl_verify": "write ssl=False",
+        "logger": "the logger 'sansio_socketio'",
+        "http_session": "use ssl, proxy",
+    }.items(),
+)
+def test_an_option_of_python_socketio_raises_an_error_that_says_what_to_write(
+    name: str, hint: str, world: World
+) -> None:
+    given: dict[str, Any] = {name: 1}
+    for call in (world.scopes.connect, world.manager_class):
+        with pytest.raises(OptionError, match=f"^unknown option '{name}'; {hint}"):
+            call(URL, **given)
 
 
 @pytest.mark.parametrize(("name", "meant"), [("forceNew", "force_new"), ("multiplexing", "multiplex")])

@@ -526,6 +526,10 @@ def test_wrong_ways_to_enter_a_context_manager(world: World) -> None:
         assert repr(scope) == f"<context manager of {call}>"
         with pytest.raises(AttributeError, match=re.escape(f"{call} returns a context manager, which has no 'on'")):
             scope.on("hello", print)
+        with pytest.raises(
+            TypeError, match=r"which cannot be called: write `async with .* as io:`, and in it io\('/chat'\)"
+        ):
+            scope("/chat")
 
 
 @pytest.mark.parametrize("url", [f"{URL}/socket.io", f"{URL}/socket.io/?token=1"])

@@ -1097,7 +1097,28 @@ def test_a_timeout_of_a_call_is_an_error_that_says_what_to_write(world: World, m
         args = ["e"] if method.startswith("emit") else []
         with pytest.raises(TypeError, match=rf"^{method}\(\) of an async driver takes no timeout: .*{hint}"):
             await call(*args, timeout=5)
-        with pytest.raises(TypeError, match="unexpected keyword argument 'callback'"):
-            await call(*args, callback=print)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'other'"):
+            await call(*args, other=print)
+
+    world.run_connected(body)
+
+
+@pytest.mark.parametrize(
+    ("method", "keyword", "hint"),
+    [
+        ("emit", "callback", "write ack=function"),
+        ("send", "callback", "write ack=function"),
+        ("emit_with_ack", "callback", "it returns the acknowledgement"),
+        ("emit", "namespace", "each namespace has a socket of its own"),
+        ("emit", "to", "only a server can emit to a room"),
+        ("emit", "room", "only a server can emit to a room"),
+    ],
+)
+def test_a_keyword_of_python_socketio_is_an_error_that_says_what_to_write(
+    world: World, method: str, keyword: str, hint: str
+) -> None:
+    async def body(socket: Socket) -> None:
+        with pytest.raises(TypeError, match=rf"^{method}\(\) takes no {keyword}: {hint}"):
+            await getattr(socket, method)("e", **{keyword: "x"})
 
     world.run_connected(body)

@@ -440,6 +440,8 @@ def test_wrong_ways_to_enter_a_context_manager(world: World, scopes: Scopes, man
         assert repr(manager) == f"<context manager of {call}>"
         with pytest.raises(AttributeError, match=re.escape(f"{call} returns a context manager, which has no 'on'")):
             manager.on("hello", print)
+        with pytest.raises(TypeError, match=r"which cannot be called: write `with .* as io:`, and in it io\('/chat'\)"):
+            manager("/chat")
 
 
 @pytest.mark.parametrize("timeout", ["x", b"1", [], float("nan"), 10**400, -1, True])

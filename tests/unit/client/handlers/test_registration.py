@@ -108,11 +108,18 @@ async def async_generator(value: Any) -> AsyncIterator[Any]:
     yield value
 
 
+@pytest.mark.row("difference.wildcard")
 @pytest.mark.parametrize(
     ("register", "message"),
     [
         (lambda registry: registry.on(None, print), "the name of an event must be a str or a number"),
         (lambda registry: registry.on(True), "the name of an event must be a str or a number"),
+        (
+            lambda registry: registry.on(print),
+            r"the event's name comes first, not the function print: write `@socket\.on",
+        ),
+        (lambda registry: registry.on("*", print), r"'\*' is no wildcard: register the handler with on_any\(\)"),
+        (lambda registry: registry.once("*")(print), r"'\*' is no wildcard"),
         (lambda registry: registry.on("e", 5), "a handler must be callable; 5 is not"),
         (lambda registry: registry.on("e", generator), "handler generator is a generator function"),
         (lambda registry: registry.on("e", async_generator), "handler async_generator is a generator function"),

@@ -234,6 +234,7 @@ def test_it_raises_at_the_end_of_the_run(world: World) -> None:
     [
         ("connect", None, r"not for 'connect': call wait_connected\(\) or wait_closed\(\)"),
         ("disconnect", None, "not for 'disconnect'"),
+        ("*", None, r"'\*' is no wildcard"),
         (None, None, "must be a str or a number, not None"),
         ("e", -1, "^timeout takes"),
         ("e", "5", "^timeout takes"),
