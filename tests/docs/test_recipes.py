@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sansio_socketio.protocol.errors import ConnectError, DisconnectedError
 from tests.conftest import PeerFactory
-from tests.docs.test_docs import ASYNC_DRIVERS, FRAGMENTS
-from tests.support.drivers import Driver
+from tests.docs.test_docs import ASYNC_DRIVERS, FENCES
+from tests.support.drivers import AsyncioDriver, Driver
 
 FAST = {"reconnection_delay": 0.01, "reconnection_delay_max": 0.05}
 
 
 def definitions(page: str, name: str, driver: Driver) -> dict[str, Any]:
-    """Return the names that the fence of a page with the definition of `name` defines before its `async with`."""
-    [fence] = [
-        each for each in FRAGMENTS if each.page.name == page and f" {name}" in each.code and "\n\n\n" in each.code
-    ]
+    """Return the names that the code of a page defines that defines `name`, without running its last statement."""
+    [code] = [each.code for each in FENCES if each.page.name == page and f" {name}" in each.code]
     names = dict(vars(driver.module))
-    exec(fence.code.split("\nasync with")[0], names)
+    statements = ast.parse(code).body[:-1]
+    exec(compile(ast.Module(statements, []), page, "exec"), names)
     return names
 
 
@@ -53,7 +55,7 @@ def test_credentials_are_renewed_whenever_a_server_that_restarts_refuses_them(
 def test_credentials_that_are_refused_twice_are_given_up(driver: Driver, fresh_node_server: PeerFactory) -> None:
     server = fresh_node_server()
     names = definitions("authenticate.md", "Credentials", driver)
-    asked = []
+    asked: list[None] = []
 
     async def new_token() -> str:
         asked.append(None)
@@ -74,5 +76,40 @@ def test_credentials_that_are_refused_twice_are_given_up(driver: Driver, fresh_n
             with pytest.raises(ConnectError):
                 await socket.connect()
             assert len(asked) == 2
+
+    driver.run(main)
+
+
+def test_a_worker_stays_connected_until_the_server_disconnects_it(
+    fresh_node_server: PeerFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, driver = fresh_node_server(), AsyncioDriver()
+    names = definitions("from-python-socketio.md", "keep_connected", driver)
+    names["asyncio"] = SimpleNamespace(sleep=lambda _: asyncio.sleep(0.01))
+    tokens = ["secret"]
+
+    async def main() -> None:
+        connections, unreachable = driver.queue(), driver.queue()
+        async with driver.open_io() as io:
+            socket = io(f"{server.url}/auth", auth=lambda: {"token": tokens[0]}, **FAST)
+            socket.on("connect", lambda: connections.put(None))
+            socket.on("connect_error", unreachable.put)
+            worker = asyncio.ensure_future(names["keep_connected"](socket))
+            await connections.get()
+            for _ in range(2):
+                tokens[0] = "expired"
+                server.kill()
+                await unreachable.get()
+                server.start()
+                await driver.until(lambda: capsys.readouterr().out.count("cannot connect: not authorized") > 0)
+                tokens[0] = "secret"
+                await connections.get()
+            await socket.emit("kick")
+            with pytest.raises(DisconnectedError, match="io server disconnect"):
+                await asyncio.wait_for(worker, 10)
+            await socket.connect()
+            worker = asyncio.ensure_future(names["keep_connected"](socket))
+            await socket.disconnect()
+            await asyncio.wait_for(worker, 10)
 
     driver.run(main)

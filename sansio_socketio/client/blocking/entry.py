@@ -5,7 +5,7 @@ Rules of this file:
 - A method of the blocking API runs a coroutine to its end. The coroutine never suspends, because the blocking runtime's
   `wait` blocks the thread.
 - A thread that calls client code holds the lock of the runtime.
-- Every call that may block accepts `timeout`, the time limit of the call in seconds. After it TimeoutError is raised.
+- Every method that may block accepts `timeout`, the time limit of the call in seconds. After it TimeoutError is raised.
   (`socket.timeout(seconds)` is something else: as in the other drivers, it limits the time for an acknowledgement.)
 - The handlers of a socket are held back until the thread that created it makes a call that may block, until any thread
   makes such a call through the socket or calls its `start_handlers`, or until `SETTLED` seconds after the last handler was

@@ -40,8 +40,9 @@ class Scopes:
 
         Args:
             url: The server's URL; its path is the namespace.
-            retry: Whether to retry, according to the `reconnection` options, if the first attempt fails.
-            options: See `Options`. The option `timeout` limits each attempt.
+            retry: Whether to retry, according to the `reconnection` options, if the first attempt fails. The call then takes as
+                long as that needs; to limit it, use a Manager and `socket.wait_connected(timeout=seconds)`.
+            options: See `Options`. The option `timeout` limits each attempt, not the call.
 
         Raises:
             ConnectError: The server refused the namespace, or the first attempt failed (then `__cause__` is the failure).
