@@ -88,6 +88,7 @@ class ClientProtocol(RunningOptions, Machine):
     Attributes:
         state: The state of the connection.
         engine: The Engine.IO session of the connection, or None if none is opening or open.
+        last_engine: The current Engine.IO session, or else the last one; None before the first one.
         namespaces: The namespaces by name.
         limits: The limits of the server on the current session.
         asks_before_reconnecting: Whether an attempt to reconnect waits until `ReconnectAttempt` has been answered.
@@ -142,6 +143,7 @@ class ClientProtocol(RunningOptions, Machine):
         self.namespaces: dict[str, Namespace] = {}
         self.state = ConnectionState.CLOSED
         self.engine: EngineSession | None = None
+        self.last_engine: EngineSession | None = None
         self.asks_before_reconnecting = False
         self.limits = Limits()
         parser: Parser = JSONParser() if options.parser is None else options.parser
@@ -422,7 +424,7 @@ class ClientProtocol(RunningOptions, Machine):
         self._answers = {}
         number = self._next_session
         self._next_session += 1
-        self.engine = self._sessions[number] = EngineSession(
+        self.engine = self.last_engine = self._sessions[number] = EngineSession(
             self.url,
             self.options,
             self,

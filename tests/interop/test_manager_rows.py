@@ -35,11 +35,13 @@ async def test_open_and_close_emit_events(name: str, driver: Driver, target: Tar
         record_events(seen, manager)
         for _ in range(2):
             assert await getattr(manager, name)() == manager
-            assert manager.engine.id is not None
+            engine = manager.engine
+            assert engine.id is not None
             assert await getattr(manager, name)() == manager
             for _ in range(2):
                 assert await manager.close() == manager
-                assert not manager.engine
+                assert manager.engine == engine
+                assert engine.state == "closed"
             assert await next_events(seen, 2) == [("open",), ("close", "forced close", None)]
 
 

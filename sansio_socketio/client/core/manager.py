@@ -259,7 +259,7 @@ class ManagerCore:
         return core
 
     def session(self) -> SessionRun | None:
-        """Return the current Engine.IO session, or else the last one of the run, or None."""
+        """Return the current Engine.IO session, or else the last one, or None."""
         with self.link.lock:
             run = self.link.run
             return None if run is None else run.session()

@@ -44,6 +44,7 @@ class Run:
         blueprint: The persistent part of the Manager.
         runtime: The runtime.
         status: The state of the Manager's runs.
+        last_session: The last session of the run before, or None.
         held: Whether to hold the handlers back until `release_handlers`.
         request_stop: Called when the run has failed, so that its scope ends.
 
@@ -56,6 +57,7 @@ class Run:
         blueprint: Blueprint,
         runtime: Runtime,
         status: RunStatus,
+        last_session: SessionRun | None,
         *,
         held: bool,
         request_stop: Callable[[], None],
@@ -83,7 +85,7 @@ class Run:
         )
         self._namespaces = _Namespaces(self._make_namespace)
         self._sessions: dict[int, SessionRun] = {}
-        self._last_session: SessionRun | None = None
+        self._last_session = last_session
         self._overflow: InboxOverflow | None = None
         self._open_error: ConnectError | None = None
         self._is_unreached = True  # the connection has not been open, and that has not been logged
@@ -158,13 +160,12 @@ class Run:
 
     def session(self) -> SessionRun | None:
         """Return the current Engine.IO session, open or opening, or else the last one. None before the first one."""
-        session = self.machine.engine
-        if session is None:
-            return self._last_session
-        if session.number not in self._sessions:
-            self._sessions[session.number] = SessionRun(session, self.runtime, self.lifecycle)
-        self._last_session = self._sessions[session.number]
-        return self._last_session
+        session, last = self.machine.last_engine, self._last_session
+        if session is not None and (last is None or last.session is not session):
+            last = self._last_session = SessionRun(session, self.runtime, self.lifecycle)
+            if session.state != "closed":
+                self._sessions[session.number] = last
+        return last
 
     def _transport(self) -> str | None:
         """Return the name of the transport of the current or the last session, or None."""

@@ -81,7 +81,8 @@ class Scope:
         """Start a run of a Manager, within `starting`. Raise DisconnectedError if the scope is ending."""
         if self._is_ending:
             raise DisconnectedError(f"the Manager of {blueprint.url} cannot be started: its scope has ended")
-        run = Run(blueprint, self.runtime, link.status, held=held, request_stop=self.request_stop)
+        last_session = None if link.run is None else link.run.session()
+        run = Run(blueprint, self.runtime, link.status, last_session, held=held, request_stop=self.request_stop)
         link.run = run
         link.status.move(RunState.RUNNING)
         self._runs.append((run, link))

@@ -85,6 +85,52 @@ def test_the_last_engine_is_kept_until_the_next_session_and_after_the_end(world:
     world.run(main)
 
 
+@pytest.mark.parametrize("looks_earlier", [False, True])
+def test_the_engine_of_a_failed_attempt_does_not_depend_on_earlier_looks(world: World, *, looks_earlier: bool) -> None:
+    world.server.accepts = False
+    manager = world.manager_class(URL, reconnection_delay=1, randomization_factor=0)
+    seen: list[Any] = []
+
+    def failed(_: Exception) -> None:
+        engine = engine_of(manager)
+        seen.append((engine.state, manager.engine is engine, engine._session.session.number))
+
+    manager.socket("/").on("connect_error", failed)
+
+    async def main() -> None:
+        async with manager:
+            if looks_earlier:
+                engine_of(manager)
+            await world.sleep(0.5)
+            assert engine_of(manager).state == "closed"
+            await world.sleep(1)
+        last = engine_of(manager)
+        assert last.state == "closed"
+        async with manager:
+            await world.sleep(0)
+            assert engine_of(manager) is not last
+        await engine_of(manager).close()
+
+    world.run(main)
+    assert seen[:2] == [("closed", True, 1), ("closed", True, 2)]
+
+
+def test_the_last_engine_is_kept_until_the_next_run_opens_the_connection(world: World) -> None:
+    manager = world.manager_class(URL, auto_connect=False)
+
+    async def main() -> None:
+        async with manager:
+            await manager.open()  # nobody looks at the engine here
+        last = engine_of(manager)
+        async with manager:
+            assert manager.engine is last
+            await last.close()
+            await manager.open()
+            assert manager.engine is not last
+
+    world.run(main)
+
+
 def test_there_is_an_engine_while_the_function_for_query_is_pending(world: World) -> None:
     seen: list[Any] = []
 
