@@ -75,7 +75,7 @@ OWN: Final = {
     _flags = PLAIN
 
     def __init__(self, core: SocketCore, manager: Manager) -> None:
-        self.io = manager
+        self._manager = manager
         self._core = core
         self._handlers = core.spec.handlers
         link, spec = core.link, core.spec

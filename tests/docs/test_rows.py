@@ -358,7 +358,7 @@ def test_every_member_that_a_row_names_exists(driver: Driver) -> None:
         if not hasattr(getattr(driver.module, HOLDERS[holder]), name)
     }
 
-    of_instances = {"io.Manager", "io.Socket", "socket.io"}
+    of_instances = {"io.Manager", "io.Socket"}
     of_others = {"manager.run"} if driver.name == "blocking" else {"manager.start_handlers", "socket.start_handlers"}
     assert missing == of_instances | of_others
 

@@ -224,16 +224,13 @@ class Socket(Emitter, AnyHandlerRegistration):
 
     The events of a Socket that the client itself emits are connect(), connect_error(error), disconnect(reason, details). Their
     handlers may be called late. One that requires one parameter more receives a `SocketState`, the state at the event.
-
-    Attributes:
-        io: The Manager of the connection, which the sockets of all its namespaces share.
     """
 
     _allows_async = False
     _flags = PLAIN
 
     def __init__(self, core: SocketCore, manager: Manager) -> None:
-        self.io = manager
+        self._manager = manager
         self._core = core
         self._handlers = core.spec.handlers
         link, spec = core.link, core.spec
@@ -279,6 +276,11 @@ class Socket(Emitter, AnyHandlerRegistration):
     def __repr__(self) -> str:
         state = "connected" if self.connected else "active" if self.active else "inactive"
         return f"<Socket {self.nsp} of {redacted(self.io.url)}, {state}>"
+
+    @property
+    def io(self) -> Manager:
+        """The Manager of the connection, which the sockets of all its namespaces share."""
+        return self._manager
 
     @property
     def nsp(self) -> str:

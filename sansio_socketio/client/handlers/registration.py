@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Self, TypeVar, overload
 
 from ...protocol.errors import OptionError
+from ..attributes import FixedAttributes
 from .conversion import conversions
 from .event_type import Ack, EventType, Values
 from .registry import AnyHandlers, Handler, HandlerRegistry, RegisteredHandler, event_name
@@ -21,7 +22,7 @@ from .registry import AnyHandlers, Handler, HandlerRegistry, RegisteredHandler, 
 H = TypeVar("H", bound=Handler)
 
 
-class HandlerRegistration:
+class HandlerRegistration(FixedAttributes):
     """The methods for handlers of single events."""
 
     _handlers: HandlerRegistry
