@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from enum import Enum
 from functools import cache
 from math import inf
@@ -228,6 +227,8 @@ _ELSEWHERE: Final = {
 def check_name(name: str, known: Collection[str]) -> None:
     """Raise OptionError unless `name` is one of the `known` options."""
     if name not in known:
+        from difflib import get_close_matches  # noqa: PLC0415  # importing it is slow
+
         near = get_close_matches(name, known, n=1)
         if name in _ELSEWHERE:
             hint = _ELSEWHERE[name]

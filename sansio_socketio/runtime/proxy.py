@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 import h11
 
@@ -111,8 +110,10 @@ def environment_proxy(host: str, port: int, *, tls: bool) -> Proxy | None:
     Raises:
         OptionError: The variable's value is invalid. The message names the variable.
     """
-    if _is_loopback(host):
-        return None  # looking at all variables would take as long as the TCP handshake
+    if _is_loopback(host) or not any(name[-6:].lower() == "_proxy" for name in os.environ):
+        return None
+    from urllib.request import getproxies_environment  # noqa: PLC0415  # importing it is slow, and rarely needed
+
     proxies = getproxies_environment()
     scheme = next((scheme for scheme in ("https" if tls else "http", "all") if proxies.get(scheme)), None)
     if scheme is None or _is_exempt(host, port):
@@ -252,6 +253,8 @@ def _is_loopback(host: str) -> bool:
 
 def _is_exempt(host: str, port: int) -> bool:
     """Return whether NO_PROXY lists the host, with or without port, with or without brackets around IPv6."""
+    from urllib.request import proxy_bypass  # noqa: PLC0415
+
     return any(proxy_bypass(name) for name in (host, _authority(host, port)))
 
 

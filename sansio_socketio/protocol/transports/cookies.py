@@ -10,10 +10,8 @@ Rules of this file:
 
 from __future__ import annotations
 
-from calendar import timegm
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from email.utils import parsedate_tz
 from math import inf
 
 MAX_COOKIES = 100
@@ -108,6 +106,9 @@ def _seconds(date: bytes) -> float | None:
     """Parse a date in any format of HTTP. Return the seconds since 1970, or None if it is invalid."""
     if len(date) > _LONGEST_DATE:
         return None
+    from calendar import timegm  # noqa: PLC0415  # importing these is slow, and rarely needed
+    from email.utils import parsedate_tz  # noqa: PLC0415
+
     try:
         parts = parsedate_tz(date.decode("latin-1"))
         return None if parts is None else timegm(parts[:6]) - (parts[9] or 0)
