@@ -121,6 +121,7 @@ class ClientProtocol(RunningOptions, Machine):
         "_sessions",
         "asks_before_reconnecting",
         "engine",
+        "last_engine",
         "limits",
         "namespaces",
         "options",
