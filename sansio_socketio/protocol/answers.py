@@ -27,8 +27,8 @@ def session_id(packet: Packet) -> str | None:
     return sid if isinstance(sid, str) and sid else None
 
 
-def refusal(data: Any) -> ConnectError:
+def refusal(namespace: str, data: Any) -> ConnectError:
     """Return the error for a CONNECT_ERROR, whose payload is an object or (from older servers) a string."""
     if isinstance(data, dict):
-        return ConnectError(str(data.get("message", "")), data.get("data"))
-    return ConnectError(str(data))
+        return ConnectError(str(data.get("message", "")), data.get("data"), namespace=namespace)
+    return ConnectError(str(data), namespace=namespace)

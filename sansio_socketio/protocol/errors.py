@@ -89,12 +89,14 @@ class ConnectError(SocketIOError):
     Attributes:
         message: The server's message, or what went wrong.
         data: The data of the server's refusal (Socket.IO protocol 5, "Connection to a namespace"), or None.
+        namespace: The name of the namespace that the server refused, or None if it has not refused it.
     """
 
-    def __init__(self, message: str, data: Any = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, data: Any = None, *, namespace: str | None = None) -> None:
+        super().__init__(message if namespace is None else f"the server refused {namespace}: {message}")
         self.message = message
         self.data = data
+        self.namespace = namespace
 
 
 class AckTimeout(SocketIOError, TimeoutError):

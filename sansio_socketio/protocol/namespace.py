@@ -426,7 +426,7 @@ class Namespace:
             self._change(JoinState.NONE)
             self._advance(now)
         elif self._join is JoinState.SENT:
-            self._refused(refusal(packet.data), now)
+            self._refused(refusal(self.name, packet.data), now)
 
     def _refused(self, error: ConnectError, now: float) -> None:
         self._change(JoinState.NONE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ...protocol.errors import DisconnectedError
+from ...protocol.errors import ConnectError, DisconnectedError
 from ...protocol.events import DisconnectReason
 
 
@@ -33,11 +33,10 @@ class Disconnection:
         """Return the error for the end of the namespace `name`, or None if the application has ended it."""
         if self == BY_APPLICATION or (self.reason == "forced close" and self.details is None):
             return None
-        how = (
-            f"could not be connected: {self.details}"
-            if self.reason == "connect error"
-            else f"was disconnected: {self.why}"
-        )
+        why = (
+            self.details.message if isinstance(self.details, ConnectError) else self.details
+        )  # it does not repeat the name
+        how = f"could not be connected: {why}" if self.reason == "connect error" else f"was disconnected: {self.why}"
         error = DisconnectedError(f"{name} {how}", self.reason)
         error.__cause__ = self.details
         return error

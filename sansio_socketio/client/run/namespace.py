@@ -352,9 +352,9 @@ class NamespaceRun:
     def connect_failed(self, event: events.ConnectFailed) -> None:
         error = _connect_error(event.error)
         if self.is_trying:
-            log.info("%s: cannot connect: %s", self.spec.name, error)
+            log.info("%s: cannot connect: %s", self.spec.name, error.message)
         else:
-            log.warning("%s: cannot connect, and does not try again: %s", self.spec.name, error)
+            log.warning("%s: cannot connect, and does not try again: %s", self.spec.name, error.message)
             self.spec.disconnection = Disconnection("connect error", error)
         self.failure = error
         self.first_attempts.fail(error)

@@ -416,7 +416,7 @@ def test_handlers_may_take_the_state_at_the_time_of_the_event(world: World) -> N
             states.append(("connect", state))
 
         socket.on("disconnect", lambda reason, details, state: states.append((reason, state)))
-        socket.on("connect_error", lambda error, state: states.append((str(error), state)))
+        socket.on("connect_error", lambda error, state: states.append((error.message, state)))
         await world.settle()
         await socket.disconnect()
         await socket.connect()
@@ -430,7 +430,7 @@ def test_handlers_may_take_the_state_at_the_time_of_the_event(world: World) -> N
     assert lost is not None
     assert (lost.reason, lost.final) == ("transport close", False)
     assert refused is not None
-    assert (refused.reason, str(refused.details), refused.final) == ("connect error", "no", True)
+    assert (refused.reason, str(refused.details), refused.final) == ("connect error", "the server refused /: no", True)
     assert [(name, state) for name, state in states] == [
         ("connect", SocketState(True, True, "s1/", False, None, "polling")),
         ("io client disconnect", SocketState(False, False, None, False, left, "polling")),
@@ -628,9 +628,9 @@ def test_a_refusal_by_the_server_raises_with_its_data(world: World) -> None:
         world.server.refusal["/private"] = {"message": "not you", "data": {"code": 1}}
         private = socket.io.socket("/private")
         private.on("connect_error", lambda error: seen.append((error.message, error.data, private.active)))
-        with pytest.raises(ConnectError, match="not you") as caught:
+        with pytest.raises(ConnectError, match=r"^the server refused /private: not you$") as caught:
             await private.wait_connected()
-        assert caught.value.data == {"code": 1}
+        assert (caught.value.message, caught.value.data, caught.value.namespace) == ("not you", {"code": 1}, "/private")
         await world.settle()
         with pytest.raises(ConnectError, match="not you"):
             await private.connect()
