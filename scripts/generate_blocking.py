@@ -47,7 +47,7 @@ from ..handlers.event_type import (
 )
 from ..handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from ..handlers.registry import Handler
-from ..options import Auth, IOOptions, ManagerOptions, SocketOptions
+from ..options import Auth, IOOptions, ManagerOptions, SocketOptions, options_by_name
 from ..run.disconnection import Disconnection
 from ..run.event_stream import Event, EventBuffer
 from ..run.namespace import PLAIN, Flags
@@ -146,6 +146,7 @@ OWN: Final = {
         """Return a context manager around calls that start or end a run, for example to delay interrupts."""
         return nullcontext()
 
+    @options_by_name
     def __init__(self, url: str, **options: Unpack[ManagerOptions]) -> None:
         super().__init__(new_core(type(self), type(self).make_lock(), url, options))
 

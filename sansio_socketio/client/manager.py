@@ -21,7 +21,7 @@ from .emitter import Emitter, EventStream
 from .engine import Engine
 from .handlers.event_type import EventType
 from .handlers.registration import AnyHandlerRegistration, HandlerRegistration
-from .options import Auth, ManagerOptions, SocketOptions
+from .options import Auth, ManagerOptions, SocketOptions, options_by_name
 from .run.disconnection import Disconnection
 from .run.event_stream import Event
 from .run.namespace import PLAIN
@@ -289,6 +289,7 @@ class Manager(ManagerBase, AsyncContext):
     can_be_held: ClassVar[bool] = False
     """Whether `open` can start the Manager and `close` stop it, even in another task. False if tasks belong to a nursery."""
 
+    @options_by_name
     def __init__(self, url: str, **options: Unpack[ManagerOptions]) -> None:
         super().__init__(new_core(type(self), url, options))
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from inspect import iscoroutinefunction
+from functools import wraps
+from inspect import iscoroutinefunction, signature
 from ssl import SSLContext
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict, TypeVar, cast
 
 from ..protocol.errors import OptionError
 from ..protocol.options import ASK, ClientOptions, NamespaceOptions, check_name, option_error, takes_value
@@ -33,6 +34,8 @@ Strings = Mapping[str, str] | Callable[[], Mapping[str, str] | Awaitable[Mapping
 
 ErrorPolicy = Literal["log", "raise"] | Callable[..., Any]
 """What to do with an exception in a handler: see `ManagerOptions.on_handler_error`."""
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 StreamHook = Callable[..., Any]
 """The application's function that opens streams: see `ManagerOptions.open_stream`."""
@@ -217,6 +220,21 @@ CALLABLE_OPTIONS: Final = frozenset({"query", "extra_headers"})
 """The options of a Manager that may be a function."""
 
 
+def options_by_name(function: F) -> F:
+    """Return a function whose TypeError for surplus arguments says that options are keyword arguments."""
+    limit = function.__code__.co_argcount
+
+    @wraps(function)
+    def checked(*args: Any, **options: Any) -> Any:
+        if len(args) > limit:
+            raise TypeError(
+                "options are keyword arguments, such as reconnection_delay=2; pass those in a dict as **options"
+            )
+        return function(*args, **options)
+
+    return cast("F", checked)
+
+
 def manager_settings(options: Mapping[str, Any]) -> ManagerSettings:
     """Check the options of a Manager, and separate them by layer. Raise OptionError if one is invalid."""
     for name in options:
@@ -247,7 +265,19 @@ def socket_settings(options: Mapping[str, Any]) -> NamespaceOptions:
 
 def check_askable(name: str, value: object) -> None:
     """Raise OptionError unless the value is valid for the option, or is a function."""
-    if not callable(value) and not takes_value(name, value):
+    if callable(value):
+        try:
+            parameters = signature(value)
+        except (TypeError, ValueError):  # some builtins have no signature
+            return
+        try:
+            parameters.bind()
+        except TypeError:
+            function = getattr(value, "__qualname__", type(value).__name__)
+            raise OptionError(
+                f"the function for {name} takes no arguments: return the value; {function} has parameters"
+            ) from None
+    elif not takes_value(name, value):
         raise option_error(name, value, ask="a function that returns it")
 
 

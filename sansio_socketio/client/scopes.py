@@ -22,7 +22,7 @@ from .core.connect import Connection, server_url
 from .core.io import IOCore
 from .core.manager import ManagerCore
 from .manager import Manager, Socket, new_core, public_socket, wrap_core
-from .options import IOOptions, Options
+from .options import IOOptions, Options, options_by_name
 from .run.scope import Scope
 
 
@@ -43,6 +43,7 @@ class IO:
         self._core = core
         self._managers: dict[ManagerCore, Manager] = {}
 
+    @options_by_name
     def __call__(self, url: str | None = None, **options: Unpack[IOOptions]) -> Socket:
         """Return the Socket of a URL, whose path is the namespace. It connects in the background.
 
@@ -76,6 +77,7 @@ class Scopes:
     def __init__(self, manager_class: type[Manager]) -> None:
         self._manager_class = manager_class
 
+    @options_by_name
     def connect(
         self, url: str, *, retry: bool = False, **options: Unpack[Options]
     ) -> AbstractAsyncContextManager[Socket]:

@@ -8,7 +8,7 @@ from inspect import isabstract
 from typing import Final
 
 from .errors import OptionError
-from .options import ASK, TRANSPORTS, EngineOptions, check_name, option_error, takes_value
+from .options import ASK, TRANSPORTS, EngineOptions, check_name, describe, option_error, takes_value
 from .transports import TRANSPORT_CLASSES
 from .transports.base import Transport
 from .transports.requests import check_headers
@@ -36,7 +36,14 @@ def transport_classes(options: EngineOptions) -> dict[str, type[Transport]]:
 
 def check_engine_options(options: EngineOptions) -> None:
     """Check combinations of options and the contents of mappings. Raise OptionError if they are invalid."""
-    known = dict.fromkeys([*TRANSPORTS, *transport_classes(options)])
+    classes = transport_classes(options)
+    known = dict.fromkeys([*TRANSPORTS, *classes])
+    is_stamped = "polling" in classes if options.timestamp_requests is None else options.timestamp_requests
+    if is_stamped and options.query is not ASK and options.timestamp_param in options.query:
+        raise OptionError(
+            f"query contains {options.timestamp_param!r}, which the timestamp of the requests would replace: set "
+            "timestamp_param to another name, or timestamp_requests to False"
+        )
     check_headers({} if options.extra_headers is ASK else options.extra_headers)
     for name in options.transport_options:
         if name not in known:
@@ -62,7 +69,7 @@ def transport_options(options: EngineOptions, name: str) -> EngineOptions:
     for key, value in mappings.items():
         if not takes_value(key, value):
             raise OptionError(
-                f"{key} takes a mapping of str to str without unpaired surrogates here, not this {type(value).__name__}"
+                f"{key} takes a mapping of str to str without unpaired surrogates here, not {describe(key, value)}"
             )
     check_headers(mappings.get("extra_headers", {}))
     return EngineOptions(**{**common, **{key: value for key, value in own.items() if key not in mappings}})

@@ -162,8 +162,19 @@ _CHECKS: Final[Mapping[str, Check]] = {
 _SECRETS: Final = frozenset({"auth", "query", "extra_headers", "protocols", "transport_options"})
 """Options whose values are omitted from error messages, because they may contain secrets."""
 
+_OF_TEXTS: Final = frozenset({"query", "extra_headers"})
+"""Options that are a mapping of str to str. Their keys are no secrets."""
+
 _ASKABLE: Final = frozenset({"auth", "query", "extra_headers"})
 """Options that accept ASK."""
+
+
+_JAVASCRIPT: Final[Mapping[str, str]] = {
+    "agent": "proxy",
+    "rejectUnauthorized": "ssl",
+    **dict.fromkeys(("ca", "cert", "key", "pfx", "passphrase", "ciphers"), "ssl"),
+}
+"""Options of the JavaScript client whose counterparts have quite different names."""
 
 
 def check_option(name: str, value: Any) -> None:
@@ -184,8 +195,21 @@ def option_error(name: str, value: Any, *, ask: str = "ASK") -> OptionError:
     `ask` is the description of ASK: applications use functions instead of ASK.
     """
     _, takes = _CHECKS[name]
-    given = f"this {type(value).__name__}" if name in _SECRETS else repr(value)
-    return OptionError(f"{name} takes {takes}{f', or {ask}' * (name in _ASKABLE)}, not {given}")
+    return OptionError(f"{name} takes {takes}{f', or {ask}' * (name in _ASKABLE)}, not {describe(name, value)}")
+
+
+def describe(name: str, value: Any) -> str:
+    """Return a description of an invalid value for an error, without what may be secret."""
+    if name not in _SECRETS:
+        return repr(value)
+    if name in _OF_TEXTS and isinstance(value, Mapping):
+        for key, text in value.items():
+            if not _is_text(key):
+                return f"this {type(value).__name__}, in which the key {key!r} is invalid"
+            if not _is_text(text):
+                kind = "an invalid str" if isinstance(text, str) else f"of type {type(text).__name__}"
+                return f"this {type(value).__name__}, in which the value of {key!r} is {kind}"
+    return f"this {type(value).__name__}"
 
 
 def answer_error(about: str, value: Any) -> Exception | None:
@@ -199,7 +223,7 @@ def answer_error(about: str, value: Any) -> Exception | None:
     if takes_value(about, value):
         return None
     _, takes = _CHECKS[about]
-    return OptionError(f"the answer for {about} must be {takes}, not this {type(value).__name__}")
+    return OptionError(f"the answer for {about} must be {takes}, not {describe(about, value)}")
 
 
 _MOST_LISTED: Final = 10
@@ -232,6 +256,8 @@ def check_name(name: str, known: Collection[str]) -> None:
         near = get_close_matches(name, known, n=1)
         if name in _ELSEWHERE:
             hint = _ELSEWHERE[name]
+        elif _JAVASCRIPT.get(name) in known:
+            hint = f"use {_JAVASCRIPT[name]!r} instead"
         elif near:
             hint = f"did you mean {near[0]!r}?"
         elif len(known) <= _MOST_LISTED:
@@ -284,7 +310,8 @@ class EngineOptions(_Checked):
         extra_headers: Headers to send with each request.
         force_base64: Whether to send binary messages as base64 text.
         timestamp_requests: Whether to add a timestamp to the query, which prevents caching. None: with polling only.
-        timestamp_param: The name of the timestamp's query parameter.
+        timestamp_param: The name of the timestamp's query parameter. The timestamp replaces a parameter of this name in the
+            query of the URL, and in that of a function; in `query` it is an OptionError.
         with_credentials: Whether to store the cookies that the server sets, and send them back.
         protocols: The WebSocket subprotocols to offer.
         transport_options: Options for single transports, by the transport's name. They override the common options, except

@@ -33,7 +33,7 @@ from ..handlers.event_type import (
 )
 from ..handlers.registration import AnyHandlerRegistration, HandlerRegistration
 from ..handlers.registry import Handler
-from ..options import Auth, IOOptions, ManagerOptions, SocketOptions
+from ..options import Auth, IOOptions, ManagerOptions, SocketOptions, options_by_name
 from ..run.disconnection import Disconnection
 from ..run.event_stream import Event, EventBuffer
 from ..run.namespace import PLAIN, Flags
@@ -557,6 +557,7 @@ class Manager(ManagerBase, BlockingContext):
         """Return a context manager around calls that start or end a run, for example to delay interrupts."""
         return nullcontext()
 
+    @options_by_name
     def __init__(self, url: str, **options: Unpack[ManagerOptions]) -> None:
         super().__init__(new_core(type(self), type(self).make_lock(), url, options))
 
@@ -726,6 +727,7 @@ class IO:
 
     protocol: Final = PROTOCOL
 
+    @options_by_name
     def __call__(self, url: str | None = None, **options: Unpack[IOOptions]) -> Socket:
         """Return the Socket of a URL, whose path is the namespace. It connects in the background.
 

@@ -13,7 +13,7 @@ from ...runtime.interface import RuntimeScope
 from ..context import BlockingContext, EnteredOnce
 from ..core.connect import Connection, server_url
 from ..core.io import IOCore
-from ..options import Options
+from ..options import Options, options_by_name
 from ..run.scope import Scope
 from .api import IO, Manager, Socket, new_core, public_socket, release_all, wrap_core
 from .entry import drive
@@ -31,6 +31,7 @@ class Scopes:
     def __init__(self, manager_class: type[Manager]) -> None:
         self._manager_class = manager_class
 
+    @options_by_name
     def connect(self, url: str, *, retry: bool = False, **options: Unpack[Options]) -> AbstractContextManager[Socket]:
         """Connect to a namespace::
 

@@ -7,11 +7,14 @@ properties that may be set while running.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import inf, nan
 from typing import Any
 
 import pytest
 
+import sansio_socketio_blocking
+from sansio_socketio.client import blocking
 from sansio_socketio.client.options import CONNECT_OPTIONS, IO_OPTIONS, MANAGER_OPTIONS, SOCKET_OPTIONS
 from sansio_socketio.protocol.errors import OptionError
 from sansio_socketio.protocol.options import ASK
@@ -93,7 +96,6 @@ MISSPELT = {
     "transport": "transports",
     "reconnect": "reconnection",
     "extraHeaders": "extra_headers",
-    "rejectUnauthorized": None,
     "zzz": None,
 }
 
@@ -329,3 +331,72 @@ def test_invalid_names_of_namespaces_raise(name: Any, world: World) -> None:
                 io(URL + name)
 
         in_io(world, body_of_io)
+
+
+@pytest.mark.parametrize("name", ["auth", "query", "extra_headers"])
+def test_a_function_that_requires_arguments_raises(name: str, world: World) -> None:
+    """JavaScript passes a callback to the function for `auth`."""
+
+    def with_callback(callback: Any, token: str = SECRET) -> None: ...
+
+    def with_default(value: str = "v") -> dict[str, str]:
+        return {"k": value}
+
+    message = rf"^the function for {name} takes no arguments: return the value; .*with_callback has parameters$"
+    with pytest.raises(OptionError, match=message):
+        world.scopes.connect(URL, **{name: with_callback})  # type: ignore[arg-type]  # that is the point
+
+    def body(socket: Any) -> None:
+        owner = socket if name == "auth" else socket.io
+        with pytest.raises(OptionError, match=message):
+            setattr(owner, name, with_callback)
+        accepted: list[Any] = [with_default, dict, lambda *values, **more: {}]
+        for function in accepted:
+            setattr(owner, name, function)
+
+    with_socket(world, body)
+
+
+def test_options_that_are_passed_by_position_raise_with_a_hint(world: World) -> None:
+    calls: list[Any] = [world.manager_class, world.scopes.connect, blocking.Manager, sansio_socketio_blocking.connect]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"^options are keyword arguments"):
+            call(URL, {"reconnection_delay": 2})
+
+    def body(io: Any) -> None:
+        with pytest.raises(TypeError, match=r"^options are keyword arguments"):
+            io(URL, {"reconnection_delay": 2})
+
+    in_io(world, body)
+
+
+@pytest.mark.parametrize(("name", "use"), [("rejectUnauthorized", "ssl"), ("ca", "ssl"), ("agent", "proxy")])
+def test_options_of_javascript_with_other_names_raise_with_a_hint(name: str, use: str, world: World) -> None:
+    with pytest.raises(OptionError, match=f"^unknown option '{name}'; use '{use}' instead$"):
+        world.manager_class(URL, **{name: None})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["query", "extra_headers"])
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [
+        ({"b": "1", "a": 1}, "the value of 'a' is of type int"),
+        ({"a": "\ud800"}, "the value of 'a' is an invalid str"),
+        ({5: "1"}, "the key 5 is invalid"),
+    ],
+)
+def test_the_error_for_a_mapping_names_the_key(name: str, value: Any, where: str, world: World) -> None:
+    with pytest.raises(OptionError, match=f"^{name} takes .*, not this dict, in which {where}$"):
+        world.manager_class(URL, **{name: value})
+
+
+def test_a_query_parameter_that_the_timestamp_would_replace_raises(world: World) -> None:
+    make: Any = partial(world.manager_class, URL, query={"t": "1"})
+    for given in ({}, {"timestamp_requests": True, "transports": ["websocket"]}):
+        with pytest.raises(
+            OptionError, match=r"^query contains 't', which the timestamp of the requests would replace"
+        ):
+            make(**given)
+    make(timestamp_requests=False)
+    make(timestamp_param="ts")
+    make(transports=["websocket"])
