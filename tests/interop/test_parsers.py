@@ -148,6 +148,27 @@ async def test_client_without_msgpack_raises_connect_error(driver: Driver, plain
             raise AssertionError("the server cannot understand us")
 
 
+async def test_manager_without_msgpack_connects_again_and_again(driver: Driver, plain_target: Target) -> None:
+    seen = driver.queue()
+    async with driver.manager(plain_target.peer.url, **{**plain_target.options, "parser": None}) as manager:
+        for name in ("open", "error", "close", "reconnect"):
+            manager.on(name, lambda *values, name=name: seen.put((name, *values[:1])))
+        socket = manager.socket("/")
+        refused: list[Any] = []
+        for name in ("connect", "connect_error"):
+            socket.on(name, refused.append)
+        reasons = driver.queue()
+        socket.on("disconnect", lambda reason, details: reasons.put(reason))
+        assert [await reasons.get(), await reasons.get()] == ["transport close"] * 2
+        assert [await seen.get() for _ in range(4)] == [
+            ("open",),
+            ("close", "transport close"),
+            ("open",),
+            ("reconnect", 1),
+        ]
+        assert (socket.connected, refused) == (False, [])
+
+
 async def test_python_socketio_with_msgpack_is_supported(
     driver: Driver, transport: str, msgpack_python_server: Peer
 ) -> None:
