@@ -79,7 +79,9 @@ class Requests:
         self._endpoint = endpoint
         self._transport = transport
         self._counter = count()
-        self._base: tuple[str | None, bool, str] | None = None  # what a target depends on, and the target without a timestamp
+        self._base: tuple[str | None, bool, str] | None = (
+            None  # what a target depends on, and the target without a timestamp
+        )
         self._stamp = _base36(endpoint.random.getrandbits(40)) if (stamped if wanted is None else wanted) else ""
 
     def target(self, *, base64: bool) -> str:
