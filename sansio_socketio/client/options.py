@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import wraps
-from inspect import iscoroutinefunction, signature
+from inspect import signature
 from ssl import SSLContext
 from typing import Any, Final, Literal, TypedDict, TypeVar, cast
 
@@ -23,7 +23,6 @@ from ..protocol.options import ASK, ClientOptions, NamespaceOptions, check_name,
 from ..protocol.packets.socketio import Parser
 from ..protocol.transports.base import Transport
 from ..protocol.url import ascii_host
-from ..runtime.calls import name_of
 
 AuthValue = Mapping[str, Any] | None
 Auth = AuthValue | Callable[[], AuthValue | Awaitable[AuthValue]]
@@ -279,14 +278,6 @@ def check_askable(name: str, value: object) -> None:
             ) from None
     elif not takes_value(name, value):
         raise option_error(name, value, ask="a function that returns it")
-
-
-def check_plain(name: str, value: object) -> None:
-    """Raise OptionError if the value of an option is an async function, which the blocking driver cannot await."""
-    if iscoroutinefunction(value):
-        raise OptionError(
-            f"{name} takes a plain function, not the async function {name_of(value)}, which the blocking driver cannot await"
-        )
 
 
 def check_flag(name: str, value: object) -> None:

@@ -24,7 +24,7 @@ from ...protocol.url import redacted
 from ...runtime.connect import Connector
 from ...runtime.interface import RuntimeScope
 from ..handlers.registry import HandlerRegistry
-from ..options import check_plain, manager_settings, socket_settings, warn_about_ignored
+from ..options import manager_settings, socket_settings, warn_about_ignored
 from ..run.blueprint import Blueprint, NamespaceSpec
 from ..run.link import Link
 from ..run.run import Run
@@ -80,9 +80,6 @@ class ManagerCore:
         awaits: bool = True,
     ) -> None:
         settings = manager_settings(options)
-        if not awaits:
-            for name, function in settings.functions.items():
-                check_plain(name, function)
         local = settings.local
         self.url = url
         self.options = options
@@ -90,6 +87,8 @@ class ManagerCore:
         machine = ClientProtocol(url, settings.machine, random=_RANDOM)
         shown = redacted(url)
         self.link = Link(shown, lock, awaits=awaits)
+        for name, function in settings.functions.items():
+            self.link.check_function(name, function)
         self.blueprint = Blueprint(
             shown,
             machine,

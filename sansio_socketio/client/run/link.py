@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from inspect import iscoroutinefunction
 from typing import Any
 
-from ...protocol.errors import DisconnectedError, StateError
-from ..options import check_plain
+from ...protocol.errors import DisconnectedError, OptionError, StateError
+from ...runtime.calls import name_of
 from .run import Run
 from .state import RunState, RunStatus
 
@@ -83,8 +84,11 @@ class Link:
 
     def check_function(self, name: str, value: object) -> None:
         """Raise OptionError if the value of an option is an async function, and the runtime does not await it."""
-        if not self._awaits:
-            check_plain(name, value)
+        if not self._awaits and iscoroutinefunction(value):
+            raise OptionError(
+                f"{name} takes a plain function, not the async function {name_of(value)}, which the blocking driver cannot "
+                "await"
+            )
 
     def check_caller(self) -> None:
         """Raise StateError if the current run is in another thread or event loop."""
