@@ -72,8 +72,9 @@ class Socket(Emitter, AnyHandlerRegistration):
     def active(self) -> bool:
         """Whether the application wants the socket connected. `close_reason` says whether the client still tries to.
 
-        It becomes False by `disconnect`, and when the server refuses or disconnects the socket. It stays True when the
-        client gives up: with `reconnection=False`, after the last attempt, and after `Manager.close`.
+        It becomes False by `disconnect`, at the end of the Manager's block, and when the server refuses or disconnects the
+        socket. It stays True when the client gives up: with `reconnection=False`, after the last attempt, and after
+        `Manager.close` or a cancellation.
         """
         return self._core.spec.namespace.active
 

@@ -180,6 +180,15 @@ class Namespace:
         if was_connected:
             self._left("io client disconnect", None)
 
+    def announce_close(self, now: float) -> None:
+        """Tell the server that the namespace leaves, before `ClientProtocol.close`. The namespace stays active.
+
+        The server then knows at once that the client has not lost the connection.
+        """
+        self._connection.advance(now)
+        if self.connected:
+            self._send_disconnect(now)
+
     def emit(
         self,
         args: Sequence[Any],

@@ -50,8 +50,8 @@ async def test_manager_opened_and_closed_without_context_manager(driver: Driver,
             await target.settle(driver, socket)
             assert await seen.get() == {"name": "Ada"}
             assert await socket.emit_with_ack("echo_ack", 1) == 1
-        assert await seen.get() == "io client disconnect"
-        assert not socket.connected
+        assert await seen.get() == "forced close"
+        assert (socket.connected, socket.active) == (False, True)
         with pytest.raises(DisconnectedError):
             await socket.emit("e")
 

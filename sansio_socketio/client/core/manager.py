@@ -211,8 +211,11 @@ class ManagerCore:
     async def close(self) -> None:
         """Close the connection. End the run unless it belongs to a block, and wait until it has ended."""
         self.link.check_caller()
-        scope = self._current_scope()
+        scope, run = self._current_scope(), self.link.active()
         if scope is not None and scope.host is not Host.BLOCK:
+            if run is not None:
+                with run.runtime.lock:
+                    run.force_close()
             if not is_called_by_handler(scope.runtime):
                 await scope.close()
                 return
@@ -221,7 +224,6 @@ class ManagerCore:
                 scope.runtime.spawn(
                     partial(self._close_for_handler, scope), f"closes the Manager of {self.blueprint.url}"
                 )
-        run = self.link.active()
         if run is not None:
             with run.runtime.lock:
                 await run.closed()

@@ -71,7 +71,9 @@ class SocketCore:
         self.link.check_caller()
         self.spec.wanted = False
         run = self.link.active()
-        if run is not None:
+        if run is None:
+            self.spec.namespace.active = False
+        else:
             run.of(self.spec).disconnect()
 
     async def wait_connected(self) -> None:

@@ -43,4 +43,4 @@ class Disconnection:
 
 
 BY_APPLICATION: Final = Disconnection("io client disconnect")
-"""The application has disconnected the socket, or has stopped the Manager."""
+"""The application has disconnected the socket, or the block of the Manager has ended."""

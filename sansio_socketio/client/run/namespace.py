@@ -158,21 +158,18 @@ class NamespaceRun:
         """Disconnect the namespace."""
         self.failure = None
         if not self._pump.ended:
-            self._left()
+            if self.is_trying:
+                self.spec.disconnection = BY_APPLICATION
             self._namespace.disconnect(self._pump.now())
             self._pump.drain()
             self.fail_unless_trying(DisconnectedError(f"disconnect() was called before {self.spec.name} was connected"))
 
     def suspend(self) -> None:
-        """Disconnect at the end of the run. The next run connects the namespace again."""
+        """Disconnect at the end of the run, unless that is final already. The next run connects the namespace again."""
         self.spec.wanted = self.spec.wanted or self._namespace.active
-        self._left()
-        self._namespace.disconnect(self._pump.now())
-
-    def _left(self) -> None:
-        """Record that the application has disconnected the namespace, unless it is disconnected finally."""
         if self.is_trying:
             self.spec.disconnection = BY_APPLICATION
+            self._namespace.disconnect(self._pump.now())
 
     def give_up(self, error: ConnectError) -> None:
         """Raise `error` in the callers that wait for a connection, if the client does not try to connect any more."""

@@ -151,6 +151,12 @@ class Run:
         if not (self.machine.idle or self.pump.ended):
             await self._closings.wait()
 
+    def force_close(self) -> None:
+        """Disconnect the sockets with the reason "forced close", before `stop`. They stay active."""
+        for spec in self._blueprint.namespaces.values():
+            self.pump.feed(spec.namespace.announce_close)
+        self.pump.feed(self.machine.close)
+
     async def drained(self) -> None:
         """Wait until the connection is writable."""
         while not self.machine.writable:

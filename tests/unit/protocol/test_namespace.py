@@ -161,6 +161,20 @@ def test_server_disconnects_namespace(serve: Serve) -> None:
     assert socket.sid == "s2"
 
 
+def test_a_close_can_be_announced_to_the_server(serve: Serve) -> None:
+    server = serve()
+    socket, other = server.joined("/a"), server.socket("/b")
+    server.events()
+    for namespace in (socket, other):
+        namespace.announce_close(server.now)
+    assert socket.active
+    server.client.close(server.now)
+    assert [(packet.type, packet.namespace) for packet in server.sent()] == [(DISCONNECT, "/a")]
+    assert [each for each in server.events() if isinstance(each, Disconnected)] == [
+        Disconnected("/a", "forced close", None, active=True)
+    ]
+
+
 def test_disconnecting_before_the_join_sends_nothing(serve: Serve) -> None:
     server = serve()
     server.joined("/other")

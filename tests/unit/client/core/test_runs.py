@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, ClassVar
 
 import pytest
 
-from sansio_socketio.client import Manager, Socket
+from sansio_socketio.client import Disconnection, Manager, Socket
 from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, StateError
 from tests.support.fake_runtime import Cancelled, FakeTask, World
@@ -445,7 +445,7 @@ def test_a_handler_may_close(world: World, held: bool) -> None:
         assert nothing_is_left(world)
 
     world.run(main)
-    assert log == ["closed", "handled", "io client disconnect"]
+    assert log == ["closed", "handled", "forced close"]
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["held", "run"])
@@ -474,7 +474,7 @@ def test_a_handler_of_the_manager_may_close(world: World, held: bool, is_async: 
         world.server.ping()
         await world.sleep(2)
         assert nothing_is_left(world)
-        assert sorted(log) == ["close returned", "closed", "io client disconnect"]
+        assert sorted(log) == ["close returned", "closed", "forced close"]
         await manager.open()
         await manager.close()
 
@@ -659,6 +659,60 @@ def test_sockets_and_their_handlers_outlive_a_run(world: World, start: Start) ->
 
     world.run(main)
     assert log == ["open", "connect", 1, "open", "connect", 2, "open", "connect", 3]
+
+
+ENDS = {
+    "open and close": ("forced close", True, [("forced close", True)]),
+    "run and close": ("forced close", True, [("forced close", True)]),
+    "close in a block": ("forced close", True, [("forced close", True)]),
+    "end of a block": ("io client disconnect", False, [("io client disconnect", False)]),
+    "cancelled block": ("forced close", True, []),
+}
+"""How a Manager stops: the reason, `active`, and what the handler of `disconnect` has seen."""
+
+
+@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize("joins", [True, False])
+def test_reason_and_active_after_each_way_to_stop(world: World, how: str, *, joins: bool) -> None:
+    reason, active, seen = ENDS[how]
+    log: list[Any] = []
+    manager = world.manager_class(URL)
+    socket = manager.socket("/")
+    socket.on("disconnect", lambda reason, details, state: log.append((reason, state.active)))
+    world.server.joins = joins
+
+    async def main() -> None:
+        if how == "open and close":
+            await manager.open()
+            await world.settle()
+            await manager.close()
+        elif how == "run and close":
+            task = world.spawn(manager.run)
+            await world.sleep(1)
+            await manager.close()
+            await world.join(task)
+        else:
+            if how == "cancelled block":
+                world.cancel_main_at(1)
+            async with manager:
+                await world.sleep(0.5)
+                if how == "close in a block":
+                    await manager.close()
+                elif how == "cancelled block":
+                    await world.sleep(1)
+
+    with suppress(Cancelled):
+        world.run(main)
+    assert (socket.connected, socket.active) == (False, active)
+    assert socket.close_reason == Disconnection(reason, None, final=True)  # type: ignore[arg-type]
+    assert log == (seen if joins or active else [])
+
+    async def again() -> None:
+        world.server.joins = True
+        async with manager:
+            await socket.wait_connected()
+
+    world.run(again)
 
 
 def test_a_socket_may_be_disconnected_between_two_runs(world: World) -> None:
