@@ -279,7 +279,7 @@ class _Checked:
     __slots__ = ()
 
     def __post_init__(self) -> None:
-        for name, default in _defaults(type(self)):  # type: ignore[arg-type]  # mypy takes the class for unhashable
+        for name, default in _defaults(type(self)):  # type: ignore[arg-type]  # a class is hashable
             value = getattr(self, name)
             if value is not default:
                 check_option(name, value)

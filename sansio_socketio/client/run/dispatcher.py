@@ -180,6 +180,7 @@ class Dispatcher:
         "_many",
         "_name",
         "_overflowed",
+        "_reading",
         "_released",
         "_report",
         "_sent",
@@ -227,7 +228,8 @@ class Dispatcher:
         self._waiting = 0  # the number of received events: those in the inbox, and the calls that wait in lanes
         self._many = max(1, int(limits.events * _NEARLY_FULL))  # the number and size of events at which reading pauses
         self._large = max(1, int(limits.size * _NEARLY_FULL))
-        self._backpressure = Backpressure(runtime, reading, self._fill, _PROGRESS / self._many)
+        self._reading = reading
+        self._backpressure: Backpressure | None = None  # created when a queue is too full for the first time
         self._is_full = False
         self._is_full_of_sent = False
         self._lanes: dict[RegisteredHandler, Lane] = {}
@@ -289,7 +291,7 @@ class Dispatcher:
                 self._is_full = True
                 self.overflow(event_name(event.args[0]), waiting, self._bytes)
                 return
-            self._backpressure.check()
+            self._check_backpressure()
         self._waiting = waiting + 1
         self._bytes += event.size
         self._inbox.append(event)
@@ -358,7 +360,7 @@ class Dispatcher:
     def grown(self, events: int, size: int) -> None:
         """Pause reading if a stream has so many events of this size that its consumer must catch up."""
         if events >= self._many or size > self._large:
-            self._backpressure.check()
+            self._check_backpressure()
 
     def overflow(self, name: str, events: int, size: int) -> None:
         """Report that the event `name` exceeds the bounds."""
@@ -372,6 +374,11 @@ class Dispatcher:
     @property
     def _bounds_hint(self) -> str:
         return f"or raise inbox_events ({self._limits.events}) or inbox_bytes ({self._limits.size})"
+
+    def _check_backpressure(self) -> None:
+        if self._backpressure is None:
+            self._backpressure = Backpressure(self.runtime, self._reading, self._fill, _PROGRESS / self._many)
+        self._backpressure.check()
 
     def _fill(self) -> float:
         """Return how full the fullest queue is; 1 is the fill at which reading pauses."""
@@ -401,7 +408,8 @@ class Dispatcher:
         for stream in self._streams:
             stream.end(error)
         self._watchdog.stop()
-        self._backpressure.stop()
+        if self._backpressure is not None:
+            self._backpressure.stop()
         self.release()
         self._wake()
         self._idle = None  # no task is started any more

@@ -187,7 +187,7 @@ class Pump:
     def _set_timer(self, action: SetTimer) -> None:
         self._timer.set(action.deadline)
 
-    _ACTIONS: ClassVar[Mapping[type, Callable[[Pump, Any], None]]] = {
+    _ACTIONS: ClassVar[Mapping[type, Callable[[Any, Any], None]]] = {
         Send: _send,
         SetTimer: _set_timer,
         OpenStream: _open_stream,

@@ -281,7 +281,7 @@ class WebSocketTransport(Transport):
     def _accepted(self, event: AcceptConnection, now: float) -> None:
         self._keep_cookies(event.extra_headers, now)
         self._codec = FrameCodec(self.endpoint.options.max_message_size, self.endpoint.random, event.extensions)
-        del self._handshake  # it takes 8 KiB
+        del self._handshake, self._requests, self._target  # they take 8 KiB
         self._change(WebSocketState.OPEN)
         self.progress = "the WebSocket is open, but no Engine.IO handshake arrived; is it a Socket.IO server?"
         self.writable = True
