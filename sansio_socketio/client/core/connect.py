@@ -63,6 +63,6 @@ def server_url(url: str) -> URL:
     place = parse_url(url)
     if place.path != "/" or place.query:
         raise OptionError(
-            f"open_io takes a URL without path and query, not {redacted(url)!r}; pass path and query to io()"
+            f"open_io takes a URL without path and query, not {redacted(url, is_valid=False)!r}; pass path and query to io()"
         )
     return place

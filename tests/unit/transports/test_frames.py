@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
 
@@ -115,15 +115,18 @@ def cut(data: bytes, places: Sequence[int]) -> Iterator[bytes]:
     yield data[start:]
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(frames(), max_size=8), st.lists(st.integers(0, 1 << 20), max_size=6))
+@example([b"\x01\x01", b"\x81\x00"], [])
 def test_received_frames_are_decoded_as_by_wsproto(parts: list[bytes], places: list[int]) -> None:
     data = b"".join(parts)
     mine = received(codec(deflate()), list(cut(data, places)))
     theirs = expected(data, deflate())
-    if mine != theirs:  # wsproto refuses a header before it is complete
+    if mine != theirs:  # wsproto refuses a header or a text before it is complete
         assert mine == theirs[:-1]
         assert isinstance(theirs[-1], CloseReason)
-        assert received(codec(deflate()), [data + bytes(12)])[-1:] == theirs[-1:]
+        if theirs[-1] is not CloseReason.INVALID_FRAME_PAYLOAD_DATA:
+            assert received(codec(deflate()), [data + bytes(12)])[-1:] == theirs[-1:]
 
 
 @pytest.mark.parametrize("size", SIZES)
