@@ -55,7 +55,7 @@ from .events import (
 from .limits import Limits
 from .machine import Machine
 from .namespace import Namespace
-from .options import ASK, ClientOptions, NamespaceOptions, RunningOptions, answer_error
+from .options import ASK, ClientOptions, NamespaceOptions, RunningOptions, answer_error, check_type
 from .packets.bounds import BoundedDecoder
 from .packets.engineio import check_message
 from .packets.socketio import Decoder, Encoder, JSONParser, Packet, Parser, check_namespace
@@ -95,6 +95,7 @@ class ClientProtocol(RunningOptions, Machine):
 
     Raises:
         OptionError: The URL or an option is invalid.
+        TypeError: `options` is a dict, for example, or `random` is None.
     """
 
     __slots__ = (
@@ -134,6 +135,9 @@ class ClientProtocol(RunningOptions, Machine):
     def __init__(
         self, url: str, options: ClientOptions | None = None, *, random: Random, memory: Memory | None = None
     ) -> None:
+        if options is not None:
+            check_type("options", options, ClientOptions)
+        check_type("random", random, Random)
         super().__init__()
         options = ClientOptions() if options is None else replace(options)
         check_engine_options(options)
@@ -258,6 +262,7 @@ class ClientProtocol(RunningOptions, Machine):
         namespace = self.namespaces.get(name)
         if namespace is None:
             options = NamespaceOptions() if options is None else options
+            check_type("options", options, NamespaceOptions)
             namespace = self.namespaces[name] = Namespace(name, options, self)
         return namespace
 

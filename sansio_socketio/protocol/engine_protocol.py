@@ -10,7 +10,7 @@ from .engine_options import check_engine_options, request_query
 from .errors import OpenTimeout, OptionError, StateError
 from .events import Data, DisconnectReason, EngineClosed, EngineDrained, EngineMessage, EngineOpened, EnginePing
 from .machine import Machine
-from .options import ASK, EngineOptions, check_option
+from .options import ASK, EngineOptions, check_option, check_type
 from .packets.engineio import check_message
 from .states import SessionState
 from .url import parse_url
@@ -31,8 +31,11 @@ class EngineProtocol(Machine):
     """
 
     def __init__(self, url: str, options: EngineOptions | None = None, *, random: Random) -> None:
+        options = EngineOptions() if options is None else options
+        check_type("options", options, EngineOptions)
+        check_type("random", random, Random)
         super().__init__()
-        options = EngineOptions() if options is None else replace(options)
+        options = replace(options)
         if options.query is ASK or options.extra_headers is ASK:
             raise OptionError("query and extra_headers of EngineProtocol must be mappings, not ASK")
         check_engine_options(options)

@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import Final
 
 from .actions import Outbox, Output, SetTimer
+from .options import check_type
 from .timers import Timers
 
 _ALLOWANCE: Final = 1000
@@ -99,6 +100,7 @@ class Machine:
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
         """Report that the stream could not be opened, with the error. The driver has discarded the stream."""
+        check_type("error", error, Exception)
         self.advance(now)
         owner = self._outbox.forget(stream)
         if owner is not None:
@@ -122,6 +124,8 @@ class Machine:
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
         """Report that the peer closed the stream (`error` is None) or that it broke. The driver has discarded the stream."""
+        if error is not None:
+            check_type("error", error, Exception)
         self.advance(now)
         owner = self._outbox.forget(stream)
         if owner is not None:

@@ -217,6 +217,8 @@ class Namespace:
             PacketError: A value cannot be encoded, or the event exceeds `maxPayload` and the transport is polling.
             BufferFullError: `max_buffered_events` or `max_buffered_bytes` would be exceeded.
         """
+        if isinstance(args, str):
+            raise TypeError(f"args must be a list of the event's name and its values, not a str: write [{args!r}]")
         connection = self._connection
         connection.advance(now)
         args = list(args)
@@ -239,6 +241,10 @@ class Namespace:
         Raises:
             PacketError: A value cannot be encoded.
         """
+        if not isinstance(ack_id, tuple):
+            raise TypeError(f"ack_id must be that of an EventReceived that requests an acknowledgement, not {ack_id!r}")
+        if isinstance(args, str):
+            raise TypeError(f"args must be a list of values, not a str: write [{args!r}]")
         connection = self._connection
         connection.advance(now)
         epoch, wire_id = ack_id

@@ -183,6 +183,12 @@ def check_option(name: str, value: Any) -> None:
         raise option_error(name, value)
 
 
+def check_type(name: str, value: object, kind: type) -> None:
+    """Raise TypeError unless an argument is an instance of `kind`."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
+
+
 def takes_value(name: str, value: Any) -> bool:
     """Return whether the option accepts `value`, not considering ASK."""
     accepts, _ = _CHECKS[name]
@@ -223,7 +229,7 @@ def answer_error(about: str, value: Any) -> Exception | None:
     if takes_value(about, value):
         return None
     _, takes = _CHECKS[about]
-    return OptionError(f"the answer for {about} must be {takes}, not {describe(about, value)}")
+    return OptionError(f"the answer for {about} must be {takes}, not this {type(value).__name__}")
 
 
 _MOST_LISTED: Final = 10

@@ -14,7 +14,7 @@ Rules of this file:
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from math import nan
+from math import inf, nan
 from typing import Protocol
 
 
@@ -67,6 +67,11 @@ class Timers:
 
     def fire_due(self, now: float) -> None:
         """Fire the timers that are due. Their owners may set and cancel timers while they are called."""
+        try:
+            if not now < inf:  # also if it is nan
+                raise ValueError(f"now must be a finite number of seconds, not {now!r}")
+        except TypeError:
+            raise TypeError(f"now must be a number of seconds, not {now!r}") from None
         self.now = now
         if self._announced is not None and self._announced <= now:
             self._announced = nan  # neither equal to nor earlier than the next deadline, even if there is none
