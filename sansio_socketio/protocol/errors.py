@@ -7,7 +7,7 @@ Rules of this file:
 - An exception that corresponds to a built-in one (`ValueError`, `TimeoutError`) is also a subclass of it.
 - Messages are logged. So they and the chained exceptions contain nothing that may be secret: no credentials, no contents of
   packets, bodies and headers. Exceptions of parsers, which quote what they have parsed, are not chained. Shown are event
-  names, and the text with which a server explains a refusal, without queries.
+  names, the text with which a server refuses a namespace, and that with which it refuses a request, without queries.
 """
 
 from __future__ import annotations
