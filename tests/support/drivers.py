@@ -292,8 +292,7 @@ class BlockingDriver(Driver):
         return handle
 
     async def registered(self, socket: Any) -> None:
-        with suppress(TimeoutError):
-            socket._target.wait_closed(timeout=0)
+        socket._target.start_handlers()
 
     def queue(self) -> Queue:
         return _ThreadQueue()
