@@ -81,6 +81,7 @@ def handlers(socket: Socket, manager: Manager) -> None:
     assert_type(manager.on("open", opened).once("open", opened).off("open"), Manager)
     assert_type(socket.on(1, add).listeners(1), list[Handler])
     socket.on("a", 5)  # type: ignore[call-overload]
+    socket.on("a", None)  # type: ignore[call-overload]
     socket.on("a", concurrency="many")  # type: ignore[call-overload]
     socket.on(None, add)  # type: ignore[call-overload]
 

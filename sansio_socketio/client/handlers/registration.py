@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, Self, TypeVar, overload
+from typing import Any, ClassVar, Final, Self, TypeVar, overload
 
 from ...protocol.errors import OptionError
 from ..attributes import FixedAttributes
@@ -20,6 +20,9 @@ from .event_type import Ack, EventType, Values
 from .registry import AnyHandlers, Handler, HandlerRegistry, RegisteredHandler, event_name
 
 H = TypeVar("H", bound=Handler)
+
+_DECORATE: Final = object()
+"""The default of `handler`: return a decorator. (None is an error, because it is most likely a mistake.)"""
 
 
 class HandlerRegistration(FixedAttributes):
@@ -32,7 +35,6 @@ class HandlerRegistration(FixedAttributes):
     def on(
         self,
         event: EventType[tuple[*Values], Ack],
-        handler: None = None,
         *,
         concurrency: int | None = None,
         typed: bool = False,
@@ -50,7 +52,6 @@ class HandlerRegistration(FixedAttributes):
     def on(
         self,
         event: str | float,
-        handler: None = None,
         *,
         concurrency: int | None = None,
         manual_ack: bool = False,
@@ -69,7 +70,7 @@ class HandlerRegistration(FixedAttributes):
     def on(
         self,
         event: EventType[Any, Any] | str | float,
-        handler: Handler | None = None,
+        handler: Any = _DECORATE,
         *,
         concurrency: int | None = None,
         manual_ack: bool = False,
@@ -101,7 +102,7 @@ class HandlerRegistration(FixedAttributes):
 
     @overload
     def once(
-        self, event: EventType[tuple[*Values], Ack], handler: None = None, *, typed: bool = False
+        self, event: EventType[tuple[*Values], Ack], *, typed: bool = False
     ) -> Callable[[Callable[[*Values], Ack | Awaitable[Ack]]], Callable[[*Values], Any]]: ...
     @overload
     def once(
@@ -112,15 +113,13 @@ class HandlerRegistration(FixedAttributes):
         typed: bool = False,
     ) -> Self: ...
     @overload
-    def once(
-        self, event: str | float, handler: None = None, *, manual_ack: bool = False, typed: bool = False
-    ) -> Callable[[H], H]: ...
+    def once(self, event: str | float, *, manual_ack: bool = False, typed: bool = False) -> Callable[[H], H]: ...
     @overload
     def once(self, event: str | float, handler: Handler, *, manual_ack: bool = False, typed: bool = False) -> Self: ...
     def once(
         self,
         event: EventType[Any, Any] | str | float,
-        handler: Handler | None = None,
+        handler: Any = _DECORATE,
         *,
         manual_ack: bool = False,
         typed: bool = False,
@@ -158,7 +157,7 @@ class HandlerRegistration(FixedAttributes):
     def _register(
         self,
         event: object,
-        handler: Handler | None,
+        handler: Any,
         *,
         manual_ack: bool,
         typed: bool,
@@ -181,7 +180,7 @@ class HandlerRegistration(FixedAttributes):
             add(handler)
             return handler
 
-        if handler is None:
+        if handler is _DECORATE:
             return register
         add(handler)
         return self

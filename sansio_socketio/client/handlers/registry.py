@@ -21,8 +21,8 @@ from ...runtime.calls import name_of
 
 Handler = Callable[..., Awaitable[Any] | Any]
 
-LIFECYCLE_EVENTS: Final = frozenset({"connect", "connect_error", "disconnect"})
-"""The events of a Socket that the client emits itself."""
+LIFECYCLE_EVENTS: Final = {"connect": 1, "connect_error": 2, "disconnect": 3}
+"""The events of a Socket that the client emits itself, and how many arguments their handlers receive with the `SocketState`."""
 
 _POSITIONAL: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -161,6 +161,11 @@ class HandlerRegistry:
                 raise OptionError(
                     f"concurrency does not apply to {name!r}: its handlers run concurrently once they have started"
                 )
+        if handler.required > LIFECYCLE_EVENTS.get(name, handler.required):
+            raise OptionError(
+                f"handler {handler.name} requires {handler.required} arguments; handlers of {name!r} receive at most "
+                f"{LIFECYCLE_EVENTS[name]}, the last of which is the SocketState"
+            )
         if self.known is not None or name in LIFECYCLE_EVENTS:
             if handler.manual_ack:
                 raise OptionError(f"manual_ack does not apply to {name!r}: it is not acknowledged")

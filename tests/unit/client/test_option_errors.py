@@ -400,3 +400,28 @@ def test_a_query_parameter_that_the_timestamp_would_replace_raises(world: World)
     make(timestamp_requests=False)
     make(timestamp_param="ts")
     make(transports=["websocket"])
+
+
+@pytest.mark.parametrize("method", ["on", "once"])
+def test_a_handler_that_is_none_raises(method: str, world: World) -> None:
+    def body(socket: Any) -> None:
+        with pytest.raises(OptionError, match=r"^a handler must be callable; None is not$"):
+            getattr(socket, method)("x", None)
+
+    with_socket(world, body)
+
+
+@pytest.mark.parametrize(("event", "count"), [("connect", 1), ("connect_error", 2), ("disconnect", 3)])
+def test_a_handler_of_a_lifecycle_event_with_too_many_parameters_raises(event: str, count: int, world: World) -> None:
+    handlers: list[Any] = [lambda a: None, lambda a, b: None, lambda a, b, c: None, lambda a, b, c, d: None]
+
+    def body(socket: Any) -> None:
+        for handler in handlers[:count]:
+            socket.on(event, handler)
+        message = (
+            rf"^handler .* requires {count + 1} arguments; handlers of '{event}' receive at most {count}, the last"
+        )
+        with pytest.raises(OptionError, match=message):
+            socket.on(event, handlers[count])
+
+    with_socket(world, body)
