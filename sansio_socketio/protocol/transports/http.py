@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import h11
@@ -128,8 +129,16 @@ def unreachable(server: str, error: Exception) -> TransportError:
 
 def message_of(error: BaseException) -> str:
     """Return the truncated message of an error of a stream, or its type if the message is empty."""
-    text = str(error) or type(error).__name__
+    text = "; ".join(dict.fromkeys(str(each) or type(each).__name__ for each in _failures(error)))
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
+
+
+def _failures(error: BaseException) -> Sequence[BaseException]:
+    """Return the failures to connect to the addresses of a host, if the error does not say them; otherwise the error."""
+    cause = error.__cause__
+    if not isinstance(error, OSError) or error.errno is not None or cause is None:
+        return (error,)
+    return cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,)
 
 
 def reason_of(error: Exception) -> str:

@@ -9,7 +9,15 @@ from collections.abc import Callable
 import pytest
 
 from sansio_socketio.protocol.errors import TransportError
-from sansio_socketio.protocol.transports.http import BLOCK, MAX_EXCERPT, Exchange, Response, refusal, unreachable
+from sansio_socketio.protocol.transports.http import (
+    BLOCK,
+    MAX_EXCERPT,
+    Exchange,
+    Response,
+    message_of,
+    refusal,
+    unreachable,
+)
 from tests.unit.transports.rig import TransportRig, chunked, http_response
 
 LIMIT = 1000
@@ -46,6 +54,30 @@ def test_a_request_is_written_with_headers_and_body() -> None:
     stream = Exchange("chat.test:80")
     parts = stream.request("POST", "/a?b", [(b"Host", b"localhost"), (b"Content-Length", b"3")], b"xyz", LIMIT)
     assert parts == [b"POST /a?b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n", b"xyz"]
+
+
+def failed_to_connect(*causes: OSError) -> OSError:
+    """Return the error of trio if it could not connect to any of several addresses."""
+    error = OSError("all attempts to connect to localhost:1 failed")
+    error.__cause__ = ExceptionGroup("multiple connection attempts failed", causes) if len(causes) > 1 else causes[0]
+    return error
+
+
+REFUSED, UNREACHABLE = ConnectionRefusedError(111, "refused"), OSError(101, "no route")
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (REFUSED, "[Errno 111] refused"),
+        (TimeoutError(), "TimeoutError"),
+        (failed_to_connect(REFUSED, UNREACHABLE, REFUSED), "[Errno 111] refused; [Errno 101] no route"),
+        (failed_to_connect(UNREACHABLE), "[Errno 101] no route"),
+        (OSError("all attempts failed"), "all attempts failed"),
+    ],
+)
+def test_the_message_of_an_error_names_the_failure_of_each_address(error: OSError, shown: str) -> None:
+    assert message_of(error) == shown
 
 
 def test_a_large_body_is_not_copied() -> None:
