@@ -388,7 +388,7 @@ def test_every_event_that_a_row_names_exists() -> None:
 
 
 def events_of(holder: str) -> frozenset[str]:
-    return {"manager": MANAGER_EVENTS, "engine": ENGINE_EVENTS, "socket": LIFECYCLE_EVENTS}[holder]
+    return {"manager": MANAGER_EVENTS, "engine": ENGINE_EVENTS, "socket": frozenset(LIFECYCLE_EVENTS)}[holder]
 
 
 @pytest.mark.row("option.auto_unref", "option.close_on_beforeunload", "option.url_parts", "option.request_timeout")

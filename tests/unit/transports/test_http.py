@@ -56,10 +56,10 @@ def test_a_request_is_written_with_headers_and_body() -> None:
     assert parts == [b"POST /a?b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n", b"xyz"]
 
 
-def failed_to_connect(*causes: OSError) -> OSError:
-    """Return the error of trio if it could not connect to any of several addresses."""
+def failed_to_connect(cause: BaseException) -> OSError:
+    """Return the error of trio or anyio if it could not connect to any address of a host."""
     error = OSError("all attempts to connect to localhost:1 failed")
-    error.__cause__ = ExceptionGroup("multiple connection attempts failed", causes) if len(causes) > 1 else causes[0]
+    error.__cause__ = cause
     return error
 
 
@@ -71,7 +71,10 @@ REFUSED, UNREACHABLE = ConnectionRefusedError(111, "refused"), OSError(101, "no 
     [
         (REFUSED, "[Errno 111] refused"),
         (TimeoutError(), "TimeoutError"),
-        (failed_to_connect(REFUSED, UNREACHABLE, REFUSED), "[Errno 111] refused; [Errno 101] no route"),
+        (
+            failed_to_connect(ExceptionGroup("", [REFUSED, UNREACHABLE, REFUSED])),
+            "[Errno 111] refused; [Errno 101] no route",
+        ),
         (failed_to_connect(UNREACHABLE), "[Errno 101] no route"),
         (OSError("all attempts failed"), "all attempts failed"),
     ],
