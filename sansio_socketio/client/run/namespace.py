@@ -65,6 +65,7 @@ class NamespaceRun:
 
     Attributes:
         failure: Why the last attempt failed; None after a success.
+        is_ending: Whether the run is ending, so that no handlers of connect, connect_error and disconnect are called any more.
         connections: Callers that wait until the namespace is connected.
         first_attempts: Callers that wait until the first attempt has succeeded or failed.
         closings: Callers that wait until the namespace is disconnected and the client does not reconnect it.
@@ -87,6 +88,7 @@ class NamespaceRun:
         self.runtime = runtime
         self.dispatcher = make_dispatcher(self._acknowledge)
         self.failure: ConnectError | None = None
+        self.is_ending = False
         self.connections = Waiters(runtime)
         self.first_attempts = Waiters(runtime)
         self.closings = Waiters(runtime)
@@ -374,6 +376,8 @@ class NamespaceRun:
 
     def _put(self, name: str, *args: Any, active: bool, sid: str | None = None) -> None:
         """Queue a lifecycle event. It is handled when the Manager's handlers of the events before it have started."""
+        if self.is_ending:  # a task that starts eagerly would call its handlers at once
+            return
         state = SocketState(
             connected=sid is not None,
             active=active,

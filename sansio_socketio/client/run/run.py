@@ -227,6 +227,8 @@ class Run:
         """End the run at once, and wake all waiting callers."""
         if self._status.state is RunState.RUNNING:
             self._status.move(RunState.STOPPING)
+        for namespace in self._namespaces.values():
+            namespace.is_ending = True
         self.pump.feed(self.machine.abort)
         if not self.pump.ended:
             self._suspend()
