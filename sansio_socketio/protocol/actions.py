@@ -115,10 +115,15 @@ class Outbox:
 
     def open_stream(self, owner: StreamOwner, host: str, port: int, *, tls: bool, transport: str) -> int:
         """Request a stream, and return its number. `owner` is notified until it closes the stream."""
+        stream = self.accept_stream(owner)
+        self.outputs.append(OpenStream(stream, host, port, tls, transport))
+        return stream
+
+    def accept_stream(self, owner: StreamOwner) -> int:
+        """Return the number of a stream that is open or about to be. `owner` is notified until it closes the stream."""
         stream = self._next_stream
         self._next_stream += 1
         self.owners[stream] = owner
-        self.outputs.append(OpenStream(stream, host, port, tls, transport))
         return stream
 
     def received(self, receiver: Receiver) -> None:

@@ -47,35 +47,43 @@ _LONGEST: Final = 1e9
 Check = tuple[Callable[[Any], bool], str]
 
 
-def _number(low: float, high: float = _LONGEST) -> Check:
+def number(low: float, high: float = _LONGEST) -> Check:
+    """Return the check of a number in a range."""
+
     def accepts(value: Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
 
     return accepts, f"a number from {low:g} to {high:g}"
 
 
-def _integer(low: int) -> Check:
+def integer(low: int) -> Check:
+    """Return the check of an int of at least `low`."""
+
     def accepts(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and value >= low
 
     return accepts, f"a whole number of at least {low}"
 
 
-def _or_none(check: Check) -> Check:
+def or_none(check: Check) -> Check:
+    """Return a check that also accepts None."""
     accepts, takes = check
     return (lambda value: value is None or accepts(value)), f"{takes}, or None"
 
 
-def _instance(kind: type, takes: str) -> Check:
+def instance_of(kind: type, takes: str) -> Check:
+    """Return the check of a type."""
     return (lambda value: isinstance(value, kind)), takes
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
+    """Return whether a value is a str that can be encoded."""
     return isinstance(value, str) and is_encodable(value)
 
 
-def _is_text_mapping(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(_is_text(name) and _is_text(text) for name, text in value.items())
+def is_text_mapping(value: Any) -> bool:
+    """Return whether a value is a mapping of such str."""
+    return isinstance(value, Mapping) and all(is_text(name) and is_text(text) for name, text in value.items())
 
 
 def transport_name(transport: Any) -> str | None:
@@ -101,7 +109,8 @@ def _are_transport_options(value: Any) -> bool:
     )
 
 
-def _is_parser(value: Any) -> bool:
+def is_parser(value: Any) -> bool:
+    """Return whether a value has the methods of a parser."""
     methods = (getattr(value, name, None) for name in ("encoder", "decoder"))
     return not isinstance(value, type) and all(map(callable, methods))
 
@@ -110,11 +119,11 @@ def _is_deflate(value: Any) -> bool:
     return isinstance(value, bool) or (isinstance(value, int) and value >= 0)
 
 
-_BOOL: Final = _instance(bool, "True or False")
-_TEXTS: Final = (_is_text_mapping, "a mapping of str to str without unpaired surrogates")
+_BOOL: Final = instance_of(bool, "True or False")
+_TEXTS: Final = (is_text_mapping, "a mapping of str to str without unpaired surrogates")
 
 _CHECKS: Final[Mapping[str, Check]] = {
-    "path": (_is_text, "a str such as '/socket.io' without unpaired surrogates"),
+    "path": (is_text, "a str such as '/socket.io' without unpaired surrogates"),
     "add_trailing_slash": _BOOL,
     "transports": (
         _are_transports,
@@ -124,39 +133,39 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "remember_upgrade": _BOOL,
     "try_all_transports": _BOOL,
     "query": (
-        lambda value: _is_text_mapping(value) and PROTOCOL_PARAMETERS.isdisjoint(value),
+        lambda value: is_text_mapping(value) and PROTOCOL_PARAMETERS.isdisjoint(value),
         f"{_TEXTS[1]} and without the parameters of the protocol ({', '.join(sorted(PROTOCOL_PARAMETERS))})",
     ),
     "extra_headers": _TEXTS,
     "force_base64": _BOOL,
-    "timestamp_requests": _or_none(_BOOL),
+    "timestamp_requests": or_none(_BOOL),
     "timestamp_param": (
-        lambda value: _is_text(value) and value != "" and value not in PROTOCOL_PARAMETERS,
+        lambda value: is_text(value) and value != "" and value not in PROTOCOL_PARAMETERS,
         "a non-empty str without unpaired surrogates",
     ),
     "with_credentials": _BOOL,
     "protocols": (_are_protocols, "a sequence of WebSocket subprotocols, of the characters of an HTTP token"),
     "transport_options": (_are_transport_options, "a mapping of a transport's name to a mapping of its options"),
     "per_message_deflate": (_is_deflate, "True, False, or the smallest size in bytes to compress"),
-    "max_message_size": _integer(1),
-    "max_payload_packets": _integer(1),
-    "close_timeout": _number(0),
+    "max_message_size": integer(1),
+    "max_payload_packets": integer(1),
+    "close_timeout": number(0),
     "reconnection": _BOOL,
     "reconnection_attempts": (
-        lambda value: value == inf or _integer(0)[0](value),
+        lambda value: value == inf or integer(0)[0](value),
         "a whole number of at least 0, or math.inf",
     ),
-    "reconnection_delay": _number(0),
-    "reconnection_delay_max": _number(0),
-    "randomization_factor": _number(0, 1),
-    "timeout": _or_none(_number(0)),
-    "max_buffered_events": _integer(1),
-    "max_buffered_bytes": _integer(1),
-    "max_attachments": _integer(0),
-    "auth": _or_none(_instance(Mapping, "a mapping")),
-    "ack_timeout": _or_none(_number(0)),
-    "retries": _integer(0),
-    "parser": _or_none((_is_parser, "an object with the methods encoder() and decoder(max_attachments)")),
+    "reconnection_delay": number(0),
+    "reconnection_delay_max": number(0),
+    "randomization_factor": number(0, 1),
+    "timeout": or_none(number(0)),
+    "max_buffered_events": integer(1),
+    "max_buffered_bytes": integer(1),
+    "max_attachments": integer(0),
+    "auth": or_none(instance_of(Mapping, "a mapping")),
+    "ack_timeout": or_none(number(0)),
+    "retries": integer(0),
+    "parser": or_none((is_parser, "an object with the methods encoder() and decoder(max_attachments)")),
 }
 
 _SECRETS: Final = frozenset({"auth", "query", "extra_headers", "protocols", "transport_options"})
@@ -210,9 +219,9 @@ def describe(name: str, value: Any) -> str:
         return repr(value)
     if name in _OF_TEXTS and isinstance(value, Mapping):
         for key, text in value.items():
-            if not _is_text(key):
+            if not is_text(key):
                 return f"this {type(value).__name__}, in which the key {key!r} is invalid"
-            if not _is_text(text):
+            if not is_text(text):
                 kind = "an invalid str" if isinstance(text, str) else f"of type {type(text).__name__}"
                 return f"this {type(value).__name__}, in which the value of {key!r} is {kind}"
     return f"this {type(value).__name__}"
@@ -279,7 +288,7 @@ def _defaults(options_class: type[Any]) -> list[tuple[str, Any]]:
     return [(option.name, option.default) for option in fields(options_class)]
 
 
-class _Checked:
+class Checked:
     """Base class of dataclasses whose fields are checked at creation."""
 
     __slots__ = ()
@@ -288,7 +297,12 @@ class _Checked:
         for name, default in _defaults(type(self)):  # type: ignore[arg-type]  # a class is hashable
             value = getattr(self, name)
             if value is not default:
-                check_option(name, value)
+                self.check(name, value)
+
+    @classmethod
+    def check(cls, name: str, value: Any) -> None:
+        """Raise OptionError unless the option `name` accepts `value`."""
+        check_option(name, value)
 
     @classmethod
     def build(cls, **options: Any) -> Self:
@@ -300,7 +314,7 @@ class _Checked:
 
 
 @dataclass(slots=True, kw_only=True)
-class EngineOptions(_Checked):
+class EngineOptions(Checked):
     """The options of an Engine.IO session.
 
     Attributes:
@@ -437,7 +451,7 @@ class RunningOptions:
 
 
 @dataclass(slots=True, kw_only=True)
-class NamespaceOptions(_Checked):
+class NamespaceOptions(Checked):
     """The options of one namespace.
 
     Attributes:

@@ -3,6 +3,7 @@
 Rules of this file:
 
 - Only this module encodes and decodes frames.
+- A codec is on the client's or on the server's side. Only the frames of clients are masked.
 - A *plain* frame is a whole message that is neither compressed nor masked. It is decoded here, which takes a third of the time.
   wsproto's `FrameDecoder` decodes every other frame, and refuses invalid ones. It is given exactly the bytes of the frame.
 - Messages are encoded here, control frames by wsproto's `FrameProtocol`.
@@ -50,19 +51,20 @@ _HUGE: Final = 64 * 1024
 _BLOCK: Final = 16 * 1024
 """How many bytes of a large message are masked at once, and from which size on a part of a message is kept as it is."""
 _CONTROL: Final = FrameProtocol(client=True, extensions=[])
+_SERVER_CONTROL: Final = FrameProtocol(client=False, extensions=[])
 """Encodes control frames. It keeps no state for that."""
 
 
 @dataclass(slots=True)
 class Ping:
-    """A ping frame from the server."""
+    """A ping frame from the peer."""
 
     payload: bytes
 
 
 @dataclass(slots=True)
 class Close:
-    """A close frame from the server. `code` is 1005 if the frame has no code."""
+    """A close frame from the peer. `code` is 1005 if the frame has no code."""
 
     code: int
     reason: str
@@ -70,7 +72,7 @@ class Close:
 
 @dataclass(slots=True)
 class FrameFailure:
-    """Why the server's bytes are invalid, and the close code for it (section 7.4.1)."""
+    """Why the peer's bytes are invalid, and the close code for it (section 7.4.1)."""
 
     code: CloseReason
     message: str
@@ -87,12 +89,15 @@ _PART: Final = Part()
 
 
 class FrameCodec:
-    """Encoder and decoder of the frames of one WebSocket, on the client's side, after the handshake.
+    """Encoder and decoder of the frames of one WebSocket, after the handshake.
+
+    On the server's side, messages are encoded by `unmasked_frame`: their frames are the same for every client.
 
     Args:
         max_message_size: The maximum size of a received message in bytes.
         random: The source of the masking keys. A server must not be able to predict it.
         extensions: The negotiated extensions.
+        client: Whether the codec is on the client's side.
 
     Attributes:
         failure: Why decoding has failed, or None. After a failure nothing is decoded.
@@ -104,6 +109,7 @@ class FrameCodec:
         "_deflate",
         "_expects_message",
         "_extensions",
+        "_is_client",
         "_is_closed",
         "_is_closing",
         "_keys",
@@ -117,9 +123,12 @@ class FrameCodec:
         "failure",
     )
 
-    def __init__(self, max_message_size: int, random: Random, extensions: Sequence[Extension] = ()) -> None:
+    def __init__(
+        self, max_message_size: int, random: Random, extensions: Sequence[Extension] = (), *, client: bool = True
+    ) -> None:
         self.failure: FrameFailure | None = None
         enabled = [each for each in extensions if each.enabled()]
+        self._is_client = client
         self._extensions = enabled
         self._decoder: FrameDecoder | None = None  # made for the first frame that is not plain
         self._deflate = next((each for each in enabled if isinstance(each, Deflate)), None)
@@ -138,7 +147,7 @@ class FrameCodec:
         self._opcode: Opcode | None = None
         self._parts = _Parts()
         # Whether the next frame may be a plain one
-        self._expects_message = True
+        self._expects_message = client
 
     # Encoding
 
@@ -160,14 +169,14 @@ class FrameCodec:
 
     def pong(self, payload: bytes) -> bytes | bytearray:
         """Return a pong frame."""
-        return _CONTROL.pong(payload)
+        return (_CONTROL if self._is_client else _SERVER_CONTROL).pong(payload)
 
     def close(self, code: int, reason: str = "") -> bytes | bytearray:
         """Return a close frame. Messages that are received after this call are discarded."""
         self._is_closing = True
         self._expects_message = False
         self._parts = _Parts()
-        return _CONTROL.close(code, reason)
+        return (_CONTROL if self._is_client else _SERVER_CONTROL).close(code, reason)
 
     # Decoding
 
@@ -228,7 +237,7 @@ class FrameCodec:
                 received = self._collect(opcode, part, finished=not self._missing)
             else:
                 if self._decoder is None:
-                    self._decoder = FrameDecoder(client=True, extensions=self._extensions)
+                    self._decoder = FrameDecoder(client=self._is_client, extensions=self._extensions)
                 self._decoder.receive_bytes(part)
                 frame = self._decoder.process_buffer()
                 received = None if frame is None else self._take(frame)
@@ -236,7 +245,8 @@ class FrameCodec:
                 received = _PART
         if self._start == len(self._data):
             self._data, self._start = b"", 0
-        self._expects_message = not (self._missing or self._opcode is not None or self._is_closing or self._is_closed)
+        is_between = not (self._missing or self._opcode is not None or self._is_closing or self._is_closed)
+        self._expects_message = is_between and self._is_client
         return received
 
     def _begin_frame(self) -> bool:
@@ -252,7 +262,8 @@ class FrameCodec:
             return False
         if more:
             size = int.from_bytes(data[start + 2 : begin])
-        if first in _PLAIN and second < _MASKED and self._opcode is None and least <= size < _END_OF_LENGTHS:
+        is_plain = first in _PLAIN and second < _MASKED and self._is_client
+        if is_plain and self._opcode is None and least <= size < _END_OF_LENGTHS:
             self._plain = _PLAIN[first]
             self._start, self._missing = begin, size
         else:
@@ -319,11 +330,24 @@ class _Parts:
         return b"".join(self._parts)
 
 
-def _large_frame(first: int, key: bytes, payload: bytes) -> bytearray:
-    """Return a frame whose length does not fit into the header's second byte."""
+def unmasked_frame(message: str | bytes) -> bytes:
+    """Return the frame of a message from a server."""
+    first, payload = (_TEXT, message.encode()) if isinstance(message, str) else (_BINARY, message)
     size = len(payload)
-    length = size.to_bytes(2) if size < _LENGTHS[_EIGHT_BYTES][1] else size.to_bytes(8)
-    header = bytes((first, _MASKED | (_TWO_BYTES if len(length) == 2 else _EIGHT_BYTES))) + length + key
+    return (bytes((first, size)) if size < _TWO_BYTES else _large_header(first, 0, size)) + payload
+
+
+def _large_header(first: int, masked: int, size: int) -> bytes:
+    """Return the header of a frame whose length does not fit into the second byte, without a masking key."""
+    if size < _LENGTHS[_EIGHT_BYTES][1]:
+        return bytes((first, masked | _TWO_BYTES)) + size.to_bytes(2)
+    return bytes((first, masked | _EIGHT_BYTES)) + size.to_bytes(8)
+
+
+def _large_frame(first: int, key: bytes, payload: bytes) -> bytearray:
+    """Return a masked frame whose length does not fit into the header's second byte."""
+    size = len(payload)
+    header = _large_header(first, _MASKED, size) + key
     numpy = _numpy() if size >= _HUGE else None
     if numpy is not None:
         return _masked_by(numpy, header, key, payload)

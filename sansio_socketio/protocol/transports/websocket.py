@@ -1,13 +1,11 @@
-"""WebSocket transport over a byte stream (RFC 6455), built on wsproto.
+"""WebSocket transport of the client over a byte stream (RFC 6455), built on wsproto.
 
 Rules of this file:
 
 - wsproto's `WSConnection` performs the opening handshake, `frames.FrameCodec` encodes and decodes the frames.
   `WSConnection` could do both, but it creates an event object for each frame, which would make the frames 50 % slower.
 - The codec must receive every byte after the handshake. Therefore the handshake is fed one header section at a time.
-- A ping is answered at once, even while a `send` is in flight. While a pong is in flight, only the latest ping is stored
-  (RFC 6455, section 5.5.3), so that a peer that pings and never reads cannot fill a buffer.
-- A stream that ends or breaks after the handshake is a "transport close" with code 1006, as in the JavaScript client.
+- What follows the handshake is the same on both sides: see `websocket_base`.
 
 See https://socket.io/docs/v4/engine-io-protocol/, "WebSocket".
 """
@@ -17,24 +15,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar, Final
+from typing import Final
 
 import h11
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Event, RejectConnection, RejectData, Request
-from wsproto.frame_protocol import CloseReason as CloseCode
 
-from ..actions import Outbox, packet_cost
-from ..errors import PacketError, TransportError, without_frames
-from ..packets.engineio import Packet, decode_frame, encode_frame
-from ..states import WEBSOCKET_TRANSITIONS, WebSocketState, transition
+from ..actions import Outbox
+from ..errors import TransportError
+from ..packets.engineio import Packet, encode_frame
+from ..states import WebSocketState
 from ..timers import Timers
-from .base import CloseReason, Endpoint, Session, Transport
+from .base import Endpoint, Session, Transport
 from .deflate import DEFAULT_THRESHOLD, Deflate
-from .frames import Close, FrameCodec, Ping
+from .frames import FrameCodec
 from .http import (
     MAX_EXCERPT,
-    explanation,
     join_header,
     layers_up,
     message_of,
@@ -45,6 +41,7 @@ from .http import (
     unwritable,
 )
 from .requests import USER_AGENT, Requests
+from .websocket_base import WebSocketBase
 
 _OPEN: Final = WebSocketState.OPEN
 _CLOSING: Final = WebSocketState.CLOSING
@@ -56,19 +53,15 @@ _MAX_REFUSAL: Final = 16 * 1024
 """The maximum number of bytes of a refusal's body that are read. h11 itself bounds nothing below this size."""
 
 
-class WebSocketTransport(Transport):
+class WebSocketTransport(WebSocketBase, Transport):
     """WebSocket transport over a byte stream (RFC 6455), built on wsproto."""
-
-    name: ClassVar[str] = "websocket"
 
     def __init__(self, endpoint: Endpoint, session: Session, outbox: Outbox, timers: Timers) -> None:
         super().__init__(endpoint, session, outbox, timers)
         options = endpoint.options
         self._requests = Requests(endpoint, self.name, stamped=False)
         self._force_base64 = options.force_base64
-        self._state = WebSocketState.OPENING
-        self._stream = 0
-        self._pausing = False
+        self._begin(FrameCodec(options.max_message_size, endpoint.random))
         # The handshake
         self._handshake = WSConnection(ConnectionType.CLIENT)
         self._target = ""
@@ -78,10 +71,6 @@ class WebSocketTransport(Transport):
         self._body = bytearray()
         self._body_size = 0  # with the chunk headers
         self._deflate = _deflate(endpoint)
-        # Messages
-        self._codec = FrameCodec(options.max_message_size, endpoint.random)  # until the extensions are negotiated
-        self._pong_in_flight = False
-        self._pending_pong: bytes | None = None
 
     # Calls of the session
 
@@ -108,21 +97,8 @@ class WebSocketTransport(Transport):
     def resume(self, now: float) -> None:
         self._pausing = False
 
-    def close(self, now: float) -> None:
-        if self._state is _OPEN:
-            self._change(WebSocketState.CLOSING)
-            self.writable = False
-            self.outbox.send(self._stream, self._codec.close(CloseCode.NORMAL_CLOSURE))
-            self.timers.set(self, "close", min(now + self.endpoint.options.close_timeout, self.endpoint.close_by))
-        elif self._state is not _CLOSING:
-            self.abort()
-
-    def abort(self) -> None:
-        self._shut(abort=True)
-
-    def timer_fired(self, name: str | int, now: float) -> None:
-        """Close the stream, because the close handshake took too long."""
-        self.abort()
+    def _close_by(self, now: float) -> float:
+        return min(now + self.endpoint.options.close_timeout, self.endpoint.close_by)
 
     # Notifications of the stream
 
@@ -147,64 +123,18 @@ class WebSocketTransport(Transport):
         self._codec.feed(data)
         self.outbox.received(self)
 
-    def handle_next(self, now: float) -> int:
-        """Handle the next message or control frame."""
-        if self._state is _CLOSED:
-            return 0
-        cost = 1
-        codec = self._codec
-        received = codec.next_received()
-        if isinstance(received, (str, bytes)):
-            cost = packet_cost(len(received))
-            if self._state is _OPEN:
-                try:
-                    packet = decode_frame(received)
-                except PacketError as error:
-                    self._break_off(CloseCode.INVALID_FRAME_PAYLOAD_DATA, str(error), error, now)
-                else:
-                    del received  # it may be large
-                    self.session.on_packet(self, packet, now)
-        elif isinstance(received, Ping):
-            self._pong(received.payload)
-        elif isinstance(received, Close):
-            self._close_received(received, now)
-        elif received is None:
-            if codec.failure is not None:
-                self._break_off(codec.failure.code, codec.failure.message, codec.failure.cause, now)
-            return 0
-        return cost
-
-    def data_sent(self, stream: int, now: float) -> None:
-        if self._state is not _OPEN:
-            return
-        self._pong_in_flight = False
-        if self._pending_pong is not None:
-            self._pong(self._pending_pong)
-        if not self.writable:
-            self.writable = True
-            self.session.on_drain(self, now)
-            self._pause_if_idle(now)
-
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
         self.outbox.after_packets(self, partial(self._stream_ended, error), now)
 
     def _stream_ended(self, error: Exception | None, now: float) -> None:
-        how = "the server closed the stream" if error is None else f"the stream broke: {message_of(error)}"
         if self._state is WebSocketState.REFUSED:
             self._refuse(now)
         elif self._state is WebSocketState.OPENING:
+            how = "the server closed the stream" if error is None else f"the stream broke: {message_of(error)}"
             when = " before its response was complete" if self._head else ""
             self._fail_handshake(f"{how}{when}{tls_hint(self._head)}", now, error)
         else:
-            code = CloseCode.ABNORMAL_CLOSURE
-            details = TransportError(f"the WebSocket ended without a close frame: {how}", close_code=int(code))
-            details.__cause__ = error
-            self._fail("transport close", details, now)
-
-    def _pause_if_idle(self, now: float) -> None:
-        if self._pausing and self.writable:
-            self._pausing = False
-            self.session.on_pause(self, now)
+            self._ended(error, now)
 
     # The handshake
 
@@ -311,53 +241,6 @@ class WebSocketTransport(Transport):
     def _keep_cookies(self, headers: Sequence[tuple[bytes, bytes]], now: float) -> None:
         if self.endpoint.cookies is not None:
             self.endpoint.cookies.update(headers, self._target, now)
-
-    # Control frames
-
-    def _pong(self, payload: bytes) -> None:
-        if self._pong_in_flight:
-            self._pending_pong = payload
-        elif self._state is _OPEN:
-            self._pong_in_flight = True
-            self._pending_pong = None
-            self.outbox.send(self._stream, self._codec.pong(payload))
-
-    # The end
-
-    def _close_received(self, frame: Close, now: float) -> None:
-        """Handle a close frame from the server, which begins or completes the close handshake."""
-        if self._state is _OPEN:
-            self.outbox.send(self._stream, self._codec.close(frame.code))
-        code, why = int(frame.code), f": {explanation(frame.reason)}" if frame.reason else ""
-        details = TransportError(f"the server closed the WebSocket with code {code}{why}", close_code=code)
-        self._fail("transport close", details, now, abort=False)
-
-    def _break_off(self, code: CloseCode, message: str, cause: Exception, now: float) -> None:
-        """Fail the WebSocket because the server sent invalid bytes."""
-        if self._state is _OPEN:
-            self.outbox.send(self._stream, self._codec.close(code, message))
-        details = TransportError(f"the WebSocket failed: {message}", close_code=int(code))
-        details.__cause__ = without_frames(cause)
-        self._fail("transport error", details, now, abort=False)
-
-    def _fail(self, reason: CloseReason, details: TransportError, now: float, *, abort: bool = True) -> None:
-        """Close the stream, and notify the session unless it has closed the transport itself."""
-        was_closing = self._state is _CLOSING
-        self._shut(abort=abort)
-        if not was_closing:
-            details.transport = self.name
-            self.session.on_close(self, reason, details, now)
-
-    def _change(self, state: WebSocketState) -> None:
-        self._state = transition(WEBSOCKET_TRANSITIONS, self._state, state)
-
-    def _shut(self, *, abort: bool) -> None:
-        self._change(WebSocketState.CLOSED)
-        self.writable = False
-        self._codec.stop()
-        self.outbox.drop_received(self)
-        self.timers.cancel(self, "close")
-        self.outbox.close_stream(self._stream, abort=abort)
 
 
 def _deflate(endpoint: Endpoint) -> Deflate | None:

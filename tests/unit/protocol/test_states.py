@@ -13,7 +13,7 @@ from sansio_socketio.protocol import ASK, ClientProtocol, client, engine, namesp
 from sansio_socketio.protocol.events import Question, ReconnectAttempt
 from sansio_socketio.protocol.packets import engineio
 from sansio_socketio.protocol.states import ConnectionState, IllegalTransition, transition
-from sansio_socketio.protocol.transports import polling, websocket
+from sansio_socketio.protocol.transports import polling, websocket_base
 from tests.support.fake_server import FakeServer
 from tests.unit.transports.rig import TransportRig, close_frame, http_response, open_polling, open_websocket
 
@@ -222,7 +222,7 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         following: StrEnum = transition(table, old, new)
         return following
 
-    for module in (client, engine, namespace, polling, websocket):
+    for module in (client, engine, namespace, polling, websocket_base):
         monkeypatch.setattr(module, "transition", note)
     return seen
 
