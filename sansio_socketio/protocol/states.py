@@ -3,7 +3,7 @@
 Rules of this file:
 
 - Each part that has states has an enum and a table of legal transitions here. The diagrams in the documentation are
-  generated from the tables.
+  generated from the tables. Those of the server's parts are in `server.states`.
 - A part changes its state only through `transition`, which checks the table. No state changes per packet.
 - States exclude each other. A condition that can hold in several states is an attribute of its own, such as
   `Namespace.active` or `Transport.writable`.
@@ -122,11 +122,12 @@ class WebSocketState(StrEnum):
     """The stream is closed."""
 
 
-def _table(transitions: Mapping[S, set[S]]) -> Transitions[S]:
+def table(transitions: Mapping[S, set[S]]) -> Transitions[S]:
+    """Return a table of transitions."""
     return {state: frozenset(following) for state, following in transitions.items()}
 
 
-CONNECTION_TRANSITIONS: Final = _table(
+CONNECTION_TRANSITIONS: Final = table(
     {
         ConnectionState.CLOSED: {ConnectionState.OPENING},
         ConnectionState.OPENING: {ConnectionState.OPEN, ConnectionState.WAITING, ConnectionState.CLOSED},
@@ -137,7 +138,7 @@ CONNECTION_TRANSITIONS: Final = _table(
     }
 )
 
-SESSION_TRANSITIONS: Final = _table(
+SESSION_TRANSITIONS: Final = table(
     {
         SessionState.NEW: {SessionState.OPENING, SessionState.CLOSED},
         SessionState.OPENING: {SessionState.OPEN, SessionState.CLOSED},
@@ -147,7 +148,7 @@ SESSION_TRANSITIONS: Final = _table(
     }
 )
 
-UPGRADE_TRANSITIONS: Final = _table(
+UPGRADE_TRANSITIONS: Final = table(
     {
         UpgradeState.NONE: {UpgradeState.PROBING},
         UpgradeState.PROBING: {UpgradeState.PAUSING, UpgradeState.NONE},
@@ -155,7 +156,7 @@ UPGRADE_TRANSITIONS: Final = _table(
     }
 )
 
-JOIN_TRANSITIONS: Final = _table(
+JOIN_TRANSITIONS: Final = table(
     {
         JoinState.NONE: {JoinState.ASKING, JoinState.SENT},
         JoinState.ASKING: {JoinState.SENT, JoinState.WAITING, JoinState.NONE},
@@ -167,7 +168,7 @@ JOIN_TRANSITIONS: Final = _table(
     }
 )
 
-POLLING_TRANSITIONS: Final = _table(
+POLLING_TRANSITIONS: Final = table(
     {
         PollingState.OPENING: {PollingState.OPEN, PollingState.CLOSED},
         PollingState.OPEN: {PollingState.PAUSING, PollingState.CLOSING, PollingState.CLOSED},
@@ -179,7 +180,7 @@ POLLING_TRANSITIONS: Final = _table(
     }
 )
 
-WEBSOCKET_TRANSITIONS: Final = _table(
+WEBSOCKET_TRANSITIONS: Final = table(
     {
         WebSocketState.OPENING: {WebSocketState.OPEN, WebSocketState.REFUSED, WebSocketState.CLOSED},
         WebSocketState.REFUSED: {WebSocketState.CLOSED},

@@ -204,6 +204,18 @@ def _decode_text(frame: memoryview, start: int) -> Packet:
 # The handshake
 
 
+def encode_handshake(handshake: Handshake) -> str:
+    """Return the data of an OPEN packet."""
+    fields = {
+        "sid": handshake.sid,
+        "upgrades": handshake.upgrades,
+        "pingInterval": round(handshake.ping_interval * 1000) or 1,
+        "pingTimeout": round(handshake.ping_timeout * 1000) or 1,
+        "maxPayload": handshake.max_payload,
+    }
+    return orjson.dumps(fields).decode()
+
+
 def decode_handshake(text: str) -> Handshake:
     """Decode the data of an OPEN packet. Raise PacketError if it is invalid."""
     if len(text) > _MAX_HANDSHAKE:
