@@ -68,6 +68,10 @@ class Questions:
         """Ignore the answer to a question."""
         self._answers.pop(question, None)
 
+    def clear(self) -> None:
+        """Withdraw all questions."""
+        self._answers.clear()
+
     def answer(self, question: int, value: Exception | None, now: float) -> None:
         """Pass an answer on. Any exception but a ConnectError refuses without an explanation."""
         if value is not None and not isinstance(value, Exception):
@@ -112,7 +116,7 @@ class _Opening(RequestHandler):
         stream = self._stream
         assert stream is not None
         self._finish()
-        if refusal is None and self.engine.state is not ServerState.SERVING:
+        if refusal is None and self.engine.is_stopping:
             refusal = ConnectError("the server is shutting down")
         if refusal is None:
             self.engine.open(self.session, stream, self.handshake, now)
@@ -126,8 +130,8 @@ class _Opening(RequestHandler):
 
     def _end(self) -> None:
         self._finish()
-        self.engine.forget(self.session)
         self.session.refuse()
+        self.engine.forget(self.session)
 
 
 class _Preflight(RequestHandler):
@@ -173,6 +177,11 @@ class EngineServer:
         self._paths = frozenset((options.path.rstrip("/"), options.path.rstrip("/") + "/"))
         self._last_session = 0
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no further requests are received on a stream."""
+        return self.state is not ServerState.SERVING
+
     def new_id(self) -> str:
         """Return an id that cannot be predicted."""
         return urlsafe_b64encode(self._random.randbytes(_ID_SIZE)).decode("ascii")
@@ -182,7 +191,7 @@ class EngineServer:
     def accept(self, peer: str, now: float, *, tls: bool) -> int:
         """Take a stream that has been accepted. Return its number."""
         stream = HTTPStream(self, self.options, self.outbox, self.timers, peer=peer, tls=tls, now=now)
-        if self.state is ServerState.STOPPED or len(self.outbox.owners) > self.options.max_streams:
+        if self.is_stopping or len(self.outbox.owners) > self.options.max_streams:
             stream.close()
         return stream.number
 
@@ -194,7 +203,11 @@ class EngineServer:
         self.timers.set(self, "stop", now + self.options.close_timeout)
         for session in [*self.sessions.values()]:
             session.close(now, "server shutting down")
-        self._stop_streams()
+        for owner in [*self.outbox.owners.values()]:
+            if isinstance(owner, HTTPStream):
+                owner.stop(now)
+        self.outbox.on_last_closed = self._last_closed
+        self._last_closed()
 
     def timer_fired(self, name: str | int, now: float) -> None:
         """Abort what has not been closed in time."""
@@ -204,23 +217,20 @@ class EngineServer:
         """Close all sessions and streams at once."""
         if self.state is ServerState.SERVING:
             self._change(ServerState.STOPPING)
+        self.questions.clear()
         for session in [*self.sessions.values()]:
-            session.abort("server shutting down", None, now)
+            if session.state is ServerSessionState.ASKING:
+                session.refuse()
+                self.forget(session)
+            else:
+                session.abort("server shutting down", None, now)
         for stream in [*self.outbox.owners]:
             self.outbox.close_stream(stream, abort=True)
         self.timers.clear()
         self._change(ServerState.STOPPED)
 
-    def _stop_streams(self) -> None:
-        for owner in [*self.outbox.owners.values()]:
-            if isinstance(owner, HTTPStream) and owner.is_idle:
-                owner.close()
-        self.outbox.on_last_closed = self._last_closed
-        if not self.outbox.owners:
-            self._last_closed()
-
     def _last_closed(self) -> None:
-        if self.state is ServerState.STOPPING and not self.sessions:
+        if self.state is ServerState.STOPPING and not self.sessions and not self.outbox.owners:
             self.timers.cancel(self, "stop")
             self._change(ServerState.STOPPED)
 
@@ -276,7 +286,7 @@ class EngineServer:
             raise _refused(_BAD_METHOD)
         if request.query.get("EIO") != str(PROTOCOL):
             raise _refused(_UNSUPPORTED_VERSION)
-        if self.state is not ServerState.SERVING or len(self.sessions) >= self.options.max_sessions:
+        if self.is_stopping or len(self.sessions) >= self.options.max_sessions:
             raise RequestRefused(503, "no more sessions are opened")
         handshake = WebSocketHandshake(request) if request.query["transport"] == "websocket" else None
         self._last_session += 1
@@ -325,8 +335,7 @@ class EngineServer:
     def forget(self, session: ServerSession) -> None:
         """Remove a session that has ended."""
         del self.sessions[session.number], self._by_sid[session.sid]
-        if self.state is ServerState.STOPPING:
-            self._stop_streams()
+        self._last_closed()
 
 
 class _Upgrading(RequestHandler):

@@ -79,6 +79,11 @@ class RequestRefused(Exception):
 class RequestRouter(Protocol):
     """What decides who handles a request."""
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no further requests are received on a stream."""
+        ...
+
     def route(self, stream: HTTPStream, request: HTTPRequest, now: float) -> RequestHandler:
         """Return the handler of a request. Raise RequestRefused."""
         ...
@@ -136,7 +141,7 @@ class HTTPStream:
     def respond(self, status: int, body: bytes, now: float, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Respond to the request. Do nothing if its stream is closed."""
         if self._state is _ANSWERING:
-            keeps = status < 400 and self._h11.their_state is h11.DONE
+            keeps = status < 400 and self._h11.their_state is h11.DONE and not self._router.is_stopping
             self._respond(status, body, now, _TEXT, headers, keeps=keeps)
 
     def reject(self, status: int, why: str, now: float, *, code: int | None = None) -> None:
@@ -199,10 +204,16 @@ class HTTPStream:
         self._end()
         self._outbox.close_stream(self.number, abort=True)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no request is received or answered."""
-        return self._state is _READING and self.request is None and not self._buffer
+    def stop(self, now: float) -> None:
+        """Close the stream unless a request is received or answered: then its response is the last."""
+        if self._state is not _READING or self.request is not None or self._buffer:
+            return
+        if self._writing is None:
+            self._end()
+            self._outbox.close_stream(self.number)
+        else:
+            self._change(HTTPStreamState.CLOSING)
+            self._timers.set(self, "stream", now + self._options.close_timeout)
 
     # Notifications of the stream
 

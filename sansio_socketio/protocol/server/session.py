@@ -137,7 +137,6 @@ class ServerSession:
     def refuse(self) -> None:
         """End the session before it was opened."""
         self._change(_CLOSED)
-        self._timers.cancel(self, "ask")
 
     def send(self, packets: Sequence[Packet], now: float) -> None:
         """Send MESSAGE packets in one batch. While the session is closing or closed they are dropped."""

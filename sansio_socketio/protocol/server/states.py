@@ -14,9 +14,9 @@ class ServerState(StrEnum):
     SERVING = "serving"
     """Streams are accepted, and sessions opened."""
     STOPPING = "stopping"
-    """`shutdown` was called. No session is opened. The sessions are closed, within `close_timeout`."""
+    """`shutdown` was called. The sessions are closed, within `close_timeout`. A stream that is accepted is closed at once."""
     STOPPED = "stopped"
-    """All sessions and streams are closed. A stream that is accepted now is closed at once."""
+    """All sessions and streams are closed."""
 
 
 class HTTPStreamState(StrEnum):
