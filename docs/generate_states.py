@@ -15,6 +15,7 @@ from typing import Any
 
 from sansio_socketio.client.run.state import RUN_TRANSITIONS, RunState
 from sansio_socketio.protocol import states
+from sansio_socketio.protocol.server import states as server_states
 
 PAGE = Path(__file__).with_name("states.md")
 
@@ -26,6 +27,16 @@ MACHINES: list[tuple[str, type[StrEnum], Mapping[Any, frozenset[Any]]]] = [
     ("The upgrade of a session", states.UpgradeState, states.UPGRADE_TRANSITIONS),
     ("The polling transport", states.PollingState, states.POLLING_TRANSITIONS),
     ("The WebSocket transport", states.WebSocketState, states.WEBSOCKET_TRANSITIONS),
+    ("A server", server_states.ServerState, server_states.SERVER_TRANSITIONS),
+    ("A stream of a server", server_states.HTTPStreamState, server_states.HTTP_STREAM_TRANSITIONS),
+    ("An Engine.IO session of a server", server_states.ServerSessionState, server_states.SERVER_SESSION_TRANSITIONS),
+    (
+        "The upgrade of a session of a server",
+        server_states.ServerUpgradeState,
+        server_states.SERVER_UPGRADE_TRANSITIONS,
+    ),
+    ("The polling transport of a server", server_states.ServerPollingState, server_states.SERVER_POLLING_TRANSITIONS),
+    ("A client of a server", server_states.ClientState, server_states.CLIENT_TRANSITIONS),
 ]
 
 HEAD = """\
@@ -34,8 +45,8 @@ HEAD = """\
 # States
 
 This page lists the states of a connection and of its parts, and the transitions between them. The first state of each table
-is the initial one. The enums and the tables are in `sansio_socketio/protocol/states.py` and
-`sansio_socketio/client/run/state.py`. A transition that is not in its table raises an internal error.
+is the initial one. The enums and the tables are in `sansio_socketio/protocol/states.py`,
+`sansio_socketio/protocol/server/states.py` and `sansio_socketio/client/run/state.py`. A transition that is not in its table raises an internal error.
 """
 
 

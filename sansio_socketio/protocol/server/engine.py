@@ -76,9 +76,10 @@ class Questions:
         """Pass an answer on. Any exception but a ConnectError refuses without an explanation."""
         if value is not None and not isinstance(value, Exception):
             raise OptionError(f"an answer must be None or a ConnectError, not this {type(value).__name__}")
-        answer = self._answers.pop(question, None)
+        answer = self._answers.get(question)
         if answer is not None:
             answer(value if value is None or isinstance(value, ConnectError) else ConnectError("Forbidden"), now)
+            self.withdraw(question)  # not if a refusal cannot be encoded
 
 
 class _Opening(RequestHandler):

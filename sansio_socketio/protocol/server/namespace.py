@@ -173,21 +173,20 @@ class ServerNamespace:
         self.outbox.deliver(ConnectQuestion(client.question, self.name, client.id, session, auth))
 
     def _join(self, client: ServerClient, refusal: ConnectError | None, now: float) -> None:
-        """Let a client join, or refuse it."""
-        self.timers.cancel(client, "ask")
+        """Let a client join, or refuse it. Raise PacketError if the refusal cannot be encoded."""
         if refusal is None:
+            self.timers.cancel(client, "ask")
             client.join(self._welcome(client), now, recovered=False)
             return
         data = {"message": refusal.message}
         if refusal.data is not None:
             data["data"] = refusal.data
-        connection = client.connection
+        packets = self.encode(Packet(CONNECT_ERROR, self.name, data))
         client.disconnect("server namespace disconnect", None, now)
-        connection.session.send(self.encode(Packet(CONNECT_ERROR, self.name, data)), now)
+        client.connection.session.send(packets, now)
 
     def ask_timed_out(self, client: ServerClient, now: float) -> None:
         """Refuse a client, because the question about it was not answered in time."""
-        self._server.questions.withdraw(client.question)
         self._join(client, ConnectError("the question about the client was not answered in time"), now)
 
     def _welcome(self, client: ServerClient) -> list[EnginePacket]:

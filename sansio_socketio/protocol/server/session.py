@@ -280,11 +280,11 @@ class ServerSession:
     def _write(self, packets: Sequence[Packet], now: float) -> None:
         self._buffer += packets
         self.buffered_bytes += sum([len(packet.data) + _PACKET_SIZE for packet in packets])
+        if self.buffered_bytes > self._options.max_buffered_bytes:
+            self._overflow(now)
+            return
         if self.buffered_bytes > _HIGH_WATER:
             self._is_congested = True
-            if self.buffered_bytes > self._options.max_buffered_bytes:
-                self._overflow(now)
-                return
         self._flush(now)
 
     def _flush(self, now: float) -> None:
