@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
@@ -48,6 +49,8 @@ class Joined:
         self.delay = 0.02
         self.most_chunks = 4
         self.refuses = False
+        self.most_late = 0.0  # seconds that a timer fires late
+        self.extra_ticks = 0.0  # how often an input is preceded by a superfluous tick
         self.bytes: dict[str, int] = defaultdict(int)
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
@@ -80,6 +83,8 @@ class Joined:
                 self.sides[side].machine.tick(self.now)
             elif upcoming is not None and upcoming <= end:
                 self.now, _, action = heappop(self._queue)
+                if self.random.random() < self.extra_ticks:
+                    self.random.choice(self.sides).machine.tick(self.now)
                 action()
             else:
                 self.now = end
@@ -106,7 +111,8 @@ class Joined:
 
     def carry_out(self, number: int, side: Side, output: Any) -> None:
         if isinstance(output, SetTimer):
-            side.deadline = output.deadline
+            late = self.random.random() * self.most_late
+            side.deadline = None if output.deadline is None else output.deadline + late
         elif isinstance(output, OpenStream):
             self.at(self.now + self.wait(), lambda: self.connect(number, output.stream))
         elif isinstance(output, Send):
@@ -141,7 +147,7 @@ class Joined:
         for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True):
             half.arrives = max(half.arrives, self.now + self.wait())
             half.in_flight += 1
-            self.at(half.arrives, lambda chunk=data[start:stop]: self.deliver(end, half, chunk))
+            self.at(half.arrives, partial(self.deliver, end, half, data[start:stop]))
 
     def deliver(self, end: Key, half: Half, chunk: bytes) -> None:
         half.in_flight -= 1

@@ -103,7 +103,9 @@ class _Opening(RequestHandler):
         transport = "websocket" if self.handshake else "polling"
         engine.timers.set(self, "ask", now + engine.options.request_timeout)
         engine.outbox.deliver(
-            SessionQuestion(session.number, self.question, transport, session.peer, session.headers, session.query)
+            SessionQuestion(
+                session.number, self.question, transport, session.peer, session.tls, session.headers, session.query
+            )
         )
 
     def on_lost(self, stream: HTTPStream, now: float) -> None:
@@ -227,12 +229,11 @@ class EngineServer:
                 session.abort("server shutting down", None, now)
         for stream in [*self.outbox.owners]:
             self.outbox.close_stream(stream, abort=True)
-        self.timers.clear()
-        self._change(ServerState.STOPPED)
+        self._last_closed()
 
     def _last_closed(self) -> None:
         if self.state is ServerState.STOPPING and not self.sessions and not self.outbox.owners:
-            self.timers.cancel(self, "stop")
+            self.timers.clear()
             self._change(ServerState.STOPPED)
 
     def _change(self, state: ServerState) -> None:
@@ -299,7 +300,8 @@ class EngineServer:
             self.outbox,
             self.timers,
             peer=stream.peer,
-            headers={name.decode("ascii"): value.decode("latin-1") for name, value in request.headers},
+            tls=stream.tls,
+            headers=_readable(request),
             query=request.query,
         )
         self.sessions[session.number] = self._by_sid[session.sid] = session
@@ -349,6 +351,12 @@ class _Upgrading(RequestHandler):
 
     def on_request(self, stream: HTTPStream, body: bytes, now: float) -> None:
         self._engine.upgrade(self._session, stream, self._handshake, now)
+
+
+def _readable(request: HTTPRequest) -> dict[str, str]:
+    """Return the headers of a request. Several of the same name are joined."""
+    names = dict.fromkeys(name for name, _ in request.headers)
+    return {name.decode("ascii"): request.header(name).decode("latin-1") for name in names}
 
 
 def _refused(code: int) -> RequestRefused:

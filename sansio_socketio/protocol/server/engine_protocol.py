@@ -96,7 +96,7 @@ class ServerMachine(Machine):
 
     def on_session_open(self, session: ServerSession, now: float) -> None:
         self._outbox.deliver(
-            SessionOpened(session.number, session.transport, session.peer, session.headers, session.query)
+            SessionOpened(session.number, session.transport, session.peer, session.tls, session.headers, session.query)
         )
 
     def on_session_message(self, session: ServerSession, data: Data, now: float) -> None:

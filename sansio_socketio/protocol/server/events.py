@@ -49,6 +49,7 @@ class SessionQuestion(SessionEvent):
     question: int
     transport: str
     peer: str
+    tls: bool
     headers: Mapping[str, str] = field(repr=False)
     query: Mapping[str, str] = field(repr=False)
 
@@ -60,12 +61,14 @@ class SessionOpened(SessionEvent):
     Attributes:
         transport: The name of the transport.
         peer: The address of the peer, as given to `stream_accepted`.
+        tls: Whether the stream of the first request is encrypted, as given to `stream_accepted`.
         headers: The headers of the first request, with names in lower case.
         query: Its query parameters.
     """
 
     transport: str
     peer: str
+    tls: bool
     headers: Mapping[str, str] = field(repr=False)
     query: Mapping[str, str] = field(repr=False)
 

@@ -180,7 +180,8 @@ class HTTPStream:
         if keeps and self._h11.our_state is h11.DONE:
             self._change(_READING)
             self._limit_reading(now)
-            self._outbox.received(self)
+            if self._buffer:
+                self._outbox.received(self)
         else:
             self._change(HTTPStreamState.CLOSING)
             self._buffer.clear()
@@ -324,6 +325,8 @@ class HTTPStream:
             event = self._h11.next_event()
             if isinstance(event, h11.Data):
                 self._body += event.data
+                if self.request is not None and self.request.method != "POST":
+                    self._body.clear()  # only the body of a POST has a meaning
                 if len(self._body) > self._options.max_payload:
                     self._refuse_large(now)
                     return
@@ -338,8 +341,8 @@ class HTTPStream:
         body, self._body = bytes(self._body), bytearray()
         self._change(_ANSWERING)
         self._timers.cancel(self, "stream")
-        if self._handler is not None:
-            self._handler.on_request(self, body, now)
+        assert self._handler is not None
+        self._handler.on_request(self, body, now)
         if self._state is _ANSWERING and len(self._buffer) > self._options.max_head:
             self._abandon(now)
 

@@ -124,7 +124,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "max_head": _COUNT,
     "max_streams": _COUNT,
     "max_sessions": _COUNT,
-    "max_buffered_bytes": _COUNT,
+    "max_buffered_bytes": integer(1024),  # enough for the handshake
     "cors": (_is_cors, "'*' or a sequence of origins such as 'https://example.com'"),
     "parser": or_none((is_parser, "an object with the methods encoder() and decoder(max_attachments)")),
     "max_attachments": integer(0),

@@ -62,6 +62,7 @@ class ServerSession:
         number: The number of the session in its machine, counted from 1.
         sid: The id of the session. Whoever knows it can send in its name.
         peer: The address of the peer that opened it.
+        tls: Whether the stream of the first request is encrypted.
         headers: The headers of the first request, with names in lower case.
         query: Its query parameters.
         state: The state of the session.
@@ -78,12 +79,14 @@ class ServerSession:
         timers: Timers,
         *,
         peer: str,
+        tls: bool,
         headers: Mapping[str, str],
         query: Mapping[str, str],
     ) -> None:
         self.number = number
         self.sid = sid
         self.peer = peer
+        self.tls = tls
         self.headers = headers
         self.query = query
         self.state = ServerSessionState.ASKING

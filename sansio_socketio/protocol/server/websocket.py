@@ -55,8 +55,10 @@ class Handshake:
 
     def __init__(self, request: HTTPRequest) -> None:
         self._connection = WSConnection(ConnectionType.SERVER)
+        # wsproto decodes the host as a name, and would refuse some.
+        headers = [(name, b"host" if name == b"host" else value) for name, value in request.headers]
         try:
-            self._connection.initiate_upgrade_connection(request.headers, request.target)
+            self._connection.initiate_upgrade_connection(headers, request.target)
         except Exception as error:  # wsproto and h11 raise various exceptions
             raise RequestRefused(400, f"the WebSocket handshake is invalid: {reason_of(error)}") from None
         if request.method != "GET":

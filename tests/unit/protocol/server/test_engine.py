@@ -17,6 +17,7 @@ from sansio_socketio.protocol.server.events import (
     SessionQuestion,
     SessionUpgraded,
 )
+from sansio_socketio.protocol.server.http import HTTPStream
 from tests.unit.protocol.server.rig import WEBSOCKET, EngineRig, Reply, frame, frames, request
 
 POLLING = "EIO=4&transport=polling"
@@ -27,7 +28,7 @@ POLLING = "EIO=4&transport=polling"
 
 def test_the_handshake_says_what_the_server_offers() -> None:
     rig = EngineRig(ping_interval=0.3, ping_timeout=0.2)
-    reply = rig.ask(request("GET", POLLING + "&token=a%20b", headers=b"X-Name: value\r\n"))
+    reply = rig.ask(request("GET", POLLING + "&token=a%20b", headers=b"X-Name: value\r\nX-Name: second\r\n"))
     assert (reply.status, reply.headers["cache-control"]) == (200, "no-store")
     assert json.loads(reply.body[1:]) == {
         "sid": json.loads(reply.body[1:])["sid"],
@@ -38,7 +39,8 @@ def test_the_handshake_says_what_the_server_offers() -> None:
     }
     (opened,) = rig.pop(SessionOpened)
     assert (opened.session, opened.transport, opened.peer) == (1, "polling", "192.0.2.1")
-    assert opened.headers["x-name"] == "value"
+    assert opened.headers["x-name"] == "value, second"
+    assert opened.tls is False
     assert opened.query["token"] == "a b"
     assert "value" not in repr(opened)
 
@@ -619,6 +621,27 @@ def test_a_wrong_probe_is_closed_and_the_session_stays(data: bytes) -> None:
     assert rig.reply(stream).body == b"4x"
     rig.feed(rig.probe(sid), frame("2probe") + frame("5"))
     assert rig.pop(SessionUpgraded)
+
+
+@pytest.mark.parametrize("host", [b"[::1]:80", b"a" * 70 + b".test:80", b"xn--\x80"])
+def test_every_host_may_open_a_websocket(host: bytes) -> None:
+    rig = EngineRig()
+    stream = rig.accept()
+    rig.feed(
+        stream, request("GET", "EIO=4&transport=websocket", headers=WEBSOCKET).replace(b"Host: a", b"Host: " + host)
+    )
+    assert Reply(rig.take(stream)).status == 101
+
+
+def test_the_body_of_a_get_is_discarded() -> None:
+    rig = EngineRig()
+    stream = rig.accept()
+    rig.feed(stream, request("GET", POLLING, b"x" * 1000)[:-1])
+    owner = rig.machine._outbox.owners[stream]
+    assert isinstance(owner, HTTPStream)
+    assert not owner._body
+    rig.feed(stream, b"x")
+    assert rig.reply(stream).status == 200
 
 
 def test_an_upgrade_that_takes_too_long_is_given_up() -> None:

@@ -93,6 +93,7 @@ class World:
 @settings(deadline=None, max_examples=40)
 def test_everything_arrives_once_and_in_order(transports: Sequence[str], seed: int, values: list[Any]) -> None:
     world = World(transports, seed)
+    world.net.most_late, world.net.extra_ticks = 0.05, 0.2
     socket, other = world.join(), world.join("/other")
     handles = []
     for number, value in enumerate(values):
@@ -217,6 +218,28 @@ def test_engine_io_alone_echoes(transports: Sequence[str], seed: int, messages: 
     net.run(10)
     assert server.state == "stopped"
     assert not net.open_streams
+
+
+@given(seed=SEEDS, count=st.integers(1, 5))
+@settings(deadline=None, max_examples=20)
+def test_a_broadcast_reaches_every_client_once_and_in_order(seed: int, count: int) -> None:
+    world = World(("polling", "websocket"), seed)
+    world.join()
+    others = []
+    for number in range(count):
+        client = ClientProtocol(URL, ClientOptions(transports=TRANSPORTS[number % 3]), random=Random(number))
+        others.append(world.net.add(client))
+        client.namespace("/").connect(world.net.now)
+    world.net.run(world.net.random.random())
+    world.net.run(1)
+    for number in range(10):
+        world.server.namespace().broadcast(["news", number, bytes([number])], world.net.now)
+        world.net.run(world.net.random.random() * 0.1)
+    world.net.run(5)
+    for side in [world.side, *others]:
+        received = [event.args for event in world.net.events(side, events.EventReceived)]
+        assert received == [["news", number, bytes([number])] for number in range(10)]
+    assert len(world.server.namespace().clients) == count + 1
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS)

@@ -293,11 +293,11 @@ def test_a_volatile_event_is_dropped_if_it_cannot_be_sent_at_once() -> None:
 
 
 def test_a_slow_client_does_not_hold_up_a_broadcast() -> None:
-    rig = SocketRig(max_buffered_bytes=1000)
+    rig = SocketRig(max_buffered_bytes=1024)
     slow, fast = rig.join(), rig.join()
     rig.writes_at_once = False
     for _ in range(3):
-        rig.namespace.broadcast(["x" * 300], rig.now)
+        rig.namespace.broadcast(["x" * 500], rig.now)
         rig.drain()
         rig.unwritten.discard(slow[0])
         rig.written()
