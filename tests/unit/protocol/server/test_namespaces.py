@@ -423,7 +423,11 @@ def test_a_client_recovers_what_it_has_missed() -> None:
     rig.namespace.emit(answer["sid"], ["a"], rig.now)
     rig.drain()
     (first,) = rig.heard(stream)
+    rig.namespace.emit(answer["sid"], ["x"], rig.now)
+    rig.namespace.emit(answer["sid"], ["ack"], rig.now, ack=True)
+    rig.drain()
     rig.lose(stream)
+    assert len(rig.pop(ClientAckFailed)) == 1
     assert rig.namespace.clients == []
     rig.namespace.emit(answer["sid"], ["b"], rig.now)
     rig.namespace.broadcast(["c"], rig.now)
@@ -439,7 +443,7 @@ def test_a_client_recovers_what_it_has_missed() -> None:
     rig.namespace.asks_before_connecting = True
     replies = rig.say(again, f"0{json.dumps(auth)}")
     assert replies[0] == f'0{{"sid":"{answer["sid"]}","pid":"{answer["pid"]}"}}'
-    assert [str(reply)[:5] for reply in replies[1:]] == ['2["b"', '2["c"']
+    assert [str(reply)[:5] for reply in replies[1:]] == ['2["x"', '2["b"', '2["c"']
     assert rig.pop(ClientConnected) == [ClientConnected("/", answer["sid"], 2, auth, recovered=True)]
     rig.advance(20)
     assert rig.namespace.clients == [answer["sid"]]
