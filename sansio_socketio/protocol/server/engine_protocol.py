@@ -88,7 +88,7 @@ class ServerMachine(Machine):
 
     def abort(self, now: float) -> None:
         """Close everything at once. Drop buffered and received packets."""
-        self._outbox.backlog.clear()
+        self._outbox.drop_all_received()
         self.advance(now)
         self._engine.abort(now)
 

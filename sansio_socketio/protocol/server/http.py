@@ -243,6 +243,9 @@ class HTTPStream:
             self._outbox.close_stream(self.number)
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
+        self._outbox.after_packets(self, self._lost, now)
+
+    def _lost(self, now: float) -> None:
         self._written(now)
         handler = self._handler
         self._end()
@@ -371,13 +374,14 @@ class HTTPStream:
     def _abandon(self, now: float) -> None:
         """Close the stream at once, and notify the handler."""
         self._outbox.close_stream(self.number, abort=True)
-        self.stream_closed(self.number, None, now)
+        self._lost(now)
 
     def _end(self) -> None:
         self._change(HTTPStreamState.CLOSED)
         self._timers.cancel(self, "stream")
         self._handler = self._writing = None
         self._buffer.clear()
+        self._outbox.drop_received(self)
 
     def _change(self, state: HTTPStreamState) -> None:
         self._state = transition(HTTP_STREAM_TRANSITIONS, self._state, state)

@@ -61,6 +61,7 @@ class ServerPolling(RequestHandler):
         self._change(_CLOSED)
         self._get = self._post = None
         self._packets = iter(())
+        self._outbox.drop_received(self)
         if get is not None:
             get.respond(200, encode_payload([Packet(last)]), now)
         if post is not None:
@@ -101,9 +102,13 @@ class ServerPolling(RequestHandler):
             self.session.on_drain(self, now)
 
     def on_lost(self, stream: HTTPStream, now: float) -> None:
-        what = "POST" if stream is self._post else "GET"
-        if stream is self._post or stream is self._get:
-            self._fail(f"the stream of a {what} request was lost", now)
+        if stream is self._get:
+            self._fail("the stream of a GET request was lost", now)
+        elif stream is self._post:
+            self._outbox.after_packets(self, self._post_lost, now)
+
+    def _post_lost(self, now: float) -> None:
+        self._fail("the stream of a POST request was lost", now)
 
     def _posted(self, stream: HTTPStream, body: bytes, now: float) -> None:
         try:

@@ -10,6 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 from typing import Any, ClassVar
 
@@ -120,4 +121,4 @@ class ServerWebSocket(WebSocketBase):
         self.outbox.received(self)
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
-        self._ended(error, now)
+        self.outbox.after_packets(self, partial(self._ended, error), now)

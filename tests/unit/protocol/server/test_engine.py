@@ -384,6 +384,40 @@ def test_the_packets_of_a_body_are_bounded() -> None:
     assert rig.post(sid, b"4\x1e4\x1e4").status == 400
 
 
+def test_many_packets_are_handled_in_slices_and_their_stream_ends_after_them() -> None:
+    rig = EngineRig()
+    _, sid = rig.open_polling()
+    stream = rig.accept()
+    rig.feed(stream, request("POST", f"{POLLING}&sid={sid}", b"\x1e".join([b"4a"] * 2500)))
+    assert 900 < len(rig.messages()) < 1100
+    assert rig.machine.is_behind
+    assert rig.deadline == rig.now
+    rig.lose(stream)
+    assert not rig.pop(SessionClosed)
+    rig.advance(0)
+    rig.advance(0)
+    assert 1400 < len(rig.messages()) < 1600
+    assert not rig.machine.is_behind
+    assert str(rig.pop(SessionClosed)[0].details).endswith("the stream of a POST request was lost")
+
+
+def test_a_request_that_was_received_before_its_stream_was_lost_is_handled() -> None:
+    rig = EngineRig()
+    _, sid = rig.open_polling()
+    stream, websocket = rig.accept(), rig.open_websocket()
+    rig.machine.paused = True
+    rig.feed(stream, request("POST", f"{POLLING}&sid={sid}", b"4a\x1e1"))
+    rig.feed(websocket, frame("4b") + frame("1"))
+    rig.lose(stream)
+    rig.lose(websocket)
+    assert rig.messages() == []
+    rig.machine.paused = False
+    rig.machine.tick(rig.now)
+    rig.drain()
+    assert rig.messages() == ["b", "a"]  # the packets of the POST come after its request has been read
+    assert [str(event.details) for event in rig.pop(SessionClosed)] == ["the client closed the session"] * 2
+
+
 def test_a_client_closes_its_session() -> None:
     rig = EngineRig()
     stream, sid = rig.open_polling()
