@@ -3,7 +3,8 @@
 Rules of this file:
 
 - Packets are sent in the order of `send`, over the current transport, one batch at a time.
-- A PING is sent `ping_interval` after the handshake and after each PONG. The session ends if no PONG comes in `ping_timeout`.
+- A PING is sent `ping_interval` after the handshake and after each PONG. The session ends if no PONG comes in `ping_timeout`. A
+  late tick does not extend that, but leaves the client at least half of it.
 - While a client probes a WebSocket, packets are still sent over polling. After the probe each GET is answered, so that the
   client can switch: with a NOOP if there is nothing to send, at most one per `_NOOP_DELAY`.
 - A session whose write buffer exceeds `max_buffered_bytes` ends.
@@ -103,6 +104,7 @@ class ServerSession:
         self._buffer: list[Packet] = []
         self._bytes_in_flight = 0
         self._is_congested = False
+        self._ping_due = 0.0
         self._awaits_pong = False
         self._reason: ServerDisconnectReason = "forced server close"  # of closing
 
@@ -133,7 +135,7 @@ class ServerSession:
         """Open the session: send the OPEN packet first."""
         self._change(_OPEN)
         self._transport = transport
-        self._timers.set(self, "ping", now + self._options.ping_interval)
+        self._schedule_ping(now)
         self._write([Packet(OPEN, handshake)], now)
         self._observer.on_session_open(self, now)
 
@@ -213,9 +215,7 @@ class ServerSession:
 
     def timer_fired(self, name: str | int, now: float) -> None:
         if name == "ping":
-            self._awaits_pong = True
-            self._timers.set(self, "pong", now + self._options.ping_timeout)
-            self._write([Packet(PING)], now)
+            self._ping(now)
         elif name == "pong":
             self._end("ping timeout", None, now)
         elif name == "upgrade":
@@ -231,7 +231,17 @@ class ServerSession:
         if self._awaits_pong:
             self._awaits_pong = False
             self._timers.cancel(self, "pong")
-            self._timers.set(self, "ping", now + self._options.ping_interval)
+            self._schedule_ping(now)
+
+    def _schedule_ping(self, now: float) -> None:
+        self._ping_due = now + self._options.ping_interval
+        self._timers.set(self, "ping", self._ping_due)
+
+    def _ping(self, now: float) -> None:
+        self._awaits_pong = True
+        timeout = self._options.ping_timeout
+        self._timers.set(self, "pong", max(self._ping_due + timeout, now + timeout / 2))
+        self._write([Packet(PING)], now)
 
     # The upgrade
 

@@ -474,6 +474,20 @@ def test_a_session_without_a_pong_ends(polls: bool) -> None:
     assert rig.take(stream).endswith(b"\r\n\r\n1") is polls
 
 
+@pytest.mark.parametrize(("late", "left"), [(0, 20), (5, 15), (30, 10)])
+def test_a_late_tick_does_not_extend_the_time_for_a_pong(late: float, left: float) -> None:
+    rig = EngineRig(ping_interval=25, ping_timeout=20)
+    stream = rig.open_websocket()
+    rig.now += 25 + late
+    rig.machine.tick(rig.now)
+    rig.drain()
+    assert rig.frames(stream) == [(1, b"2")]
+    rig.advance(left - 0.1)
+    assert not rig.pop(SessionClosed)
+    rig.advance(0.1)
+    assert rig.pop(SessionClosed)[0].reason == "ping timeout"
+
+
 # WebSocket
 
 
