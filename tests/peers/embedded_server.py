@@ -117,7 +117,7 @@ async def main() -> None:
     arguments = parser.parse_args()
     engine = EngineServerProtocol(EngineServerOptions(**OPTIONS), random=SystemRandom())
     await Driver(engine, partial(echo, engine)).listen(arguments.engine_port)
-    server = ServerProtocol(ServerOptions(connect_timeout=1.0, **OPTIONS), random=SystemRandom())
+    server = ServerProtocol(ServerOptions(**OPTIONS), random=SystemRandom())
     server.namespace("/")
     server.namespace("/custom")
     await Driver(server, partial(serve, server)).listen(arguments.socket_port)
