@@ -21,7 +21,7 @@ from ..actions import Outbox
 from ..packets.engineio import Packet, encode_frame
 from ..states import WebSocketState
 from ..timers import Timers
-from ..transports.frames import FrameCodec, unmasked_frame
+from ..transports.frames import ServerFrameCodec, unmasked_frame
 from ..transports.http import reason_of
 from ..transports.websocket_base import WebSocketBase
 from .http import HTTPRequest, HTTPStream, RequestRefused
@@ -83,7 +83,7 @@ class ServerWebSocket(WebSocketBase):
         self.timers = timers
         self.writable = False
         self._options = options
-        self._begin(FrameCodec(options.max_payload, random, client=False))
+        self._begin(ServerFrameCodec(options.max_payload, random))
 
     def open(self, stream: HTTPStream, handshake: Handshake, now: float) -> None:
         """Complete the handshake. `on_drain` is called when the response has been written."""
