@@ -176,8 +176,8 @@ class ServerSession:
         self._counters.packets_received += 1
         kind = packet.type
         if transport is not self._transport:
-            if transport is self._probe:
-                self._probed(self._probe, packet, now)
+            if transport is self._probe and isinstance(transport, ServerWebSocket):
+                self._probed(transport, packet, now)
         elif kind == MESSAGE:
             if self.state is _OPEN:
                 self._observer.on_session_message(self, packet.data, now)

@@ -6,7 +6,7 @@ import json
 import struct
 from collections import defaultdict
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sansio_socketio.protocol.actions import CloseStream, Send, SetTimer
 from sansio_socketio.protocol.server import EngineServerOptions, EngineServerProtocol, ServerOptions, ServerProtocol
@@ -14,6 +14,7 @@ from sansio_socketio.protocol.server.engine_protocol import ServerMachine
 from sansio_socketio.protocol.server.events import SessionMessage
 
 E = TypeVar("E")
+M = TypeVar("M", bound=ServerMachine)
 TAIL = b"\r\nHost: a\r\n"
 WEBSOCKET = (
     b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -76,12 +77,10 @@ class Reply:
         return json.loads(self.body)["code"]
 
 
-class Rig:
+class Rig(Generic[M]):
     """A machine, its time, and its outputs by stream."""
 
-    machine: ServerMachine
-
-    def __init__(self, machine: ServerMachine) -> None:
+    def __init__(self, machine: M) -> None:
         self.machine = machine
         self.now = 100.0
         self.sent: dict[int, bytes] = defaultdict(bytes)
@@ -201,9 +200,7 @@ class Rig:
         return stream
 
 
-class EngineRig(Rig):
-    machine: EngineServerProtocol
-
+class EngineRig(Rig[EngineServerProtocol]):
     def __init__(self, **options: Any) -> None:
         super().__init__(EngineServerProtocol(EngineServerOptions(**options), random=Random(1)))
 
@@ -211,8 +208,7 @@ class EngineRig(Rig):
         return [event.data for event in self.pop(SessionMessage)]
 
 
-class SocketRig(Rig):
-    machine: ServerProtocol
+class SocketRig(Rig[ServerProtocol]):
     path = "/socket.io/"
 
     def __init__(self, **options: Any) -> None:
