@@ -927,3 +927,20 @@ def test_ids_come_from_the_random_source() -> None:
 
     assert first(1) == first(1) != first(2)
     assert len(first(1)) == 20
+
+
+def test_inputs_for_streams_that_were_opened_mean_nothing_and_a_failed_stream_is_lost() -> None:
+    rig = EngineRig()
+    _, sid = rig.open_polling()
+    polled, websocket, idle = rig.accept(), rig.open_websocket(), rig.accept()
+    rig.poll(polled, sid)
+    for stream in (polled, websocket, idle):
+        rig.machine.stream_progress(stream, "TCP is up", rig.now)
+        rig.machine.stream_opened(stream, rig.now)
+        rig.machine.stream_failed(stream, OSError("broken"), rig.now)
+    rig.drain()
+    assert [(event.session, event.reason) for event in rig.pop(SessionClosed)] == [
+        (1, "transport error"),
+        (2, "transport close"),
+    ]
+    assert not rig.closed
