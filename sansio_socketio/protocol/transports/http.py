@@ -136,7 +136,7 @@ def message_of(error: BaseException) -> str:
 def _failures(error: BaseException) -> Sequence[BaseException]:
     """Return the failures to connect to the addresses of a host, if the error does not say them; otherwise the error."""
     cause = error.__cause__
-    if not isinstance(error, OSError) or error.errno is not None or cause is None:
+    if type(error) is not OSError or error.errno is not None or cause is None:  # trio and anyio raise plain OSErrors
         return (error,)
     return cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,)
 
