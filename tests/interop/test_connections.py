@@ -221,7 +221,7 @@ async def test_buffered_events_are_sent_after_a_server_restart(driver: Driver, f
 
 @pytest.mark.row("reason.ping_timeout")
 async def test_the_client_reconnects_after_a_ping_timeout(driver: Driver, plain_fresh: FreshTarget) -> None:
-    target = plain_fresh(options={"pingInterval": 100, "pingTimeout": 100})
+    target = plain_fresh(options={"pingInterval": 200, "pingTimeout": 1000})
     gone = driver.queue()
     async with target.connect(driver) as socket:
         socket.on("disconnect", lambda reason, details: gone.put(reason))
