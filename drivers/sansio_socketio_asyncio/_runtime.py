@@ -56,9 +56,8 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
         if self._has_read and self._transport is not None and not self._written and not self._full:
             self._has_read = False
             self._transport.write(data)
-            self._runtime.call_soon(
-                self._report_sent
-            )  # later, so that a volatile event after this one is dropped as in JavaScript
+            # Reported later, so that a volatile event after this one is dropped, as in JavaScript.
+            self._runtime.call_soon(self._report_sent)
         else:
             if not self._written:
                 self._runtime.call_soon(self._flush)

@@ -37,7 +37,7 @@ class Task:
         in_flight: How many acknowledgements are awaited concurrently.
         size: The number of bytes of a binary payload. 0: the payload is JSON of 46 bytes.
         namespaces: How many namespaces of the connection are joined.
-        pending: How many acknowledgements are awaited in vain meanwhile.
+        pending: How many other acknowledgements are pending during the measurement; they never arrive.
         connections: How many connections are open.
     """
 

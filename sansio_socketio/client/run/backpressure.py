@@ -66,9 +66,7 @@ class Backpressure:
         """Pause reading if the queues are too full. Call this when the fill has reached 1."""
         if self._state is _State.READING and self._fill() >= 1:
             self._state = _State.PAUSED
-            self._expect_progress(
-                inf
-            )  # what was received before is still being queued: the first sample is what counts
+            self._expect_progress(inf)  # events may still be queued: the first sample is what counts
             self._set_timer()
             self._reading.pause_reading(self)
 

@@ -364,7 +364,7 @@ class NamespaceRun:
         cause = self._cause()
         details = cause or event.details
         self.spec.disconnection = disconnection = Disconnection(event.reason, details)
-        if self.is_trying or self.lost() is None or cause is not None:  # a cause is reported by whoever noticed it
+        if self.is_trying or self.lost() is None or cause is not None:  # a cause has been logged already
             log.info("%s: disconnected: %s", self.spec.name, disconnection.why)
         else:
             log.warning("%s: disconnected, and does not reconnect: %s", self.spec.name, disconnection.why)

@@ -328,9 +328,7 @@ class PollingTransport(Transport):
         """End the session because the response to a poll is invalid."""
         self._packets = iter(())
         cause = without_frames(error)
-        if (
-            self.endpoint.sid is None
-        ):  # the body is that of another server: it has no data of users, and no session to close
+        if self.endpoint.sid is None:  # another kind of server: the body has no data of users, and there is no session
             described, body = self._first
             message = f"{described} is not that of a Socket.IO server"
             details = TransportError(f"{message}: {error}; check the URL and the option `path`", status=200, body=body)
