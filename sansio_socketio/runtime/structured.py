@@ -120,13 +120,14 @@ class StructuredStream(TaskStream):
     def __init__(self, runtime: StructuredRuntime, receiver: StreamReceiver) -> None:
         super().__init__(runtime, receiver)
         self._start = runtime.start
+        self._cancel = runtime.cancel
         self._library = runtime.library
         self._scope = runtime.library.cancel_scope()
 
     def abort(self) -> None:
-        """Close at once, even if the stream is not open yet."""
+        """Close in the next loop iteration, even if the stream is not open yet."""
         self.receiver = None
-        self._scope.cancel()
+        self._cancel(self._scope)
 
     async def run(self, host: str, port: int, hook: StreamHook | None) -> None:
         """Open the stream, and transfer bytes until it ends. Run this in a task."""
@@ -144,6 +145,25 @@ class StructuredStream(TaskStream):
                 self.notify_opened()
                 self._start(nursery, "write to a stream", self.write_out, partial(library.send, plain))
                 await self.read(partial(library.receive, plain))
+
+
+class StructuredTask:
+    """A task, in a cancel scope of its own."""
+
+    __slots__ = ("_cancel", "_scope")
+
+    def __init__(self, runtime: StructuredRuntime) -> None:
+        self._cancel = runtime.cancel
+        self._scope = runtime.library.cancel_scope()
+
+    def cancel(self) -> None:
+        """Cancel the task in the next loop iteration."""
+        self._cancel(self._scope)
+
+    async def run(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `function()` as the whole of the task."""
+        with self._scope:
+            await function()
 
 
 class StructuredRuntime:
@@ -214,11 +234,23 @@ class StructuredRuntime:
         await future.event.wait()
         return future.result()
 
-    def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> CancelScope:
+    def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> StructuredTask:
         """Run `function()` in a task."""
-        scope = self.library.cancel_scope()
-        self.start(self._nursery, name, _run_in, scope, function)
-        return scope
+        task = StructuredTask(self)
+        self.start(self._nursery, name, task.run, function)
+        return task
+
+    def cancel(self, scope: CancelScope) -> None:
+        """Cancel the scope of a task in the next loop iteration, unless `end` cancels everything before.
+
+        The reason is a defect of anyio on asyncio (4.16): if the nursery is cancelled while a task of it leaves a scope that
+        has been cancelled, the nursery's block counts that cancellation as its own, and loses one from outside, like Ctrl-C.
+        """
+        self.call_soon(partial(self._cancel, scope))
+
+    def _cancel(self, scope: CancelScope) -> None:
+        if not self._ended:
+            scope.cancel()
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call the application's code, and await what it returns if it is awaitable."""
@@ -239,11 +271,6 @@ class StructuredRuntime:
             self._wake = self.library.event()
             for _ in range(len(self._soon)):  # callbacks that are added meanwhile run in the next iteration
                 self._soon.popleft()()
-
-
-async def _run_in(scope: CancelScope, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    with scope:
-        await function()
 
 
 R = TypeVar("R", bound=StructuredRuntime)

@@ -373,6 +373,43 @@ def _interrupt_everywhere(
             assert not left, f"line {line}"
 
 
+@pytest.mark.parametrize(
+    ("module", "run"), [pytest.param(*others, id=name) for name, *others in BACKENDS if name.endswith("asyncio")]
+)
+def test_an_interrupt_in_any_iteration_of_the_end_is_raised(module: Any, run: Callable[..., object]) -> None:
+    sent: list[int] = []
+
+    async def main(url: str, iterations: int) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def count(left: int) -> None:
+            if left:
+                loop.call_soon(count, left - 1)
+            elif not task.done():
+                sent.append(iterations)
+                signal.raise_signal(signal.SIGINT)
+
+        manager = module.Manager(url, **OPTIONS)
+        socket = manager.socket("/")
+        async with manager, socket.events() as events:
+            socket.emit_nowait("x")
+            await anext(events)
+            count(iterations)
+
+    raised: list[int] = []
+    with LoopbackServer(serve) as server:
+        for iterations in range(100):
+            try:
+                run(main, f"http://127.0.0.1:{server.port}", iterations)
+            except KeyboardInterrupt:
+                raised.append(iterations)
+            assert raised == sent
+            if iterations not in sent:
+                break  # the program has finished before
+    assert len(sent) > 3
+
+
 def test_an_interrupt_that_was_delayed_is_raised_by_a_wait_that_begins_earlier() -> None:
     _interrupts.interruptible.delay(sys._getframe().f_back or sys._getframe())  # whose next line comes later
     with pytest.raises(KeyboardInterrupt), _interrupts.interruptible(lambda: None) as is_interrupted:
