@@ -31,6 +31,7 @@ from .deflate import Deflate
 
 _FIN: Final = 0x80
 _COMPRESSED: Final = 0x40
+_OPCODE: Final = 0x0F
 _MASKED: Final = 0x80
 _TEXT: Final = int(_FIN | Opcode.TEXT)
 _BINARY: Final = int(_FIN | Opcode.BINARY)
@@ -253,16 +254,22 @@ class FrameCodec:
         return received
 
     def _begin_frame(self) -> bool:
-        """Read the header of the next frame, unless wsproto has to. Return False if it is incomplete."""
+        """Read the header of the next frame, unless wsproto has to. Return False if it is incomplete.
+
+        Raise ParseFailed if a message starts within another one, or is continued that has not started.
+        """
         data, start = self._data, self._start
         if len(data) < start + 2:
             return False
         first, second = data[start], data[start + 1]
-        size = second & ~_MASKED
+        kind, size = first & _OPCODE, second & ~_MASKED
         more, least = _LENGTHS.get(size, (0, 0))
         begin = start + 2 + more
         if len(data) < begin:
             return False
+        if kind <= Opcode.BINARY and (kind == Opcode.CONTINUATION) is (self._opcode is None):
+            is_first = self._opcode is None
+            raise ParseFailed("unexpected CONTINUATION" if is_first else f"expected CONTINUATION, got {Opcode(kind)!r}")
         if more:
             size = int.from_bytes(data[start + 2 : begin])
         is_plain = first in _PLAIN and second < _MASKED and self._is_client
@@ -288,11 +295,7 @@ class FrameCodec:
     def _collect(self, opcode: Opcode, payload: bytes, *, finished: bool) -> str | bytes | None:
         """Add a part of a message. Return the message if it is finished."""
         if self._opcode is None:
-            if opcode is Opcode.CONTINUATION:
-                raise ParseFailed("unexpected CONTINUATION")
             self._opcode = opcode
-        elif opcode is not Opcode.CONTINUATION:
-            raise ParseFailed(f"expected CONTINUATION, got {opcode!r}")
         kind, collected = self._opcode, self._parts.size
         if finished:
             self._opcode = None

@@ -295,6 +295,7 @@ def broken(rig: TransportRig, code: int, expected: str) -> None:
             1002,
             "expected CONTINUATION",
         ),
+        (frame(TEXT, b"4", fin=False) + frame(TEXT, b"\xff\xff", rsv1=True), 1002, "expected CONTINUATION"),
     ],
 )
 def test_invalid_compressed_frames_close_the_websocket(data: bytes, code: int, expected: str) -> None:
