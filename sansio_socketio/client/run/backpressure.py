@@ -46,25 +46,28 @@ class Backpressure:
     Args:
         runtime: The runtime.
         reading: Pauses and resumes reading.
-        fill: Returns how full the fullest queue is; 1 is the fill at which reading pauses.
-        progress: By how much the fill must fall within `_PATIENCE` samples to count as progress.
+        fill: Returns how full the queues are altogether, and how full the first one is; 1 is the fill at which reading pauses.
+        progress: By how much their sum must fall within `_PATIENCE` samples to count as progress. So it is also progress when
+            the first queue is emptied into the others.
     """
 
     __slots__ = ("_fill", "_goal", "_patience", "_progress", "_reading", "_runtime", "_state", "_timer")
 
-    def __init__(self, runtime: Runtime, reading: Reading, fill: Callable[[], float], progress: float) -> None:
+    def __init__(
+        self, runtime: Runtime, reading: Reading, fill: Callable[[], tuple[float, float]], progress: float
+    ) -> None:
         self._runtime = runtime
         self._reading = reading
         self._fill = fill
         self._progress = progress
         self._timer: Timer | None = None
         self._state = _State.READING
-        self._goal = 0.0  # the fill that counts as progress
+        self._goal = 0.0  # the sum that counts as progress
         self._patience = 0
 
     def check(self) -> None:
         """Pause reading if the queues are too full. Call this when the fill has reached 1."""
-        if self._state is _State.READING and self._fill() >= 1:
+        if self._state is _State.READING and self._fill()[0] >= 1:
             self._state = _State.PAUSED
             self._expect_progress(inf)  # events may still be queued: the first sample is what counts
             self._set_timer()
@@ -86,18 +89,18 @@ class Backpressure:
             self._timer = self._runtime.timer(self._sample)
         self._timer.set(self._runtime.now() + _SAMPLE)
 
-    def _expect_progress(self, fill: float) -> None:
-        self._goal = fill - self._progress
+    def _expect_progress(self, left: float) -> None:
+        self._goal = left - self._progress
         self._patience = _PATIENCE
 
     def _sample(self) -> None:
-        fill = self._fill()
+        fill, first = self._fill()
         if fill <= _LOW:
             self.stop()
             return
         self._set_timer()
         self._patience -= 1
-        if fill <= self._goal:
-            self._expect_progress(fill)
+        if fill + first <= self._goal:
+            self._expect_progress(fill + first)
         elif self._patience == 0:
             self._enter(_State.IMPATIENT)

@@ -285,14 +285,14 @@ class Dispatcher:
             log.debug("%s: received %s", self._name, description(event.args, event.size, wire_id))
         if self._is_full:
             return
-        waiting = self._waiting
-        if waiting >= self._many or self._bytes + event.size > self._large:
-            if not self.fits(waiting, self._bytes, event.size):
+        waiting, size = self._queued() if self._streams else (self._waiting, self._bytes)
+        if waiting >= self._many or size + event.size > self._large:
+            if not self._fits(waiting, size, event.size):
                 self._is_full = True
-                self.overflow(event_name(event.args[0]), waiting, self._bytes)
+                self._overflow(event_name(event.args[0]), waiting, size)
                 return
             self._check_backpressure()
-        self._waiting = waiting + 1
+        self._waiting += 1
         self._bytes += event.size
         self._inbox.append(event)
         if self._expected:
@@ -302,7 +302,7 @@ class Dispatcher:
 
     def sent(self, event: EventSent) -> None:
         """Queue a sent event. If too many are queued, drop it and report an InboxOverflow."""
-        if self.fits(self._sent, self._sent_bytes, event.size):
+        if self._fits(self._sent, self._sent_bytes, event.size):
             self._sent += 1
             self._sent_bytes += event.size
             self.put(event)
@@ -353,21 +353,25 @@ class Dispatcher:
         """Stop adding the events to a stream."""
         self._streams = tuple(each for each in self._streams if each is not stream)
 
-    def fits(self, events: int, size: int, more: int) -> bool:
+    def _queued(self) -> tuple[int, int]:
+        """Return the number and the size of the events that the fullest stream has when those in the inbox are added to it."""
+        streams = self._streams
+        events = max([len(stream) for stream in streams], default=0)
+        return self._waiting + events, self._bytes + max([stream.size for stream in streams], default=0)
+
+    def _fits(self, events: int, size: int, more: int) -> bool:
         """Return whether `events` events of `size` bytes and one of `more` bytes are within the bounds. One always is."""
         return events < self._limits.events and (events == 0 or size + more <= self._limits.size)
 
-    def grown(self, events: int, size: int) -> None:
-        """Pause reading if a stream has so many events of this size that its consumer must catch up."""
-        if events >= self._many or size > self._large:
-            self._check_backpressure()
-
-    def overflow(self, name: str, events: int, size: int) -> None:
+    def _overflow(self, name: str, events: int, size: int) -> None:
         """Report that the event `name` exceeds the bounds."""
+        who, advice = "handlers are", "make the handlers faster (concurrency=…)"
+        if events > 2 * self._waiting:
+            who, advice = "the consumer of a stream (events()) is", "take the events faster"
         self._overflowed(
             InboxOverflow(
-                f"handlers are too slow: event {name!r} arrived while {events} events of {size} bytes were queued; make "
-                f"the handlers faster (concurrency=…), {self._bounds_hint}"
+                f"{who} too slow: event {name!r} arrived while {events} events of {size} bytes were queued; {advice}, "
+                f"{self._bounds_hint}"
             )
         )
 
@@ -380,11 +384,10 @@ class Dispatcher:
             self._backpressure = Backpressure(self.runtime, self._reading, self._fill, _PROGRESS / self._many)
         self._backpressure.check()
 
-    def _fill(self) -> float:
-        """Return how full the fullest queue is; 1 is the fill at which reading pauses."""
-        queues = [(stream.size, len(stream)) for stream in self._streams]
-        queues.append((self._bytes, self._waiting))
-        return max([max(size / self._large, events / self._many) for size, events in queues])
+    def _fill(self) -> tuple[float, float]:
+        """Return how full the fullest stream is with the inbox, and the inbox alone; 1 is the fill at which reading pauses."""
+        events, size = self._queued()
+        return max(size / self._large, events / self._many), max(self._bytes / self._large, self._waiting / self._many)
 
     # From start to end
 

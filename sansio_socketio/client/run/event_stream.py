@@ -53,9 +53,6 @@ class Inbox(Protocol):
     def runtime(self) -> Runtime: ...
     def attach(self, stream: EventBuffer) -> None: ...
     def detach(self, stream: EventBuffer) -> None: ...
-    def grown(self, events: int, size: int) -> None: ...
-    def fits(self, events: int, size: int, more: int) -> bool: ...
-    def overflow(self, name: str, events: int, size: int) -> None: ...
 
 
 class Source(Protocol):
@@ -74,8 +71,6 @@ class _State(Enum):
 
     NEW = "new"
     OPEN = "open"
-    FULL = "full"
-    """An event did not fit. The connection is being closed; the end of the stream follows."""
     ENDED = "ended"
 
 
@@ -118,17 +113,11 @@ class EventBuffer:
         self.end()
 
     def put(self, event: Event, size: int) -> None:
-        """Add an event of about `size` bytes, unless the stream has ended."""
-        if self._state is not _State.OPEN:
-            return
-        if self._inbox.fits(len(self._events), self._bytes, size):
+        """Add an event of about `size` bytes, unless the stream has ended. The inbox has counted it towards its bounds."""
+        if self._state is _State.OPEN:
             self._events.append((event, size))
             self._bytes += size
-            self._inbox.grown(len(self._events), self._bytes)
             self._arrivals.wake()
-        else:
-            self._state = _State.FULL
-            self._inbox.overflow(event.name, len(self._events), self._bytes)
 
     def end(self, error: DisconnectedError | None = None) -> None:
         """End the stream after the buffered events. `error` is what it raises then, if anything, unless it has ended."""

@@ -228,6 +228,15 @@ class NamespaceRun:
         for future in self._acks.values():
             future.fail(error)
 
+    def withdraw(self, error: Exception) -> None:
+        """Withdraw the events with acknowledgements that a caller waits for, or a callback that takes an error: `error`."""
+        self.fail_acks(error)
+        for handle, (callback, name, with_error) in list(self._callbacks.items()):
+            if with_error:
+                del self._callbacks[handle]
+                self._namespace.forget(handle, self._pump.now())
+                self.dispatcher.put(AckCallback(name, callback, [error]))
+
     def end(self, error: Exception) -> None:
         """End the namespace's part of the run: raise `error` in all waiting callers."""
         self.fail_unless_trying(error)

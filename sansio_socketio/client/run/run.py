@@ -210,9 +210,15 @@ class Run:
             self._suspend()
             self.machine.close(now)
             self.pump.drain()
+            if queued := self.machine.statistics().queued_events:
+                log.warning(
+                    "%s: stopped with events that were not sent, or with retries not acknowledged: %d",
+                    self._blueprint.url,
+                    queued,
+                )
             for namespace in self._namespaces.values():
-                # Those of buffered events would only arrive in the next run.
-                namespace.fail_acks(self._stopped_error())
+                # Those of queued events would only arrive in the next run.
+                namespace.withdraw(self._stopped_error())
         self.lifecycle.finish()
         for namespace in self._namespaces.values():
             namespace.dispatcher.finish()

@@ -1122,3 +1122,32 @@ def test_a_keyword_of_python_socketio_is_an_error_that_says_what_to_write(
             await getattr(socket, method)("e", **{keyword: "x"})
 
     world.run_connected(body)
+
+
+def test_callbacks_of_events_that_are_still_queued_at_the_end_get_the_error(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With retries, the next event is sent when the one before it is acknowledged."""
+    with_error: list[Any] = []
+    without: list[Any] = []
+
+    async def body(socket: Socket) -> None:
+        for number in range(3):
+            await socket.emit("e", number, ack=lambda error, *values: with_error.append(type(error)))
+        await socket.timeout(None).emit("e", ack=without.append)
+
+    world.run_connected(body, retries=1, ack_timeout=3)
+    assert with_error == [DisconnectedError] * 3
+    assert without == []
+    assert caplog.messages == [f"{URL}: stopped with events that were not sent, or with retries not acknowledged: 4"]
+
+
+def test_an_end_without_queued_events_logs_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.server.on_event = lambda packet: world.server.ack(packet) if packet.id is not None else None
+
+    async def body(socket: Socket) -> None:
+        await socket.emit("e")
+        await socket.emit_with_ack("e")
+
+    world.run_connected(body, retries=1, ack_timeout=3)
+    assert caplog.messages == []
