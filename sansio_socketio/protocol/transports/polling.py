@@ -141,22 +141,26 @@ class PollingTransport(Transport):
         self._write(channel, now)
 
     def stream_failed(self, stream: int, error: Exception, now: float) -> None:
-        channel = self._channels.pop(stream)
-        self._after_packets(self._lost, channel, unreachable(self.endpoint.url.address, error), now)
+        request = self._channels.pop(stream).request
+        if request is None:
+            raise AssertionError("a stream was opened without a request")
+        self._after_packets(self._lost, request, unreachable(self.endpoint.url.address, error), now)
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
         channel = self._channels[stream]
-        if channel.request is None:  # surplus, such as a 408 for the idle stream: not the response to the next request
+        request = channel.request
+        if request is None:  # surplus, such as a 408 for the idle stream: not the response to the next request
             self._drop(channel)
             return
         try:
             response = channel.exchange.receive(data)
         except TransportError as error:
             self._drop(channel)
-            self._after_packets(self._lost, channel, without_frames(error), now)
+            self._after_packets(self._lost, request, without_frames(error), now)
         else:
             if response is not None:
-                self._after_packets(self._complete, channel, response, now)
+                self._release(channel, response, now)
+                self._after_packets(self._complete, request, response, now)
             elif self._state is PollingState.OPENING:
                 self.progress = "the response to the first GET request is not complete"
 
@@ -173,15 +177,18 @@ class PollingTransport(Transport):
                 raise TransportError(f"the stream of a {request.method} request broke: {message_of(error)}") from error
             response = channel.exchange.receive_eof()
         except TransportError as broken:
-            self._after_packets(self._lost, channel, broken, now)
+            self._after_packets(self._lost, request, broken, now)
         else:
-            self._after_packets(self._complete, channel, response, now)
+            self._after_packets(self._complete, request, response, now)
 
     def _after_packets(
-        self, function: Callable[[_Channel, T, float], None], channel: _Channel, value: T, now: float
+        self, function: Callable[[_Request, T, float], None], request: _Request, value: T, now: float
     ) -> None:
-        """Handle the end of a request after the packets that were received before it."""
-        self.outbox.after_packets(self, partial(function, channel, value), now)
+        """Handle the end of a request after the packets that were received before it.
+
+        There are packets only between two GET requests. So it is the POST request, and the only one that waits.
+        """
+        self.outbox.after_packets(self, partial(function, request, value), now)
 
     # Requests
 
@@ -228,7 +235,7 @@ class PollingTransport(Transport):
             parts = channel.exchange.request(request.method, request.target, headers, request.body, most)
         except (ValueError, LocalProtocolError) as error:
             self._drop(channel)
-            self._lost(channel, unwritable(f"the {request.method} request", error), now)
+            self._lost(request, unwritable(f"the {request.method} request", error), now)
             return
         if len(request.body) <= _MOST_JOINED:
             parts = [b"".join(parts)]
@@ -257,11 +264,7 @@ class PollingTransport(Transport):
 
     # Responses
 
-    def _complete(self, channel: _Channel, response: Response, now: float) -> None:
-        request = channel.request
-        if request is None:
-            raise AssertionError("a stream without a request has a response")
-        self._release(channel, response, now)
+    def _complete(self, request: _Request, response: Response, now: float) -> None:
         if self.endpoint.cookies is not None:
             self.endpoint.cookies.update(response.headers, request.target, now)
         if self._state in _CLOSING:
@@ -278,8 +281,6 @@ class PollingTransport(Transport):
     def _release(self, channel: _Channel, response: Response, now: float) -> None:
         """Keep the stream for another request, or close it."""
         channel.request = None
-        if channel.stream not in self._channels:
-            return  # the server has closed it
         if channel.exchange.recycle():
             channel.idle_until = now + _idle_limit(response.header(b"keep-alive"))
         else:
@@ -362,12 +363,12 @@ class PollingTransport(Transport):
 
     # The end
 
-    def _lost(self, channel: _Channel, error: TransportError, now: float) -> None:
-        """Handle a failed stream. While closing, it only ends the request on it."""
+    def _lost(self, request: _Request, error: TransportError, now: float) -> None:
+        """Handle a request that failed with its stream. While closing, it only ends."""
         if self._state not in _CLOSING:
             self._break(error, now)
-        elif channel.request is not None:
-            self._ended(channel.request, now)
+        else:
+            self._ended(request, now)
 
     def _fail(self, reason: CloseReason, details: TransportError, now: float) -> None:
         details.transport = self.name

@@ -253,6 +253,26 @@ def test_an_idle_stream_that_ends_while_packets_wait_is_not_used_again(surplus: 
     assert client.is_open
 
 
+@pytest.mark.parametrize("then", ["closed", "surplus"])
+def test_a_post_that_succeeds_while_packets_wait_is_done_although_its_stream_ends(then: str) -> None:
+    connection = Connection("polling")
+    client = connection.client
+    connection.socket.emit(["e"], 0)
+    [post] = [each.stream for each in connection.outputs() if isinstance(each, Send) and each.data[:4] == b"POST"]
+    connection.burst()
+    connection.outputs()
+    if then == "closed":
+        client.data_received(post, http_response(b"ok", b"Connection: close"), 0)
+        client.stream_closed(post, None, 0)
+    else:
+        client.data_received(post, http_response(b"ok"), 0)
+        client.data_received(post, http_response(b"ok"), 0)
+    connection.caught_up()
+    assert client.state == "open"
+    connection.socket.emit(["e"], 0)
+    assert not any(isinstance(output, Send) and output.stream == post for output in connection.outputs())
+
+
 @pytest.mark.parametrize("how", ["status", "broken", "closed", "invalid"])
 def test_a_post_that_fails_while_packets_wait_fails_after_them(how: str) -> None:
     connection = Connection("polling")
