@@ -341,6 +341,11 @@ class Dispatcher:
         if self._idle is not None:
             self._wake()
 
+    def connection_closed(self) -> None:
+        """Read again: the next connection has to open while the events of the last one are still queued."""
+        if self._backpressure is not None:
+            self._backpressure.stop()
+
     def accept(self) -> None:
         """Queue received events again after an overflow, because there is a new connection."""
         self._is_full = False

@@ -368,6 +368,8 @@ class Run:
             log.info("%s: closed%s: %s", self._blueprint.url, by, event.reason)
         self._log_delay(event.retry_in)
         self._openings.fail(DisconnectedError(f"the connection was closed: {event.reason}", event.reason))
+        for namespace in self._namespaces.values():
+            namespace.dispatcher.connection_closed()
         self._post("close", event.reason, self._overflow or event.details)
 
     def _log_delay(self, seconds: float | None) -> None:

@@ -317,6 +317,29 @@ def test_a_burst_arrives_with_any_bound(world: World, bound: int) -> None:
     assert seen == list(range(BURST))
 
 
+def test_the_next_connection_opens_while_events_of_the_last_one_are_queued(world: World) -> None:
+    queued: list[int] = []
+
+    async def body(socket: Socket) -> None:
+        async def handler(number: int) -> None:
+            await world.sleep(0.0004)
+
+        socket.on("n", handler)
+        await world.settle()
+        burst(world, BOUND - 10)
+        assert world.server.stream is not None
+        assert world.server.stream.is_paused
+        assert socket.io.engine is not None
+        await socket.io.engine.close()
+        await socket.wait_connected()
+        queued.append(socket.io.statistics().waiting_events)
+
+    world.run_connected(
+        body, inbox_events=BOUND, reconnection_delay=0.1, randomization_factor=0, timeout=0.2, close_timeout=0.1
+    )
+    assert queued[0] > BOUND * 0.7
+
+
 def test_the_end_of_a_run_ends_a_pause(world: World) -> None:
     async def body(socket: Socket) -> None:
         async def blocked(number: int) -> None:
