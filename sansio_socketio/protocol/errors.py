@@ -13,7 +13,8 @@ Rules of this file:
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
 
 
 class SocketIOError(Exception):
@@ -127,6 +128,32 @@ _QUOTED = re.compile(
 def parser_message(error: Exception) -> str:
     """Return the message of an exception of h11 or wsproto, without the bytes that it quotes."""
     return _QUOTED.sub("", str(error)) or type(error).__name__
+
+
+REFUSED: Final = "connection refused"
+"""The message of a ConnectionRefusedError. Its own text depends on the runtime, and repeats the address."""
+
+_MAX_TEXT: Final = 500
+
+
+def message_of(error: BaseException) -> str:
+    """Return the truncated message of an error of a stream, or its type if the message is empty."""
+    text = "; ".join(dict.fromkeys(map(_text, _failures(error))))
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return REFUSED
+    return str(error) or type(error).__name__
+
+
+def _failures(error: BaseException) -> Sequence[BaseException]:
+    """Return the failures to connect to the addresses of a host; otherwise the error."""
+    cause = error.__cause__
+    if type(error) is not OSError or error.errno is not None or cause is None:  # they are the cause of a plain OSError
+        return (error,)
+    return cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,)
 
 
 def chained(error: E, cause: BaseException) -> E:

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 import h11
 
-from ..protocol.errors import OptionError, TransportError, parser_message
+from ..protocol.errors import OptionError, TransportError, message_of, parser_message
 from .interface import Stream, StreamOpener, StreamReceiver
 from .streams import StackedStream
 
@@ -29,7 +29,6 @@ _EXPECTED: Final = "a URL such as 'http://user:password@host:8080' or 'https://h
 _USER_AGENT: Final = b"sansio-socketio"
 _MAX_RESPONSE: Final = 16 * 1024  # the maximum number of bytes of a response that are read; h11 bounds nothing below it
 _MAX_BODY: Final = 4096  # the maximum number of bytes of a refusal's body in the error
-_MAX_REASON: Final = 200  # the maximum length of another error's message
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]{1,253}\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+(?:%[!-~]+)?")
 _SECURE: Final = {"http": False, "https": True}
@@ -169,7 +168,7 @@ class TunnelStream(StackedStream):
 
     def failed(self, error: Exception) -> None:
         """Report that the connection to the proxy could not be opened."""
-        failure = TransportError(f"could not connect to the proxy {self._proxy}: {_reason(error)}")
+        failure = TransportError(f"could not connect to the proxy {self._proxy}: {message_of(error)}")
         failure.__cause__ = error
         self._receiver.failed(failure)
 
@@ -261,8 +260,3 @@ def _is_exempt(host: str, port: int) -> bool:
 def _spelled(variable: str) -> str:
     """Return the name of the variable in the case in which the environment has it."""
     return variable if os.environ.get(variable) else variable.upper()
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}…"

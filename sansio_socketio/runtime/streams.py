@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
-from ..protocol.errors import OptionError
+from ..protocol.errors import OptionError, chained
 from .interface import Future, Runtime, Stream, StreamReceiver, Task
 
 ATTEMPT_DELAY: Final = 0.25
@@ -256,8 +256,11 @@ def underlying_error(error: Exception) -> Exception:
 
 
 def combine_errors(errors: Sequence[Exception]) -> Exception:
-    """Return one error with the messages of the errors of all addresses of a host."""
-    return errors[0] if len(errors) == 1 else OSError("; ".join(map(str, errors)))
+    """Return one error with the messages of the errors of all addresses of a host. Its cause is the group of them."""
+    if len(errors) == 1:
+        return errors[0]
+    error = OSError("; ".join(map(str, errors)))
+    return chained(error, ExceptionGroup("no address could be connected to", errors)) if errors else error
 
 
 def find_interrupt(group: BaseExceptionGroup[BaseException]) -> BaseException | None:

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import h11
 import orjson
 import wsproto.utilities
 
-from ..errors import OptionError, TransportError, chained, parser_message
+from ..errors import REFUSED, OptionError, TransportError, chained, message_of, parser_message
 from ..url import URL, redacted
 from .requests import Headers
 
@@ -35,7 +34,8 @@ MAX_ANSWER = 64 * 1024
 """The maximum size of the response to a POST request, which is `ok`, or explains a refusal."""
 
 _MAX_LOCATION = 200
-_MAX_TEXT = 500
+_UNKNOWN_TRANSPORT = 0
+"""The code of an Engine.IO server's refusal of a request with a transport that it does not offer."""
 _NO_STATUS = "illegal status line"
 _NO_STATUS_LINE = (_NO_STATUS, "illegal request line", "no response line received")
 """How h11 begins its message about an invalid status line. Which it is depends on the chunks."""
@@ -90,23 +90,27 @@ def excerpt(body: bytes) -> str:
     return body[:MAX_EXCERPT].decode("utf-8", "replace")
 
 
-def refusal(server: str, what: str, status: int, body: bytes, location: bytes = b"") -> TransportError:
+def refusal(url: URL, what: str, status: int, body: bytes, location: bytes = b"") -> TransportError:
     """Return the error for a response with an unexpected status.
 
     Args:
-        server: The host and the port.
+        url: The URL of the server.
         what: A description of the request.
         status: The status.
         body: The body of the response.
         location: The value of its header Location.
     """
-    message = _message(body)
+    code, message = _explained(body)
     hint = _HINTS.get(status, "")
+    if status == 400 and code == _UNKNOWN_TRANSPORT:
+        hint = "; the server does not offer this transport (see the option `transports`)"
+    if status == 404 and url.path != "/":
+        hint += f" In the URL, {url.path!r} names a namespace"
     if location and 300 <= status < 400:
         target = redacted(location[:_MAX_LOCATION].decode("latin-1"))
         hint = f"; it redirects to {target!r}, which is not followed: use the URL of the Socket.IO server itself"
     return TransportError(
-        f"{server} responded to {what} with HTTP status {status}{f': {message}' if message else ''}{hint}",
+        f"{url.address} responded to {what} with HTTP status {status}{f': {message}' if message else ''}{hint}",
         status=status,
         body=excerpt(body),
     )
@@ -122,23 +126,11 @@ def unwritable(what: str, error: Exception) -> TransportError:
 def unreachable(server: str, error: Exception) -> TransportError:
     """Return the error for a stream that could not be opened, with the status and body of a proxy's response."""
     status, body = (error.status, error.body) if isinstance(error, TransportError) else (None, None)
-    failure = TransportError(f"could not connect to {server}: {message_of(error)}", status=status, body=body)
+    message = message_of(error)
+    hint = "; is the server running at this host and port?" if message == REFUSED else ""
+    failure = TransportError(f"could not connect to {server}: {message}{hint}", status=status, body=body)
     failure.__cause__ = error
     return failure
-
-
-def message_of(error: BaseException) -> str:
-    """Return the truncated message of an error of a stream, or its type if the message is empty."""
-    text = "; ".join(dict.fromkeys(str(each) or type(each).__name__ for each in _failures(error)))
-    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
-
-
-def _failures(error: BaseException) -> Sequence[BaseException]:
-    """Return the failures to connect to the addresses of a host, if the error does not say them; otherwise the error."""
-    cause = error.__cause__
-    if type(error) is not OSError or error.errno is not None or cause is None:  # trio and anyio raise plain OSErrors
-        return (error,)
-    return cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,)
 
 
 def reason_of(error: Exception) -> str:
@@ -328,13 +320,13 @@ def _has_zlib_header(data: bytearray) -> bool:
     return len(data) >= 2 and data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0
 
 
-def _message(body: bytes) -> str:
-    """Return the message in the JSON body of an Engine.IO server's refusal, or an empty string."""
+def _explained(body: bytes) -> tuple[int | None, str]:
+    """Return the code and the message in the JSON body of an Engine.IO server's refusal, or None and an empty string."""
     try:
         value = orjson.loads(body[:MAX_EXCERPT])
     except ValueError:
-        return ""
+        return None, ""
     if not isinstance(value, dict) or not isinstance(value.get("message"), str):
-        return ""
-    message = explanation(value["message"])
-    return f"{message} (code {value['code']})" if isinstance(value.get("code"), int) else message
+        return None, ""
+    message, code = explanation(value["message"]), value.get("code")
+    return (code, f"{message} (code {code})") if isinstance(code, int) else (None, message)

@@ -26,12 +26,12 @@ from typing import ClassVar, Final, Literal, TypeVar
 from h11 import LocalProtocolError
 
 from ..actions import Outbox, packet_cost
-from ..errors import PacketError, TransportError, chained, without_frames
+from ..errors import PacketError, TransportError, chained, message_of, without_frames
 from ..packets.engineio import CLOSE, VERSION_2, Packet, decode_payload, encode_payload, is_of_version_3
 from ..states import POLLING_TRANSITIONS, PollingState, transition
 from ..timers import Timers
 from .base import CloseReason, Endpoint, Session, Transport
-from .http import MAX_ANSWER, Exchange, Response, excerpt, layers_up, message_of, refusal, unreachable, unwritable
+from .http import MAX_ANSWER, Exchange, Response, excerpt, layers_up, refusal, unreachable, unwritable
 from .requests import USER_AGENT, Headers, Requests
 
 _TEXT = b"text/plain;charset=UTF-8"
@@ -271,7 +271,7 @@ class PollingTransport(Transport):
             self._ended(request, now)
         elif response.status != 200:
             what, location = f"a {request.method} request", response.header(b"location")
-            details = refusal(self.endpoint.url.address, what, response.status, response.body, location)
+            details = refusal(self.endpoint.url, what, response.status, response.body, location)
             self._fail("transport error", details, now)
         elif request.method == "GET":
             self._polled(response, now)

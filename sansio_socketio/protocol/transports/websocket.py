@@ -22,7 +22,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Event, RejectConnection, RejectData, Request
 
 from ..actions import Outbox
-from ..errors import TransportError
+from ..errors import TransportError, message_of
 from ..packets.engineio import Packet, encode_frame
 from ..states import WebSocketState
 from ..timers import Timers
@@ -33,7 +33,6 @@ from .http import (
     MAX_EXCERPT,
     join_header,
     layers_up,
-    message_of,
     reason_of,
     refusal,
     tls_hint,
@@ -229,8 +228,8 @@ class WebSocketTransport(WebSocketBase, Transport):
         self._location = join_header(event.headers, b"location")
 
     def _refuse(self, now: float) -> None:
-        what, server = "the WebSocket handshake", self.endpoint.url.address
-        details = refusal(server, what, self._status, bytes(self._body), self._location)
+        what = "the WebSocket handshake"
+        details = refusal(self.endpoint.url, what, self._status, bytes(self._body), self._location)
         self._fail("transport error", details, now)
 
     def _fail_handshake(self, why: str, now: float, cause: Exception | None = None) -> None:

@@ -16,13 +16,13 @@ from typing import Any, ClassVar
 from wsproto.frame_protocol import CloseReason as CloseCode
 
 from ..actions import Outbox, packet_cost
-from ..errors import PacketError, TransportError, without_frames
+from ..errors import PacketError, TransportError, message_of, without_frames
 from ..packets.engineio import decode_frame
 from ..states import WEBSOCKET_TRANSITIONS, WebSocketState, transition
 from ..timers import Timers
 from .base import CloseReason
 from .frames import Close, FrameCodec, Ping
-from .http import explanation, message_of
+from .http import explanation
 
 _OPEN = WebSocketState.OPEN
 _CLOSING = WebSocketState.CLOSING

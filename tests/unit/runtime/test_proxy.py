@@ -357,7 +357,7 @@ def test_a_proxy_that_refuses_connections_fails() -> None:
     rig = TunnelRig()
     refused = ConnectionRefusedError("refused")
     rig.stream.failed(refused)
-    assert "could not connect to the proxy http://proxy.test:3128: refused" in str(rig.failure)
+    assert "could not connect to the proxy http://proxy.test:3128: connection refused" in str(rig.failure)
     assert rig.failure.__cause__ is refused
 
 

@@ -8,19 +8,22 @@ from collections.abc import Callable
 
 import pytest
 
-from sansio_socketio.protocol.errors import TransportError
+from sansio_socketio.protocol.errors import TransportError, message_of
 from sansio_socketio.protocol.transports.http import (
     BLOCK,
     MAX_EXCERPT,
     Exchange,
     Response,
-    message_of,
     refusal,
     unreachable,
 )
+from sansio_socketio.protocol.url import parse_url
+from sansio_socketio.runtime import combine_errors
 from tests.unit.transports.rig import TransportRig, chunked, http_response
 
 LIMIT = 1000
+CHAT = parse_url("http://chat.test")
+NOT_OFFERED = "the server does not offer this transport (see the option `transports`)"
 
 
 def exchange() -> Exchange:
@@ -69,13 +72,15 @@ REFUSED, UNREACHABLE = ConnectionRefusedError(111, "refused"), OSError(101, "no 
 @pytest.mark.parametrize(
     ("error", "shown"),
     [
-        (REFUSED, "[Errno 111] refused"),
+        (REFUSED, "connection refused"),
         (TimeoutError(), "TimeoutError"),
         (
             failed_to_connect(ExceptionGroup("", [REFUSED, UNREACHABLE, REFUSED])),
-            "[Errno 111] refused; [Errno 101] no route",
+            "connection refused; [Errno 101] no route",
         ),
         (failed_to_connect(UNREACHABLE), "[Errno 101] no route"),
+        (combine_errors([REFUSED, UNREACHABLE]), "connection refused; [Errno 101] no route"),
+        (combine_errors([REFUSED, REFUSED]), "connection refused"),
         (OSError("all attempts failed"), "all attempts failed"),
     ],
 )
@@ -304,18 +309,28 @@ def test_an_invalid_status_line_has_one_message_in_any_chunking(start: bytes) ->
             "with HTTP status 502; it is a proxy or gateway that could not reach the server behind it",
         ),
         (400, b'{"message":"bad /?token=s3cret, why?"}', "with HTTP status 400: bad /?*** why?"),
+        (
+            400,
+            b'{"code":0,"message":"Transport unknown"}',
+            f"with HTTP status 400: Transport unknown (code 0); {NOT_OFFERED}",
+        ),
         (404, b"", "with HTTP status 404; does the server use another path (the option `path`)?"),
         (413, b"", "with HTTP status 413; the message is larger than the server accepts"),
     ],
 )
 def test_a_refusal_shows_the_status_and_the_message_of_the_server(status: int, body: bytes, expected: str) -> None:
-    error = refusal("chat.test:80", "a GET request", status, body)
+    error = refusal(CHAT, "a GET request", status, body)
     assert str(error) == f"chat.test:80 responded to a GET request {expected}"
     assert (error.status, error.body) == (status, body.decode())
 
 
+def test_the_refusal_of_a_path_says_what_the_path_of_the_url_is() -> None:
+    error = refusal(parse_url("http://chat.test/ws/?token=s3cret"), "a GET request", 404, b"")
+    assert str(error).endswith("(the option `path`)? In the URL, '/ws/' names a namespace")
+
+
 def test_the_body_of_a_refusal_is_truncated_and_decoded_leniently() -> None:
-    assert refusal("host", "it", 500, b"\xff" + bytes(MAX_EXCERPT)).body == "\ufffd" + "\0" * (MAX_EXCERPT - 1)
+    assert refusal(CHAT, "it", 500, b"\xff" + bytes(MAX_EXCERPT)).body == "\ufffd" + "\0" * (MAX_EXCERPT - 1)
 
 
 @pytest.mark.parametrize(
@@ -328,16 +343,25 @@ def test_the_body_of_a_refusal_is_truncated_and_decoded_leniently() -> None:
     ],
 )
 def test_a_redirect_shows_its_location_without_secrets(status: int, location: bytes, shown: str) -> None:
-    error = refusal("chat.test:80", "a GET request", status, b"", location)
+    error = refusal(CHAT, "a GET request", status, b"", location)
     assert f"with HTTP status {status}; it redirects to '{shown}', which is not followed" in str(error)
 
 
 @pytest.mark.parametrize("status", [200, 201, 404])
 def test_a_location_is_shown_for_redirects_only(status: int) -> None:
-    assert "/there" not in str(refusal("chat.test:80", "a GET request", status, b"", b"/there"))
+    assert "/there" not in str(refusal(CHAT, "a GET request", status, b"", b"/there"))
 
 
 # Streams that cannot be opened
+
+
+def test_a_refused_connection_is_shown_alike_for_every_runtime() -> None:
+    refused = ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 4999)")
+    error = unreachable("127.0.0.1:4999", refused)
+    hint = "is the server running at this host and port?"
+    assert str(error) == f"could not connect to 127.0.0.1:4999: connection refused; {hint}"
+    assert error.__cause__ is refused
+    assert hint not in str(unreachable("far.test", combine_errors([refused, OSError(101, "no route")])))
 
 
 def test_the_error_has_the_status_and_body_of_the_proxy() -> None:

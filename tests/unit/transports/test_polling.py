@@ -133,7 +133,10 @@ def test_a_stream_that_cannot_be_opened_fails_the_session() -> None:
     refused = ConnectionRefusedError("refused")
     rig.stream_failed(1, refused)
     error = rig.failure()
-    assert str(error) == "could not connect to localhost:3000: refused"
+    assert (
+        str(error)
+        == "could not connect to localhost:3000: connection refused; is the server running at this host and port?"
+    )
     assert error.__cause__ is refused
 
 
