@@ -76,17 +76,23 @@ def call_back(runtime: Runtime, callback: Callable[[], None]) -> None:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Return the name of a function of the application, for error messages."""
-    return getattr(function, "__qualname__", None) or repr(function)
+    """Return the name of a function of the application, for error messages; that of a lambda with its file and line."""
+    name = _name(function)
+    code = _code_of(function) if "<lambda>" in name or name.endswith("._") else None
+    return name if code is None else f"{name} ({code.co_filename}:{code.co_firstlineno})"
 
 
 def place_of(function: Callable[..., Any], error: Exception) -> str:
     """Return the name of a function, and the file and the line in it that raised `error`, for an error message."""
     code = _code_of(function)
     if code is None:
-        return name_of(function)
+        return _name(function)
     lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == code.co_filename]
-    return f"{name_of(function)}, {code.co_filename}:{lines[-1] if lines else code.co_firstlineno}"
+    return f"{_name(function)}, {code.co_filename}:{lines[-1] if lines else code.co_firstlineno}"
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", None) or repr(function)
 
 
 def _code_of(function: Any) -> CodeType | None:

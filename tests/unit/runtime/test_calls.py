@@ -56,6 +56,17 @@ def test_a_function_is_shown_by_its_name() -> None:
     assert name_of(partial(handler)).startswith("functools.partial(")
 
 
+def test_a_function_without_a_name_of_its_own_is_shown_with_its_place() -> None:
+    unnamed = lambda: 0  # noqa: E731
+
+    def _() -> None: ...
+
+    for function, name in ((unnamed, "<lambda>"), (_, "_")):
+        place = f"({__file__}:{function.__code__.co_firstlineno})"
+        assert name_of(function).endswith(f".<locals>.{name} {place}")
+    assert name_of(partial(unnamed)).endswith(f"({__file__}:{unnamed.__code__.co_firstlineno})")
+
+
 class Failing:
     def __call__(self) -> None:
         raise LookupError
