@@ -53,7 +53,8 @@ class IOCore:
         manager = self._shared.get(key)
         if share and manager is not None and nsp not in manager.blueprint.namespaces:
             kept = _with_query(manager.blueprint.machine.url, manager.options)
-            warn_about_ignored(f"the Manager of {manager.blueprint.url}", _with_query(place, options), kept)
+            server = f"{place.scheme}://{place.authority}"  # the Manager's URL names the namespace of its first socket
+            warn_about_ignored(f"the Manager of {server}", _with_query(place, options), kept)
             return manager
         run = new.start_on(self._scope, held=False)
         self.managers.append(new)

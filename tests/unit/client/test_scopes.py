@@ -397,7 +397,8 @@ def test_ignored_options_of_a_shared_manager_warn(world: World) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             io(f"{URL}/b", reconnection_delay=2)
-        with pytest.warns(UserWarning, match="keeps its options; ignored: reconnection_delay, timeout"):
+        message = f"^the Manager of {URL} already exists and keeps its options; ignored: reconnection_delay, timeout"
+        with pytest.warns(UserWarning, match=message):
             io(f"{URL}/c", reconnection_delay=3, timeout=1)
 
     run_io(world, body)
