@@ -8,18 +8,18 @@ Rules of this file:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from ..protocol.options import RunningOptions
-from .options import MANAGER_OPTIONS, SOCKET_OPTIONS
+from ..protocol.options import RunningOptions, snake_case
+from .options import IO_OPTIONS, MANAGER_OPTIONS, SOCKET_OPTIONS
 
 _OPTIONS: Final = (
     "the options that can be set while running are attributes of the Manager, such as `manager.transports` "
     "(`socket.io.transports`); the others are passed once"
 )
+_IDS: Final = "use socket.id, or socket.io.engine.id for the id of the connection"
 _HINTS: Final[Mapping[str, str]] = {
     "sendBuffer": "drop_buffered() drops the events that have not been sent",
     "receiveBuffer": "received events are queued for their handlers, and cannot be dropped",
@@ -34,8 +34,18 @@ _HINTS: Final[Mapping[str, str]] = {
     "removeListener": "use off(event, handler)",
     "removeEventListener": "use off(event, handler)",
     "removeAllListeners": "use off() or off(event)",
+    "call": "use timeout(60).emit_with_ack(event, ...)",
+    "event": "use on('name'), with the name of the event",
+    "get_sid": _IDS,
+    "sid": _IDS,
+    "namespaces": "each namespace has a Socket of its own: manager.socket(nsp)",
+    "receive": "iterate over events(), or use wait_for(event)",
+    "register_namespace": "register methods with on(), such as socket.on('message', self.message)",
+    "shutdown": "use disconnect() of the Socket, or close() of the Manager",
+    "transport": "use socket.io.engine.transport.name",
+    "wait": "use wait_closed() of the Socket",
 }
-"""Attributes of the JavaScript client's objects that have no counterpart of the same name."""
+"""Attributes of the JavaScript client's objects and of python-socketio's clients that have no counterpart of the same name."""
 
 
 class FixedAttributes:
@@ -61,7 +71,7 @@ class FixedAttributes:
 
 def _hint(cls: type, name: str) -> str:
     """Return what to use instead of an attribute, for the end of a message; "" if there is nothing similar."""
-    snake = re.sub(r"(?<=[a-z])[A-Z]", lambda match: "_" + match[0].lower(), name)
+    snake = snake_case(name)
     if name in _HINTS:
         return f": {_HINTS[name]}"
     if snake != name and hasattr(cls, snake):
@@ -70,5 +80,7 @@ def _hint(cls: type, name: str) -> str:
         return f": use socket.io.{snake}"
     if snake in MANAGER_OPTIONS | SOCKET_OPTIONS:
         return f": the option {snake} is passed once, to connect(), io(), Manager() or manager.socket()"
+    if snake in IO_OPTIONS:
+        return f": the option {snake} is passed once, to io()"
     similar = get_close_matches(snake, [each for each in dir(cls) if not each.startswith("_")], n=1)
     return f": did you mean {similar[0]!r}?" if similar else ""

@@ -19,7 +19,7 @@ from ssl import SSLContext
 from typing import Any, Final, Literal, TypedDict, TypeVar, cast
 
 from ..protocol.errors import OptionError
-from ..protocol.options import ASK, ClientOptions, NamespaceOptions, check_name, option_error, takes_value
+from ..protocol.options import ASK, ClientOptions, NamespaceOptions, check_name, option_error, snake_case, takes_value
 from ..protocol.packets.socketio import Parser
 from ..protocol.transports.base import Transport
 from ..protocol.url import ascii_host
@@ -237,8 +237,10 @@ def options_by_name(function: F) -> F:
 def manager_settings(options: Mapping[str, Any]) -> ManagerSettings:
     """Check the options of a Manager, and separate them by layer. Raise OptionError if one is invalid."""
     for name in options:
-        if name in SOCKET_OPTIONS:
-            raise OptionError(f"{name} is an option of a socket: pass it to socket() or connect(), not to Manager")
+        if snake_case(name) in SOCKET_OPTIONS:
+            raise OptionError(
+                f"{snake_case(name)} is an option of a socket: pass it to socket() or connect(), not to Manager"
+            )
         check_name(name, MANAGER_OPTIONS)
     for name in CALLABLE_OPTIONS & options.keys():
         check_askable(name, options[name])
@@ -252,8 +254,8 @@ def manager_settings(options: Mapping[str, Any]) -> ManagerSettings:
 def socket_settings(options: Mapping[str, Any]) -> NamespaceOptions:
     """Check the options of a Socket, and replace a callable `auth` by ASK. Raise OptionError if one is invalid."""
     for name in options:
-        if name in MANAGER_OPTIONS:
-            raise OptionError(f"{name} is an option of the Manager: pass it to Manager, not to socket()")
+        if snake_case(name) in MANAGER_OPTIONS:
+            raise OptionError(f"{snake_case(name)} is an option of the Manager: pass it to Manager, not to socket()")
         check_name(name, SOCKET_OPTIONS)
     check_askable("auth", options.get("auth"))
     given = dict(options)

@@ -242,6 +242,10 @@ def answer_error(about: str, value: Any) -> Exception | None:
 
 
 _MOST_LISTED: Final = 10
+_CAPITAL: Final = re.compile(r"(?<=[a-z])[A-Z]")
+_OF_IO: Final = "it is an option of io(); each connect() and each Manager has a connection of its own"
+_IN_THE_URL: Final = "it is a part of the URL"
+_NOTHING: Final = "there is nothing to set: a connection ends with its block or with close()"
 _SOCKETS: Final = (
     "each namespace has a socket of its own: connect(url + '/chat'), io('/chat') or manager.socket('/chat')"
 )
@@ -259,8 +263,21 @@ _ELSEWHERE: Final = {
     "logger": _LOGGING,
     "engineio_logger": _LOGGING,
     "serializer": "write parser=MessagePackParser()",
+    "force_new": _OF_IO,
+    "multiplex": _OF_IO,
+    "transport_implementations": "write transports=[…], which takes classes as well as names",
+    **dict.fromkeys(("host", "hostname", "port", "secure"), _IN_THE_URL),
+    **dict.fromkeys(("auto_unref", "close_on_beforeunload"), _NOTHING),
 }
-"""Names of options of python-socketio, with what to write instead."""
+"""Names of options of python-socketio and (in snake_case) of the JavaScript client, with what to write instead.
+
+Some are options of other calls.
+"""
+
+
+def snake_case(name: str) -> str:
+    """Return the Python name for a name of the JavaScript client."""
+    return _CAPITAL.sub(lambda match: f"_{match[0].lower()}", name)
 
 
 def check_name(name: str, known: Collection[str]) -> None:
@@ -268,11 +285,12 @@ def check_name(name: str, known: Collection[str]) -> None:
     if name not in known:
         from difflib import get_close_matches  # noqa: PLC0415  # importing it is slow
 
-        near = get_close_matches(name, known, n=1)
-        if name in _ELSEWHERE:
-            hint = _ELSEWHERE[name]
-        elif _JAVASCRIPT.get(name) in known:
-            hint = f"use {_JAVASCRIPT[name]!r} instead"
+        meant = _JAVASCRIPT.get(name) or snake_case(name)
+        near = get_close_matches(meant, known, n=1)
+        if meant in known:
+            hint = f"use {meant!r} instead"
+        elif meant in _ELSEWHERE:
+            hint = _ELSEWHERE[meant]
         elif near:
             hint = f"did you mean {near[0]!r}?"
         elif len(known) <= _MOST_LISTED:

@@ -6,6 +6,7 @@ properties that may be set while running.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import inf, nan
@@ -95,7 +96,6 @@ MISSPELT = {
     "timeuot": "timeout",
     "transport": "transports",
     "reconnect": "reconnection",
-    "extraHeaders": "extra_headers",
     "zzz": None,
 }
 
@@ -253,13 +253,47 @@ def test_an_option_of_python_socketio_raises_an_error_that_says_what_to_write(
             call(URL, **given)
 
 
-@pytest.mark.parametrize(("name", "meant"), [("forceNew", "force_new"), ("multiplexing", "multiplex")])
-def test_an_unknown_option_of_io_raises(name: str, meant: str, world: World) -> None:
+@pytest.mark.parametrize(
+    ("name", "hint"), [("forceNew", "use 'force_new' instead"), ("multiplexing", "did you mean 'multiplex'?")]
+)
+def test_an_unknown_option_of_io_raises(name: str, hint: str, world: World) -> None:
     def body(io: Any) -> None:
-        with pytest.raises(OptionError, match=f"unknown option '{name}'; did you mean '{meant}'"):
+        with pytest.raises(OptionError, match=f"unknown option '{name}'; {re.escape(hint)}"):
             io(URL, **{name: True})
 
     in_io(world, body)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    {
+        "extraHeaders": "use 'extra_headers' instead",
+        "forceBase64": "use 'force_base64' instead",
+        "requestTimeout": "write timeout=20",
+        "rejectUnauthorized": "use 'ssl' instead",
+        "forceNew": "it is an option of io();",
+        "multiplex": "it is an option of io();",
+        "transportImplementations": "write transports=[…]",
+        "hostname": "it is a part of the URL",
+        "autoUnref": "there is nothing to set",
+    }.items(),
+)
+def test_an_option_of_javascript_raises_an_error_that_says_what_to_write(name: str, hint: str, world: World) -> None:
+    given: dict[str, Any] = {name: 1}
+    for call in (world.scopes.connect, world.manager_class):
+        with pytest.raises(OptionError, match=f"^unknown option '{name}'; {re.escape(hint)}"):
+            call(URL, **given)
+
+
+def test_an_option_of_another_call_in_the_spelling_of_javascript_names_that_call(world: World) -> None:
+    with pytest.raises(OptionError, match=r"^ack_timeout is an option of a socket"):
+        world.manager_class(URL, ackTimeout=1)
+
+    def body(socket: Any) -> None:
+        with pytest.raises(OptionError, match=r"^reconnection_delay is an option of the Manager"):
+            socket.io.socket("/other", reconnectionDelay=1)
+
+    with_socket(world, body)
 
 
 def test_options_in_the_wrong_place_raise_with_a_hint(world: World) -> None:
