@@ -19,7 +19,16 @@ from ssl import SSLContext
 from typing import Any, Final, Literal, TypedDict, TypeVar, cast
 
 from ..protocol.errors import OptionError
-from ..protocol.options import ASK, ClientOptions, NamespaceOptions, check_name, option_error, snake_case, takes_value
+from ..protocol.options import (
+    ASK,
+    Checked,
+    ClientOptions,
+    NamespaceOptions,
+    check_name,
+    option_error,
+    snake_case,
+    takes_value,
+)
 from ..protocol.packets.socketio import Parser
 from ..protocol.transports.base import Transport
 from ..protocol.url import ascii_host
@@ -172,7 +181,7 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
 
 
 @dataclass(slots=True, kw_only=True)
-class LocalOptions:
+class LocalOptions(Checked):
     """The options of a Manager that the client itself uses (see `ManagerOptions`)."""
 
     ssl: SSLContext | Literal[False] | None = None
@@ -185,11 +194,12 @@ class LocalOptions:
     inbox_bytes: int = 128 * 1024 * 1024
     slow_handler_warning: float | None = 10.0
 
-    def __post_init__(self) -> None:
-        for name, (accepts, takes) in _CHECKS.items():
-            value = getattr(self, name)
-            if not accepts(value):
-                raise OptionError(f"{name} takes {takes}, not {value!r}")
+    @classmethod
+    def check(cls, name: str, value: Any) -> None:
+        """Raise OptionError unless the option `name` accepts `value`. The Connector checks `proxy`."""
+        accepts, takes = _CHECKS.get(name, (lambda _: True, ""))
+        if not accepts(value):
+            raise OptionError(f"{name} takes {takes}, not {value!r}")
 
 
 @dataclass(slots=True)

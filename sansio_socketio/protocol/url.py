@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
@@ -81,6 +82,11 @@ def parse_url(text: str) -> URL:
     """Parse a URL that the application has passed. Raise OptionError if it is invalid."""
     if not isinstance(text, str):
         raise OptionError(f"url must be a str, not {type(text).__name__}")
+    return _parse(text)
+
+
+@lru_cache(maxsize=8)  # connecting needs several parts of the same URL
+def _parse(text: str) -> URL:
     if _CONTROL.search(text):
         raise _invalid(text, "it contains a space or a control character")
     if not is_encodable(text):
