@@ -208,6 +208,9 @@ class Socket(Emitter, AnyHandlerRegistration):
         An event has a `name`, `args`, and `ack(*values)`. While a stream is open, no empty acknowledgements are sent: the
         consumer of the stream acknowledges the events that no handler has acknowledged.
 
+        The stream and the queue of the handlers together hold at most `inbox_events` events, or `inbox_bytes`. If the
+        consumer does not keep up, the connection is closed with an `InboxOverflow`, as with handlers that are too slow.
+
         Raises:
             DisconnectedError: The Manager has been stopped.
             StateError: The Manager is not running.
