@@ -9,6 +9,8 @@ Rules of this file:
   with its chunk headers.
 - A refused request is the last one on its stream.
 - A request is handed to its handler when it is complete. If its stream is lost before the response, the handler is notified.
+- The end of a stream waits for the requests that were received before it. If one of them opens a WebSocket, the end is passed
+  on to it.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 from urllib.parse import parse_qsl
 
 import h11
 import orjson
 
-from ..actions import Outbox, packet_cost
+from ..actions import Outbox, StreamOwner, packet_cost
 from ..states import transition
 from ..timers import Timers
 from ..transports.http import join_header, reason_of
@@ -130,6 +133,7 @@ class HTTPStream:
         self._h11 = h11.Connection(h11.SERVER)
         self._handler: RequestHandler | None = None
         self._writing: RequestHandler | None = None  # the handler of the response that is being written
+        self._successor: StreamOwner | None = None  # the WebSocket that the stream carries
         self._buffer = bytearray()  # what has been received and not been handed to h11
         self._searched = 0  # how much of it has no end of a header section
         self._body = bytearray()
@@ -192,11 +196,14 @@ class HTTPStream:
         """Have the request that is being answered handled by another handler."""
         self._handler = handler
 
-    def upgrade(self) -> bytes:
-        """Stop owning the stream, which carries a WebSocket now. Return what was received after the request."""
+    def upgrade(self, owner: StreamOwner) -> bytes:
+        """Pass the stream, which carries a WebSocket now, to another owner. Return what was received after the request."""
         self._change(HTTPStreamState.UPGRADED)
         self._timers.cancel(self, "stream")
         self._handler = None
+        self._successor = owner
+        if self.number in self._outbox.owners:  # otherwise the stream has ended, and `_ended` will be called
+            self._outbox.owners[self.number] = owner
         rest, self._buffer = bytes(self._buffer), bytearray()
         return rest
 
@@ -243,7 +250,13 @@ class HTTPStream:
             self._outbox.close_stream(self.number)
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
-        self._outbox.after_packets(self, self._lost, now)
+        self._outbox.after_packets(self, partial(self._ended, error), now)
+
+    def _ended(self, error: Exception | None, now: float) -> None:
+        if self._successor is None:
+            self._lost(now)
+        else:
+            self._successor.stream_closed(self.number, error, now)
 
     def _lost(self, now: float) -> None:
         self._written(now)

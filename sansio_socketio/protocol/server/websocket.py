@@ -88,13 +88,12 @@ class ServerWebSocket(WebSocketBase):
     def open(self, stream: HTTPStream, handshake: Handshake, now: float) -> None:
         """Complete the handshake. `on_drain` is called when the response has been written."""
         self._stream = stream.number
-        self._rest = stream.upgrade()
-        self.outbox.owners[stream.number] = self
+        rest = stream.upgrade(self)
         self.outbox.send(stream.number, handshake.accept())
         self._change(WebSocketState.OPEN)
         self.writable = True
-        if self._rest:
-            self.data_received(self._stream, self._rest, now)
+        if rest:
+            self.data_received(self._stream, rest, now)
 
     def send(self, packets: Sequence[Packet], now: float) -> None:
         """Send packets in order. Called only while `writable` is True."""

@@ -418,6 +418,30 @@ def test_a_request_that_was_received_before_its_stream_was_lost_is_handled() -> 
     assert [str(event.details) for event in rig.pop(SessionClosed)] == ["the client closed the session"] * 2
 
 
+@pytest.mark.parametrize("error", [None, OSError("x")])
+def test_a_websocket_whose_request_is_handled_after_the_end_of_its_stream_ends(error: Exception | None) -> None:
+    rig = EngineRig()
+    _, sid = rig.open_polling()
+    first, probe, second = rig.accept(), rig.accept(), rig.accept()
+    rig.machine.paused = True
+    rig.feed(first, request("GET", "EIO=4&transport=websocket", headers=WEBSOCKET) + frame("4a"))
+    for stream in (probe, second):
+        rig.feed(stream, request("GET", f"EIO=4&transport=websocket&sid={sid}", headers=WEBSOCKET) + frame("2probe"))
+    for stream in (first, probe, second):
+        rig.lose(stream, error)
+    rig.machine.paused = False
+    rig.machine.tick(rig.now)
+    rig.drain()
+    assert rig.messages() == ["a"]
+    how = "the client closed the stream" if error is None else "the stream broke: x"
+    (closed,) = rig.pop(SessionClosed)
+    assert (closed.session, closed.reason) == (2, "transport close")
+    assert str(closed.details) == f"the WebSocket ended without a close frame: {how}"
+    assert not any(rig.take(stream) for stream in (first, probe, second))
+    rig.feed(rig.probe(sid), frame("2probe") + frame("5"))
+    assert rig.pop(SessionUpgraded)
+
+
 def test_a_client_closes_its_session() -> None:
     rig = EngineRig()
     stream, sid = rig.open_polling()
