@@ -73,6 +73,16 @@ class Backpressure:
             self._set_timer()
             self._reading.pause_reading(self)
 
+    def caught_up(self) -> bool:
+        """Resume reading at once if it is paused and the handlers have caught up. Return whether it was resumed.
+
+        The samples alone would let a small queue be empty for most of the time.
+        """
+        is_due = self._state is _State.PAUSED and self._fill()[0] <= _LOW
+        if is_due:
+            self.stop()
+        return is_due
+
     def stop(self) -> None:
         """Resume reading."""
         if self._timer is not None:

@@ -358,6 +358,10 @@ class Dispatcher:
         """Stop adding the events to a stream."""
         self._streams = tuple(each for each in self._streams if each is not stream)
 
+    def resume_reading(self) -> bool:
+        """Resume reading at once if it is paused and the consumers have caught up. Return whether it was resumed."""
+        return self._backpressure is not None and self._backpressure.caught_up()
+
     def _queued(self) -> tuple[int, int]:
         """Return the number and the size of the events that the fullest stream has when those in the inbox are added to it."""
         streams = self._streams
@@ -452,6 +456,8 @@ class Dispatcher:
         left = _BATCH
         while True:
             if not inbox:
+                if self.resume_reading():
+                    continue  # this may have brought items
                 if self._is_finishing:
                     return
                 if self._ends_when_idle and not watchdog.calls:

@@ -53,6 +53,7 @@ class Inbox(Protocol):
     def runtime(self) -> Runtime: ...
     def attach(self, stream: EventBuffer) -> None: ...
     def detach(self, stream: EventBuffer) -> None: ...
+    def resume_reading(self) -> bool: ...
 
 
 class Source(Protocol):
@@ -141,6 +142,8 @@ class EventBuffer:
                 if self._error is not None:
                     raise self._error
                 return None
+            if self._inbox.resume_reading():
+                continue  # this may have brought events
             if self._is_late:  # not at the opening: the application may call `connect` after it
                 self._is_late = False
                 self._source.end_stream(self)

@@ -286,12 +286,14 @@ def test_an_option_of_javascript_raises_an_error_that_says_what_to_write(name: s
 
 
 def test_an_option_of_another_call_in_the_spelling_of_javascript_names_that_call(world: World) -> None:
+    of_a_socket: dict[str, Any] = {"ackTimeout": 1}
+    of_the_manager: dict[str, Any] = {"reconnectionDelay": 1}
     with pytest.raises(OptionError, match=r"^ack_timeout is an option of a socket"):
-        world.manager_class(URL, ackTimeout=1)
+        world.manager_class(URL, **of_a_socket)
 
     def body(socket: Any) -> None:
         with pytest.raises(OptionError, match=r"^reconnection_delay is an option of the Manager"):
-            socket.io.socket("/other", reconnectionDelay=1)
+            socket.io.socket("/other", **of_the_manager)
 
     with_socket(world, body)
 

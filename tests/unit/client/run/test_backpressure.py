@@ -317,6 +317,28 @@ def test_a_burst_arrives_with_any_bound(world: World, bound: int) -> None:
     assert seen == list(range(BURST))
 
 
+@pytest.mark.parametrize("kind", ["handler", "stream"])
+def test_a_small_inbox_is_not_empty_during_a_pause(world: World, kind: str) -> None:
+    seen: list[int] = []
+
+    async def body(socket: Socket) -> None:
+        begin = world.time
+        if kind == "handler":
+            socket.on("n", seen.append)
+            await world.settle()
+            burst(world)
+            await until(world, lambda: len(seen) == BURST)
+        else:
+            async with socket.events() as events:
+                burst(world)
+                while len(seen) < BURST:
+                    event = await anext(events)
+                    seen.append(event.args[0])
+        assert world.time < begin + 1
+
+    world.run_connected(body, inbox_events=10)
+
+
 def test_the_next_connection_opens_while_events_of_the_last_one_are_queued(world: World) -> None:
     queued: list[int] = []
 
