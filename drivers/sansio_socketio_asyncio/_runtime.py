@@ -19,7 +19,7 @@ from functools import partial
 from inspect import isawaitable
 from threading import get_ident
 from time import monotonic
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 from weakref import WeakSet
 
 from sansio_socketio.protocol.errors import StateError
@@ -38,9 +38,7 @@ _FROM_THREAD = "loop.call_soon_threadsafe or asyncio.run_coroutine_threadsafe, w
 class AsyncioStream(BaseStream, asyncio.Protocol):
     """A stream that implements the protocol of its asyncio transport."""
 
-    def __init__(
-        self, runtime: AsyncioRuntime, host: str, port: int, receiver: StreamReceiver, hook: StreamHook | None
-    ) -> None:
+    def __init__(self, runtime: AsyncioRuntime, receiver: StreamReceiver | None) -> None:
         super().__init__(receiver)
         self._runtime = runtime
         self._transport: asyncio.Transport | None = None
@@ -48,8 +46,11 @@ class AsyncioStream(BaseStream, asyncio.Protocol):
         self._written: list[bytes | bytearray | memoryview] = []
         self._full = False  # the operating system has not accepted everything yet
         self._has_read = False  # and has not written since
-        opening = runtime.spawn(lambda: self._open(host, port, hook), f"open a stream to {host}:{port}")
-        self._opening: AsyncioTask | None = opening  # until the stream is open
+        self._opening: AsyncioTask | None = None  # until the stream is open
+
+    def open(self, host: str, port: int, hook: StreamHook | None) -> None:
+        """Start to open the stream."""
+        self._opening = self._runtime.spawn(lambda: self._open(host, port, hook), f"open a stream to {host}:{port}")
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write bytes at once after a read, otherwise at the end of this loop iteration."""
@@ -258,7 +259,9 @@ class AsyncioRuntime:
 
         The hook returns `(transport, protocol)`, like `loop.create_unix_connection(protocol_factory, path)`.
         """
-        return AsyncioStream(self, host, port, receiver, hook)
+        stream = AsyncioStream(self, receiver)
+        stream.open(host, port, hook)
+        return stream
 
     def timer(self, callback: Callable[[], None]) -> LoopTimer:
         """Create a timer."""
@@ -367,14 +370,21 @@ class AsyncioRuntime:
             raise cancelled
 
 
-class _RuntimeScope:
-    """An async generator would not do: asyncio closes it when the loop shuts down, before the client has ended its runs."""
+R = TypeVar("R", bound=AsyncioRuntime)
 
-    def __init__(self, suspension: Callable[[], float]) -> None:
+
+class RuntimeScope(Generic[R]):
+    """The context manager of a runtime.
+
+    An async generator would not do: asyncio closes it when the loop shuts down, before the client has ended its runs.
+    """
+
+    def __init__(self, runtime_class: Callable[[Callable[[], float]], R], suspension: Callable[[], float]) -> None:
+        self._runtime_class = runtime_class
         self._suspension = suspension
 
-    async def __aenter__(self) -> AsyncioRuntime:
-        self._runtime = AsyncioRuntime(self._suspension)
+    async def __aenter__(self) -> R:
+        self._runtime = self._runtime_class(self._suspension)
         return self._runtime
 
     async def __aexit__(self, *_: object) -> None:
@@ -383,4 +393,4 @@ class _RuntimeScope:
 
 def open_runtime(*, suspension: Callable[[], float] = total_suspension) -> AbstractAsyncContextManager[AsyncioRuntime]:
     """Create a runtime on the running event loop. On exit, everything that it started ends."""
-    return _RuntimeScope(suspension)
+    return RuntimeScope(AsyncioRuntime, suspension)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
@@ -18,7 +18,7 @@ from trio.lowlevel import disable_ki_protection, enable_ki_protection
 from sansio_socketio.client.entry_points import entry_points
 from sansio_socketio.protocol.errors import StateError
 from sansio_socketio.runtime.clock import total_suspension
-from sansio_socketio.runtime.structured import Library, StructuredRuntime, open_structured
+from sansio_socketio.runtime.structured import Library, Nursery, StructuredRuntime, open_structured
 
 _CHUNK = 1 << 16  # the maximum number of bytes to receive at once
 
@@ -57,8 +57,18 @@ for _entry_point in entry_points():  # client code that runs in the application'
     enable_ki_protection(_entry_point)
 
 
+R = TypeVar("R", bound=TrioRuntime)
+
+
 def open_runtime(*, suspension: Callable[[], float] = total_suspension) -> AbstractAsyncContextManager[TrioRuntime]:
     """Create a runtime in a nursery of its own. On exit, everything that it started ends."""
+    return open_in_trio(TrioRuntime, suspension)
+
+
+def open_in_trio(
+    runtime_class: Callable[[Library, Nursery, Callable[[], float]], R], suspension: Callable[[], float]
+) -> AbstractAsyncContextManager[R]:
+    """Create a runtime of a class. Raise StateError outside of trio."""
     if not trio.lowlevel.in_trio_run():
         raise StateError("sansio_socketio_trio works in trio.run() only; with asyncio use sansio_socketio_asyncio")
-    return open_structured(_TRIO, TrioRuntime, suspension)
+    return open_structured(_TRIO, runtime_class, suspension)

@@ -3,6 +3,7 @@
 - `interface`: the driver contract, as typing protocols. Drivers need not use any other module.
 - `clock`, `futures`, `timers`, `streams`, `calls`: building blocks for runtimes.
 - `structured`: a runtime in a nursery, for libraries with structured concurrency.
+- `listening`: sockets that listen, for drivers of servers.
 - `nonblocking`: a stream over non-blocking sockets, for runtimes that report readiness.
 - `connect`, `tls`, `proxy`: open connections over the streams of a runtime. The client uses them; drivers do not.
 
@@ -18,15 +19,20 @@ from .interface import (
     BlockingRuntime,
     BlockingRuntimeScope,
     Future,
+    Listener,
+    ListeningRuntime,
+    ListeningRuntimeScope,
     Runtime,
     RuntimeScope,
     Stream,
+    StreamAcceptor,
     StreamHook,
     StreamOpener,
     StreamReceiver,
     Task,
     Timer,
 )
+from .listening import bind, peer_name
 from .nonblocking import NonblockingStream, PollingRuntime
 from .streams import (
     BaseStream,
@@ -49,18 +55,23 @@ __all__ = [
     "Deadlines",
     "EventFuture",
     "Future",
+    "Listener",
+    "ListeningRuntime",
+    "ListeningRuntimeScope",
     "LoopTimer",
     "NonblockingStream",
     "PollingRuntime",
     "Runtime",
     "RuntimeScope",
     "Stream",
+    "StreamAcceptor",
     "StreamHook",
     "StreamOpener",
     "StreamReceiver",
     "Task",
     "TaskStream",
     "Timer",
+    "bind",
     "call_back",
     "call_in_task",
     "call_in_thread",
@@ -71,6 +82,7 @@ __all__ = [
     "invalid_stream",
     "log_failure",
     "name_of",
+    "peer_name",
     "runtime_ended",
     "total_suspension",
     "underlying_error",

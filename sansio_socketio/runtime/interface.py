@@ -2,8 +2,8 @@
 
 Rules of this file:
 
-- Client code is written once, as `async def`. It suspends only in `await runtime.wait(future)` and, for the
-  application's own code, in `await runtime.call(...)`.
+- Client code is written once, as `async def`. It suspends only in `await runtime.wait(future)`, in
+  `await runtime.listen(...)` and, for the application's own code, in `await runtime.call(...)`.
 - Client code, the methods of a `StreamReceiver`, and the callbacks of timers and of `call_soon` never run concurrently:
   they run on the event loop's thread or, in a runtime with several threads, while holding `runtime.lock`. `wait` and
   `call` release the lock while they wait.
@@ -194,10 +194,52 @@ class Runtime(Protocol):
         """
 
 
+StreamAcceptor = Callable[[Stream, str], StreamReceiver]
+"""A function that is called with each accepted stream and the address of its peer, such as "127.0.0.1:50000".
+
+It returns the receiver of the stream, whose `opened` is called next. Until then the stream must not be used. It never raises.
+"""
+
+
+class Listener(Protocol):
+    """Listening sockets. They are also closed at the end of the runtime's scope."""
+
+    @property
+    def port(self) -> int:
+        """The port on which they listen."""
+        ...
+
+    def close(self) -> None:
+        """Accept no more streams. Accepted ones stay open."""
+
+
+class ListeningRuntime(Runtime, Protocol):
+    """A `Runtime` that can also accept streams. Servers need it, clients do not."""
+
+    async def listen(self, host: str, port: int, accept: StreamAcceptor) -> Listener:
+        """Listen on a host and port. Set TCP_NODELAY for accepted streams.
+
+        Args:
+            host: Host name or IP address. All of its addresses are used. "" stands for all addresses of the machine.
+            port: TCP port. 0 for one that the operating system chooses, the same one for all addresses.
+            accept: Called with each accepted stream, in a later loop iteration than `listen` returns.
+
+        Raises:
+            OSError: The host name cannot be resolved, or the port is not available.
+        """
+        ...
+
+
 class RuntimeScope(Protocol):
     """A function that returns a context manager around a `Runtime`. On exit, everything that the runtime started ends."""
 
     def __call__(self) -> AbstractAsyncContextManager[Runtime]: ...
+
+
+class ListeningRuntimeScope(Protocol):
+    """The `RuntimeScope` of a driver that can accept streams."""
+
+    def __call__(self) -> AbstractAsyncContextManager[ListeningRuntime]: ...
 
 
 class BlockingRuntime(Runtime, Protocol):

@@ -24,9 +24,9 @@ class BaseStream:
     """Base class of streams. It ensures that the receiver is not notified after the end of the stream."""
 
     receiver: StreamReceiver | None
-    """The object to notify, or None after the end of the stream."""
+    """The object to notify, or None after the end of the stream. That of an accepted stream is set when it is open."""
 
-    def __init__(self, receiver: StreamReceiver) -> None:
+    def __init__(self, receiver: StreamReceiver | None) -> None:
         self.receiver = receiver
         self.is_open = False
 
@@ -61,7 +61,7 @@ class TaskStream(BaseStream, ABC):
     writing is reported as a broken stream, because streams of the application may raise any exception.
     """
 
-    def __init__(self, runtime: Runtime, receiver: StreamReceiver) -> None:
+    def __init__(self, runtime: Runtime, receiver: StreamReceiver | None) -> None:
         super().__init__(receiver)
         self._runtime = runtime
         self._written: list[bytes | bytearray | memoryview] = []

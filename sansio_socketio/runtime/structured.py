@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 from .calls import call_in_task, log_failure
 from .clock import Clock, total_suspension
 from .futures import EventFuture, runtime_ended, wrong_thread
-from .interface import Future, StreamHook, StreamReceiver
+from .interface import Future, StreamAcceptor, StreamHook, StreamReceiver
 from .streams import TaskStream, find_interrupt, invalid_stream, underlying_error, unwrap_group
 
 
@@ -117,7 +117,7 @@ class StructuredTimer:
 class StructuredStream(TaskStream):
     """A `TaskStream` whose tasks run in one cancel scope."""
 
-    def __init__(self, runtime: StructuredRuntime, receiver: StreamReceiver) -> None:
+    def __init__(self, runtime: StructuredRuntime, receiver: StreamReceiver | None) -> None:
         super().__init__(runtime, receiver)
         self._start = runtime.start
         self._cancel = runtime.cancel
@@ -141,10 +141,20 @@ class StructuredStream(TaskStream):
             except Exception as error:  # an invalid host name raises various exceptions
                 self.notify_failed(underlying_error(error) if hook is None else error)
                 return
-            async with plain, library.open_nursery() as nursery:
-                self.notify_opened()
-                self._start(nursery, "write to a stream", self.write_out, partial(library.send, plain))
-                await self.read(partial(library.receive, plain))
+            await self._transfer(plain)
+
+    async def run_accepted(self, plain: Any, accept: StreamAcceptor, peer: str) -> None:
+        """Transfer the bytes of an accepted stream until it ends. Run this in a task."""
+        with self._scope:
+            self.receiver = accept(self, peer)
+            await self._transfer(plain)
+
+    async def _transfer(self, plain: Any) -> None:
+        library = self._library
+        async with plain, library.open_nursery() as nursery:
+            self.notify_opened()
+            self._start(nursery, "write to a stream", self.write_out, partial(library.send, plain))
+            await self.read(partial(library.receive, plain))
 
 
 class StructuredTask:

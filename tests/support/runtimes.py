@@ -24,8 +24,10 @@ import trio
 
 import docs.examples.sansio_socketio_streams._runtime as on_streams
 import sansio_socketio_anyio._runtime as on_anyio
+import sansio_socketio_asyncio._listen as on_asyncio_listening
 import sansio_socketio_asyncio._runtime as on_asyncio
 import sansio_socketio_blocking._runtime as on_threads
+import sansio_socketio_trio._listen as on_trio_listening
 import sansio_socketio_trio._runtime as on_trio
 from sansio_socketio.runtime.interface import Future, Runtime, RuntimeScope, Stream
 from tests.support.doubles import Receiver
@@ -72,6 +74,12 @@ BACKENDS = [
     Backend("threads", on_threads.open_runtime, drive),
     Backend("streams", on_streams.open_runtime, lambda main: asyncio.run(main())),
 ]
+
+LISTENING = [
+    Backend("asyncio", on_asyncio_listening.open_listening_runtime, lambda main: asyncio.run(main())),
+    Backend("trio", on_trio_listening.open_listening_runtime, trio.run),
+]
+"""Those that can accept streams."""
 
 
 class Recorder(Receiver):
