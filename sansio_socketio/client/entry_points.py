@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from inspect import unwrap
 from types import CodeType, FunctionType
@@ -11,7 +11,7 @@ from typing import Any
 from .context import EnteredOnce
 from .emitter import Emitter, EventStream
 from .engine import Engine
-from .handlers.registration import AnyHandlerRegistration, HandlerRegistration
+from .handlers.registration import AnyHandlerRegistration, HandlerRegistration, Registration
 from .manager import Manager, ManagerBase, Socket
 from .run.replies import Acknowledge
 from .scopes import IO
@@ -27,6 +27,7 @@ _CLASSES = (
     IO,
     Manager,
     ManagerBase,
+    Registration,
     Socket,
 )
 
@@ -38,9 +39,9 @@ class EntryPoint:
     __code__: CodeType
 
 
-def entry_points() -> Iterator[EntryPoint]:
-    """Yield the public methods and properties, and the functions that they return."""
-    for owner in _CLASSES:
+def entry_points(classes: Sequence[type] = _CLASSES) -> Iterator[EntryPoint]:
+    """Yield the public methods and properties of classes, and the functions that they return."""
+    for owner in classes:
         for attribute in vars(owner).values():
             for function in _functions(attribute):
                 yield from map(EntryPoint, _nested(function.__code__))

@@ -21,111 +21,15 @@ from .registry import AnyHandlers, Handler, HandlerRegistry, RegisteredHandler, 
 
 H = TypeVar("H", bound=Handler)
 
-_DECORATE: Final = object()
+DECORATE: Final = object()
 """The default of `handler`: return a decorator. (None is an error, because it is most likely a mistake.)"""
 
 
-class HandlerRegistration(FixedAttributes):
-    """The methods for handlers of single events."""
+class Registration(FixedAttributes):
+    """What all objects with handlers of single events have in common."""
 
     _handlers: HandlerRegistry
     _allows_async: ClassVar[bool] = True
-
-    @overload
-    def on(
-        self,
-        event: EventType[tuple[*Values], Ack],
-        *,
-        concurrency: int | None = None,
-        typed: bool = False,
-    ) -> Callable[[Callable[[*Values], Ack | Awaitable[Ack]]], Callable[[*Values], Any]]: ...
-    @overload
-    def on(
-        self,
-        event: EventType[tuple[*Values], Ack],
-        handler: Callable[[*Values], Ack | Awaitable[Ack]],
-        *,
-        concurrency: int | None = None,
-        typed: bool = False,
-    ) -> Self: ...
-    @overload
-    def on(
-        self,
-        event: str | float,
-        *,
-        concurrency: int | None = None,
-        manual_ack: bool = False,
-        typed: bool = False,
-    ) -> Callable[[H], H]: ...
-    @overload
-    def on(
-        self,
-        event: str | float,
-        handler: Handler,
-        *,
-        concurrency: int | None = None,
-        manual_ack: bool = False,
-        typed: bool = False,
-    ) -> Self: ...
-    def on(
-        self,
-        event: EventType[Any, Any] | str | float,
-        handler: Any = _DECORATE,
-        *,
-        concurrency: int | None = None,
-        manual_ack: bool = False,
-        typed: bool = False,
-    ) -> Any:
-        """Register a handler of an event. Without `handler`, return a decorator.
-
-        The handler may be async, except with the blocking driver. It is called with as many of the event's values as it
-        accepts. If the server requested an acknowledgement, the return value is sent: one value, or a tuple of several
-        values. If every handler returns None, an empty acknowledgement is sent after the last one.
-
-        Args:
-            event: The event's name, or its `EventType`, with which type checkers check the handler.
-            handler: The function to call.
-            concurrency: The maximum number of concurrent calls of this handler. They also run concurrently with other
-                handlers. By default the handlers of a namespace are called one at a time, in order. Not allowed for the
-                events of a Manager or an Engine, whose handlers always run concurrently once they have started.
-            manual_ack: Whether to pass an acknowledgement function as the last argument, instead of using the return
-                value. It acknowledges the event with its arguments, and can be called once, at any time. It does nothing
-                if the server requested no acknowledgement.
-            typed: Whether to convert the values to the types of the handler's annotations, with pydantic (the extra
-                `typed`). If a value does not match, the handler is not called and a PayloadError is reported.
-
-        Raises:
-            OptionError: The event or the handler is invalid, `concurrency` is not a whole number of at least 1, or
-                pydantic does not support an annotation.
-        """
-        return self._register(event, handler, manual_ack=manual_ack, typed=typed, concurrency=concurrency)
-
-    @overload
-    def once(
-        self, event: EventType[tuple[*Values], Ack], *, typed: bool = False
-    ) -> Callable[[Callable[[*Values], Ack | Awaitable[Ack]]], Callable[[*Values], Any]]: ...
-    @overload
-    def once(
-        self,
-        event: EventType[tuple[*Values], Ack],
-        handler: Callable[[*Values], Ack | Awaitable[Ack]],
-        *,
-        typed: bool = False,
-    ) -> Self: ...
-    @overload
-    def once(self, event: str | float, *, manual_ack: bool = False, typed: bool = False) -> Callable[[H], H]: ...
-    @overload
-    def once(self, event: str | float, handler: Handler, *, manual_ack: bool = False, typed: bool = False) -> Self: ...
-    def once(
-        self,
-        event: EventType[Any, Any] | str | float,
-        handler: Any = _DECORATE,
-        *,
-        manual_ack: bool = False,
-        typed: bool = False,
-    ) -> Any:
-        """Register a handler that is called only for the next such event. Otherwise like `on`."""
-        return self._register(event, handler, manual_ack=manual_ack, typed=typed, once=True)
 
     def off(self, event: EventType[Any, Any] | str | float | None = None, handler: Handler | None = None) -> Self:
         """Remove a handler of an event, all handlers of an event, or all handlers.
@@ -180,10 +84,110 @@ class HandlerRegistration(FixedAttributes):
             add(handler)
             return handler
 
-        if handler is _DECORATE:
+        if handler is DECORATE:
             return register
         add(handler)
         return self
+
+
+class HandlerRegistration(Registration):
+    """The methods for handlers of single events."""
+
+    @overload
+    def on(
+        self,
+        event: EventType[tuple[*Values], Ack],
+        *,
+        concurrency: int | None = None,
+        typed: bool = False,
+    ) -> Callable[[Callable[[*Values], Ack | Awaitable[Ack]]], Callable[[*Values], Any]]: ...
+    @overload
+    def on(
+        self,
+        event: EventType[tuple[*Values], Ack],
+        handler: Callable[[*Values], Ack | Awaitable[Ack]],
+        *,
+        concurrency: int | None = None,
+        typed: bool = False,
+    ) -> Self: ...
+    @overload
+    def on(
+        self,
+        event: str | float,
+        *,
+        concurrency: int | None = None,
+        manual_ack: bool = False,
+        typed: bool = False,
+    ) -> Callable[[H], H]: ...
+    @overload
+    def on(
+        self,
+        event: str | float,
+        handler: Handler,
+        *,
+        concurrency: int | None = None,
+        manual_ack: bool = False,
+        typed: bool = False,
+    ) -> Self: ...
+    def on(
+        self,
+        event: EventType[Any, Any] | str | float,
+        handler: Any = DECORATE,
+        *,
+        concurrency: int | None = None,
+        manual_ack: bool = False,
+        typed: bool = False,
+    ) -> Any:
+        """Register a handler of an event. Without `handler`, return a decorator.
+
+        The handler may be async, except with the blocking driver. It is called with as many of the event's values as it
+        accepts. If the server requested an acknowledgement, the return value is sent: one value, or a tuple of several
+        values. If every handler returns None, an empty acknowledgement is sent after the last one.
+
+        Args:
+            event: The event's name, or its `EventType`, with which type checkers check the handler.
+            handler: The function to call.
+            concurrency: The maximum number of concurrent calls of this handler. They also run concurrently with other
+                handlers. By default the handlers of a namespace are called one at a time, in order. Not allowed for the
+                events of a Manager or an Engine, whose handlers always run concurrently once they have started.
+            manual_ack: Whether to pass an acknowledgement function as the last argument, instead of using the return
+                value. It acknowledges the event with its arguments, and can be called once, at any time. It does nothing
+                if the server requested no acknowledgement.
+            typed: Whether to convert the values to the types of the handler's annotations, with pydantic (the extra
+                `typed`). If a value does not match, the handler is not called and a PayloadError is reported.
+
+        Raises:
+            OptionError: The event or the handler is invalid, `concurrency` is not a whole number of at least 1, or
+                pydantic does not support an annotation.
+        """
+        return self._register(event, handler, manual_ack=manual_ack, typed=typed, concurrency=concurrency)
+
+    @overload
+    def once(
+        self, event: EventType[tuple[*Values], Ack], *, typed: bool = False
+    ) -> Callable[[Callable[[*Values], Ack | Awaitable[Ack]]], Callable[[*Values], Any]]: ...
+    @overload
+    def once(
+        self,
+        event: EventType[tuple[*Values], Ack],
+        handler: Callable[[*Values], Ack | Awaitable[Ack]],
+        *,
+        typed: bool = False,
+    ) -> Self: ...
+    @overload
+    def once(self, event: str | float, *, manual_ack: bool = False, typed: bool = False) -> Callable[[H], H]: ...
+    @overload
+    def once(self, event: str | float, handler: Handler, *, manual_ack: bool = False, typed: bool = False) -> Self: ...
+    def once(
+        self,
+        event: EventType[Any, Any] | str | float,
+        handler: Any = DECORATE,
+        *,
+        manual_ack: bool = False,
+        typed: bool = False,
+    ) -> Any:
+        """Register a handler that is called only for the next such event. Otherwise like `on`."""
+        return self._register(event, handler, manual_ack=manual_ack, typed=typed, once=True)
 
 
 class AnyHandlerRegistration(HandlerRegistration):

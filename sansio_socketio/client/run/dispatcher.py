@@ -30,7 +30,6 @@ from .backpressure import Backpressure, Reading
 from .event_stream import Event, EventBuffer, InboxOverflow
 from .expected import ExpectedEvents
 from .replies import Acknowledge, Reply
-from .socket_state import SocketState
 from .tasks import HandlerTasks
 from .unawaited import watch
 from .watchdog import Watchdog
@@ -68,13 +67,13 @@ class Lifecycle:
     Attributes:
         name: The event's name.
         args: The arguments of its handlers.
-        state: The state of the socket, for handlers that require one more argument.
+        state: What handlers that require one more argument receive: the `SocketState`.
         after: A future to wait for before the handlers are called, or None.
     """
 
     __slots__ = ("after", "args", "name", "state")
 
-    def __init__(self, name: str, args: tuple[Any, ...], state: SocketState, after: Future | None) -> None:
+    def __init__(self, name: str, args: tuple[Any, ...], state: object, after: Future | None) -> None:
         self.name = name
         self.args = args
         self.state = state
@@ -145,7 +144,7 @@ class Dispatcher:
         runtime: The runtime.
         handlers: The handlers.
         limits: The bounds.
-        reading: Pauses and resumes reading.
+        reading: Pauses and resumes reading, or None to read on while handlers catch up.
         held: Whether to hold the handlers back until `release`.
         report: Called with the exception of a handler, the event's name and a description of the handler.
         acknowledge: Acknowledges an event.
@@ -200,7 +199,7 @@ class Dispatcher:
         handlers: HandlerRegistry,
         limits: Limits,
         *,
-        reading: Reading,
+        reading: Reading | None,
         held: bool,
         report: Callable[[Exception, str, str], Awaitable[None]],
         acknowledge: Callable[[AckId, Sequence[Any]], None],
@@ -315,9 +314,7 @@ class Dispatcher:
             )
             self.put(Failure(name, error))
 
-    def lifecycle(
-        self, name: str, args: tuple[Any, ...], state: SocketState, barrier: Callable[[], Future | None]
-    ) -> None:
+    def lifecycle(self, name: str, args: tuple[Any, ...], state: object, barrier: Callable[[], Future | None]) -> None:
         """Queue a lifecycle event. If too many are queued, replace the latest one, and report an InboxOverflow.
 
         `barrier` returns a future to wait for before the handlers are called, or None.
@@ -389,6 +386,8 @@ class Dispatcher:
         return f"or raise inbox_events ({self._limits.events}) or inbox_bytes ({self._limits.size})"
 
     def _check_backpressure(self) -> None:
+        if self._reading is None:
+            return
         if self._backpressure is None:
             self._backpressure = Backpressure(self.runtime, self._reading, self._fill, _PROGRESS / self._many)
         self._backpressure.check()

@@ -31,7 +31,7 @@ class Pump:
     Args:
         machine: The state machine.
         runtime: The runtime.
-        connector: Opens the streams.
+        connector: Opens the streams; None if the machine opens none.
         routes: Maps the class of an event to the function that is called with `owner` and the event.
         owner: The first argument of these functions, so that all runs can share `routes`.
         broken: Called with an unexpected exception.
@@ -46,7 +46,7 @@ class Pump:
         self,
         machine: Machine,
         runtime: Runtime,
-        connector: Connector,
+        connector: Connector | None,
         *,
         routes: Mapping[type, Callable[[Any, Any], None]],
         owner: object,
@@ -165,8 +165,9 @@ class Pump:
     # Actions
 
     def _open_stream(self, action: OpenStream) -> None:
+        assert self._connector is not None
         number, host, port = action.stream, action.host, action.port
-        receiver = _StreamInput(self, self._machine, number)
+        receiver = StreamInput(self, self._machine, number)
         self._streams[number], proxy = self._connector.open(self._runtime, host, port, receiver, tls=action.tls)
         way = ""
         if proxy is not None:
@@ -199,7 +200,7 @@ def _no_output() -> None:
     return None
 
 
-class _StreamInput:
+class StreamInput:
     """The receiver of one stream: feeds its notifications to the machine."""
 
     __slots__ = ("_machine", "_pump", "_stream")

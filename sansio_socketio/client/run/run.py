@@ -23,13 +23,13 @@ from ...protocol.limits import LimitExceeded
 from ...protocol.statistics import Statistics
 from ...runtime.calls import CannotAwait, place_of
 from ...runtime.interface import Future, Runtime, Task, Timer
-from ..handlers.registry import RegisteredHandler
 from .blueprint import Blueprint, NamespaceSpec
 from .dispatcher import Dispatcher, Limits
 from .event_stream import InboxOverflow
 from .lifecycle import LifecycleQueue
 from .namespace import NamespaceRun
 from .pump import Pump
+from .reporting import report_error
 from .session import SessionRun
 from .state import RunState, RunStatus
 from .waiters import Waiters
@@ -292,13 +292,8 @@ class Run:
             self.failure = error
             self.pump.feed(self.machine.abort)
             self._request_stop()
-        elif callable(policy):
-            try:
-                await self.runtime.call(policy, *RegisteredHandler(policy).fit((error, event)))
-            except Exception:
-                log.exception("on_handler_error raised an exception; it was called for %r, raised by %s", error, source)
         else:
-            log.error("exception in %s", source, exc_info=error)
+            await report_error(self.runtime, policy, error, event, source)
 
     def _broken(self, error: Exception) -> None:
         """End the run because of an internal error, which may have left the state machine unusable."""

@@ -22,10 +22,11 @@ from enum import Enum
 from types import TracebackType
 from typing import Self
 
-from ...protocol.errors import DisconnectedError, SocketIOError, StateError
+from ...protocol.errors import DisconnectedError, StateError
 from ...runtime.calls import log_failure
 from ...runtime.interface import Future, Runtime, RuntimeScope
 from .blueprint import Blueprint
+from .ending import end_runs
 from .link import Link
 from .run import Run
 from .state import RunState, RunStatus
@@ -137,29 +138,12 @@ class Scope:
             if wait:
                 await self._wait_stopped()
             return None
-        instead: BaseException | None = None
-        try:
-            with self.runtime.lock:
-                await self._end_runs(gracefully=error is None or isinstance(error, Exception))
-        except BaseException as another:  # most likely a cancellation, which does not replace an error
-            is_cancellation = not isinstance(another, (Exception, KeyboardInterrupt, SystemExit))
-            instead = None if is_cancellation and isinstance(error, Exception) else another
-        else:
-            if error is None or isinstance(error, SocketIOError):
-                instead = next((run.failure for run, _ in self._runs if run.failure is not None), None)
-        for run, _ in self._runs:
-            if run.failure is not None and run.failure is not instead:
-                log.error("an exception ended the connection; another one is raised", exc_info=run.failure)
-        try:
-            is_handled = await self._runtime_scope.__aexit__(*_exc_info(instead or error))
-        finally:
-            with self.runtime.lock:
-                for run, link in self._runs:
-                    link.status.move(RunState.STOPPED if run.failure is None else RunState.FAILED)
-                self.stopped.resolve()
-        if instead is not None:
-            raise instead
-        return is_handled
+        return await end_runs([run for run, _ in self._runs], self.runtime, self._runtime_scope, error, self._ended)
+
+    def _ended(self) -> None:
+        for run, link in self._runs:
+            link.status.move(RunState.STOPPED if run.failure is None else RunState.FAILED)
+        self.stopped.resolve()
 
     async def close(self, *, wait: bool = True) -> None:
         """End a scope that belongs to no block, or let its task end it. `wait`: wait until it has ended."""
@@ -173,16 +157,6 @@ class Scope:
     async def _wait_stopped(self) -> None:
         with self.runtime.lock:
             await wait_for(self.runtime, self.stopped)
-
-    async def _end_runs(self, *, gracefully: bool) -> None:
-        try:
-            if gracefully:
-                self.stop()
-                for run, _ in self._runs:
-                    await run.finished()
-        finally:
-            for run, _ in self._runs:
-                run.end()
 
 
 @contextmanager
@@ -209,10 +183,3 @@ def starting(blueprint: Blueprint, link: Link) -> Generator[None, None, None]:
     finally:
         if status.state is RunState.STARTING:
             status.move(RunState.STOPPED)
-
-
-def _exc_info(
-    error: BaseException | None,
-) -> tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]:
-    """Return the arguments for `__aexit__` with an exception or None."""
-    return (None, None, None) if error is None else (type(error), error, error.__traceback__)

@@ -48,6 +48,11 @@ class ServerMachine(Machine):
         found = self._engine.sessions.get(session)
         return 0 if found is None else found.buffered_bytes
 
+    def writable(self, session: int) -> bool:
+        """Whether the session can take more. If not, `SessionDrained` or `SessionClosed` follows. True if it has ended."""
+        found = self._engine.sessions.get(session)
+        return found is None or found.writable
+
     # Inputs
 
     def stream_accepted(self, now: float, *, peer: str = "", tls: bool = False) -> int:

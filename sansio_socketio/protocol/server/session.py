@@ -129,6 +129,11 @@ class ServerSession:
         transport = self._transport
         return self.state is _OPEN and transport is not None and transport.writable and not self._buffer
 
+    @property
+    def writable(self) -> bool:
+        """Whether the write buffer is below the high-water mark, or has drained since it was above it."""
+        return not self._is_congested
+
     # Commands
 
     def open(self, transport: ServerTransport, handshake: str, now: float) -> None:

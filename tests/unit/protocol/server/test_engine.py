@@ -863,17 +863,21 @@ def test_a_client_that_does_not_read_loses_its_session() -> None:
     rig = EngineRig(max_buffered_bytes=100_000)
     stream = rig.open_websocket()
     rig.writes_at_once = False
+    assert rig.machine.writable(1)
     rig.machine.send(1, "x" * 70_000, rig.now)
     rig.drain()
+    assert not rig.machine.writable(1)
     rig.written()
     rig.drain()
     assert rig.pop(SessionDrained) == [SessionDrained(1)]
+    assert rig.machine.writable(1)
     for _ in range(3):
         rig.machine.send(1, "x" * 40_000, rig.now)
     rig.drain()
     (closed,) = rig.pop(SessionClosed)
     assert closed.reason == "transport error"
     assert isinstance(closed.details, BufferFullError)
+    assert rig.machine.writable(1)  # it has ended
     rig.advance(5)
     assert rig.closed == {stream: True}
 
