@@ -1,6 +1,6 @@
-"""Generate the tables of docs/reference/options.md from the options. With --check, only fail if the page is stale.
+"""Generate the tables of options in docs/reference/. With --check, only fail if a page is stale.
 
-A comment on the page names the TypedDict of each table, and after "without" a second one whose options are omitted:
+A comment on a page names the TypedDict of each table, and after "without" a second one whose options are omitted:
 
     <!-- options of IOOptions without Options -->
 
@@ -17,28 +17,39 @@ import math
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from inspect import getdoc
 from pathlib import Path
 from typing import Any, Final
 
 from sansio_socketio.client import options as client_options
 from sansio_socketio.protocol.options import ClientOptions, EngineOptions, NamespaceOptions
+from sansio_socketio.protocol.server.options import EngineServerOptions, ServerOptions
+from sansio_socketio.server import options as server_options
 
-PAGE: Final = Path(__file__).parent / "reference" / "options.md"
+REFERENCE: Final = Path(__file__).parent / "reference"
+PAGE = REFERENCE / "options.md"
+SERVER_PAGE: Final = REFERENCE / "server.md"
 TABLE: Final = re.compile(
     r"(<!-- options of (\w+)(?: without (\w+))? -->\n\n).*?(\n<!-- end of the options -->)", re.DOTALL
 )
 
-EXPLAINED_BY: Final = [
+CLIENT: Final = [
     client_options.IOOptions,
     client_options.ManagerOptions,
     client_options.SocketOptions,
     NamespaceOptions,
     ClientOptions,
     EngineOptions,
+    client_options.LocalOptions,
 ]
-"""The classes whose docstrings describe options. The first description is used."""
+SERVER: Final = [
+    server_options.ServeOptions,
+    ServerOptions,
+    EngineServerOptions,
+    server_options.LocalServerOptions,
+]
+"""The classes that have the options of a client or a server: docstrings and defaults. The first one is used."""
 
 DEFAULTS: Final[dict[str, Any]] = {"force_new": False, "multiplex": True}
 """The defaults of options that are not in a dataclass."""
@@ -51,10 +62,15 @@ def options_of(kind: Any) -> dict[str, str]:
     return {name: takes.__forward_arg__ for name, takes in kind.__annotations__.items()}
 
 
-def default_of(name: str) -> str:
+def typed_dict(name: str) -> Any:
+    """Return the TypedDict of a name."""
+    return getattr(server_options if name == "ServeOptions" else client_options, name)
+
+
+def default_of(name: str, kinds: list[Any]) -> str:
     """Return the default of an option, from the dataclass that has it."""
-    for kind in (ClientOptions, NamespaceOptions, client_options.LocalOptions):
-        for option in fields(kind):
+    for kind in kinds:
+        for option in fields(kind) if is_dataclass(kind) else ():
             if option.name == name:
                 return shown(option.default if option.default_factory is MISSING else option.default_factory())
     return shown(DEFAULTS[name])
@@ -69,9 +85,9 @@ def shown(value: Any) -> str:
     return f"`{value!r}`"
 
 
-def explanation_of(name: str) -> str:
+def explanation_of(name: str, kinds: list[Any]) -> str:
     """Return the description of an option, from the first docstring that has one."""
-    for kind in EXPLAINED_BY:
+    for kind in kinds:
         for names, text in explanations(getdoc(kind) or ""):
             if name in names:
                 return text
@@ -93,22 +109,24 @@ def page(text: str) -> str:
 
 def table(name: str, omitted: str | None) -> str:
     """Return the table of the options of a TypedDict, without those of an optional second TypedDict."""
-    others = options_of(getattr(client_options, omitted)) if omitted else {}
+    others = options_of(typed_dict(omitted)) if omitted else {}
+    kinds = SERVER if name == "ServeOptions" else CLIENT
     lines = ["| Option | Type | Default | Description |", "| --- | --- | --- | --- |"]
-    for option, takes in options_of(getattr(client_options, name)).items():
+    for option, takes in options_of(typed_dict(name)).items():
         if option not in others:
-            cells = (f"`{option}`", f"`{takes}`", default_of(option), explanation_of(option))
+            cells = (f"`{option}`", f"`{takes}`", default_of(option, kinds), explanation_of(option, kinds))
             lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join([*lines, ""])
 
 
 def main(arguments: list[str]) -> None:
-    """Write the page, or with --check compare it with the file."""
-    text = PAGE.read_text(encoding="utf-8")
-    if arguments != ["--check"]:
-        PAGE.write_text(page(text), encoding="utf-8")
-    elif text != page(text):
-        sys.exit(f"{PAGE.name} is stale: run python docs/generate_options.py")
+    """Write the pages, or with --check compare them with the files."""
+    for path in (PAGE, SERVER_PAGE):
+        text = path.read_text(encoding="utf-8")
+        if arguments != ["--check"]:
+            path.write_text(page(text), encoding="utf-8")
+        elif text != page(text):
+            sys.exit(f"{path.name} is stale: run python docs/generate_options.py")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Socket.IO client built on a sans-I/O state machine: the names that do not depend on a runtime.
+"""Socket.IO client and server built on a sans-I/O state machine: the names that do not depend on a runtime.
 
 Import `connect`, `open_io` and `Manager` from the driver package of your runtime:
 
@@ -7,7 +7,7 @@ Import `connect`, `open_io` and `Manager` from the driver package of your runtim
 - `sansio_socketio_anyio` for anyio, on either of its backends (extra `anyio`)
 - `sansio_socketio_blocking` for threads, without `await`
 
-All drivers export the same names. This package exports those that are independent of the runtime (errors, events and
+All drivers export the same names; those for asyncio and trio also `serve`, which runs a server. This package exports those that are independent of the runtime (errors, events and
 others), for code that works with any driver, and the TypedDicts of the options. `sansio_socketio.protocol` is the state
 machine, for programs that embed it in their own loop.
 

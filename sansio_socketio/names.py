@@ -21,7 +21,10 @@ from .protocol.errors import (
     TransportError,
 )
 from .protocol.events import EnginePacket
+from .protocol.server.options import Recovery
 from .protocol.statistics import Statistics
+from .server.remote import RemoteClient, RemoteEmitter, SessionRequest
+from .server.server import Server, ServerNamespace
 
 __all__ = [
     "AckTimeout",
@@ -38,6 +41,12 @@ __all__ = [
     "OptionError",
     "PacketError",
     "PayloadError",
+    "Recovery",
+    "RemoteClient",
+    "RemoteEmitter",
+    "Server",
+    "ServerNamespace",
+    "SessionRequest",
     "SocketIOError",
     "SocketState",
     "StateError",

@@ -1,4 +1,4 @@
-"""Socket.IO client for trio.
+"""Socket.IO client and server for trio.
 
 A whole program::
 
@@ -28,7 +28,9 @@ from sansio_socketio.client import Manager as _Manager
 from sansio_socketio.names import *  # noqa: F403
 from sansio_socketio.protocol.packets.socketio import PROTOCOL
 from sansio_socketio.runtime import RuntimeScope
+from sansio_socketio.server import Servers
 
+from ._listen import open_listening_runtime
 from ._runtime import open_runtime
 
 
@@ -41,8 +43,10 @@ class Manager(_Manager):
 _scopes = Scopes(Manager)
 connect = _scopes.connect
 open_io = _scopes.open_io
+serve = Servers(open_listening_runtime).serve
 protocol: Final = PROTOCOL
 """The version of the Socket.IO protocol."""
 
 __all__ = ["IO", "Emitter", "Engine", "EventStream", "Manager", "Socket", "connect", "open_io", "protocol"]
+__all__ += ["serve"]
 __all__ += names.__all__

@@ -180,6 +180,13 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
 }
 
 
+def check_local(name: str, value: object) -> None:
+    """Raise OptionError unless an option of `LocalOptions` accepts the value."""
+    accepts, takes = _CHECKS[name]
+    if not accepts(value):
+        raise OptionError(f"{name} takes {takes}, not {value!r}")
+
+
 @dataclass(slots=True, kw_only=True)
 class LocalOptions(Checked):
     """The options of a Manager that the client itself uses (see `ManagerOptions`)."""
@@ -197,9 +204,8 @@ class LocalOptions(Checked):
     @classmethod
     def check(cls, name: str, value: Any) -> None:
         """Raise OptionError unless the option `name` accepts `value`. The Connector checks `proxy`."""
-        accepts, takes = _CHECKS.get(name, (lambda _: True, ""))
-        if not accepts(value):
-            raise OptionError(f"{name} takes {takes}, not {value!r}")
+        if name in _CHECKS:
+            check_local(name, value)
 
 
 @dataclass(slots=True)

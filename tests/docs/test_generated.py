@@ -12,6 +12,8 @@ import pytest
 from docs import generate_options, generate_states
 from sansio_socketio.client.options import IOOptions, LocalOptions
 from sansio_socketio.protocol.options import ClientOptions, NamespaceOptions
+from sansio_socketio.protocol.server import ServerOptions
+from sansio_socketio.server.options import LocalServerOptions, ServeOptions
 
 GENERATORS = pytest.mark.parametrize("generator", [generate_options, generate_states], ids=lambda each: each.__name__)
 
@@ -57,3 +59,12 @@ def test_the_page_has_the_default_of_every_option() -> None:
             sizes = {"no limit": inf, "32 MiB": 32 << 20, "128 MiB": 128 << 20}
             shown = rows[option.name]
             assert sizes.get(shown) == option.default or float(shown.strip("`")) == option.default
+
+
+def test_the_page_of_servers_has_every_option() -> None:
+    lines = generate_options.SERVER_PAGE.read_text("utf-8").splitlines()
+    names = {line.split("`")[1] for line in lines if line.startswith("| `")}
+    assert names == ServeOptions.__optional_keys__
+    assert names == {option.name for kind in (ServerOptions, LocalServerOptions) for option in fields(kind)}
+    assert any(line.startswith("| `max_payload` | `int` | `1000000` |") for line in lines)
+    assert any(line.startswith("| `inbox_bytes` | `int` | 16 MiB |") for line in lines)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from sansio_socketio import RemoteClient, Server
 from tests.support.drivers import DRIVERS, Driver
 
 REFERENCE: Final = Path(__file__).parent.parent.parent / "docs" / "reference"
@@ -37,7 +38,7 @@ def page_of(driver: Driver) -> str:
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
 def test_every_export_of_a_driver_has_an_entry(driver: Driver) -> None:
-    shown = {*entries("drivers.md"), *entries("errors.md"), *entries(page_of(driver))}
+    shown = {*entries("drivers.md"), *entries("errors.md"), *entries("server.md"), *entries(page_of(driver))}
     names = {name.rpartition(".")[2] for name in shown}
     whole_modules = {name for name in shown if name.startswith("sansio_socketio.protocol.errors")}
     missing = [
@@ -59,3 +60,11 @@ def test_the_entry_of_a_class_has_all_public_members(name: str, driver: Driver) 
     assert members is not None
     public = {member for member in dir(kind) if not member.startswith("_")} - NOT_FOR_USERS
     assert set(members[1].split(", ")) == public
+
+
+@pytest.mark.parametrize("kind", [Server, RemoteClient])
+def test_the_entry_of_a_class_of_servers_has_all_public_members(kind: type) -> None:
+    members = re.search(r":members: (.*)", entries("server.md")[f"sansio_socketio.server.{kind.__name__}"])
+
+    assert members is not None
+    assert set(members[1].split(", ")) == {member for member in dir(kind) if not member.startswith("_")}

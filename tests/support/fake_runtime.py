@@ -441,6 +441,8 @@ class World:
         is_other_thread: Whether the code that runs now counts as running in another thread than the runtime's.
     """
 
+    runtime_class: type[FakeRuntime] = FakeRuntime
+
     def __init__(self, *, threads: bool = False, eager: bool = False) -> None:
         self.time = 1000.0
         self.threads = threads
@@ -490,7 +492,7 @@ class World:
     @asynccontextmanager
     async def open_runtime(self, lock: object = None) -> AsyncGenerator[FakeRuntime, None]:
         """Set up a runtime: a `RuntimeScope`. The lock is not needed, since there is one thread."""
-        runtime = FakeRuntime(self)
+        runtime = self.runtime_class(self)
         try:
             yield runtime
         finally:

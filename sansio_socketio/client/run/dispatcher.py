@@ -34,7 +34,7 @@ from .tasks import HandlerTasks
 from .unawaited import watch
 from .watchdog import Watchdog
 
-log = logging.getLogger("sansio_socketio.client.socket")
+_LOG: Final = logging.getLogger("sansio_socketio.client.socket")
 
 _BATCH: Final = 100
 """The number of items that are handled before other tasks get a chance to run."""
@@ -151,6 +151,7 @@ class Dispatcher:
         overflowed: Called when the inbox is full.
         finished: Called when a task of the dispatcher has ended.
         broken: Called with an unexpected exception, which no handler raised.
+        log: The logger.
 
     Attributes:
         expected: The callers that wait for the next event of a name.
@@ -176,6 +177,7 @@ class Dispatcher:
         "_latest",
         "_lifecycle",
         "_limits",
+        "_log",
         "_many",
         "_name",
         "_overflowed",
@@ -206,8 +208,10 @@ class Dispatcher:
         overflowed: Callable[[InboxOverflow], None],
         finished: Callable[[], None],
         broken: Callable[[Exception], None],
+        log: logging.Logger = _LOG,
     ) -> None:
         self.runtime = runtime
+        self._log = log
         self._name = name
         self._handlers = handlers
         self._limits = limits
@@ -279,9 +283,9 @@ class Dispatcher:
 
     def received(self, event: EventReceived) -> None:
         """Queue a received event. If the inbox is full, close the connection and drop further events."""
-        if log.isEnabledFor(logging.DEBUG):
+        if self._log.isEnabledFor(logging.DEBUG):
             wire_id = None if event.ack_id is None else event.ack_id[1]
-            log.debug("%s: received %s", self._name, description(event.args, event.size, wire_id))
+            self._log.debug("%s: received %s", self._name, description(event.args, event.size, wire_id))
         if self._is_full:
             return
         waiting, size = self._queued() if self._streams else (self._waiting, self._bytes)
@@ -640,7 +644,7 @@ class Dispatcher:
     def _warn_of_slow_handler(self) -> None:
         handler = self._watchdog.handler
         if handler is not None:
-            log.warning(
+            self._log.warning(
                 "%s: handler %s of event %r has blocked the queue of the namespace for %g seconds (slow_handler_warning); "
                 "events queued for handlers: %d",
                 self._name,

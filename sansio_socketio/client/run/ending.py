@@ -68,7 +68,7 @@ async def end_runs(
         if error is None or isinstance(error, SocketIOError):
             instead = next((run.failure for run in runs if run.failure is not None), None)
     for run in runs:
-        if run.failure is not None and run.failure is not instead:
+        if run.failure is not None and run.failure not in (instead, error):
             log.error("an exception ended the connection; another one is raised", exc_info=run.failure)
     try:
         is_handled = await runtime_scope.__aexit__(*_exc_info(instead or error))

@@ -22,8 +22,6 @@ from ...protocol.machine import Machine
 from ...runtime.connect import Connector
 from ...runtime.interface import Runtime, Stream
 
-log = logging.getLogger("sansio_socketio.client.streams")
-
 
 class Pump:
     """Runs a state machine on a runtime.
@@ -40,7 +38,10 @@ class Pump:
         now: The runtime's clock.
         ended: Whether the pump has ended.
         after_drain: A function that is called after each `drain`, or None.
+        log: The logger. Servers have another one.
     """
+
+    log: ClassVar[logging.Logger] = logging.getLogger("sansio_socketio.client.streams")
 
     def __init__(
         self,
@@ -173,7 +174,7 @@ class Pump:
         if proxy is not None:
             way = f" through {proxy}"
             receiver.progress(f"no connection to the proxy {proxy} was established; check the proxy's host and port")
-        log.debug("opening stream %d to %s port %d%s for %s", number, host, port, way, action.transport)
+        self.log.debug("opening stream %d to %s port %d%s for %s", number, host, port, way, action.transport)
 
     def _send(self, action: Send) -> None:
         self._streams[action.stream].write(action.data)
@@ -214,11 +215,11 @@ class StreamInput:
         self._pump.feed(self._machine.stream_progress, self._stream, progress)
 
     def opened(self) -> None:
-        log.debug("stream %d is open", self._stream)
+        self._pump.log.debug("stream %d is open", self._stream)
         self._pump.feed(self._machine.stream_opened, self._stream)
 
     def failed(self, error: Exception) -> None:
-        log.debug("stream %d could not be opened: %s", self._stream, error)
+        self._pump.log.debug("stream %d could not be opened: %s", self._stream, error)
         self._pump.lost(self._stream)
         self._pump.feed(self._machine.stream_failed, self._stream, error)
 
@@ -231,6 +232,6 @@ class StreamInput:
         self._pump.feed(self._machine.data_sent, self._stream)
 
     def closed(self, error: Exception | None) -> None:
-        log.debug("stream %d was closed by the peer: %s", self._stream, error or "end of stream")
+        self._pump.log.debug("stream %d was closed by the peer: %s", self._stream, error or "end of stream")
         self._pump.lost(self._stream)
         self._pump.feed(self._machine.stream_closed, self._stream, error)
