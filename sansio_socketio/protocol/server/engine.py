@@ -221,18 +221,25 @@ class EngineServer:
         if self.state is ServerState.SERVING:
             self._change(ServerState.STOPPING)
         self.questions.clear()
+        self._abort_sessions(now)
+        for stream in [*self.outbox.owners]:
+            self.outbox.close_stream(stream, abort=True)
+        self._last_closed()
+
+    def _abort_sessions(self, now: float) -> None:
         for session in [*self.sessions.values()]:
             if session.state is ServerSessionState.ASKING:
                 session.refuse()
                 self.forget(session)
             else:
                 session.abort("server shutting down", None, now)
-        for stream in [*self.outbox.owners]:
-            self.outbox.close_stream(stream, abort=True)
-        self._last_closed()
 
     def _last_closed(self) -> None:
-        if self.state is ServerState.STOPPING and not self.sessions and not self.outbox.owners:
+        if self.outbox.owners:
+            return
+        if self.state is ServerState.STOPPING:  # no client can fetch any more what is buffered
+            self._abort_sessions(self.timers.now)
+        if self.state is ServerState.STOPPING and not self.sessions:
             self.timers.clear()
             self._change(ServerState.STOPPED)
 
@@ -338,7 +345,8 @@ class EngineServer:
     def forget(self, session: ServerSession) -> None:
         """Remove a session that has ended."""
         del self.sessions[session.number], self._by_sid[session.sid]
-        self._last_closed()
+        if not self.sessions:
+            self._last_closed()
 
 
 class _Upgrading(RequestHandler):

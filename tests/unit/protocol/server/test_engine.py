@@ -929,6 +929,21 @@ def test_a_server_stops_when_the_last_stream_is_closed() -> None:
     assert rig.machine.state == "stopped"
 
 
+def test_sessions_that_no_stream_can_carry_any_more_end_when_the_server_stops() -> None:
+    rig = EngineRig()
+    for _ in range(2_000):
+        stream, sid = rig.open_polling()
+        rig.lose(stream)
+    polled, sid = rig.open_polling()
+    rig.poll(polled, sid)
+    rig.machine.shutdown(rig.now)
+    rig.drain()
+    assert rig.machine.state == "stopped"
+    assert rig.reply(polled).body == b"1"
+    assert len(rig.pop(SessionClosed)) == 2_001
+    assert rig.deadline is None
+
+
 def test_a_server_can_be_aborted() -> None:
     rig = EngineRig()
     rig.machine.asks_before_opening = True
