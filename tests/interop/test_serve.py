@@ -81,16 +81,15 @@ async def test_hostile_streams_do_not_stop_others_nor_the_end(driver: Driver) ->
     with ExitStack() as stack:
         async with driver.module.serve("127.0.0.1", 0, close_timeout=0.5, inbox_events=1_000) as server:
 
-            @server.on("work")
             async def work(_: RemoteClient) -> None:
                 await driver.sleep(1_000)
 
-            @server.on("add")
             async def add(_: RemoteClient, a: int, b: int) -> int:
                 nonlocal handled
                 handled += 1
                 return a + b
 
+            server.on("work", work).on("add", add)
             for _ in range(20):
                 for data in hostile:
                     stack.enter_context(stream(server.port, data))
