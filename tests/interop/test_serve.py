@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ def driver(request: pytest.FixtureRequest) -> Driver:
 
 
 @contextmanager
-def stream(port: int, data: bytes = b"", receive_buffer: int | None = None) -> Iterator[socket.socket]:
+def stream(port: int, data: bytes = b"", receive_buffer: int | None = None) -> Generator[socket.socket]:
     """A stream to the server, on which some bytes are sent. The system accepts them at once."""
     with socket.socket() as sock:
         if receive_buffer is not None:

@@ -18,7 +18,9 @@ import anyio
 import trio
 
 import sansio_socketio_anyio
+import sansio_socketio_asyncio
 import sansio_socketio_trio
+from sansio_socketio import RemoteClient, Server, ServerNamespace
 from sansio_socketio.client import Manager as AnyManager
 from sansio_socketio.client.handlers.registry import Handler
 from sansio_socketio.protocol.packets.socketio import JSONParser
@@ -51,6 +53,31 @@ async def scopes() -> Socket:
         assert_type(io, IO)
         assert_type(io(f"{URL}/chat", force_new=True, multiplex=False), Socket)
         return io(URL)  # a scope swallows no exception, so that nothing has to be returned after it
+
+
+async def servers() -> None:
+    async with sansio_socketio_trio.serve("localhost", 0) as of_trio:
+        assert_type(of_trio, Server)
+    async with sansio_socketio_asyncio.serve(cors="*", ping_interval=5, allow_request=print) as server:
+        assert_type(server, Server)
+        assert_type(server.of("/chat"), ServerNamespace)
+
+        @server.on("hello", concurrency=2)
+        async def hello(client: RemoteClient, name: str) -> str:
+            await client.volatile.emit("a", 1)
+            return name
+
+        @server.use
+        def check(client: RemoteClient) -> None:
+            client.data["name"] = "a"
+
+        assert_type(await hello(server.clients[0], "a"), str)
+        check(server.clients[0])
+        assert_type(server.on("b", print).once("c", print).off("b"), Server)
+        server.broadcast("a", 1, except_=server.clients)
+        server.broadcast("a", 1, to="b")  # type: ignore[call-arg]
+    sansio_socketio_asyncio.serve(pings=5)  # type: ignore[call-arg]
+    sansio_socketio_anyio.serve()  # type: ignore[attr-defined]
 
 
 async def the_same_in_every_driver() -> None:
