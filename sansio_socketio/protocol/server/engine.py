@@ -121,6 +121,8 @@ class _Opening(RequestHandler):
         self._finish()
         if refusal is None and self.engine.is_stopping:
             refusal = ConnectError("the server is shutting down")
+        if refusal is None and self.question and self.handshake is not None and stream.has_excess:
+            refusal = ConnectError(f"more than {self.engine.options.max_head} bytes follow the request")
         if refusal is None:
             self.engine.open(self.session, stream, self.handshake, now)
         else:

@@ -4,7 +4,10 @@ Rules of this file:
 
 - h11 gets the header section of a request when it is complete, and then its body. It never gets what follows a request, which
   it would buffer without a bound. There is an h11 connection for each request.
-- While a request is answered, at most `max_head` bytes are buffered. If more arrive, the stream is closed.
+- The next request is handled when the driver has written the last response, so a client that does not read its responses gets
+  no more of them.
+- What follows a request until its response is written is buffered up to `max_head` bytes. If more follow, the response is the
+  last, and they are refused after it.
 - Bounds are checked in a way that does not depend on the chunks in which bytes arrive. A body may take twice `max_payload`
   with its chunk headers.
 - A refused request is the last one on its stream.
@@ -37,6 +40,8 @@ _JSON: Final = b"application/json"
 _TEXT: Final = b"text/plain; charset=UTF-8"
 _READING: Final = HTTPStreamState.READING
 _ANSWERING: Final = HTTPStreamState.ANSWERING
+_WRITING: Final = HTTPStreamState.WRITING
+_CLOSING: Final = HTTPStreamState.CLOSING
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _MAX_PARAMETERS: Final = 100
 
@@ -182,12 +187,10 @@ class HTTPStream:
         data += self._h11.send(h11.EndOfMessage()) or b""
         self._writing, self._handler, self.request = self._handler, None, None
         if keeps and self._h11.our_state is h11.DONE:
-            self._change(_READING)
+            self._change(_WRITING)
             self._limit_reading(now)
-            if self._buffer:
-                self._outbox.received(self)
         else:
-            self._change(HTTPStreamState.CLOSING)
+            self._change(_CLOSING)
             self._buffer.clear()
             self._timers.set(self, "stream", now + self._options.close_timeout)
         self._outbox.send(self.number, data)
@@ -195,6 +198,11 @@ class HTTPStream:
     def hand_to(self, handler: RequestHandler) -> None:
         """Have the request that is being answered handled by another handler."""
         self._handler = handler
+
+    @property
+    def has_excess(self) -> bool:
+        """Whether more follows the request than is buffered while it is answered."""
+        return len(self._buffer) > self._options.max_head
 
     def upgrade(self, owner: StreamOwner) -> bytes:
         """Pass the stream, which carries a WebSocket now, to another owner. Return what was received after the request."""
@@ -214,13 +222,13 @@ class HTTPStream:
 
     def stop(self, now: float) -> None:
         """Close the stream unless a request is received or answered: then its response is the last."""
-        if self._state is not _READING or self.request is not None or self._buffer:
+        if self.request is not None or self._buffer:
             return
-        if self._writing is None:
+        if self._state is _READING:
             self._end()
             self._outbox.close_stream(self.number)
-        else:
-            self._change(HTTPStreamState.CLOSING)
+        elif self._state is _WRITING:
+            self._change(_CLOSING)
             self._timers.set(self, "stream", now + self._options.close_timeout)
 
     # Notifications of the stream
@@ -235,19 +243,24 @@ class HTTPStream:
         self.stream_closed(stream, error, now)
 
     def data_received(self, stream: int, data: bytes | bytearray | memoryview, now: float) -> None:
-        if self._state is HTTPStreamState.CLOSING:
+        if self._state is _CLOSING:
             return
         self._buffer += data
         if self._state is _READING:
             self._outbox.received(self)
-        elif len(self._buffer) > self._options.max_head:
-            self._abandon(now)
+        else:
+            self._drop_excess()
 
     def data_sent(self, stream: int, now: float) -> None:
-        self._written(now)
-        if self._state is HTTPStreamState.CLOSING:
+        if self._state is _CLOSING:
+            self._written(now)
             self._end()
             self._outbox.close_stream(self.number)
+        elif self._state is _WRITING:
+            self._change(_READING)
+            self._limit_reading(now)
+            self._written(now)
+            self._continue_reading(now)
 
     def stream_closed(self, stream: int, error: Exception | None, now: float) -> None:
         self._outbox.after_packets(self, partial(self._ended, error), now)
@@ -266,7 +279,7 @@ class HTTPStream:
             handler.on_lost(self, now)
 
     def timer_fired(self, name: str | int, now: float) -> None:
-        """Close the stream, because the request, the next one or the end of the last response did not come in time."""
+        """Close the stream, because the next request was not received, or the response not written, in time."""
         self._abandon(now)
 
     def handle_next(self, now: float) -> int:
@@ -359,8 +372,20 @@ class HTTPStream:
         self._timers.cancel(self, "stream")
         assert self._handler is not None
         self._handler.on_request(self, body, now)
-        if self._state is _ANSWERING and len(self._buffer) > self._options.max_head:
-            self._abandon(now)
+        self._drop_excess()
+
+    def _drop_excess(self) -> None:
+        """Drop what exceeds the bound on what follows a request, except for one byte, which shows that more has followed."""
+        del self._buffer[self._options.max_head + 1 :]
+
+    def _continue_reading(self, now: float) -> None:
+        """Handle what has followed the last request, whose response is written."""
+        if self.has_excess:
+            self._h11 = h11.Connection(h11.SERVER)
+            bound = self._options.max_head
+            self.reject(400, f"more than {bound} bytes follow a request whose response has not been written", now)
+        elif self._buffer:
+            self._outbox.received(self)
 
     def _refuse_invalid(self, error: h11.RemoteProtocolError, now: float) -> None:
         self._refuse(error.error_status_hint, f"the request is invalid: {reason_of(error)}", now)

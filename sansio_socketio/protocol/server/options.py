@@ -49,12 +49,13 @@ class EngineServerOptions(_ServerChecked):
         ping_interval: The interval between two pings, in seconds.
         ping_timeout: How long to wait for the response to a ping, in seconds.
         upgrade_timeout: The time limit for an upgrade, in seconds.
-        request_timeout: The time limit for receiving an HTTP request, for the next one on the same stream, and for the answer
-            to the question about a session, in seconds.
+        request_timeout: The time limit for receiving an HTTP request, for the next one on the same stream, for writing a
+            response, and for the answer to the question about a session, in seconds.
         close_timeout: The time limit for closing, in seconds. After it the streams are aborted.
         max_payload: The largest HTTP body and WebSocket message to accept, in bytes.
         max_payload_packets: The maximum number of packets in an HTTP body.
-        max_head: The largest header section of an HTTP request, in bytes.
+        max_head: The largest header section of an HTTP request, in bytes. It also bounds what may follow a request before the
+            response is written.
         max_streams: The maximum number of streams.
         max_sessions: The maximum number of sessions.
         max_buffered_bytes: The maximum size of the packets that are buffered for a session, in bytes. A session that exceeds

@@ -38,6 +38,7 @@ class ServerPolling(RequestHandler):
         self._outbox = outbox
         self._state = _IDLE
         self._get: HTTPStream | None = None
+        self._writing: HTTPStream | None = None  # the stream on which the last response to a GET was sent
         self._post: HTTPStream | None = None
         self._packets: Iterator[Packet] = iter(())
 
@@ -52,6 +53,7 @@ class ServerPolling(RequestHandler):
         """Answer the GET request that waits."""
         stream, self._get = self._get, None
         self._change(ServerPollingState.WRITING)
+        self._writing = stream
         if stream is not None:
             stream.respond(200, encode_payload(packets), now)
 
@@ -97,7 +99,8 @@ class ServerPolling(RequestHandler):
                 self.session.on_drain(self, now)
 
     def on_written(self, stream: HTTPStream, now: float) -> None:
-        if self._state is not _CLOSED and not self.writable:  # otherwise it was the response to a POST
+        if self._state is not _CLOSED and stream is self._writing:  # otherwise it was the response to a POST
+            self._writing = None
             self._change(_POLLED if self._state is ServerPollingState.POLLED_EARLY else _IDLE)
             self.session.on_drain(self, now)
 

@@ -26,6 +26,8 @@ class HTTPStreamState(StrEnum):
     """A request is awaited or being received, within `request_timeout`."""
     ANSWERING = "answering"
     """A request has been received. Its response is awaited. What follows it is buffered, within a bound."""
+    WRITING = "writing"
+    """The response has been sent, but not written yet. What follows the request is still buffered, within `request_timeout`."""
     CLOSING = "closing"
     """The last response has been sent. The stream is closed when it has been written. What is received is discarded."""
     UPGRADED = "upgraded"
@@ -100,11 +102,12 @@ HTTP_STREAM_TRANSITIONS: Final = table(
     {
         HTTPStreamState.READING: {HTTPStreamState.ANSWERING, HTTPStreamState.CLOSING, HTTPStreamState.CLOSED},
         HTTPStreamState.ANSWERING: {
-            HTTPStreamState.READING,
+            HTTPStreamState.WRITING,
             HTTPStreamState.CLOSING,
             HTTPStreamState.UPGRADED,
             HTTPStreamState.CLOSED,
         },
+        HTTPStreamState.WRITING: {HTTPStreamState.READING, HTTPStreamState.CLOSING, HTTPStreamState.CLOSED},
         HTTPStreamState.CLOSING: {HTTPStreamState.CLOSED},
         HTTPStreamState.UPGRADED: set(),
         HTTPStreamState.CLOSED: set(),

@@ -247,8 +247,8 @@ def test_streams_and_sessions_are_bounded() -> None:
     assert rig.closed[fifth] is True
 
 
-def test_requests_may_be_pipelined_within_a_bound() -> None:
-    rig = EngineRig(max_head=300, ping_interval=10)
+def test_pipelined_requests_are_answered_one_after_the_other() -> None:
+    rig = EngineRig(ping_interval=10)
     _, sid = rig.open_polling()
     stream = rig.accept()
     poll, post = request("GET", f"{POLLING}&sid={sid}"), request("POST", f"{POLLING}&sid={sid}", b"4a")
@@ -260,20 +260,127 @@ def test_requests_may_be_pipelined_within_a_bound() -> None:
     assert first.body == b"2"
     assert Reply(first.rest).body == b"ok"
     assert rig.messages() == ["a"]
-    rig.feed(stream, poll)
-    rig.feed(stream, b"x" * 300)
-    assert not rig.closed
-    rig.feed(stream, b"x")
-    assert rig.closed == {stream: True}
-    assert rig.pop(SessionClosed)[0].reason == "transport error"
 
 
-def test_too_much_behind_a_request_is_refused_in_one_chunk_as_well() -> None:
+def test_a_pipelined_request_waits_until_the_last_response_is_written() -> None:
+    rig = EngineRig()
+    _, sid = rig.open_polling()
+    stream = rig.accept()
+    rig.writes_at_once = False
+    rig.feed(stream, request("GET", f"{POLLING}&sid={sid}") + request("OPTIONS", POLLING))
+    for message in ("a", "b"):
+        rig.machine.send(1, message, rig.now)
+        rig.advance(0)
+        rig.drain()
+    assert rig.reply(stream).body == b"4a"
+    rig.written()
+    rig.drain()
+    assert rig.reply(stream).status == 204
+    rig.written()
+    rig.poll(stream, sid)
+    assert rig.reply(stream).body == b"4b"
+
+
+def test_sessions_share_a_stream() -> None:
+    rig = EngineRig()
+    stream, first = rig.open_polling()
+    _, second = rig.open_polling()
+    rig.writes_at_once = False
+    rig.poll(stream, first)
+    rig.machine.send(1, "a", rig.now)
+    rig.drain()
+    rig.machine.send(2, "b", rig.now)
+    rig.poll(stream, second)
+    assert rig.reply(stream).body == b"4a"
+    rig.written()
+    rig.drain()
+    assert rig.reply(stream).body == b"4b"
+    rig.machine.send(1, "c", rig.now)
+    other = rig.accept()
+    rig.poll(other, first)
+    assert rig.reply(other).body == b"4c"
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "POST"])
+def test_a_client_that_does_not_read_its_responses_gets_no_more_of_them(method: str) -> None:
+    rig = EngineRig(request_timeout=30)
+    _, sid = rig.open_polling()
+    stream = rig.accept()
+    rig.writes_at_once = False
+    for _ in range(10):
+        rig.feed(stream, request(method, f"{POLLING}&sid={sid}", b"4a"))
+    assert len(rig.writes) == 2  # with the handshake
+    rig.advance(30)
+    assert rig.closed[stream] is True
+
+
+@pytest.mark.parametrize("step", [1, 100, 10_000])
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+@pytest.mark.parametrize("extra", [0, 1, 1000])
+def test_what_follows_a_request_is_bounded_in_every_chunking(method: str, extra: int, step: int) -> None:
     rig = EngineRig(max_head=300)
     _, sid = rig.open_polling()
     stream = rig.accept()
-    rig.feed(stream, request("GET", f"{POLLING}&sid={sid}") + b"x" * 301)
-    assert rig.closed == {stream: True}
+    rig.writes_at_once = False
+    post = request("POST", f"{POLLING}&sid={sid}", b"4b")
+    data = request(method, f"{POLLING}&sid={sid}", b"4a") + post
+    data += b"x" * (300 - len(post) + extra)
+    for start in range(0, len(data), step):
+        rig.feed(stream, data[start : start + step])
+    rig.machine.send(1, "c", rig.now)
+    rig.drain()
+    (owner,) = [owner for number, owner in rig.machine._outbox.owners.items() if number == stream]
+    assert isinstance(owner, HTTPStream)
+    assert len(owner._buffer) <= 301
+    first = rig.reply(stream)
+    assert first.status == (204 if method == "OPTIONS" else 200)
+    assert first.headers["keep-alive"]
+    rig.written()
+    rig.drain()
+    assert rig.messages() == ["a"] * (method == "POST") + ["b"] * (not extra)
+    assert rig.reply(stream).status == (400 if extra else 200)
+    rig.written()
+    rig.drain()
+    assert rig.closed == ({stream: False} if extra else {})
+    assert [event.why for event in rig.pop(RequestRejected)] == (
+        ["more than 300 bytes follow a request whose response has not been written"] if extra else []
+    )
+    assert not rig.pop(SessionClosed)
+
+
+def test_a_websocket_is_refused_if_too_much_follows_its_request_before_it_is_accepted() -> None:
+    rig = EngineRig(max_head=300)
+    rig.machine.asks_before_opening = True
+    stream = rig.accept()
+    rig.feed(stream, request("GET", "EIO=4&transport=websocket", headers=WEBSOCKET) + frame("4" + "a" * 300))
+    (question,) = rig.pop(SessionQuestion)
+    rig.machine.answer(question.question, None, rig.now)
+    rig.drain()
+    assert rig.reply(stream).status == 403
+    assert rig.closed == {stream: False}
+    assert not rig.machine.sessions
+
+
+def test_many_frames_may_follow_the_request_for_a_websocket_at_once() -> None:
+    rig = EngineRig(max_head=300)
+    rig.open_websocket(frame("4" + "a" * 1000))
+    assert rig.messages() == ["a" * 1000]
+
+
+@pytest.mark.parametrize("follows", [b"", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"])
+def test_a_server_that_shuts_down_closes_a_stream_after_its_response(follows: bytes) -> None:
+    rig = EngineRig()
+    stream = rig.accept()
+    rig.writes_at_once = False
+    rig.feed(stream, request("OPTIONS", POLLING) + follows)
+    rig.machine.shutdown(rig.now)
+    rig.drain()
+    assert not rig.closed
+    for _ in range(2):
+        rig.written()
+        rig.drain()
+    assert rig.closed == {stream: False}
+    assert rig.machine.state == "stopped"
 
 
 # Polling
@@ -314,6 +421,26 @@ def test_the_next_packets_wait_until_the_last_are_written() -> None:
     rig.written()
     rig.drain()
     assert rig.reply(other).body == b"4b"
+
+
+def test_the_response_to_a_post_is_not_taken_for_that_to_a_get() -> None:
+    rig = EngineRig()
+    stream, sid = rig.open_polling()
+    rig.writes_at_once = False
+    rig.poll(stream, sid)
+    rig.machine.send(1, "a", rig.now)
+    rig.drain()
+    rig.unwritten.clear()
+    rig.post(sid, b"4x")
+    rig.written()
+    rig.poll(rig.accept(), sid)
+    rig.machine.send(1, "b", rig.now)
+    rig.drain()
+    assert rig.reply(stream).body == b"4a"
+    assert not rig.unwritten
+    rig.machine.data_sent(stream, rig.now)
+    rig.drain()
+    assert rig.unwritten
 
 
 def test_a_second_get_ends_the_session() -> None:

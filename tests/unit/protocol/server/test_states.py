@@ -59,6 +59,11 @@ def sessions_and_streams() -> None:
     _, sid = rig.open_polling()
     rig.machine.close_session(3, rig.now)
     rig.ask(request("GET", ""))
+    lost, last = rig.accept(), rig.accept()
+    rig.writes_at_once = False
+    for stream in (lost, last):
+        rig.feed(stream, request("OPTIONS", ""))
+    rig.lose(lost)  # while the response is written
     rig.machine.shutdown(rig.now)
     rig.advance(10)
 
