@@ -33,7 +33,7 @@ from ..states import transition
 from ..timers import Timers
 from ..transports.http import join_header, reason_of
 from ..transports.requests import Headers
-from .options import EngineServerOptions
+from .options import EXTENSION, EngineServerOptions
 from .states import HTTP_STREAM_TRANSITIONS, HTTPStreamState
 
 _JSON: Final = b"application/json"
@@ -280,7 +280,10 @@ class HTTPStream:
 
     def timer_fired(self, name: str | int, now: float) -> None:
         """Close the stream, because the next request was not received, or the response not written, in time."""
-        self._abandon(now)
+        if self._state is _READING and self in self._outbox.backlog:  # the request may have been received
+            self._timers.set(self, "stream", now + EXTENSION)
+        else:
+            self._abandon(now)
 
     def handle_next(self, now: float) -> int:
         """Read the next header section or body that is buffered."""

@@ -14,6 +14,9 @@ from typing import Any, Final, Literal
 from ..errors import OptionError
 from ..options import TRANSPORTS, Check, Checked, instance_of, integer, is_parser, is_text, number, or_none
 
+EXTENSION: Final = 1.0
+"""By how much a time limit is extended while what is awaited may be among the packets that are not handled yet, in seconds."""
+
 
 @dataclass(slots=True, kw_only=True)
 class _ServerChecked(Checked):

@@ -23,7 +23,7 @@ from .client import Connection
 from .engine_protocol import ServerMachine
 from .events import ServerDisconnectReason
 from .namespace import ServerNamespace
-from .options import ServerOptions
+from .options import EXTENSION, ServerOptions
 from .session import ServerSession
 from .states import ClientState
 from .websocket import SharedPacket
@@ -145,5 +145,8 @@ class ServerProtocol(ServerMachine):
 
     def timer_fired(self, name: str | int, now: float) -> None:
         """Close a session that has joined no namespace in time."""
-        if isinstance(name, int):
+        assert isinstance(name, int)
+        if self.outbox.backlog:  # the packet that joins may be among those that are not handled yet
+            self._timers.set(self, name, now + EXTENSION)
+        else:
             self._connections[name].session.close(now)

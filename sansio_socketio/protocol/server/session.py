@@ -5,6 +5,7 @@ Rules of this file:
 - Packets are sent in the order of `send`, over the current transport, one batch at a time.
 - A PING is sent `ping_interval` after the handshake and after each PONG. The session ends if no PONG comes in `ping_timeout`. A
   late tick does not extend that, but leaves the client at least half of it.
+- While received packets are still to be handled, what is awaited from the client may be among them. So it is awaited longer.
 - While a client probes a WebSocket, packets are still sent over polling. After the probe each GET is answered, so that the
   client can switch: with a NOOP if there is nothing to send, at most one per `_NOOP_DELAY`.
 - A session whose write buffer exceeds `max_buffered_bytes` ends.
@@ -24,7 +25,7 @@ from ..packets.engineio import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, UPGRADE, 
 from ..states import transition
 from ..timers import Timers
 from .events import ServerDisconnectReason, SessionDrained, SessionUpgraded
-from .options import EngineServerOptions
+from .options import EXTENSION, EngineServerOptions
 from .polling import ServerPolling
 from .states import (
     SERVER_SESSION_TRANSITIONS,
@@ -222,9 +223,15 @@ class ServerSession:
         if name == "ping":
             self._ping(now)
         elif name == "pong":
-            self._end("ping timeout", None, now)
+            if self._outbox.backlog:
+                self._timers.set(self, "pong", now + EXTENSION)
+            else:
+                self._end("ping timeout", None, now)
         elif name == "upgrade":
-            self._end_upgrade()
+            if self._probe in self._outbox.backlog:
+                self._timers.set(self, "upgrade", now + EXTENSION)
+            else:
+                self._end_upgrade()
         elif name == "noop":
             self._let_switch(now)
         else:

@@ -639,6 +639,56 @@ def test_a_late_tick_does_not_extend_the_time_for_a_pong(late: float, left: floa
     assert rig.pop(SessionClosed)[0].reason == "ping timeout"
 
 
+def test_a_pong_that_has_arrived_but_is_not_handled_yet_keeps_the_session_open() -> None:
+    rig = EngineRig(ping_interval=25, ping_timeout=20)
+    stream, sid = rig.open_polling()
+    rig.poll(stream, sid)
+    websocket = rig.open_websocket()
+    rig.advance(25)
+    rig.machine.paused = True
+    rig.feed(rig.accept(), request("POST", f"{POLLING}&sid={sid}", b"3"))
+    rig.feed(websocket, frame("3"))
+    rig.advance(100)
+    rig.machine.paused = False
+    rig.machine.tick(rig.now)
+    rig.drain()
+    rig.advance(24)
+    assert not rig.pop(SessionClosed)
+    rig.advance(100)
+    assert [event.reason for event in rig.pop(SessionClosed)] == ["ping timeout"] * 2
+
+
+def test_a_request_that_has_arrived_but_is_not_handled_yet_is_not_too_late() -> None:
+    rig = EngineRig(request_timeout=10)
+    stream, partial = rig.accept(), rig.accept()
+    rig.machine.paused = True
+    rig.feed(stream, request("GET", POLLING))
+    rig.feed(partial, b"GET ")
+    rig.advance(25)
+    rig.machine.paused = False
+    rig.machine.tick(rig.now)
+    rig.drain()
+    assert rig.reply(stream).status == 200
+    assert not rig.closed
+    rig.advance(10)
+    assert rig.closed[partial] is True
+
+
+def test_a_probe_that_has_arrived_but_is_not_handled_yet_is_not_too_late() -> None:
+    rig = EngineRig(upgrade_timeout=10)
+    _, sid = rig.open_polling()
+    probe, other = rig.probe(sid), rig.open_polling()[1]
+    silent = rig.probe(other)
+    rig.machine.paused = True
+    rig.feed(probe, frame("2probe") + frame("5"))
+    rig.advance(15)
+    assert rig.closed == {silent: True}
+    rig.machine.paused = False
+    rig.machine.tick(rig.now)
+    rig.drain()
+    assert rig.pop(SessionUpgraded) == [SessionUpgraded(1, "websocket")]
+
+
 # WebSocket
 
 

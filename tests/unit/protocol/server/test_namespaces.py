@@ -109,6 +109,20 @@ def test_a_session_that_joins_nothing_is_closed() -> None:
     assert (closed.session, closed.reason) == (1, "forced server close")
 
 
+def test_a_session_whose_connect_has_arrived_but_is_not_handled_yet_is_not_closed() -> None:
+    rig = SocketRig(connect_timeout=10)
+    stream = rig.open_websocket()
+    rig.machine.paused = True
+    rig.feed(stream, frame("40"))
+    rig.advance(15)
+    rig.machine.paused = False
+    rig.machine.tick(rig.now)
+    rig.drain()
+    rig.advance(10)
+    assert rig.pop(ClientConnected)
+    assert not rig.pop(SessionClosed)
+
+
 # Questions
 
 
