@@ -194,9 +194,7 @@ class ServerRun:
         self._questions = LimitedTasks(runtime, options.max_sessions)
         self._acks: dict[int, Future] = {}
         self._stopping: Future = runtime.future()
-        self._finished: Future | None = (
-            None  # resolved when everything is closed and handled, or close_timeout has passed
-        )
+        self._finished: Future | None = None  # resolved when all is closed and handled, or after close_timeout
         self._stop_timer: Timer | None = None
 
     def of(self, name: str) -> NamespaceSpec:
