@@ -87,7 +87,7 @@ def test_a_function_that_returns_a_coroutine_fails_with_the_blocking_driver(plai
     async def token() -> dict[str, str]:
         return {"token": "secret"}
 
-    what = "the function for auth cannot be used: .*<lambda> is an async function, .*: use a plain function$"
+    what = r"the function for auth cannot be used: .*<lambda> \(.*\) is an async function, .*: use a plain function$"
     options: dict[str, Any] = {**plain_target.options, "auth": lambda *_: token()}
     with pytest.raises(ConnectError, match=what), sansio_socketio_blocking.connect(plain_target.peer.url, **options):
         raise AssertionError("there is no token")
