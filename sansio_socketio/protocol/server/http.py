@@ -44,6 +44,8 @@ _WRITING: Final = HTTPStreamState.WRITING
 _CLOSING: Final = HTTPStreamState.CLOSING
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _MAX_PARAMETERS: Final = 100
+_SLICE: Final = 4096
+"""How much of a body in chunks is read at once. It may have a chunk for every six bytes."""
 
 
 @dataclass(slots=True)
@@ -143,6 +145,7 @@ class HTTPStream:
         self._searched = 0  # how much of it has no end of a header section
         self._body = bytearray()
         self._body_size = 0  # with the chunk headers
+        self._slice = _SLICE
         self._limit_reading(now)
 
     # Responses
@@ -318,6 +321,7 @@ class HTTPStream:
             return 1
         self._body.clear()
         self._body_size = 0
+        self._slice = _SLICE if self.request.header(b"transfer-encoding") else self._most_bytes
         if int(self.request.header(b"content-length") or 0) > self._options.max_payload:
             self._refuse_large(now)
             return 1
@@ -338,35 +342,34 @@ class HTTPStream:
         return 2 * self._options.max_payload + self._options.max_head
 
     def _read_body(self, now: float) -> int:
-        part = bytes(self._buffer[: self._most_bytes - self._body_size])
+        part = bytes(self._buffer[: min(self._slice, self._most_bytes - self._body_size)])
         del self._buffer[: len(part)]
         self._body_size += len(part)
+        chunks = 0
         try:
             self._h11.receive_data(part)
-            self._take_events(now)
+            chunks = self._take_events(now)
         except h11.RemoteProtocolError as error:
             self._refuse_invalid(error, now)
         else:
             if self._state is _READING and self._body_size == self._most_bytes:
                 self._refuse_large(now)
-        return packet_cost(len(part))
+        return packet_cost(len(part)) + chunks
 
-    def _take_events(self, now: float) -> None:
-        """Read the body as far as it has arrived. Hand the request to its handler when it is complete."""
-        while True:
-            event = self._h11.next_event()
-            if isinstance(event, h11.Data):
-                self._body += event.data
-                if self.request is not None and self.request.method != "POST":
-                    self._body.clear()  # only the body of a POST has a meaning
-                if len(self._body) > self._options.max_payload:
-                    self._refuse_large(now)
-                    return
-            elif isinstance(event, h11.EndOfMessage):
-                self._complete(now)
-                return
-            else:
-                return
+    def _take_events(self, now: float) -> int:
+        """Read what h11 has of the body, and return the number of its chunks. Hand a complete request to its handler."""
+        chunks = 0
+        while isinstance(event := self._h11.next_event(), h11.Data):
+            chunks += 1
+            self._body += event.data
+            if self.request is not None and self.request.method != "POST":
+                self._body.clear()  # only the body of a POST has a meaning
+            if len(self._body) > self._options.max_payload:
+                self._refuse_large(now)
+                return chunks
+        if isinstance(event, h11.EndOfMessage):
+            self._complete(now)
+        return chunks
 
     def _complete(self, now: float) -> None:
         self._buffer[:0] = self._h11.trailing_data[0]

@@ -192,6 +192,23 @@ def test_a_body_in_chunks_is_bounded(step: int, body: bytes, status: int) -> Non
     assert [event.reason for event in rig.pop(SessionClosed)] == ([] if status == 200 else ["transport error"])
 
 
+def test_a_body_in_many_chunks_is_read_in_slices() -> None:
+    rig = EngineRig()
+    _, sid = rig.open_polling()
+    stream = rig.accept()
+    chunked = request("POST", f"{POLLING}&sid={sid}", headers=b"Transfer-Encoding: chunked\r\n")
+    rig.feed(stream, chunked + b"1\r\n4\r\n" * 5000 + b"0\r\n\r\n" + request("OPTIONS", POLLING))
+    ticks = 0
+    while rig.machine.is_behind:
+        rig.machine.tick(rig.now)
+        rig.drain()
+        ticks += 1
+    assert 2 <= ticks <= 6
+    assert rig.messages() == ["4" * 4999]
+    first = Reply(rig.take(stream))
+    assert (first.status, Reply(first.rest).status) == (200, 204)
+
+
 def test_a_client_may_ask_whether_to_send_the_body() -> None:
     rig = EngineRig()
     _, sid = rig.open_polling()
