@@ -150,7 +150,10 @@ class RemoteClient(RemoteEmitter):
 
     @property
     def recovered(self) -> bool:
-        """Whether the client has recovered its previous connection, with its id and the events that it had missed."""
+        """Whether the client has recovered its previous connection, with its id and the events that it had missed.
+
+        It is another RemoteClient, whose `data` is empty.
+        """
         return self._core.recovered
 
     @property

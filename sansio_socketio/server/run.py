@@ -18,20 +18,17 @@ from functools import partial
 from random import Random, SystemRandom
 from typing import Any, ClassVar, Final
 
-from ..client.handlers.registry import HandlerRegistry
 from ..client.run.dispatcher import Dispatcher, Limits
 from ..client.run.event_stream import InboxOverflow
-from ..client.run.namespace import Flags
 from ..client.run.reporting import report_error
 from ..client.run.waiters import Waiters, wait_for
-from ..protocol.emit import UNSET
 from ..protocol.errors import ConnectError, DisconnectedError, PacketError
-from ..protocol.events import AckId, EventReceived
+from ..protocol.events import EventReceived
 from ..protocol.server import ServerOptions, ServerProtocol, events
-from ..protocol.server.namespace import ServerNamespace
 from ..protocol.server.states import ServerState
 from ..runtime.calls import name_of
 from ..runtime.interface import Future, Listener, ListeningRuntime, Timer
+from .client import ClientRun, NamespaceSpec, Session
 from .options import LocalServerOptions
 from .pump import ServerPump
 from .remote import RemoteClient, SessionRequest
@@ -41,118 +38,6 @@ log = logging.getLogger("sansio_socketio.server")
 
 _RANDOM: Final = SystemRandom()
 """Ids must be unpredictable: whoever knows that of a session can send in its name."""
-
-
-class NamespaceSpec:
-    """A namespace of a server, and its handlers.
-
-    Attributes:
-        namespace: The namespace of the state machine.
-        handlers: The handlers.
-        checks: The functions that are asked whether a client may join.
-    """
-
-    def __init__(self, namespace: ServerNamespace) -> None:
-        self.namespace = namespace
-        self.handlers = HandlerRegistry()
-        self.checks: list[Callable[..., Any]] = []
-
-
-class Session:
-    """An Engine.IO session.
-
-    Attributes:
-        number: Its number.
-        request: The request that opened it.
-        transport: The name of the transport in use, or of the last one.
-        drains: Callers that wait until its write buffer has drained.
-    """
-
-    def __init__(self, number: int, request: SessionRequest, drains: Waiters) -> None:
-        self.number = number
-        self.request = request
-        self.transport = request.transport
-        self.drains = drains
-
-
-class ClientRun:
-    """A client of a namespace: the object behind a `RemoteClient`.
-
-    Attributes:
-        id: Its id.
-        auth: Its credentials.
-        recovered: Whether it has recovered its previous connection.
-        public: The RemoteClient.
-        dispatcher: Calls the handlers of its events; None before it has joined.
-        connected: Whether it is connected.
-    """
-
-    def __init__(
-        self, run: ServerRun, spec: NamespaceSpec, client: str, session: Session, auth: Mapping[str, Any]
-    ) -> None:
-        self.id = client
-        self.auth = auth
-        self.recovered = False
-        self.public = RemoteClient(self)
-        self.dispatcher: Dispatcher | None = None
-        self.connected = False
-        self._run = run
-        self._namespace = spec.namespace
-        self._session = session
-
-    @property
-    def namespace(self) -> str:
-        """The name of the namespace."""
-        return self._namespace.name
-
-    @property
-    def request(self) -> SessionRequest:
-        """The request that opened its session."""
-        return self._session.request
-
-    @property
-    def transport(self) -> str:
-        """The name of the transport in use, or of the last one."""
-        return self._session.transport
-
-    async def emit(self, args: Sequence[Any], flags: Flags) -> None:
-        """Wait until the session is writable, then emit."""
-        await self._writable(flags)
-        self.emit_nowait(args, flags)
-
-    def emit_nowait(self, args: Sequence[Any], flags: Flags) -> None:
-        """Emit without waiting."""
-        self._emit(args, flags, ack=False)
-        self._run.pump.drain()
-
-    async def emit_with_ack(self, args: Sequence[Any], flags: Flags) -> Any:
-        """Wait until the session is writable, emit, and wait for the acknowledgement."""
-        await self._writable(flags)
-        values = await self._run.acknowledgement(self._emit(args, flags, ack=True))
-        return values[0] if len(values) == 1 else tuple(values) if values else None
-
-    def disconnect(self, *, close: bool) -> None:
-        """Disconnect the client."""
-        run = self._run
-        self._namespace.disconnect(self.id, run.pump.now(), close=close)
-        run.pump.drain()
-
-    async def _writable(self, flags: Flags) -> None:
-        while not (flags.volatile or self._run.machine.writable(self._session.number)):
-            await self._session.drains.wait()
-
-    def _emit(self, args: Sequence[Any], flags: Flags, *, ack: bool) -> int:
-        timeout = None if flags.timeout is UNSET else flags.timeout
-        return self._namespace.emit(
-            self.id, args, self._run.pump.now(), ack=ack, timeout=timeout, volatile=flags.volatile
-        )
-
-    def acknowledge(self, ack_id: AckId, values: Sequence[Any]) -> None:
-        """Acknowledge an event of the client."""
-        run = self._run
-        if not run.pump.ended:
-            self._namespace.acknowledge(self.id, ack_id, values, run.pump.now())
-            run.pump.drain()
 
 
 class ServerRun:
@@ -443,7 +328,7 @@ class ServerRun:
             future.fail(event.error)
 
     def _overflowed(self, client: ClientRun, error: InboxOverflow) -> None:
-        log.error("%s: disconnecting client %s: %s", client.namespace, client.id, error)
+        log.warning("%s: disconnecting client %s: %s", client.namespace, client.id, error)
         client.disconnect(close=True)
 
     def _rejected(self, event: events.RequestRejected) -> None:

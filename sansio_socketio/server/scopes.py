@@ -10,9 +10,10 @@ Rules of this file:
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Unpack
+from typing import Final, Unpack
 
 from ..client.context import EnteredOnce
 from ..client.options import options_by_name
@@ -25,7 +26,9 @@ from .options import LocalServerOptions, ServeOptions, server_settings
 from .run import ServerRun
 from .server import Server
 
-_MAX_PORT = 65535
+log = logging.getLogger("sansio_socketio.server")
+
+_MAX_PORT: Final = 65535
 
 
 class Servers:
@@ -97,7 +100,9 @@ class _Serving(AbstractAsyncContextManager[Server]):
         except BaseException as error:
             await self._runtime_scope.__aexit__(type(error), error, error.__traceback__)
             raise
-        return Server(run, self._host, run.listener.port)
+        server = Server(run, self._host, run.listener.port)
+        log.info("serving on %s", server.url)
+        return server
 
     def _failed(self, error: BaseException) -> None:
         log_failure(error)
@@ -106,8 +111,4 @@ class _Serving(AbstractAsyncContextManager[Server]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        return await end_runs([self._run], self._runtime, self._runtime_scope, error, _nothing)
-
-
-def _nothing(*_: Any) -> None:
-    return None
+        return await end_runs([self._run], self._runtime, self._runtime_scope, error, lambda: None)

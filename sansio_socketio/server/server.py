@@ -8,8 +8,9 @@ from typing import Any, Final, Self, TypeVar, overload
 from ..client.handlers.registration import DECORATE, Registration
 from ..client.handlers.registry import Handler, event_name
 from ..protocol.errors import OptionError
+from .client import NamespaceSpec
 from .remote import RemoteClient
-from .run import NamespaceSpec, ServerRun
+from .run import ServerRun
 
 H = TypeVar("H", bound=Handler)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from errno import EADDRINUSE, EADDRNOTAVAIL, EMFILE
@@ -192,6 +193,22 @@ def test_closing_an_accepted_stream_sends_everything_written(play: Callable[[Lis
             stream.write(b"x" * (1 << 22))
             stream.close()
             assert len(await _received(runtime, client, 1 << 22)) == 1 << 22
+
+    play(scenario)
+
+
+def test_a_stream_that_its_peer_has_closed_already_is_reported_as_closed_or_not_at_all(
+    play: Callable[[ListeningScenario], Any],
+) -> None:
+    async def scenario(runtime: ListeningRuntime, acceptor: Acceptor) -> None:
+        listener = await runtime.listen("127.0.0.1", 0, acceptor)
+        with connect(listener.port) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close with RST
+        with connect(listener.port) as client:
+            while not any(peer == peer_name(client.getsockname()) for _, peer, _ in acceptor.streams):
+                await iterations(runtime)
+        for _, _, recorder in acceptor.streams:
+            await recorder.until_notified("closed")
 
     play(scenario)
 
