@@ -119,10 +119,8 @@ class DisconnectedError(SocketIOError):
 E = TypeVar("E", bound=BaseException)
 
 
-_QUOTED = re.compile(
-    r":? (?:bytearray\(|b['\"]).*|(?<=unrecognized extension) .*|(?<=unrecognized subprotocol) .*", re.DOTALL
-)
-"""What h11 and wsproto quote of the bytes that they parse."""
+_QUOTED = re.compile(r":? (?:bytearray\(|b['\"]).*", re.DOTALL)
+"""What h11 quotes of the bytes that it parses."""
 
 
 def parser_message(error: Exception) -> str:

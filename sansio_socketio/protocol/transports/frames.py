@@ -7,7 +7,7 @@ Rules of this file:
 - A *plain* frame is a whole message that is neither compressed nor masked. It is decoded here, which takes a third of the time.
   On the server's side, so is a masked one of up to 125 bytes.
   wsproto's `FrameDecoder` decodes every other frame, and refuses invalid ones. It is given exactly the bytes of the frame.
-- Messages are encoded here, control frames by wsproto's `FrameProtocol`.
+- Messages are encoded here, control frames by wsproto's `FrameProtocol`. Every masking key is drawn from `random`.
 - Decoding is total: invalid bytes set `failure`, and the messages before them are returned.
 - The outcome does not depend on the chunks in which bytes arrive: the size of a message is checked as it grows, and a text
   is decoded when it is complete. (wsproto would decode a text chunk by chunk.)
@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from itertools import cycle
+from operator import xor
 from random import Random
 from typing import Any, Final
 
@@ -54,9 +56,8 @@ _HUGE: Final = 64 * 1024
 """From which size on numpy masks a message, if it is installed (the extra `speed`)."""
 _BLOCK: Final = 16 * 1024
 """How many bytes of a large message are masked at once, and from which size on a part of a message is kept as it is."""
-_CONTROL: Final = FrameProtocol(client=True, extensions=[])
-_SERVER_CONTROL: Final = FrameProtocol(client=False, extensions=[])
-"""Encodes control frames. It keeps no state for that."""
+_CONTROL: Final = FrameProtocol(client=False, extensions=[])
+"""Encodes control frames, which are not masked yet. It keeps no state for that."""
 
 
 @dataclass(slots=True)
@@ -173,14 +174,21 @@ class FrameCodec:
 
     def pong(self, payload: bytes) -> bytes | bytearray:
         """Return a pong frame."""
-        return (_CONTROL if self._is_client else _SERVER_CONTROL).pong(payload)
+        return self._masked(_CONTROL.pong(payload))
 
     def close(self, code: int, reason: str = "") -> bytes | bytearray:
         """Return a close frame. Messages that are received after this call are discarded."""
         self._is_closing = True
         self._expects_message = False
         self._parts = _Parts()
-        return (_CONTROL if self._is_client else _SERVER_CONTROL).close(code, reason)
+        return self._masked(_CONTROL.close(code, reason))
+
+    def _masked(self, frame: bytearray) -> bytes | bytearray:
+        """Return a control frame as this side sends it."""
+        if not self._is_client:
+            return frame
+        key = self._random.randbytes(_KEY_SIZE)
+        return bytes((frame[0], _MASKED | frame[1])) + key + bytes(map(xor, frame[2:], cycle(key)))
 
     # Decoding
 

@@ -5,7 +5,7 @@ Rules of this file:
 - The application's query and headers override the defaults, but not what the protocols require: the parameters `EIO`,
   `transport` and `sid`, the headers of HTTP framing and of the WebSocket handshake.
 - An invalid header of the application raises an OptionError that names the header.
-- A header is a pair of bytes, as in h11 and wsproto.
+- A header is a pair of bytes, as in h11.
 
 See https://socket.io/docs/v4/engine-io-protocol/, "HTTP long-polling" and "WebSocket".
 """

@@ -1,9 +1,8 @@
-"""WebSocket transport of the client over a byte stream (RFC 6455), built on wsproto.
+"""WebSocket transport of the client over a byte stream (RFC 6455).
 
 Rules of this file:
 
-- wsproto's `WSConnection` performs the opening handshake, `frames.FrameCodec` encodes and decodes the frames.
-  `WSConnection` could do both, but it creates an event object for each frame, which would make the frames 50 % slower.
+- `handshake.Handshake` performs the opening handshake, `frames.FrameCodec` encodes and decodes the frames.
 - The codec must receive every byte after the handshake. Therefore the handshake is fed one header section at a time.
 - What follows the handshake is the same on both sides: see `websocket_base`.
 
@@ -18,8 +17,6 @@ from functools import partial
 from typing import Final
 
 import h11
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, Event, RejectConnection, RejectData, Request
 
 from ..actions import Outbox
 from ..errors import TransportError, message_of
@@ -29,16 +26,8 @@ from ..timers import Timers
 from .base import Endpoint, Session, Transport
 from .deflate import DEFAULT_THRESHOLD, Deflate
 from .frames import FrameCodec
-from .http import (
-    MAX_EXCERPT,
-    join_header,
-    layers_up,
-    reason_of,
-    refusal,
-    tls_hint,
-    unreachable,
-    unwritable,
-)
+from .handshake import Handshake
+from .http import MAX_EXCERPT, join_header, layers_up, refusal, tls_hint, unreachable, unwritable
 from .requests import USER_AGENT, Requests
 from .websocket_base import WebSocketBase
 
@@ -53,7 +42,7 @@ _MAX_REFUSAL: Final = 16 * 1024
 
 
 class WebSocketTransport(WebSocketBase, Transport):
-    """WebSocket transport over a byte stream (RFC 6455), built on wsproto."""
+    """WebSocket transport over a byte stream (RFC 6455)."""
 
     def __init__(self, endpoint: Endpoint, session: Session, outbox: Outbox, timers: Timers) -> None:
         super().__init__(endpoint, session, outbox, timers)
@@ -62,14 +51,14 @@ class WebSocketTransport(WebSocketBase, Transport):
         self._force_base64 = options.force_base64
         self._begin(FrameCodec(options.max_message_size, endpoint.random))
         # The handshake
-        self._handshake = WSConnection(ConnectionType.CLIENT)
+        self._deflate = _deflate(endpoint)
+        self._handshake = Handshake(endpoint.random, options.protocols, self._deflate)
         self._target = ""
         self._head = bytearray()
         self._status = 0
         self._location = b""
         self._body = bytearray()
         self._body_size = 0  # with the chunk headers
-        self._deflate = _deflate(endpoint)
 
     # Calls of the session
 
@@ -104,7 +93,7 @@ class WebSocketTransport(WebSocketBase, Transport):
     def stream_opened(self, stream: int, now: float) -> None:
         try:
             request = self._write_request(now)
-        except Exception as error:  # wsproto and h11 raise various exceptions
+        except Exception as error:  # h11 raises various exceptions
             self._fail("transport error", unwritable("the WebSocket handshake", error), now)
         else:
             self.progress = f"{layers_up(self.endpoint.url)}, but the WebSocket handshake was not answered; a proxy may drop upgrades"
@@ -138,20 +127,9 @@ class WebSocketTransport(WebSocketBase, Transport):
     # The handshake
 
     def _write_request(self, now: float) -> bytes:
-        options = self.endpoint.options
-        self._target = self._requests.target(base64=options.force_base64)
+        self._target = self._requests.target(base64=self._force_base64)
         defaults = {"Host": self.endpoint.url.authority.encode("ascii"), "User-Agent": USER_AGENT}
-        headers = self._requests.headers(self._target, now, defaults)
-        request = Request(
-            host="host",
-            target=self._target,
-            extensions=[] if self._deflate is None else [self._deflate],
-            extra_headers=[(name, value) for name, value in headers if name.lower() != b"host"],
-            subprotocols=list(options.protocols),
-        )
-        # wsproto encodes the host as a name: it refuses a port after a long label, and a host that is not ASCII.
-        host = join_header([(name.lower(), value) for name, value in headers], b"host")
-        return self._handshake.send(request).replace(b"\r\nHost: host\r\n", b"\r\nHost: %b\r\n" % host, 1)
+        return self._handshake.request(self._target, self._requests.headers(self._target, now, defaults))
 
     def _read_handshake(self, data: bytes | bytearray | memoryview, now: float) -> None:
         self._head += data
@@ -182,34 +160,28 @@ class WebSocketTransport(WebSocketBase, Transport):
         return taken
 
     def _feed_handshake(self, section: bytes, now: float) -> None:
-        failure: Exception | None = None
-        try:
-            self._handshake.receive_data(section)
-        except Exception as error:  # wsproto raises ValueError, IndexError and more for malformed responses
-            failure = error
-        self._handle_handshake(list(self._handshake.events()), now)
-        if failure is not None and self._state is WebSocketState.REFUSED:
-            self._refuse(now)
-        elif failure is not None and self._state is WebSocketState.OPENING:
-            # The message of wsproto is always "Bad HTTP message". The exception of h11 says what is wrong.
-            why = failure.__context__ if isinstance(failure.__context__, h11.RemoteProtocolError) else failure
-            self._fail_handshake(f"{reason_of(why)}{tls_hint(section)}", now)
-
-    def _handle_handshake(self, events: Sequence[Event], now: float) -> None:
-        for event in events:
-            if isinstance(event, AcceptConnection):
-                self._accepted(event, now)
-            elif isinstance(event, RejectConnection):
+        self._handshake.receive(section)
+        while self._state in _HANDSHAKE:
+            event = self._handshake.next_event()
+            if isinstance(event, h11.InformationalResponse):
+                self._accepted(event.headers, now)
+            elif isinstance(event, h11.Response):
                 self._rejected(event, now)
-            elif isinstance(event, RejectData):
+            elif isinstance(event, h11.Data):
                 self._body += event.data
-                if event.body_finished or len(self._body) > MAX_EXCERPT:
+                if len(self._body) > MAX_EXCERPT:
                     self._refuse(now)
-                    return
+            elif event is None:
+                return
+            elif isinstance(event, str) and self._state is WebSocketState.OPENING:
+                self._fail_handshake(f"{event}{tls_hint(section)}", now)
+            else:  # the end of a refusal's body, or invalid bytes in it
+                self._refuse(now)
 
-    def _accepted(self, event: AcceptConnection, now: float) -> None:
-        self._keep_cookies(event.extra_headers, now)
-        self._codec = FrameCodec(self.endpoint.options.max_message_size, self.endpoint.random, event.extensions)
+    def _accepted(self, headers: Sequence[tuple[bytes, bytes]], now: float) -> None:
+        self._keep_cookies(headers, now)
+        if self._deflate is not None and self._deflate.enabled():
+            self._codec = FrameCodec(self.endpoint.options.max_message_size, self.endpoint.random, [self._deflate])
         del self._handshake, self._requests, self._target  # they take 8 KiB
         self._change(WebSocketState.OPEN)
         self.progress = "the WebSocket is open, but no Engine.IO handshake arrived; is it a Socket.IO server?"
@@ -219,13 +191,12 @@ class WebSocketTransport(WebSocketBase, Transport):
             rest, self._head = self._head, bytearray()
             self.data_received(self._stream, rest, now)
 
-    def _rejected(self, event: RejectConnection, now: float) -> None:
-        if event.status_code < 200:
-            return  # an interim response such as 103 Early Hints: the final one follows
-        self._keep_cookies(event.headers, now)
+    def _rejected(self, response: h11.Response, now: float) -> None:
+        headers = list(response.headers)
+        self._keep_cookies(headers, now)
         self._change(WebSocketState.REFUSED)
-        self._status = event.status_code
-        self._location = join_header(event.headers, b"location")
+        self._status = response.status_code
+        self._location = join_header(headers, b"location")
 
     def _refuse(self, now: float) -> None:
         what = "the WebSocket handshake"
