@@ -33,6 +33,8 @@ from tests.support.websocket_server import serve
 
 pytestmark = [
     pytest.mark.timeout(120),
+    # An interrupt may arrive between the call of an async function of the application and its first step.
+    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
     pytest.mark.skipif(
         threading.current_thread() is not threading.main_thread(), reason="signals need the main thread"
     ),
