@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from .client.handlers.event_type import EventType
 from .client.run.disconnection import Disconnection
-from .client.run.event_stream import Event, InboxOverflow
 from .client.run.session import EngineTransport
 from .client.run.socket_state import SocketState
+from .handlers.event_type import EventType
 from .protocol.errors import (
     AckTimeout,
     BufferFullError,
@@ -23,6 +22,7 @@ from .protocol.errors import (
 from .protocol.events import EnginePacket
 from .protocol.server.options import Recovery
 from .protocol.statistics import Statistics
+from .running.event_stream import Event, InboxOverflow
 from .server.remote import RemoteClient, RemoteEmitter, SessionRequest
 from .server.server import Server, ServerNamespace
 

@@ -38,19 +38,20 @@ from ...protocol.states import SessionState
 from ...protocol.statistics import Statistics
 from ...protocol.url import redacted
 from ...runtime.interface import BlockingRuntime, BlockingRuntimeScope, RuntimeScope
-from ..context import BlockingContext
+from ...running.context import BlockingContext
 from ..core.io import IOCore
 from ..core.manager import ManagerCore
 from ..core.socket import SocketCore
-from ..handlers.event_type import (
+from ...handlers.event_type import (
     Ack, Asks, AsksBlocking, Call, Converts, ConvertsBlocking, Emits, EmitsBlocking, EventType, Result, Values
 )
-from ..handlers.registration import AnyHandlerRegistration, HandlerRegistration
-from ..handlers.registry import Handler
-from ..options import Auth, IOOptions, ManagerOptions, SocketOptions, options_by_name
+from ..registration import AnyHandlerRegistration, HandlerRegistration
+from ...handlers.registry import Handler
+from ..options import Auth, IOOptions, ManagerOptions, SocketOptions
+from ...running.options import options_by_name
 from ..run.disconnection import Disconnection
-from ..run.event_stream import Event, EventBuffer
-from ..run.namespace import PLAIN, Flags
+from ...running.event_stream import Event, EventBuffer
+from ...running.flags import PLAIN, Flags
 from ..run.scope import Host
 from ..run.session import EngineTransport, SessionRun
 from .entry import Entry, HandlerHold, check_time_limit, drive

@@ -10,16 +10,15 @@ from typing import Any
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from sansio_socketio.client.entry_points import entry_points
 from sansio_socketio.runtime.clock import total_suspension
 from sansio_socketio.runtime.interface import StreamAcceptor
 from sansio_socketio.runtime.listening import bind, peer_name
 from sansio_socketio.runtime.structured import StructuredStream
-from sansio_socketio.server.entry_points import ENTRY_CLASSES
+from sansio_socketio.server.entry_points import entry_points
 
 from ._runtime import TrioRuntime, open_in_trio
 
-for _entry_point in entry_points(ENTRY_CLASSES):
+for _entry_point in entry_points():
     enable_ki_protection(_entry_point)
 
 

@@ -1,7 +1,7 @@
 """The client that applications use. It is written once, over the runtime interface that each driver implements.
 
 The layers, from the top: `blocking` (the API without `await`); `scopes`, `manager`, `engine`, `emitter` (the API); `core` (the
-objects behind the API, which outlive a run); `run` (the objects of one run of a Manager); `handlers`, `options`.
+objects behind the API, which outlive a run); `run` (the objects of one run of a Manager); `options`.
 
 A driver binds the client to its runtime `open_runtime`, a `runtime.RuntimeScope`:
 
@@ -16,13 +16,13 @@ The blocking driver does the same with the classes of `blocking`.
 
 from __future__ import annotations
 
+from ..handlers.event_type import EventType
+from ..running.event_stream import Event, InboxOverflow
 from .emitter import Emitter, EventStream
 from .engine import Engine
-from .handlers.event_type import EventType
 from .manager import Manager, Socket
 from .options import IOOptions, ManagerOptions, Options, SocketOptions
 from .run.disconnection import Disconnection
-from .run.event_stream import Event, InboxOverflow
 from .run.session import EngineTransport
 from .run.socket_state import SocketState
 from .scopes import IO, Scopes

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Self, overload
 
+from ..handlers.event_type import Ack, Asks, Call, Converts, Emits, EventType, Result, Values
+from ..handlers.registry import Handler
 from ..protocol.errors import OptionError
 from ..protocol.options import check_option
+from ..running.event_stream import Event, EventBuffer
+from ..running.flags import Flags
+from ..running.unawaited import must_be_awaited
 from .core.socket import SocketCore
-from .handlers.event_type import Ack, Asks, Call, Converts, Emits, EventType, Result, Values
-from .handlers.registry import Handler
-from .run.event_stream import Event, EventBuffer
-from .run.namespace import Flags
-from .run.unawaited import must_be_awaited
 
 
 class Emitter:

@@ -10,10 +10,10 @@ from typing import Any, Final, Self
 
 from ..protocol.packets import engineio
 from ..protocol.states import SessionState
+from ..running.unawaited import must_be_awaited
 from .core.manager import ManagerCore
-from .handlers.registration import HandlerRegistration
+from .registration import HandlerRegistration
 from .run.session import EngineTransport, SessionRun
-from .run.unawaited import must_be_awaited
 
 
 class Engine(HandlerRegistration):

@@ -10,24 +10,25 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, ClassVar, Final, Protocol, Self, TypeVar, Unpack
 
+from ..handlers.event_type import EventType
 from ..protocol.options import RunningOptions
 from ..protocol.statistics import Statistics
 from ..protocol.url import redacted
+from ..running.context import AsyncContext
+from ..running.event_stream import Event
+from ..running.flags import PLAIN
+from ..running.options import options_by_name
+from ..running.unawaited import must_be_awaited
 from ..runtime.interface import RuntimeScope
-from .context import AsyncContext
 from .core.manager import ManagerCore
 from .core.socket import SocketCore
 from .emitter import Emitter, EventStream
 from .engine import Engine
-from .handlers.event_type import EventType
-from .handlers.registration import AnyHandlerRegistration, HandlerRegistration
-from .options import Auth, ManagerOptions, SocketOptions, options_by_name
+from .options import Auth, ManagerOptions, SocketOptions
+from .registration import AnyHandlerRegistration, HandlerRegistration
 from .run.disconnection import Disconnection
-from .run.event_stream import Event
-from .run.namespace import PLAIN
 from .run.scope import Host
 from .run.session import SessionRun
-from .run.unawaited import must_be_awaited
 
 
 class Socket(Emitter, AnyHandlerRegistration):

@@ -13,10 +13,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import wraps
 from inspect import signature
 from ssl import SSLContext
-from typing import Any, Final, Literal, TypedDict, TypeVar, cast
+from typing import Any, Final, Literal, TypedDict
 
 from ..protocol.errors import OptionError
 from ..protocol.options import (
@@ -32,6 +31,7 @@ from ..protocol.options import (
 from ..protocol.packets.socketio import Parser
 from ..protocol.transports.base import Transport
 from ..protocol.url import ascii_host
+from ..running.options import INBOX_CHECKS, ErrorPolicy, check_by
 
 AuthValue = Mapping[str, Any] | None
 Auth = AuthValue | Callable[[], AuthValue | Awaitable[AuthValue]]
@@ -39,11 +39,6 @@ Auth = AuthValue | Callable[[], AuthValue | Awaitable[AuthValue]]
 
 Strings = Mapping[str, str] | Callable[[], Mapping[str, str] | Awaitable[Mapping[str, str]]]
 """A mapping of str to str, or a (sync or async) function that is called for it before each attempt."""
-
-ErrorPolicy = Literal["log", "raise"] | Callable[..., Any]
-"""What to do with an exception in a handler: see `ManagerOptions.on_handler_error`."""
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 StreamHook = Callable[..., Any]
 """The application's function that opens streams: see `ManagerOptions.open_stream`."""
@@ -149,16 +144,8 @@ class IOOptions(Options, total=False):
     multiplex: bool
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
 def _is_context(value: object) -> bool:
     return value is None or value is False or isinstance(value, SSLContext)
-
-
-def _is_policy(value: object) -> bool:
-    return callable(value) or value in ("log", "raise")
 
 
 def _is_limit(value: object) -> bool:
@@ -173,18 +160,9 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     ),
     "open_stream": (lambda value: value is None or callable(value), "a function that opens a stream, or None"),
     "auto_connect": (lambda value: isinstance(value, bool), "True or False"),
-    "on_handler_error": (_is_policy, "'log', 'raise', or a callable that takes the exception and the event's name"),
-    "inbox_events": (_is_count, "a whole number of at least 1"),
-    "inbox_bytes": (_is_count, "a whole number of at least 1"),
+    **INBOX_CHECKS,
     "slow_handler_warning": (_is_limit, "a positive number of seconds up to 1e+09, or None"),
 }
-
-
-def check_local(name: str, value: object) -> None:
-    """Raise OptionError unless an option of `LocalOptions` accepts the value."""
-    accepts, takes = _CHECKS[name]
-    if not accepts(value):
-        raise OptionError(f"{name} takes {takes}, not {value!r}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -205,7 +183,7 @@ class LocalOptions(Checked):
     def check(cls, name: str, value: Any) -> None:
         """Raise OptionError unless the option `name` accepts `value`. The Connector checks `proxy`."""
         if name in _CHECKS:
-            check_local(name, value)
+            check_by(_CHECKS, name, value)
 
 
 @dataclass(slots=True)
@@ -233,21 +211,6 @@ CONNECT_OPTIONS: Final = frozenset({"retry"})
 """The parameters of `connect` that are not options."""
 CALLABLE_OPTIONS: Final = frozenset({"query", "extra_headers"})
 """The options of a Manager that may be a function."""
-
-
-def options_by_name(function: F) -> F:
-    """Return a function whose TypeError for surplus arguments says that options are keyword arguments."""
-    limit = function.__code__.co_argcount
-
-    @wraps(function)
-    def checked(*args: Any, **options: Any) -> Any:
-        if len(args) > limit:
-            raise TypeError(
-                "options are keyword arguments, such as reconnection_delay=2; pass those in a dict as **options"
-            )
-        return function(*args, **options)
-
-    return cast("F", checked)
 
 
 def manager_settings(options: Mapping[str, Any]) -> ManagerSettings:

@@ -17,12 +17,13 @@ from typing import Final, Unpack
 
 from ..protocol.packets.socketio import PROTOCOL
 from ..protocol.url import URL
-from .context import EnteredOnce
+from ..running.context import EnteredOnce
+from ..running.options import options_by_name
 from .core.connect import Connection, server_url
 from .core.io import IOCore
 from .core.manager import ManagerCore
 from .manager import Manager, Socket, new_core, public_socket, wrap_core
-from .options import IOOptions, Options, options_by_name
+from .options import IOOptions, Options
 from .run.scope import Scope
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from ..client.handlers.registry import HandlerRegistry
-from ..client.run.dispatcher import Dispatcher
-from ..client.run.namespace import Flags
-from ..client.run.waiters import Waiters
+from ..handlers.registry import HandlerRegistry
 from ..protocol.emit import UNSET
 from ..protocol.events import AckId
 from ..protocol.server import ServerProtocol
 from ..protocol.server.namespace import ServerNamespace
+from ..running.dispatcher import Dispatcher
+from ..running.flags import Flags
+from ..running.waiters import Waiters
 from .pump import ServerPump
 from .remote import RemoteClient, SessionRequest
 

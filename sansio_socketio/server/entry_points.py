@@ -1,12 +1,15 @@
-"""The classes of the server that applications call, for drivers that must do something about all of their functions."""
+"""The functions of the server that applications call, for drivers that must do something about all of them."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
 
+from ..running.entry_points import EntryPoint, functions_of
 from .remote import RemoteClient, RemoteEmitter
 from .scopes import Servers
 from .server import Server, ServerNamespace
 
-ENTRY_CLASSES: Final[tuple[type, ...]] = (RemoteClient, RemoteEmitter, Server, ServerNamespace, Servers)
-"""The argument for `client.entry_points.entry_points`."""
+
+def entry_points() -> Iterator[EntryPoint]:
+    """Yield the functions of the server that applications call."""
+    return functions_of((RemoteClient, RemoteEmitter, Server, ServerNamespace, Servers))

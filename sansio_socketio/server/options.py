@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, TypedDict
 
-from ..client.options import ErrorPolicy, check_local
 from ..protocol.errors import OptionError
 from ..protocol.options import check_name
 from ..protocol.packets.socketio import Parser
 from ..protocol.server import Recovery, ServerOptions
+from ..running.options import INBOX_CHECKS, ErrorPolicy, check_by
 
 
 class ServeOptions(TypedDict, total=False):
@@ -70,8 +70,8 @@ class LocalServerOptions:
             raise OptionError(
                 f"allow_request takes a function that is called with the request, or None, not {self.allow_request!r}"
             )
-        for name in ("on_handler_error", "inbox_events", "inbox_bytes"):
-            check_local(name, getattr(self, name))
+        for name in INBOX_CHECKS:
+            check_by(INBOX_CHECKS, name, getattr(self, name))
 
 
 _MACHINE: Final = frozenset(option.name for option in fields(ServerOptions))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from ..client.run.pump import Pump, StreamInput
 from ..protocol.server.engine_protocol import ServerMachine
+from ..running.pump import Pump, StreamInput
 from ..runtime.interface import Stream
 
 

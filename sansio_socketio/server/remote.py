@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..client.run.namespace import PLAIN, Flags
-from ..client.run.unawaited import must_be_awaited
 from ..protocol.options import check_option
+from ..running.flags import PLAIN, Flags
+from ..running.unawaited import must_be_awaited
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,14 +18,14 @@ from functools import partial
 from random import Random, SystemRandom
 from typing import Any, ClassVar, Final
 
-from ..client.run.dispatcher import Dispatcher, Limits
-from ..client.run.event_stream import InboxOverflow
-from ..client.run.reporting import report_error
-from ..client.run.waiters import Waiters, wait_for
 from ..protocol.errors import ConnectError, DisconnectedError, PacketError
 from ..protocol.events import EventReceived
 from ..protocol.server import ServerOptions, ServerProtocol, events
 from ..protocol.server.states import ServerState
+from ..running.dispatcher import Dispatcher, Limits
+from ..running.event_stream import InboxOverflow
+from ..running.reporting import report_error
+from ..running.waiters import Waiters, wait_for
 from ..runtime.calls import name_of
 from ..runtime.interface import Future, Listener, ListeningRuntime, Timer
 from .client import ClientRun, NamespaceSpec, Session

@@ -15,11 +15,11 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Final, Unpack
 
-from ..client.context import EnteredOnce
-from ..client.options import options_by_name
-from ..client.run.ending import end_runs
 from ..protocol.errors import OptionError
 from ..protocol.server import ServerOptions
+from ..running.context import EnteredOnce
+from ..running.ending import end_runs
+from ..running.options import options_by_name
 from ..runtime.calls import log_failure
 from ..runtime.interface import ListeningRuntime, ListeningRuntimeScope
 from .options import LocalServerOptions, ServeOptions, server_settings

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, Final, Self, TypeVar, overload
 
-from ..client.handlers.registration import DECORATE, Registration
-from ..client.handlers.registry import Handler, event_name
+from ..handlers.registration import DECORATE, Registration
+from ..handlers.registry import Handler, event_name
 from ..protocol.errors import OptionError
 from .client import NamespaceSpec
 from .remote import RemoteClient

@@ -44,7 +44,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
-from sansio_socketio.client.handlers.registry import LIFECYCLE_EVENTS
+from sansio_socketio.handlers.registry import LIFECYCLE_EVENTS
 from sansio_socketio.protocol.errors import (
     AckTimeout,
     ConnectError,

@@ -26,9 +26,9 @@ from typing import Any, Final
 import pytest
 
 from sansio_socketio.client.core.manager import MANAGER_EVENTS
-from sansio_socketio.client.handlers.registry import LIFECYCLE_EVENTS
 from sansio_socketio.client.options import IOOptions
 from sansio_socketio.client.run.session import ENGINE_EVENTS
+from sansio_socketio.handlers.registry import LIFECYCLE_EVENTS
 from sansio_socketio.protocol.errors import OptionError
 from tests.support.drivers import DRIVERS, Driver
 from tests.support.peers import PEERS

@@ -22,7 +22,7 @@ import sansio_socketio_asyncio
 import sansio_socketio_trio
 from sansio_socketio import RemoteClient, Server, ServerNamespace
 from sansio_socketio.client import Manager as AnyManager
-from sansio_socketio.client.handlers.registry import Handler
+from sansio_socketio.handlers.registry import Handler
 from sansio_socketio.protocol.packets.socketio import JSONParser
 from sansio_socketio.protocol.transports.polling import PollingTransport
 from sansio_socketio_asyncio import (

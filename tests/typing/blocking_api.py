@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, assert_type
 
 from sansio_socketio.client.blocking import Manager as AnyManager
-from sansio_socketio.client.handlers.registry import Handler
+from sansio_socketio.handlers.registry import Handler
 from sansio_socketio.protocol.packets.socketio import JSONParser
 from sansio_socketio.protocol.transports.polling import PollingTransport
 from sansio_socketio_blocking import (

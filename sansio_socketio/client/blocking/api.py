@@ -8,19 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, TypeVar, Unpack, cast, overload
 
-from ...protocol.errors import OptionError
-from ...protocol.options import RunningOptions, check_option
-from ...protocol.packets import engineio
-from ...protocol.packets.socketio import PROTOCOL
-from ...protocol.states import SessionState
-from ...protocol.statistics import Statistics
-from ...protocol.url import redacted
-from ...runtime.interface import BlockingRuntime, BlockingRuntimeScope, RuntimeScope
-from ..context import BlockingContext
-from ..core.io import IOCore
-from ..core.manager import ManagerCore
-from ..core.socket import SocketCore
-from ..handlers.event_type import (
+from ...handlers.event_type import (
     Ack,
     AsksBlocking,
     Call,
@@ -31,12 +19,25 @@ from ..handlers.event_type import (
     Result,
     Values,
 )
-from ..handlers.registration import AnyHandlerRegistration, HandlerRegistration
-from ..handlers.registry import Handler
-from ..options import Auth, IOOptions, ManagerOptions, SocketOptions, options_by_name
+from ...handlers.registry import Handler
+from ...protocol.errors import OptionError
+from ...protocol.options import RunningOptions, check_option
+from ...protocol.packets import engineio
+from ...protocol.packets.socketio import PROTOCOL
+from ...protocol.states import SessionState
+from ...protocol.statistics import Statistics
+from ...protocol.url import redacted
+from ...running.context import BlockingContext
+from ...running.event_stream import Event, EventBuffer
+from ...running.flags import PLAIN, Flags
+from ...running.options import options_by_name
+from ...runtime.interface import BlockingRuntime, BlockingRuntimeScope, RuntimeScope
+from ..core.io import IOCore
+from ..core.manager import ManagerCore
+from ..core.socket import SocketCore
+from ..options import Auth, IOOptions, ManagerOptions, SocketOptions
+from ..registration import AnyHandlerRegistration, HandlerRegistration
 from ..run.disconnection import Disconnection
-from ..run.event_stream import Event, EventBuffer
-from ..run.namespace import PLAIN, Flags
 from ..run.scope import Host
 from ..run.session import EngineTransport, SessionRun
 from .entry import Entry, HandlerHold, check_time_limit, drive

@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar, Final, ParamSpec, TypeVar, cast
 
+from ...handlers.registry import HandlerRegistry
 from ...protocol.options import check_option
+from ...running.dispatcher import Dispatcher
 from ...runtime.interface import BlockingRuntime, Runtime, Timer
-from ..handlers.registry import HandlerRegistry
-from ..run.dispatcher import Dispatcher
 from ..run.lifecycle import LifecycleQueue
 from ..run.link import Link
 from ..run.run import Run

@@ -9,11 +9,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, Unpack, cast
 
 from ...protocol.url import URL
+from ...running.context import BlockingContext, EnteredOnce
+from ...running.options import options_by_name
 from ...runtime.interface import RuntimeScope
-from ..context import BlockingContext, EnteredOnce
 from ..core.connect import Connection, server_url
 from ..core.io import IOCore
-from ..options import Options, options_by_name
+from ..options import Options
 from ..run.scope import Scope
 from .api import IO, Manager, Socket, new_core, public_socket, release_all, wrap_core
 from .entry import drive

@@ -17,13 +17,14 @@ from functools import partial
 from random import SystemRandom
 from typing import Any, Final
 
+from ...handlers.registry import HandlerRegistry
 from ...protocol.client import ClientProtocol
 from ...protocol.errors import StateError
 from ...protocol.statistics import Statistics
 from ...protocol.url import redacted
+from ...running.tasks import is_called_by_handler
 from ...runtime.connect import Connector
 from ...runtime.interface import RuntimeScope
-from ..handlers.registry import HandlerRegistry
 from ..options import manager_settings, socket_settings, warn_about_ignored
 from ..run.blueprint import Blueprint, NamespaceSpec
 from ..run.link import Link
@@ -31,7 +32,6 @@ from ..run.run import Run
 from ..run.scope import Host, Scope, starting
 from ..run.session import SessionRun
 from ..run.state import RunState
-from ..run.tasks import is_called_by_handler
 from .socket import SocketCore
 
 log = logging.getLogger("sansio_socketio.client.manager")

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ...handlers.conversion import conversions
+from ...handlers.registry import LIFECYCLE_EVENTS, Handler, check_wildcard, event_name
 from ...protocol.client import namespace_name
 from ...protocol.errors import AckTimeout, OptionError
 from ...protocol.options import ASK, ClientOptions, check_option
 from ...protocol.url import parse_url, redacted
-from ..handlers.conversion import conversions
-from ..handlers.registry import LIFECYCLE_EVENTS, Handler, check_wildcard, event_name
+from ...running.event_stream import Event, EventBuffer
+from ...running.flags import Flags
 from ..options import Auth, check_askable
 from ..run.blueprint import NamespaceSpec
 from ..run.disconnection import Disconnection
-from ..run.event_stream import Event, EventBuffer
 from ..run.link import Link
-from ..run.namespace import Flags, NamespaceRun
+from ..run.namespace import NamespaceRun
 
 _DEFAULT_ENDPOINT: Final = ClientOptions().path
 

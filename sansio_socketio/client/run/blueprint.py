@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...handlers.registry import HandlerRegistry
 from ...protocol.client import ClientProtocol
 from ...protocol.namespace import Namespace
 from ...protocol.options import ASK
 from ...runtime.connect import Connector
-from ..handlers.registry import HandlerRegistry
 from ..options import CALLABLE_OPTIONS, Auth, LocalOptions, check_askable
 from .disconnection import Disconnection
 

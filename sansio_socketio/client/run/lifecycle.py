@@ -24,12 +24,12 @@ from functools import partial, wraps
 from inspect import isawaitable
 from typing import Any, Final
 
+from ...handlers.registry import HandlerRegistry, RegisteredHandler
+from ...running.event_stream import InboxOverflow
+from ...running.tasks import HandlerTasks
+from ...running.unawaited import Watched, watch
+from ...running.waiters import on_wait
 from ...runtime.interface import Future, Runtime, Timer
-from ..handlers.registry import HandlerRegistry, RegisteredHandler
-from .event_stream import InboxOverflow
-from .tasks import HandlerTasks
-from .unawaited import Watched, watch
-from .waiters import on_wait
 
 log = logging.getLogger("sansio_socketio.client.manager")
 

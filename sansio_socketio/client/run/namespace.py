@@ -11,40 +11,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
+from ...handlers.registry import Handler, RegisteredHandler, event_name
 from ...protocol import events
-from ...protocol.emit import UNSET, Unset
+from ...protocol.emit import UNSET
 from ...protocol.errors import AckTimeout, ConnectError, DisconnectedError
+from ...running.dispatcher import AckCallback, Dispatcher, EndStreams, description
+from ...running.event_stream import EventBuffer
+from ...running.flags import Flags
+from ...running.pump import Pump
+from ...running.waiters import Waiters, wait_for
 from ...runtime.interface import Future, Runtime
-from ..handlers.registry import Handler, RegisteredHandler, event_name
 from .blueprint import NamespaceSpec
 from .disconnection import BY_APPLICATION, Disconnection
-from .dispatcher import AckCallback, Dispatcher, EndStreams, description
-from .event_stream import EventBuffer
 from .lifecycle import LifecycleQueue
-from .pump import Pump
 from .socket_state import SocketState
-from .waiters import Waiters, wait_for
 
 log = logging.getLogger("sansio_socketio.client.socket")
 
-
-@dataclass(frozen=True, slots=True)
-class Flags:
-    """The flags with which an event is sent."""
-
-    timeout: float | Literal[Unset.UNSET] | None = UNSET
-    volatile: bool = False
-    compress: bool = True
-
-    def replace(self, **changes: Any) -> Flags:
-        """Return a copy of the flags with changes."""
-        return replace(self, **changes)
-
-
-PLAIN: Final = Flags()
 
 Late = TypeVar("Late", bound=TimeoutError)
 

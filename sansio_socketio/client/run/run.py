@@ -21,18 +21,18 @@ from ...protocol import events
 from ...protocol.errors import ConnectError, DisconnectedError, SocketIOError
 from ...protocol.limits import LimitExceeded
 from ...protocol.statistics import Statistics
+from ...running.dispatcher import Dispatcher, Limits
+from ...running.event_stream import InboxOverflow
+from ...running.pump import Pump
+from ...running.reporting import report_error
+from ...running.waiters import Waiters
 from ...runtime.calls import CannotAwait, place_of
 from ...runtime.interface import Future, Runtime, Task, Timer
 from .blueprint import Blueprint, NamespaceSpec
-from .dispatcher import Dispatcher, Limits
-from .event_stream import InboxOverflow
 from .lifecycle import LifecycleQueue
 from .namespace import NamespaceRun
-from .pump import Pump
-from .reporting import report_error
 from .session import SessionRun
 from .state import RunState, RunStatus
-from .waiters import Waiters
 
 log = logging.getLogger("sansio_socketio.client.manager")
 

@@ -23,14 +23,14 @@ from types import TracebackType
 from typing import Self
 
 from ...protocol.errors import DisconnectedError, StateError
+from ...running.ending import end_runs
+from ...running.waiters import wait_for
 from ...runtime.calls import log_failure
 from ...runtime.interface import Future, Runtime, RuntimeScope
 from .blueprint import Blueprint
-from .ending import end_runs
 from .link import Link
 from .run import Run
 from .state import RunState, RunStatus
-from .waiters import wait_for
 
 log = logging.getLogger("sansio_socketio.client.manager")
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ...handlers.registry import HandlerRegistry
 from ...protocol import events
 from ...protocol.engine import EngineSession
+from ...running.waiters import Waiters
 from ...runtime.interface import Runtime
-from ..handlers.registry import HandlerRegistry
 from .lifecycle import LifecycleQueue
-from .waiters import Waiters
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from sansio_socketio.client import Socket
-from sansio_socketio.client.run.dispatcher import Dispatcher
 from sansio_socketio.protocol.client import ClientProtocol
 from sansio_socketio.protocol.errors import ConnectError, DisconnectedError, OptionError, StateError
+from sansio_socketio.running.dispatcher import Dispatcher
 from tests.support.fake_runtime import Cancelled, World
 
 URL = "http://localhost:3000"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.client.handlers.registration import HandlerRegistration
-from sansio_socketio.client.handlers.registry import HandlerRegistry, RegisteredHandler
+from sansio_socketio.client.registration import HandlerRegistration
+from sansio_socketio.handlers.registry import HandlerRegistry, RegisteredHandler
 from sansio_socketio.protocol.errors import OptionError
 
 

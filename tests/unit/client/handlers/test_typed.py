@@ -31,8 +31,8 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from sansio_socketio.client import Socket
-from sansio_socketio.client.handlers.registration import HandlerRegistration
-from sansio_socketio.client.handlers.registry import HandlerRegistry
+from sansio_socketio.client.registration import HandlerRegistration
+from sansio_socketio.handlers.registry import HandlerRegistry
 from sansio_socketio.protocol.errors import OptionError, PayloadError
 from tests.support.fake_runtime import World
 
@@ -289,7 +289,7 @@ def test_events_for_which_typed_and_manual_ack_are_errors(registry: Registry) ->
 
 
 def test_without_pydantic_the_error_says_what_to_install(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "sansio_socketio.client.handlers.typed", raising=False)
+    monkeypatch.delitem(sys.modules, "sansio_socketio.handlers.typed", raising=False)
     monkeypatch.setitem(sys.modules, "pydantic", None)
     with pytest.raises(OptionError, match=r"pip install 'sansio-socketio\[typed\]'"):
 
@@ -567,7 +567,7 @@ def test_a_type_that_pydantic_does_not_support_is_an_error_before_the_event_is_s
 
 
 def test_without_pydantic_a_typed_acknowledgement_is_an_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "sansio_socketio.client.handlers.typed", raising=False)
+    monkeypatch.delitem(sys.modules, "sansio_socketio.handlers.typed", raising=False)
     monkeypatch.setitem(sys.modules, "pydantic", None)
 
     async def body(socket: Socket) -> None:

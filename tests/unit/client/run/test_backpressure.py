@@ -10,9 +10,9 @@ import pytest
 
 from sansio_socketio.client import Socket
 from sansio_socketio.client.blocking import Scopes as BlockingScopes
-from sansio_socketio.client.run.backpressure import Backpressure
 from sansio_socketio.protocol.errors import DisconnectedError
 from sansio_socketio.protocol.packets.socketio import Packet
+from sansio_socketio.running.backpressure import Backpressure
 from tests.support.fake_runtime import URL, FakeRuntime, World
 
 BOUND = 4_000

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from sansio_socketio.client import InboxOverflow
-from sansio_socketio.client.run import dispatcher
 from sansio_socketio.client.run.lifecycle import MOST_CALLS
 from sansio_socketio.protocol.errors import PacketError
 from sansio_socketio.protocol.events import AckFailed, Closed, EventReceived
 from sansio_socketio.protocol.packets.socketio import CONNECT
 from sansio_socketio.protocol.transports.cookies import MAX_COOKIE_SIZE, MAX_COOKIES, MAX_PATH_SIZE, CookieJar
+from sansio_socketio.running import dispatcher
 from tests.support.fake_runtime import World
 from tests.support.fake_server import FakeServer, wires
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sansio_socketio.client import Disconnection, InboxOverflow, Socket
-from sansio_socketio.client.handlers.registry import HandlerRegistry
+from sansio_socketio.handlers.registry import HandlerRegistry
 from sansio_socketio.protocol.errors import DisconnectedError, OptionError, PacketError
 from sansio_socketio.protocol.packets.socketio import CONNECT, Packet
 from tests.support.fake_runtime import Cancelled, World

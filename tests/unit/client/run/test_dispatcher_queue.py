@@ -14,11 +14,11 @@ from typing import Any, cast
 
 import pytest
 
-from sansio_socketio.client.handlers.registry import HandlerRegistry, RegisteredHandler
-from sansio_socketio.client.run.dispatcher import AckCallback, Dispatcher, EndStreams, Failure, Lifecycle, Limits
-from sansio_socketio.client.run.event_stream import EventBuffer
 from sansio_socketio.client.run.socket_state import SocketState
+from sansio_socketio.handlers.registry import HandlerRegistry, RegisteredHandler
 from sansio_socketio.protocol.events import EventReceived, EventSent
+from sansio_socketio.running.dispatcher import AckCallback, Dispatcher, EndStreams, Failure, Lifecycle, Limits
+from sansio_socketio.running.event_stream import EventBuffer
 from sansio_socketio.runtime import Runtime, log_failure
 from tests.support.fake_runtime import FakeFuture, FakeTimer, World
 
@@ -177,7 +177,7 @@ CHANGES: dict[str, Callable[[Scenario], object]] = {
 def test_a_dispatcher_may_be_changed_whenever_its_task_is_suspended(
     monkeypatch: pytest.MonkeyPatch, change: Callable[[Scenario], object]
 ) -> None:
-    monkeypatch.setattr("sansio_socketio.client.run.dispatcher._BATCH", BATCH)
+    monkeypatch.setattr("sansio_socketio.running.dispatcher._BATCH", BATCH)
     undisturbed = Scenario(0, lambda _: None)
     undisturbed.run()
     for at in range(1, undisturbed.runtime.suspensions + 1):

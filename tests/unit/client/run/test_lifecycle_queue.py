@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sansio_socketio.client import Socket
-from sansio_socketio.client.handlers.registry import HandlerRegistry
 from sansio_socketio.client.run.lifecycle import START_LIMIT
+from sansio_socketio.handlers.registry import HandlerRegistry
 from tests.support.fake_runtime import URL, Cancelled, World
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio.client.run.pump import Pump
 from sansio_socketio.protocol.actions import StreamOwner
 from sansio_socketio.protocol.events import MachineEvent
 from sansio_socketio.protocol.machine import Machine
+from sansio_socketio.running.pump import Pump
 from sansio_socketio.runtime.connect import Connector
 from tests.support.fake_runtime import FakeRuntime, World
 

@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 
-from sansio_socketio.client.handlers.registry import RegisteredHandler
 from sansio_socketio.client.run.blueprint import NamespaceSpec
 from sansio_socketio.client.run.lifecycle import LifecycleQueue
 from sansio_socketio.client.run.session import SessionRun
+from sansio_socketio.handlers.registry import RegisteredHandler
 from sansio_socketio.protocol.client import ClientProtocol
 from tests.support.fake_runtime import URL, FakeRuntime, World
 

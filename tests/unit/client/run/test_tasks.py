@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from sansio_socketio.client.run.tasks import HandlerTasks
+from sansio_socketio.running.tasks import HandlerTasks
 from sansio_socketio.runtime import Runtime
 
 

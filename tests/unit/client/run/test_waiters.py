@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sansio_socketio.client.run.waiters import Waiters
+from sansio_socketio.running.waiters import Waiters
 from tests.support.fake_runtime import Cancelled, FakeRuntime, World
 
 

@@ -17,8 +17,8 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Protocol
 
-from ...protocol.errors import SocketIOError
-from ...runtime.interface import Runtime
+from ..protocol.errors import SocketIOError
+from ..runtime.interface import Runtime
 
 log = logging.getLogger("sansio_socketio.client.manager")
 

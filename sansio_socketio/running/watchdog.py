@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ...runtime.interface import Runtime, Timer
 from ..handlers.registry import RegisteredHandler
+from ..runtime.interface import Runtime, Timer
 
 _SAMPLES: Final = 4
 """How many times the watchdog checks for a new call within the limit. Sampling adds no cost per call, but may delay the

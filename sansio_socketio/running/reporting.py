@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from ...runtime.interface import Runtime
 from ..handlers.registry import RegisteredHandler
+from ..runtime.interface import Runtime
 
 log = logging.getLogger("sansio_socketio.client.manager")
 

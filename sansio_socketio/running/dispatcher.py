@@ -22,10 +22,10 @@ from enum import Enum
 from functools import partial
 from typing import Any, ClassVar, Final, Literal
 
-from ...protocol.errors import DisconnectedError
-from ...protocol.events import AckId, EventReceived, EventSent
-from ...runtime.interface import Future, Runtime
 from ..handlers.registry import HandlerRegistry, RegisteredHandler, event_name
+from ..protocol.errors import DisconnectedError
+from ..protocol.events import AckId, EventReceived, EventSent
+from ..runtime.interface import Future, Runtime
 from .backpressure import Backpressure, Reading
 from .event_stream import Event, EventBuffer, InboxOverflow
 from .expected import ExpectedEvents

@@ -15,9 +15,9 @@ from inspect import Parameter, isasyncgenfunction, iscoroutinefunction, isgenera
 from math import inf
 from typing import Any, Final
 
-from ...protocol.errors import OptionError
-from ...protocol.packets.values import number_text
-from ...runtime.calls import name_of
+from ..protocol.errors import OptionError
+from ..protocol.packets.values import number_text
+from ..runtime.calls import name_of
 
 Handler = Callable[..., Awaitable[Any] | Any]
 

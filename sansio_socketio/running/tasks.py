@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import ContextVar, copy_context
 from typing import Any, Protocol
 
-from ...runtime.interface import Runtime, Task
+from ..runtime.interface import Runtime, Task
 
 
 class HandlerQueue(Protocol):

@@ -16,7 +16,7 @@ from enum import Enum
 from math import inf
 from typing import Final, Protocol
 
-from ...runtime.interface import Runtime, Timer
+from ..runtime.interface import Runtime, Timer
 
 _SAMPLE: Final = 0.01
 """The interval in seconds at which the queues are looked at during a pause."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...protocol.events import AckId, EventReceived
-from ...runtime.interface import Future, Runtime
 from ..handlers.registry import event_name
+from ..protocol.events import AckId, EventReceived
+from ..runtime.interface import Future, Runtime
 from .event_stream import Event
 from .replies import Acknowledge, Reply
 from .waiters import wait_for

@@ -21,8 +21,8 @@ from typing import Any, Final, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, PydanticKnownError
 
-from ...protocol.errors import OptionError, PayloadError
-from ...runtime.calls import name_of
+from ..protocol.errors import OptionError, PayloadError
+from ..runtime.calls import name_of
 from .registry import Handler
 
 _MOST_MISMATCHES: Final = 5

@@ -7,8 +7,8 @@ from enum import Enum
 from reprlib import repr as short_repr
 from typing import Any, Protocol
 
-from ...protocol.errors import DisconnectedError, SocketIOError, StateError
-from ...runtime.interface import Runtime
+from ..protocol.errors import DisconnectedError, SocketIOError, StateError
+from ..runtime.interface import Runtime
 from .replies import Acknowledge
 from .waiters import Waiters
 

@@ -17,9 +17,9 @@ from functools import wraps
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, Final, ParamSpec, TypeVar
 
-from ...protocol.errors import StateError
-from ...runtime.calls import this_thread
 from ..handlers.registry import RegisteredHandler
+from ..protocol.errors import StateError
+from ..runtime.calls import this_thread
 
 P = ParamSpec("P")
 T = TypeVar("T")

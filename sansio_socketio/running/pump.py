@@ -17,10 +17,10 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from ...protocol.actions import CloseStream, OpenStream, Send, SetTimer
-from ...protocol.machine import Machine
-from ...runtime.connect import Connector
-from ...runtime.interface import Runtime, Stream
+from ..protocol.actions import CloseStream, OpenStream, Send, SetTimer
+from ..protocol.machine import Machine
+from ..runtime.connect import Connector
+from ..runtime.interface import Runtime, Stream
 
 
 class Pump:

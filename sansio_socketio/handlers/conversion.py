@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from ...protocol.errors import OptionError
+from ..protocol.errors import OptionError
 
 
 def conversions(option: str) -> ModuleType:

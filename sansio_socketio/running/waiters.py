@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from ...runtime.interface import Future, Runtime
+from ..runtime.interface import Future, Runtime
 
 on_wait: ContextVar[Callable[[Runtime], None] | None] = ContextVar("on_wait", default=None)
 """What to call before the present task or thread waits, if anything. It is given the runtime, whose lock is held."""

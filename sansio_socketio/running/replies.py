@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...protocol.events import AckId
-from ...runtime.interface import Runtime
+from ..protocol.events import AckId
+from ..runtime.interface import Runtime
 
 log = logging.getLogger("sansio_socketio.client.socket")
 
