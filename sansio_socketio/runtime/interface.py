@@ -198,6 +198,7 @@ StreamAcceptor = Callable[[Stream, str], StreamReceiver]
 """A function that is called with each accepted stream and the address of its peer, such as "127.0.0.1:50000".
 
 It returns the receiver of the stream, whose `opened` is called next. Until then the stream must not be used. It never raises.
+For an accepted stream, `sent` is called before `received` with what the peer sends when it has received everything.
 """
 
 

@@ -141,20 +141,43 @@ class StructuredStream(TaskStream):
             except Exception as error:  # an invalid host name raises various exceptions
                 self.notify_failed(underlying_error(error) if hook is None else error)
                 return
-            await self._transfer(plain)
+            await self._transfer(plain, partial(library.send, plain), partial(library.receive, plain))
 
     async def run_accepted(self, plain: Any, accept: StreamAcceptor, peer: str) -> None:
         """Transfer the bytes of an accepted stream until it ends. Run this in a task."""
+        library, runtime = self._library, self._runtime
+        is_sending = False
+
+        async def send(data: bytes) -> None:
+            nonlocal is_sending
+            is_sending = True
+            await library.send(plain, data)
+            is_sending = False
+
+        async def receive() -> bytes | bytearray:
+            data = await library.receive(plain)
+            if (
+                is_sending
+            ):  # this may be the response to all of it, so that the other task is about to report it as sent
+                done = runtime.future()
+                runtime.call_soon(done.resolve)
+                await runtime.wait(done)
+            return data
+
         with self._scope:
             self.receiver = accept(self, peer)
-            await self._transfer(plain)
+            await self._transfer(plain, send, receive)
 
-    async def _transfer(self, plain: Any) -> None:
-        library = self._library
-        async with plain, library.open_nursery() as nursery:
+    async def _transfer(
+        self,
+        plain: AbstractAsyncContextManager[Any],
+        send: Callable[[bytes], Awaitable[None]],
+        receive: Callable[[], Awaitable[bytes | bytearray]],
+    ) -> None:
+        async with plain, self._library.open_nursery() as nursery:
             self.notify_opened()
-            self._start(nursery, "write to a stream", self.write_out, partial(library.send, plain))
-            await self.read(partial(library.receive, plain))
+            self._start(nursery, "write to a stream", self.write_out, send)
+            await self.read(receive)
 
 
 class StructuredTask:

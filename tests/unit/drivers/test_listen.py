@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from errno import EADDRINUSE, EADDRNOTAVAIL, EMFILE
+from threading import Thread
 from typing import Any, cast
 
 import pytest
@@ -209,6 +210,33 @@ def test_a_stream_that_its_peer_has_closed_already_is_reported_as_closed_or_not_
                 await iterations(runtime)
         for _, _, recorder in acceptor.streams:
             await recorder.until_notified("closed")
+
+    play(scenario)
+
+
+def test_what_was_written_is_reported_as_sent_before_the_response_to_it(
+    play: Callable[[ListeningScenario], Any],
+) -> None:
+    def respond(port: int) -> None:
+        with connect(port) as client:
+            while data := client.recv(1000):
+                client.sendall(data)
+
+    async def scenario(runtime: ListeningRuntime, acceptor: Acceptor) -> None:
+        listener = await runtime.listen("127.0.0.1", 0, acceptor)
+        thread = Thread(target=respond, args=(listener.port,))
+        thread.start()
+        stream, _, recorder = await acceptor.next()
+        orders = set()
+        for _ in range(300):
+            recorder.history.clear()
+            stream.write(b"x")
+            await recorder.until(lambda: len(recorder.log) == 2)
+            orders.add(tuple(recorder.log))
+        stream.abort()
+        while thread.is_alive():
+            await iterations(runtime)
+        assert orders == {("sent", "received")}
 
     play(scenario)
 
