@@ -59,6 +59,7 @@ def free_port() -> int:
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, str(PEER), "--engine-port", str(free_port()), "--socket-port", str(port)]
+    command += ["--ping-timeout", str(PATIENCE)]  # the machine may be busy
     if request.param == "trio":
         command.append("--trio")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -79,8 +79,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--engine-port", type=int, default=0)
     parser.add_argument("--socket-port", type=int, required=True)
+    parser.add_argument("--ping-timeout", type=float, default=OPTIONS["ping_timeout"], help="in seconds")
     parser.add_argument("--trio", action="store_true", help="run on trio instead of asyncio")
     arguments = parser.parse_args()
+    OPTIONS["ping_timeout"] = arguments.ping_timeout
     ports = arguments.engine_port, arguments.socket_port
     if arguments.trio:
         trio.run(main, sansio_socketio_trio.serve, on_trio.open_listening_runtime, *ports)
