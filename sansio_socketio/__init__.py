@@ -7,9 +7,10 @@ Import `connect`, `open_io` and `Manager` from the driver package of your runtim
 - `sansio_socketio_anyio` for anyio, on either of its backends (extra `anyio`)
 - `sansio_socketio_blocking` for threads, without `await`
 
-All drivers export the same names; those for asyncio and trio also `serve`, which runs a server. This package exports those that are independent of the runtime (errors, events and
-others), for code that works with any driver, and the TypedDicts of the options. `sansio_socketio.protocol` is the state
-machine, for programs that embed it in their own loop.
+All drivers export the same names; those for asyncio and trio also `serve`, which runs a server. This package exports those
+that are independent of the runtime (errors, events and others), for code that works with any driver, and the TypedDicts of the
+options. `sansio_socketio.server` has the classes of a server, and `sansio_socketio.protocol` is the state machine, for programs
+that embed it in their own loop.
 
 Importing this package does not import a driver. Its names are imported on first use, so that `import sansio_socketio` and
 `import sansio_socketio.protocol` import no modules that do I/O.

@@ -20,11 +20,8 @@ from .protocol.errors import (
     TransportError,
 )
 from .protocol.events import EnginePacket
-from .protocol.server.options import Recovery
 from .protocol.statistics import Statistics
 from .running.event_stream import Event, InboxOverflow
-from .server.remote import RemoteClient, RemoteEmitter, SessionRequest
-from .server.server import Server, ServerNamespace
 
 __all__ = [
     "AckTimeout",
@@ -41,12 +38,6 @@ __all__ = [
     "OptionError",
     "PacketError",
     "PayloadError",
-    "Recovery",
-    "RemoteClient",
-    "RemoteEmitter",
-    "Server",
-    "ServerNamespace",
-    "SessionRequest",
     "SocketIOError",
     "SocketState",
     "StateError",

@@ -20,6 +20,7 @@ from sansio_socketio.runtime.calls import call_back
 from sansio_socketio.runtime.clock import total_suspension
 from sansio_socketio.runtime.interface import StreamAcceptor
 from sansio_socketio.runtime.listening import bind, peer_name
+from sansio_socketio.server import Servers
 
 from ._runtime import AsyncioRuntime, AsyncioStream, AsyncioTask, RuntimeScope
 
@@ -152,3 +153,6 @@ def open_listening_runtime(
 ) -> AbstractAsyncContextManager[ListeningAsyncioRuntime]:
     """Create a runtime that can accept streams on the running event loop. On exit, everything that it started ends."""
     return RuntimeScope(ListeningAsyncioRuntime, suspension)
+
+
+serve = Servers(open_listening_runtime).serve

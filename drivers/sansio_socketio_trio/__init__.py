@@ -20,7 +20,7 @@ A whole program::
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sansio_socketio import names
 from sansio_socketio.client import IO, Emitter, Engine, EventStream, Scopes, Socket
@@ -28,9 +28,7 @@ from sansio_socketio.client import Manager as _Manager
 from sansio_socketio.names import *  # noqa: F403
 from sansio_socketio.protocol.packets.socketio import PROTOCOL
 from sansio_socketio.runtime import RuntimeScope
-from sansio_socketio.server import Servers
 
-from ._listen import open_listening_runtime
 from ._runtime import open_runtime
 
 
@@ -43,9 +41,21 @@ class Manager(_Manager):
 _scopes = Scopes(Manager)
 connect = _scopes.connect
 open_io = _scopes.open_io
-serve = Servers(open_listening_runtime).serve
 protocol: Final = PROTOCOL
 """The version of the Socket.IO protocol."""
+
+if TYPE_CHECKING:
+    from ._listen import serve
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Import `serve` on first use (PEP 562), because most programs are clients only."""
+        if name != "serve":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from ._listen import serve  # noqa: PLC0415
+
+        return serve
+
 
 __all__ = ["IO", "Emitter", "Engine", "EventStream", "Manager", "Socket", "connect", "open_io", "protocol"]
 __all__ += ["serve"]

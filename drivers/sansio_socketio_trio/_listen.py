@@ -14,6 +14,7 @@ from sansio_socketio.runtime.clock import total_suspension
 from sansio_socketio.runtime.interface import StreamAcceptor
 from sansio_socketio.runtime.listening import bind, peer_name
 from sansio_socketio.runtime.structured import StructuredStream
+from sansio_socketio.server import Servers
 from sansio_socketio.server.entry_points import entry_points
 
 from ._runtime import TrioRuntime, open_in_trio
@@ -71,3 +72,6 @@ def open_listening_runtime(
 ) -> AbstractAsyncContextManager[ListeningTrioRuntime]:
     """Create a runtime that can accept streams, in a nursery of its own. On exit, everything that it started ends."""
     return open_in_trio(ListeningTrioRuntime, suspension)
+
+
+serve = Servers(open_listening_runtime).serve

@@ -10,12 +10,14 @@ A driver binds the server to its runtime, a `runtime.ListeningRuntimeScope`:
 
 from __future__ import annotations
 
+from ..protocol.server.options import Recovery
 from .options import ServeOptions
 from .remote import RemoteClient, RemoteEmitter, SessionRequest
 from .scopes import Servers
 from .server import Server, ServerNamespace
 
 __all__ = [
+    "Recovery",
     "RemoteClient",
     "RemoteEmitter",
     "ServeOptions",

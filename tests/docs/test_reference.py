@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from sansio_socketio import RemoteClient, Server
+from sansio_socketio.server import RemoteClient, Server
 from tests.support.drivers import DRIVERS, Driver
 
 REFERENCE: Final = Path(__file__).parent.parent.parent / "docs" / "reference"

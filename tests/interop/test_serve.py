@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio import DisconnectedError, RemoteClient, StateError
+from sansio_socketio import DisconnectedError, StateError
+from sansio_socketio.server import RemoteClient
 from tests.support.drivers import DRIVERS, Driver
 from tests.unit.protocol.server.rig import WEBSOCKET, frame, request
 

@@ -72,3 +72,10 @@ def test_the_state_machine_is_imported_without_the_client() -> None:
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True).stdout
 
     assert not loaded.split()
+
+
+@pytest.mark.parametrize("module", SERVING)
+def test_importing_a_driver_does_not_import_the_server(module: str) -> None:
+    program = f"import sys, {module}; print([name for name in sys.modules if '.server' in name])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, encoding="utf-8")
+    assert result.stdout.strip() == "[]"

@@ -23,10 +23,10 @@ import trio
 
 import sansio_socketio_asyncio
 import sansio_socketio_trio
-from sansio_socketio import RemoteClient, Server
 from sansio_socketio.protocol.server import EngineServerOptions, EngineServerProtocol
 from sansio_socketio.protocol.server.events import SessionMessage
 from sansio_socketio.runtime import ListeningRuntime, ListeningRuntimeScope
+from sansio_socketio.server import RemoteClient, Server
 from sansio_socketio.server.pump import ServerPump
 from sansio_socketio_asyncio import _listen as on_asyncio
 from sansio_socketio_trio import _listen as on_trio

@@ -20,11 +20,11 @@ import trio
 import sansio_socketio_anyio
 import sansio_socketio_asyncio
 import sansio_socketio_trio
-from sansio_socketio import RemoteClient, Server, ServerNamespace
 from sansio_socketio.client import Manager as AnyManager
 from sansio_socketio.handlers.registry import Handler
 from sansio_socketio.protocol.packets.socketio import JSONParser
 from sansio_socketio.protocol.transports.polling import PollingTransport
+from sansio_socketio.server import RemoteClient, Server, ServerNamespace
 from sansio_socketio_asyncio import (
     IO,
     Disconnection,

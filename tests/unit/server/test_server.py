@@ -7,18 +7,9 @@ from typing import Any
 
 import pytest
 
-from sansio_socketio import (
-    AckTimeout,
-    ConnectError,
-    DisconnectedError,
-    OptionError,
-    PacketError,
-    Recovery,
-    RemoteClient,
-    Server,
-    SessionRequest,
-)
+from sansio_socketio import AckTimeout, ConnectError, DisconnectedError, OptionError, PacketError
 from sansio_socketio.protocol.server.protocol import ServerProtocol
+from sansio_socketio.server import Recovery, RemoteClient, Server, SessionRequest
 from tests.unit.protocol.server.rig import request
 from tests.unit.server.world import ServerWorld
 
