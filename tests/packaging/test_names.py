@@ -74,7 +74,7 @@ def test_the_state_machine_is_imported_without_the_client() -> None:
     assert not loaded.split()
 
 
-@pytest.mark.parametrize("module", SERVING)
+@pytest.mark.parametrize("module", sorted(SERVING))
 def test_importing_a_driver_does_not_import_the_server(module: str) -> None:
     program = f"import sys, {module}; print([name for name in sys.modules if '.server' in name])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, encoding="utf-8")
