@@ -376,7 +376,7 @@ class Dispatcher:
     def _overflow(self, name: str, events: int, size: int) -> None:
         """Report that the event `name` exceeds the bounds."""
         who, advice = "handlers are", "make the handlers faster (concurrency=…)"
-        if events > 2 * self._waiting:
+        if events - self._waiting > self._waiting:  # most of them are in the stream
             who, advice = "the consumer of a stream (events()) is", "take the events faster"
         self._overflowed(
             InboxOverflow(
@@ -459,7 +459,7 @@ class Dispatcher:
         left = _BATCH
         while True:
             if not inbox:
-                if self.resume_reading():
+                if self._backpressure is not None and self._backpressure.caught_up():
                     continue  # this may have brought items
                 if self._is_finishing:
                     return
