@@ -37,7 +37,7 @@ from .tasks import LimitedTasks
 log = logging.getLogger("sansio_socketio.server")
 
 _RANDOM: Final = SystemRandom()
-"""Ids must be unpredictable: whoever knows that of a session can send in its name."""
+"""Ids must be unpredictable, because a request that contains the id of a session is accepted as one of its client."""
 
 
 class ServerRun:

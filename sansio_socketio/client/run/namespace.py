@@ -215,7 +215,7 @@ class NamespaceRun:
             future.fail(error)
 
     def withdraw(self, error: Exception) -> None:
-        """Withdraw the events with acknowledgements that a caller waits for, or a callback that takes an error: `error`."""
+        """Withdraw the events whose acknowledgements a caller or a callback that takes errors waits for. These get `error`."""
         self.fail_acks(error)
         for handle, (callback, name, with_error) in list(self._callbacks.items()):
             if with_error:
